@@ -1,0 +1,1 @@
+"""The pages: they read results from `search` and draw them."""

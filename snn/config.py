@@ -1,0 +1,393 @@
+"""RunConfig: everything that one training depends on, checked when it is made.
+
+Each field declares its range and meaning once; the study file, the space, the
+command line and the documentation all read that declaration (`SETTINGS`).
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from snn.backbones import BACKBONES
+from snn.partition import format_partition, parse_partition
+
+Kind = Literal["integer", "real", "choice", "text", "reals"]
+Value = int | float | str | tuple[float, ...]
+
+DATASETS = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100")
+SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One thing wrong: the setting it concerns and what to do about it."""
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.message}"
+
+
+class ConfigError(ValueError):
+    """A run config that cannot be; `faults` lists everything that is wrong with it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in faults))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a field of RunConfig may be, and what it means."""
+
+    kind: Kind
+    meaning: str
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False  # the bound itself is excluded
+    open_high: bool = False
+    choices: tuple[str, ...] = ()
+    operating: bool = False  # chosen at inference; changes nothing that is trained
+
+    def fault(self, value: object) -> str | None:
+        """What is wrong with `value`, or None."""
+        if self.kind in ("integer", "real"):
+            return self._number_fault(value)
+        if self.kind == "reals":
+            values = value if isinstance(value, tuple) else (value,)
+            return next((m for v in values if (m := self._number_fault(v))), None)
+        if not isinstance(value, str):
+            return f"must be a string, got {value!r}"
+        if self.kind == "choice" and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}, got {value!r}" + nearest(
+                value, self.choices
+            )
+        return None
+
+    def _number_fault(self, value: object) -> str | None:
+        number = int if self.kind == "integer" else (int, float)
+        if isinstance(value, bool) or not isinstance(value, number):
+            return f"must be {'an integer' if number is int else 'a number'}, got {value!r}"
+        assert isinstance(value, int | float)
+        if not math.isfinite(value):
+            return f"must be finite, got {value}"
+        if value < self.low or (self.open_low and value == self.low):
+            return f"must be {'above' if self.open_low else 'at least'} {self.low:g}, got {value}"
+        if value > self.high or (self.open_high and value == self.high):
+            return f"must be {'below' if self.open_high else 'at most'} {self.high:g}, got {value}"
+        return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when a known name is close, otherwise nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _choice(default: str, choices: Iterable[str], meaning: str) -> Any:
+    setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning)
+    return dataclasses.field(default=default, metadata={"setting": setting})
+
+
+def _integer(default: int | None, meaning: str, *, low: int, operating: bool = False) -> Any:
+    setting = Setting(kind="integer", low=low, meaning=meaning, operating=operating)
+    return dataclasses.field(default=default, metadata={"setting": setting})
+
+
+def _real(default: float | None, meaning: str, **bounds: Any) -> Any:
+    setting = Setting(kind="real", meaning=meaning, **bounds)
+    return dataclasses.field(default=default, metadata={"setting": setting})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that one training, and its sampled operating point, depends on.
+
+    Settings left out take the value of their choice: `partition` one block of
+    all units, `surrogate_slope` the surrogate's usual one, `detector` what the
+    class routing needs, `inference_timesteps` the trained `timesteps`. A single
+    exit threshold stands for all exits. With one block nothing can be local, so
+    `space_rule` is then end-to-end. Equal trainings have equal fingerprints.
+
+    Raises ConfigError naming every fault.
+    """
+
+    # data
+    dataset: str = _choice("digits", DATASETS, "images to classify")
+    train_images: int = _integer(
+        0, "training images used, a class-stratified subset; 0 uses all", low=0
+    )
+    validation_fraction: float = _real(
+        0.2,
+        "share of the training images held out for every choice that is made",
+        low=0,
+        high=0.9,
+        open_low=True,
+    )
+    augmentation: str = _choice(
+        "none", ("none", "shift", "crop-flip"), "random change of each training image"
+    )
+    encoding: str = _choice(
+        "direct",
+        ("direct", "poisson"),
+        "the image as a current at every timestep, or as signed random spikes",
+    )
+
+    # architecture
+    backbone: str = _choice("resnet7", BACKBONES, "named architecture, a list of units")
+    width: int = _integer(16, "channels (or neurons) of the first unit", low=1)
+    partition: str = dataclasses.field(
+        default="",
+        metadata={
+            "setting": Setting(kind="text", meaning="units per block, like 2+1+1; each block exits")
+        },
+    )
+    head_hidden: int = _integer(
+        64, "spiking neurons in each exit head; 0 reads the block directly", low=0
+    )
+    head_grid: int = _integer(4, "side of the map that an exit head pools to, pixels", low=1)
+
+    # neuron
+    leak: float = _real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
+    threshold: float = _real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
+    reset: str = _choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
+    surrogate: str = _choice("atan", SURROGATE_SLOPES, "derivative that stands in for the spike's")
+    surrogate_slope: float = _real(
+        None, "steepness of the surrogate", low=0, open_low=True, high=1000
+    )
+    norm: str = _choice(
+        "weight-standardised",
+        ("weight-standardised", "batch-over-time", "none"),
+        "normalisation of the input currents",
+    )
+
+    # dropout, connectivity
+    dropout: float = _real(
+        0.0, "share of neurons silenced per image, for all timesteps", low=0, high=1, open_high=True
+    )
+    target_sparsity: float = _real(
+        0.0, "share of connections that must be gone at the end", low=0, high=1, open_high=True
+    )
+    rewiring: str = _choice(
+        "closed-loop",
+        ("closed-loop", "open-loop"),
+        "Grad R with a threshold that follows the target, or its published prior",
+    )
+    rewiring_ramp: float = _real(
+        0.75, "share of the training over which sparsity rises", low=0, high=1, open_low=True
+    )
+    rewiring_every: int = _integer(10, "optimizer steps between threshold updates", low=1)
+    prior_strength: float = _real(1e-3, "alpha of the open loop's Laplace prior", low=0)
+
+    # rules
+    time_rule: str = _choice("bptt", ("bptt",), "how error flows through time")
+    space_rule: str = _choice(
+        "block-local", ("block-local", "end-to-end"), "blocks one after another, or all at once"
+    )
+    block_classes: str = _choice(
+        "all", ("all", "hard"), "classes that deeper blocks train on: all, or those still hard"
+    )
+    class_threshold: float = _real(
+        0.9, "validation accuracy from which a class is easy", low=0, high=1
+    )
+    detector: str = _choice(
+        "",
+        ("none", "mass", "head"),
+        "what tells hard inputs: nothing, the probability on hard classes, a trained head",
+    )
+    timesteps: int = _integer(4, "timesteps of training and full inference", low=1)
+
+    # optimization
+    epochs: int = _integer(10, "passes over the training data, for each block", low=1)
+    batch_size: int = _integer(64, "images per optimizer step", low=1)
+    optimizer: str = _choice("adam", ("adam", "sgd"), "optimizer; sgd has momentum 0.9")
+    learning_rate: float = _real(1e-2, "peak step size", low=0, open_low=True)
+    schedule: str = _choice("cosine", ("cosine", "constant"), "course of the step size")
+    weight_decay: float = _real(0.0, "decoupled decay of the weights", low=0)
+    loss: str = _choice(
+        "mean-readout",
+        ("mean-readout", "each-step"),
+        "cross-entropy of the readout averaged over time, or its mean over all timesteps",
+    )
+    seed: int = _integer(0, "seed of everything random", low=0)
+
+    # operating point
+    exit_threshold: tuple[float, ...] = dataclasses.field(
+        default=(0.9,),
+        metadata={
+            "setting": Setting(
+                kind="reals",
+                low=0,
+                high=1,
+                operating=True,
+                meaning="confidence at which an input leaves, per exit before the last",
+            )
+        },
+    )
+    detector_threshold: float = _real(
+        0.5,
+        "highest probability of being hard with which an input may leave",
+        low=0,
+        high=1,
+        operating=True,
+    )
+    inference_timesteps: int = _integer(
+        None, "timesteps run at inference, at most the trained ones", low=1, operating=True
+    )
+
+    def __post_init__(self) -> None:
+        faults = self._complete()
+        for name, setting in SETTINGS.items():
+            message = setting.fault(getattr(self, name))
+            if message and not any(fault.key == name for fault in faults):
+                faults.append(Fault(key=name, message=message))
+        if not faults:
+            faults.extend(self._conflicts())
+        if faults:
+            raise ConfigError(faults)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _complete(self) -> list[Fault]:
+        """Fill in what was left out; returns faults of the partition and its exits."""
+        for name, setting in SETTINGS.items():
+            value = getattr(self, name)
+            if setting.kind == "real" and type(value) is int:
+                self._set(name, float(value))
+        if self.surrogate_slope is None and self.surrogate in SURROGATE_SLOPES:
+            self._set("surrogate_slope", SURROGATE_SLOPES[self.surrogate])
+        if self.inference_timesteps is None:
+            self._set("inference_timesteps", self.timesteps)
+        if self.detector == "":
+            self._set("detector", "head" if self.block_classes == "hard" else "none")
+        if self.backbone not in BACKBONES or not isinstance(self.partition, str):
+            return []
+        faults = self._complete_partition(len(BACKBONES[self.backbone].units))
+        return faults or self._complete_exits()
+
+    def _complete_partition(self, units: int) -> list[Fault]:
+        if self.partition == "":
+            self._set("partition", str(units))
+        try:
+            blocks = parse_partition(self.partition)
+        except ValueError as error:
+            return [Fault(key="partition", message=str(error))]
+        if sum(blocks) > units:
+            message = (
+                f"must cover at most the {units} units of {self.backbone}, "
+                f"got {self.partition!r} with {sum(blocks)}"
+            )
+            return [Fault(key="partition", message=message)]
+        self._set("partition", format_partition(blocks))
+        if len(blocks) == 1:
+            self._set("space_rule", "end-to-end")
+        return []
+
+    def _complete_exits(self) -> list[Fault]:
+        given = self.exit_threshold
+        values = tuple(given) if isinstance(given, list | tuple) else (given,)
+        exits = len(self.blocks) - 1
+        if len(values) == 1:
+            values = values * exits
+        if len(values) != exits and exits > 0:
+            message = f"must have one value, or {exits} for partition {self.partition}, got {given}"
+            return [Fault(key="exit_threshold", message=message)]
+        numeric = [float(v) if isinstance(v, int | float) else v for v in values[:exits]]
+        self._set("exit_threshold", tuple(numeric))
+        return []
+
+    def _conflicts(self) -> list[Fault]:
+        """Settings that are fine alone but not together."""
+        faults = []
+        if self.inference_timesteps > self.timesteps:
+            message = f"must be at most timesteps ({self.timesteps}), got {self.inference_timesteps}"
+            faults.append(Fault(key="inference_timesteps", message=message))
+        if self.rewiring == "open-loop" and 0 < self.target_sparsity < 0.5:
+            message = (
+                "must be 0 or at least 0.5 with rewiring 'open-loop' (its prior is not defined "
+                f"below), got {self.target_sparsity}; use rewiring 'closed-loop'"
+            )
+            faults.append(Fault(key="target_sparsity", message=message))
+        if self.block_classes == "hard" and self.space_rule == "end-to-end" and self.exits > 1:
+            message = (
+                "'hard' needs blocks that are trained one after another: set space_rule "
+                "to 'block-local', or block_classes to 'all'"
+            )
+            faults.append(Fault(key="block_classes", message=message))
+        return faults
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Units in each block."""
+        return parse_partition(self.partition)
+
+    @property
+    def exits(self) -> int:
+        """Exit heads, one per block, the last included."""
+        return len(self.blocks)
+
+    @property
+    def stages(self) -> int:
+        """Trainings one after another: one per block when local, otherwise one."""
+        return self.exits if self.space_rule == "block-local" else 1
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all stages together, the unit of a study's budget."""
+        return self.epochs * self.stages
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "RunConfig":
+        """A config from a TOML table. Raises ConfigError for unknown names and bad values."""
+        faults = [unknown_setting(name) for name in values if name not in SETTINGS]
+        known = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if n in SETTINGS}
+        try:
+            config = cls(**known)
+        except ConfigError as error:
+            faults.extend(error.faults)
+        if faults:
+            raise ConfigError(faults)
+        return config
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Every field by name, as TOML can hold it."""
+        values = {name: getattr(self, name) for name in SETTINGS}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+    def replace(self, **changes: Any) -> "RunConfig":
+        """The same config with some settings changed; checked again."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names this run: 16 hex digits over every setting."""
+        return _digest(self.to_mapping())
+
+    @property
+    def training_fingerprint(self) -> str:
+        """Names what is trained: the fingerprint without the operating point."""
+        trained = {n: v for n, v in self.to_mapping().items() if not SETTINGS[n].operating}
+        return _digest(trained)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def unknown_setting(name: str) -> Fault:
+    """The fault of a name that is no field of RunConfig."""
+    hint = nearest(name, SETTINGS) or f"; known: {', '.join(SETTINGS)}"
+    return Fault(key=name, message=f"is not a setting of a run{hint}")
+
+
+SETTINGS: dict[str, Setting] = {
+    field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)
+}
