@@ -1,0 +1,224 @@
+"""What a network costs: memory to train it, bytes to store it, operations to run it."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn.config import RunConfig
+from snn.layers import Connections, Layer, Pass
+from snn.network import Block, Network, Task, build_block, connections_of, input_signal, layers_of
+from snn.rewiring import make_rewirer
+from snn.rules import TIME_RULES, Batch
+
+PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
+PJ_PER_MAC = 4.6  # the same with a multiplication of 3.7 pJ
+
+OPTIMIZER_COPIES = {"adam": 2, "sgd": 1}  # numbers kept per parameter: moments, momentum
+
+
+class SavedBytes:
+    """Counts the bytes that autograd keeps for backward while it is entered.
+
+    Each storage counts once and the parameters not at all, so the figure is the
+    same on every device.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = {p.untyped_storage().data_ptr() for p in parameters}
+        self._storages: dict[int, int] = {}
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._parameters:
+            self._storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def __enter__(self) -> "SavedBytes":
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._hooks.__exit__(kind, error, trace)
+
+    @property
+    def total(self) -> int:
+        """Bytes kept."""
+        return sum(self._storages.values())
+
+
+def held_bytes(live: nn.Module, frozen: Sequence[nn.Module], *, optimizer: str) -> int:
+    """Weights, gradients and optimizer state of `live`, and the weights of `frozen`."""
+    copies = 2 + OPTIMIZER_COPIES[optimizer]
+    trained = sum(p.numel() * p.element_size() for p in live.parameters())
+    buffers = sum(b.numel() * b.element_size() for b in live.buffers())
+    still = sum(p.numel() * p.element_size() for part in frozen for p in part.parameters())
+    return copies * trained + buffers + still
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trained numbers in a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def model_bytes(blocks: Sequence[Block]) -> int:
+    """Bytes to store baked blocks, heads included.
+
+    Per set of connections the smaller of all weights in 32 bits, and the
+    weights that are not zero with one bit per possible connection; biases that
+    are not zero in 32 bits.
+    """
+    total = 0
+    for block in blocks:
+        for conn in connections_of(block):
+            possible, alive = conn.weight.numel(), int(torch.count_nonzero(conn.weight))
+            total += min(4 * possible, 4 * alive + math.ceil(possible / 8))
+        for name, parameter in block.named_parameters():
+            if name.endswith("bias"):
+                total += 4 * int(torch.count_nonzero(parameter))
+    return total
+
+
+@torch.no_grad()
+def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
+    """Connections that exist behind each input of `shape` (without time and batch).
+
+    Exact at the borders and for strides: the transpose of the connections with
+    every existing weight set to 1.
+    """
+    weight = (connections.weight != 0).to(torch.float64)
+    if weight.dim() == 2:
+        return weight.sum(dim=0).view(*shape)
+    stride, padding = connections.stride, weight.shape[-1] // 2
+    sides = [(side + 2 * padding - weight.shape[-1]) // stride + 1 for side in shape[1:]]
+    ones = torch.ones(1, weight.shape[0], *sides, dtype=weight.dtype, device=weight.device)
+    # the rows and columns that a stride leaves over at the far border
+    left = [
+        side - ((out - 1) * stride - 2 * padding + weight.shape[-1])
+        for side, out in zip(shape[1:], sides, strict=True)
+    ]
+    reached = F.conv_transpose2d(
+        ones, weight, stride=stride, padding=padding, output_padding=left
+    )
+    return reached[0]
+
+
+def skip_fan_out(layer: Layer, shape: Sequence[int]) -> Tensor:
+    """As `fan_out`, for a skip that passes every stride-th pixel on."""
+    assert layer.skip is not None
+    reached = torch.zeros(*shape, dtype=torch.float64, device=layer.connections[0].weight.device)
+    reached[..., :: layer.skip.stride, :: layer.skip.stride] = 1
+    return reached
+
+
+def energy_nj(accumulates: float, macs: float) -> float:
+    """Estimated energy of the arithmetic, nanojoules; no memory traffic."""
+    return (accumulates * PJ_PER_ACCUMULATE + macs * PJ_PER_MAC) / 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will need, known before training."""
+
+    parameters: int
+    model_bytes: int  # with every connection present
+    training_memory_bytes: int
+    macs_per_image: float  # multiply-accumulates if it were not spiking: all timesteps, all blocks
+    layers: int  # spiking layers
+    seconds: float  # that planning took
+
+
+def plan(config: RunConfig, task: Task) -> Plan:
+    """Build the network, run single batches of noise, and count; trains nothing.
+
+    The memory is extrapolated from two small batches: it is a constant and a
+    part that grows with the images in a batch.
+    """
+    started = time.perf_counter()
+    blocks = _fresh_blocks(config, task)
+    stages = [blocks] if config.stages == 1 else [[block] for block in blocks]
+    peaks, done = [], 0
+    for live in stages:
+        frozen = blocks[:done]
+        held = held_bytes(nn.ModuleList(live), frozen, optimizer=config.optimizer)
+        small, large = (_kept(config, task, blocks[: done + len(live)], done, n) for n in (2, 4))
+        per_image = (large - small) // 2
+        peaks.append(held + small + per_image * (config.batch_size - 2))
+        done += len(live)
+    return Plan(
+        parameters=sum(parameter_count(block) for block in blocks),
+        model_bytes=sum(4 * parameter_count(block) for block in blocks),
+        training_memory_bytes=max(peaks),
+        macs_per_image=config.timesteps * _dense_macs(config, task, blocks),
+        layers=sum(len(layers_of(block)) for block in blocks),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
+    blocks: list[Block] = []
+    signal = input_signal(config, task)
+    for index in range(config.exits):
+        blocks.append(build_block(config, index, signal, range(task.classes)))
+        signal = blocks[-1].signal
+    make_rewirer([conn for block in blocks for conn in connections_of(block)], config)
+    return blocks
+
+
+def _noise(config: RunConfig, task: Task, images: int) -> Tensor:
+    steps = 1 if config.encoding == "direct" else config.timesteps
+    return torch.zeros(steps, images, *task.image_shape)
+
+
+def _kept(config: RunConfig, task: Task, blocks: list[Block], frozen: int, images: int) -> int:
+    network = Network(config, task)
+    network.blocks.extend(blocks)
+    network.train()
+    batch = Batch(
+        drive=_noise(config, task, images),
+        labels=torch.zeros(images, dtype=torch.int64),
+        frozen=frozen,
+        timesteps=config.timesteps,
+        loss=config.loss,
+    )
+    with SavedBytes(list(network.parameters())) as saved:
+        TIME_RULES[config.time_rule](network, batch, Pass(), apply=lambda: None)
+    network.zero_grad(set_to_none=True)
+    return saved.total
+
+
+class _MacCounter:
+    """Multiply-accumulates of one timestep if every input were a real number."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        del spikes
+        for conn, x in zip(layer.connections, inputs, strict=False):
+            assert isinstance(conn, Connections)
+            self.readout(conn, x)
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        self.total += float(fan_out(connections, inputs.shape[2:]).sum())
+
+
+def _dense_macs(config: RunConfig, task: Task, blocks: list[Block]) -> float:
+    counter = _MacCounter()
+    network = Network(config, task)
+    network.blocks.extend(blocks)
+    network.eval()
+    with torch.no_grad():
+        network.run(_noise(config, task, 1)[:1], Pass(observer=counter), timesteps=1)
+    return counter.total

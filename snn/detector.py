@@ -1,0 +1,45 @@
+"""The hard-class detector of a block: will this input need the next one?"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snn.config import RunConfig
+from snn.network import Block, anatomy_of, bake
+from snn.rewiring import make_rewirer
+
+STEPS = 200
+LEARNING_RATE = 0.05
+
+
+def fit_detector(
+    config: RunConfig, index: int, block: Block, rates: Tensor, is_hard: Tensor
+) -> None:
+    """Give a baked block a detector, everything else frozen (BlocTrain, as reconstructed).
+
+    Two integrators read what the class readout reads: easy and hard.
+    `rates` (images, features) are mean inputs over time, enough for targets
+    that integrate and never fire; `is_hard` (images,) says whether the label is
+    in a hard class. Both sides weigh the same however many images they have.
+    Sparse runs rewire the detector to the same target.
+    """
+    detector = block.head.add_detector(anatomy_of(config, block=index, is_baked=True))
+    detector.to(rates.device)
+    rewirer = make_rewirer([detector.connections], config)
+    share = is_hard.double().mean()
+    weight = torch.stack([0.5 / (1 - share), 0.5 / share]).to(rates)
+    optimizer = torch.optim.Adam(detector.parameters(), lr=LEARNING_RATE)
+    targets = is_hard.long()
+    for step in range(1, STEPS + 1):
+        logits = detector.connections.apply_weight(
+            rates, detector.connections.effective_weight()
+        )
+        loss = F.cross_entropy(logits + detector.bias, targets, weight=weight)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if rewirer is not None:
+            rewirer.after_step(step, steps=STEPS, learning_rate=LEARNING_RATE)
+    plain = bake(config, index, block)
+    block.head.detector = plain.head.detector
+    block.requires_grad_(False)

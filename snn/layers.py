@@ -1,0 +1,266 @@
+"""Layers: connections that carry spikes, and the neurons that they drive.
+
+Every tensor has time first: `time batch channels height width`, or
+`time batch features`. Time may be 1 for a current that never changes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn.neurons import Lif
+
+SPIKE_SCALE = 2.74
+"""1 / standard deviation of a spike whose potential is N(0, 1) with threshold 1 (OTTT)."""
+
+Norm = Literal["weight-standardised", "batch-over-time", "none"]
+
+
+class Observer(Protocol):
+    """Sees what goes in and out of every layer, chunk of timesteps by chunk."""
+
+    def layer(self, layer: "Layer", inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        """`inputs` as each of `layer.connections` got them; `spikes` before dropout."""
+
+    def readout(self, connections: "Connections", inputs: Tensor) -> None:
+        """`inputs` of connections whose targets do not fire."""
+
+
+@dataclass
+class Pass:
+    """What one batch carries through the network: nothing of it outlives the batch."""
+
+    weights: dict["Connections", Tensor] = field(default_factory=dict)
+    masks: dict["Layer", Tensor] = field(default_factory=dict)
+    potentials: dict["Layer", Tensor] = field(default_factory=dict)
+    constant: dict["Layer", Tensor] = field(default_factory=dict)  # currents that never change
+    observer: Observer | None = None
+    generator: torch.Generator | None = None  # draws dropout masks
+
+    def weight(self, connections: "Connections") -> Tensor:
+        """The effective weight, computed once per batch however many chunks there are."""
+        if connections not in self.weights:
+            self.weights[connections] = connections.effective_weight()
+        return self.weights[connections]
+
+
+class Gate(torch.autograd.Function):
+    """w = sign * theta where theta > cut, else 0; every theta gets sign * dL/dw.
+
+    Grad R (Chen et al. 2021): connections that do not exist keep receiving
+    gradient, so that they can return.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, sign: Tensor, cut: Tensor) -> Tensor:
+        ctx.save_for_backward(sign)
+        return sign * theta * (theta > cut)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (sign,) = ctx.saved_tensors
+        return grad * sign, None, None
+
+
+class Connections(nn.Module):
+    """The connections from one source to one target, a convolution or all-to-all.
+
+    `grain` spikes make an input of 1: average pooling before these connections
+    turns k*k spikes into one value of 1. With `is_analog` inputs are real
+    numbers and not spikes.
+    """
+
+    sign: Tensor | None
+    cut: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        stride: int = 1,
+        grain: int = 1,
+        is_analog: bool = False,
+        norm: Norm = "none",
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.stride, self.grain, self.is_analog, self.norm = stride, grain, is_analog, norm
+        fan_in = math.prod(shape[1:])
+        weight = torch.empty(shape)
+        weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+        self.weight = nn.Parameter(weight)
+        self.scale = 1.0 if is_analog else SPIKE_SCALE
+        if norm == "weight-standardised":
+            self.gain = nn.Parameter(torch.full((shape[0],), gain))
+        elif norm == "batch-over-time":
+            batch_norm = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+            self.batch_norm = batch_norm(shape[0])
+            nn.init.constant_(self.batch_norm.weight, gain)
+        self.register_buffer("sign", None)
+        self.register_buffer("cut", torch.tensor(-math.inf))
+
+    @property
+    def is_rewired(self) -> bool:
+        """Whether connections come and go during training."""
+        return self.sign is not None
+
+    def rewire(self) -> None:
+        """From now on `weight` holds strengths theta >= 0 and the signs never change."""
+        with torch.no_grad():
+            self.sign = torch.where(self.weight < 0, -1.0, 1.0)
+            self.weight.abs_()
+            self.cut = torch.zeros_like(self.cut)
+
+    def exists(self) -> Tensor:
+        """Which connections exist, a boolean like the weight."""
+        if self.is_rewired:
+            return self.weight.detach() > self.cut
+        return self.weight.detach() != 0
+
+    def effective_weight(self) -> Tensor:
+        """The weight that inputs are multiplied with, batch norm not included."""
+        weight: Tensor = self.weight
+        if self.sign is not None:
+            weight = Gate.apply(weight, self.sign, self.cut)
+        if self.norm == "weight-standardised":
+            weight = self._standardised(weight)
+        return weight
+
+    def _standardised(self, weight: Tensor) -> Tensor:
+        """Scaled weight standardisation (Brock et al. 2021; OTTT) per target.
+
+        Under rewiring the mean stays: subtracting it would turn connections
+        that do not exist into connections, and flip the sign of weak ones.
+        """
+        rows = weight.flatten(1)
+        if self.sign is None:
+            rows = rows - rows.mean(dim=1, keepdim=True)
+            power = rows.square().sum(dim=1) * (rows.shape[1] / max(rows.shape[1] - 1, 1))
+        else:
+            power = rows.square().sum(dim=1)
+        factor = self.scale * self.gain * (power + 1e-4).rsqrt()
+        return (rows * factor.unsqueeze(1)).view_as(weight)
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Currents of inputs `x`, both with time first."""
+        current = self.apply_weight(x.flatten(0, 1), weight)
+        if self.norm == "batch-over-time":
+            current = self.batch_norm(current)
+        return current.unflatten(0, x.shape[:2])
+
+    def apply_weight(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The linear map alone, `x` without time."""
+        if weight.dim() == 4:
+            return F.conv2d(x, weight, stride=self.stride, padding=weight.shape[-1] // 2)
+        return F.linear(x.flatten(1), weight)
+
+    @torch.no_grad()
+    def baked(self) -> tuple[Tensor, Tensor | None]:
+        """Plain weight and bias that do the same at inference, norm folded in."""
+        weight = self.effective_weight().detach().clone()
+        if self.norm != "batch-over-time":
+            return weight, None
+        norm = self.batch_norm
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shaped = factor.view(-1, *[1] * (weight.dim() - 1))
+        return weight * shaped, norm.bias - norm.running_mean * factor
+
+
+class SubSample(nn.Module):
+    """A skip without weights: every `stride`-th pixel, one connection per spike that it passes."""
+
+    def __init__(self, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with time first."""
+        return x[..., :: self.stride, :: self.stride]
+
+
+class Layer(nn.Module):
+    """A population of neurons and the connections that drive it; their currents add up."""
+
+    def __init__(
+        self,
+        name: str,
+        connections: Sequence[Connections],
+        *,
+        lif: Lif,
+        skip: SubSample | None = None,
+        dropout: float = 0.0,
+        has_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.name, self.lif, self.dropout = name, lif, dropout
+        self.connections = nn.ModuleList(connections)
+        self.skip = skip
+        targets = connections[0].weight.shape[0]
+        self.bias = nn.Parameter(torch.zeros(targets)) if has_bias else None
+
+    def forward(self, inputs: Sequence[Tensor], steps: int, batch: Pass) -> Tensor:
+        """Spikes over `steps` timesteps; `inputs` one per connections, then one for the skip."""
+        current = self._current(inputs, batch)
+        if current.shape[0] != steps:  # a constant drive
+            current = current.expand(steps, *current.shape[1:])
+        spikes, left = self.lif(current, batch.potentials.get(self))
+        batch.potentials[self] = left
+        if batch.observer is not None:
+            batch.observer.layer(self, inputs, spikes)
+        if self.training and self.dropout > 0:
+            spikes = spikes * self._mask(spikes, batch)
+        return spikes
+
+    def _current(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:
+        if self in batch.constant:
+            return batch.constant[self]
+        pairs = zip(self.connections, inputs, strict=False)
+        current = sum(conn(x, batch.weight(conn)) for conn, x in pairs)
+        assert isinstance(current, Tensor)
+        if self.skip is not None:
+            current = current + self.skip(inputs[-1])
+        if self.bias is not None:
+            current = current + self.bias.view(-1, *[1] * (current.dim() - 3))
+        if self.connections[0].is_analog and current.shape[0] == 1:
+            batch.constant[self] = current
+        return current
+
+    def _mask(self, spikes: Tensor, batch: Pass) -> Tensor:
+        """One mask per image, held for all timesteps (Lee et al. 2020)."""
+        if self not in batch.masks:
+            kept = torch.empty_like(spikes[0]).bernoulli_(
+                1 - self.dropout, generator=batch.generator
+            )
+            batch.masks[self] = kept / (1 - self.dropout)
+        return batch.masks[self]
+
+
+class SpikePool(nn.Module):
+    """Averages of `kernel` x `kernel` windows that cover every pixel exactly once.
+
+    A side that the kernel does not divide is padded with silence, so every
+    window still divides by kernel * kernel and `grain` spikes make a value of 1.
+    """
+
+    def __init__(self, side: int, *, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        missing = -side % kernel
+        self.padding = math.ceil(missing / 2)
+        self.side = (side + 2 * self.padding - kernel) // kernel + 1
+        self.grain = kernel * kernel
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """`spikes` with time first."""
+        if self.kernel == 1:
+            return spikes
+        pooled = F.avg_pool2d(spikes.flatten(0, 1), self.kernel, padding=self.padding)
+        return pooled.unflatten(0, spikes.shape[:2])

@@ -1,0 +1,388 @@
+"""Networks: blocks of units, each block with its own exit.
+
+Nothing is kept between batches: potentials, masks and constant currents travel
+in a `Pass`, so there is nothing to reset.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from snn.backbones import BACKBONES, ConvUnit, DenseUnit, ResidualUnit, Unit
+from snn.config import RunConfig
+from snn.layers import Connections, Layer, Norm, Pass, SpikePool, SubSample
+from snn.neurons import Lif
+
+CACHE_BYTES = 4 * 2**20
+"""Spikes of one layer and chunk of timesteps should stay in the processor's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """What flows between units: its shape without time and batch, and spikes per value of 1."""
+
+    shape: tuple[int, ...]
+    grain: int = 1
+    is_analog: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """What every part of a network is built with."""
+
+    lif: Lif
+    norm: Norm
+    dropout: float
+    generator: torch.Generator
+    is_baked: bool = False
+
+    def layer(
+        self,
+        name: str,
+        shapes: Sequence[tuple[int, ...]],
+        sources: Sequence[Signal],
+        *,
+        strides: Sequence[int] = (1, 1),
+        skip: SubSample | None = None,
+    ) -> Layer:
+        """A layer driven by one connection set per shape; their currents share unit variance."""
+        summed = len(shapes) + (skip is not None)
+        connections = [
+            Connections(
+                shape,
+                stride=stride,
+                grain=source.grain,
+                is_analog=source.is_analog,
+                norm=self.norm,
+                gain=1 / math.sqrt(summed),
+                generator=self.generator,
+            )
+            for shape, source, stride in zip(shapes, sources, strides, strict=False)
+        ]
+        has_bias = self.is_baked or self.norm != "batch-over-time"
+        return Layer(
+            name, connections, lif=self.lif, skip=skip, dropout=self.dropout, has_bias=has_bias
+        )
+
+
+class Conv(nn.Module):
+    """Convolution, neurons, and an average pool where the unit has one."""
+
+    def __init__(self, unit: ConvUnit, width: int, source: Signal, anatomy: Anatomy, name: str):
+        super().__init__()
+        channels, height = unit.channels * width, source.shape[1]
+        shape = (channels, source.shape[0], unit.kernel, unit.kernel)
+        self.layer = anatomy.layer(name, [shape], [source])
+        self.pool = SpikePool(height, kernel=2 if unit.pool else 1)
+        side = self.pool.side
+        self.signal = Signal(shape=(channels, side, side), grain=self.pool.grain)
+
+    def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
+        spikes: Tensor = self.layer([x], steps, batch)
+        return self.pool(spikes)  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """Two convolutions; the skip current joins the second before its neurons (Lee 2020)."""
+
+    def __init__(self, unit: ResidualUnit, width: int, source: Signal, anatomy: Anatomy, name: str):
+        super().__init__()
+        inner, channels = source.shape[0], unit.channels * width
+        side = math.ceil(source.shape[1] / unit.stride)
+        self.first = anatomy.layer(f"{name}.conv1", [(channels, inner, 3, 3)], [source])
+        between = Signal(shape=(channels, *source.shape[1:]))
+        shapes: list[tuple[int, ...]] = [(channels, channels, 3, 3)]
+        skip = None
+        if unit.skip == "conv":
+            shapes.append((channels, inner, 1, 1))
+        else:
+            skip = SubSample(stride=unit.stride)
+        self.second = anatomy.layer(
+            f"{name}.conv2", shapes, [between, source], strides=[unit.stride] * 2, skip=skip
+        )
+        self.signal = Signal(shape=(channels, side, side))
+
+    def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
+        spikes: Tensor = self.second([self.first([x], steps, batch), x], steps, batch)
+        return spikes
+
+
+class Dense(nn.Module):
+    """All-to-all connections and their neurons."""
+
+    def __init__(self, unit: DenseUnit, width: int, source: Signal, anatomy: Anatomy, name: str):
+        super().__init__()
+        neurons = unit.neurons * width
+        self.layer = anatomy.layer(name, [(neurons, math.prod(source.shape))], [source])
+        self.signal = Signal(shape=(neurons,))
+
+    def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
+        spikes: Tensor = self.layer([x.flatten(2)], steps, batch)
+        return spikes
+
+
+class Readout(nn.Module):
+    """Targets that integrate and never fire; their output is the mean input so far."""
+
+    def __init__(self, source: Signal, classes: int, anatomy: Anatomy) -> None:
+        super().__init__()
+        self.connections = Connections(
+            (classes, math.prod(source.shape)), grain=source.grain, generator=anatomy.generator
+        )
+        with torch.no_grad():
+            # quiet at first: an early loud readout drowns the gradient of the others
+            self.connections.weight.mul_(0.5)
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, x: Tensor, batch: Pass) -> Tensor:
+        """Input to the integrators, (time, batch, classes)."""
+        if batch.observer is not None:
+            batch.observer.readout(self.connections, x)
+        x = x.flatten(2)
+        current: Tensor = self.connections(x, batch.weight(self.connections))
+        return current + self.bias
+
+
+class Head(nn.Module):
+    """The exit of a block: pool, one spiking layer, class readout, hard-class detector.
+
+    `classes` are the labels that the readout tells apart, `hard` those of them
+    that go on to the next block. The detector has two outputs: easy, hard.
+    """
+
+    def __init__(
+        self, source: Signal, config: RunConfig, classes: Sequence[int], anatomy: Anatomy, name: str
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.hard: tuple[int, ...] = ()
+        if len(source.shape) == 3:
+            side = source.shape[1]
+            self.pool = SpikePool(side, kernel=math.ceil(side / config.head_grid))
+            pooled = (source.shape[0], self.pool.side, self.pool.side)
+            source = Signal(shape=pooled, grain=source.grain * self.pool.grain)
+        else:
+            self.pool = SpikePool(1, kernel=1)
+        self.hidden: Layer | None = None
+        if config.head_hidden > 0:
+            shape = (config.head_hidden, math.prod(source.shape))
+            self.hidden = anatomy.layer(f"{name}.hidden", [shape], [source])
+            source = Signal(shape=(config.head_hidden,))
+        self.source = source
+        self.readout = Readout(source, len(self.classes), anatomy)
+        self.detector: Readout | None = None
+
+    def add_detector(self, anatomy: Anatomy) -> Readout:
+        """A fresh hard-class detector."""
+        self.detector = Readout(self.source, 2, anatomy)
+        return self.detector
+
+    def forward(self, spikes: Tensor, steps: int, batch: Pass) -> tuple[Tensor, Tensor]:
+        """Inputs of the class integrators, and the spikes that they and the detector read."""
+        x = self.pool(spikes).flatten(2)
+        if self.hidden is not None:
+            x = self.hidden([x], steps, batch)
+        return self.readout(x, batch), x
+
+
+class Block(nn.Module):
+    """Units trained together, and their exit head."""
+
+    def __init__(self, units: Sequence[nn.Module], head: Head, source: Signal, signal: Signal):
+        super().__init__()
+        self.units = nn.ModuleList(units)
+        self.head = head
+        self.source, self.signal = source, signal
+
+    def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
+        """Spikes that leave the block, (steps, batch, ...)."""
+        for unit in self.units:
+            x = unit(x, steps, batch)
+        return x
+
+
+_BUILDERS = {ConvUnit: Conv, ResidualUnit: Residual, DenseUnit: Dense}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a network is for: the shape of an image and the number of classes."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+
+
+class Network(nn.Module):
+    """Blocks one behind the other."""
+
+    def __init__(self, config: RunConfig, task: Task) -> None:
+        super().__init__()
+        self.config, self.task = config, task
+        self.blocks = nn.ModuleList()
+
+    def block(self, index: int) -> Block:
+        """The block with this index, from 0."""
+        block = self.blocks[index]
+        assert isinstance(block, Block)
+        return block
+
+    @property
+    def chunk(self) -> int:
+        """Timesteps that run through all layers together.
+
+        Follows from the shape of the network alone, so that a config gives the
+        same arithmetic on every machine.
+        """
+        if self.config.norm == "batch-over-time" and self.training:
+            return self.config.timesteps
+        largest = max(math.prod(signal.shape) for signal in self._signals())
+        return max(1, min(self.config.timesteps, CACHE_BYTES // (4 * largest * 64)))
+
+    def _signals(self) -> Iterator[Signal]:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for unit in block.units:
+                signal = unit.signal
+                assert isinstance(signal, Signal)
+                yield signal
+
+    def run(
+        self, drive: Tensor, batch: Pass, *, timesteps: int, frozen: int = 0, heads: bool = True
+    ) -> "Outputs":
+        """Run `drive` through all blocks; the first `frozen` ones without a graph or heads.
+
+        `drive` is (time, batch, ...) or, when it is constant, (1, batch, ...).
+        """
+        outputs = Outputs(logits=[], features=[], border=[])
+        live = range(frozen, len(self.blocks))
+        logits: list[list[Tensor]] = [[] for _ in live]
+        features: list[list[Tensor]] = [[] for _ in live]
+        border = []
+        for start in range(0, timesteps, self.chunk):
+            steps = min(self.chunk, timesteps - start)
+            x = drive if drive.shape[0] == 1 else drive[start : start + steps]
+            with torch.no_grad():
+                for index in range(frozen):
+                    x = self.block(index)(x, steps, batch)
+            for slot, index in enumerate(live):
+                x = self.block(index)(x, steps, batch)
+                if heads:
+                    readout, read = self.block(index).head(x, steps, batch)
+                    logits[slot].append(readout)
+                    features[slot].append(read)
+            border.append(x)
+        if heads:
+            outputs = replace(
+                outputs,
+                logits=[torch.cat(chunks) for chunks in logits],
+                features=[torch.cat(chunks) for chunks in features],
+            )
+        return replace(outputs, border=border)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What a run gave, per block that was not frozen."""
+
+    logits: list[Tensor]  # each (time, batch, classes of the block)
+    features: list[Tensor]  # each (time, batch, features): what the readout saw
+    border: list[Tensor] = field(default_factory=list)  # spikes leaving the last block, by chunk
+
+
+def generator(seed: int, purpose: str, index: int = 0, device: str = "cpu") -> torch.Generator:
+    """A generator of its own for each purpose, so that no two draws depend on each other."""
+    words = [seed, index, *purpose.encode()]
+    state = 0xCBF29CE484222325
+    for word in words:  # FNV-1a over 64 bits
+        state = ((state ^ (word & 0xFFFFFFFFFFFFFFFF)) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return torch.Generator(device=device).manual_seed(state >> 1)
+
+
+def input_signal(config: RunConfig, task: Task) -> Signal:
+    """What the first block gets."""
+    return Signal(shape=task.image_shape, is_analog=config.encoding == "direct")
+
+
+def anatomy_of(config: RunConfig, *, block: int, is_baked: bool = False) -> Anatomy:
+    """How block `block` (from 0) is built: constants, norm, and its own random generator."""
+    lif = Lif(
+        leak=config.leak,
+        threshold=config.threshold,
+        reset="soft" if config.reset == "soft" else "hard",
+        surrogate=config.surrogate,
+        slope=config.surrogate_slope,
+    )
+    norms: dict[str, Norm] = {
+        "weight-standardised": "weight-standardised",
+        "batch-over-time": "batch-over-time",
+    }
+    return Anatomy(
+        lif=lif,
+        norm="none" if is_baked else norms.get(config.norm, "none"),
+        dropout=config.dropout,
+        generator=generator(config.seed, "weights", block),
+        is_baked=is_baked,
+    )
+
+
+def build_block(
+    config: RunConfig, index: int, source: Signal, classes: Sequence[int], *, is_baked: bool = False
+) -> Block:
+    """Block `index` (from 0) of a config, freshly initialised, telling `classes` apart."""
+    anatomy = anatomy_of(config, block=index, is_baked=is_baked)
+    first = sum(config.blocks[:index])
+    specs: Sequence[Unit] = BACKBONES[config.backbone].units
+    units: list[nn.Module] = []
+    signal = source
+    for number in range(first, first + config.blocks[index]):
+        spec = specs[number]
+        name = f"unit{number + 1}"
+        unit = _BUILDERS[type(spec)](spec, config.width, signal, anatomy, name)  # type: ignore[arg-type]
+        units.append(unit)
+        assert isinstance(unit.signal, Signal)
+        signal = unit.signal
+    head = Head(signal, config, classes, anatomy, f"exit{index + 1}")
+    return Block(units, head, source, signal)
+
+
+def connections_of(module: nn.Module) -> list[Connections]:
+    """All connections in a module, in a fixed order."""
+    return [part for part in module.modules() if isinstance(part, Connections)]
+
+
+def layers_of(module: nn.Module) -> list[Layer]:
+    """All layers in a module, in a fixed order."""
+    return [part for part in module.modules() if isinstance(part, Layer)]
+
+
+@torch.no_grad()
+def bake(config: RunConfig, index: int, block: Block) -> Block:
+    """The same block with plain weights: norm folded in, connections that are gone at zero.
+
+    This is the form that is evaluated, stored and run elsewhere, and that later
+    blocks are trained behind.
+    """
+    plain = build_block(config, index, block.source, block.head.classes, is_baked=True)
+    plain.head.hard = block.head.hard
+    if block.head.detector is not None:
+        plain.head.add_detector(anatomy_of(config, block=index, is_baked=True))
+    device = next(block.parameters()).device
+    plain.to(device)
+    for old, new in zip(connections_of(block), connections_of(plain), strict=True):
+        new.weight.copy_(old.baked()[0])
+    for layer, target in zip(layers_of(block), layers_of(plain), strict=True):
+        assert target.bias is not None
+        biases = [conn.baked()[1] for conn in layer.connections if isinstance(conn, Connections)]
+        parts = [bias for bias in [layer.bias, *biases] if bias is not None]
+        target.bias.copy_(torch.stack(parts).sum(dim=0))
+    for readout, plain_readout in (
+        (block.head.readout, plain.head.readout),
+        (block.head.detector, plain.head.detector),
+    ):
+        if readout is not None and plain_readout is not None:
+            plain_readout.bias.copy_(readout.bias)
+    plain.eval().requires_grad_(False)
+    return plain

@@ -1,0 +1,72 @@
+"""Surrogate gradients: what stands in for the derivative of a spike.
+
+A spike is a step of the distance x to the threshold; its derivative is nothing
+to learn from. Each surrogate is the derivative of a smooth step, given with
+that step (`primitive`) so that one can be checked against the other. All are
+functions of x = membrane potential - threshold and of a slope.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Shape = Callable[[Tensor, float], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surrogate:
+    """A smooth step and its derivative, both of (x, slope); same shape as x."""
+
+    derivative: Shape
+    primitive: Shape
+
+
+def _atan_derivative(x: Tensor, slope: float) -> Tensor:
+    return (slope / 2) / (1 + (math.pi / 2 * slope * x).square())
+
+
+def _atan_primitive(x: Tensor, slope: float) -> Tensor:
+    return torch.atan(math.pi / 2 * slope * x) / math.pi
+
+
+def _triangular_derivative(x: Tensor, slope: float) -> Tensor:
+    return slope * (1 - slope * x.abs()).clamp(min=0)
+
+
+def _triangular_primitive(x: Tensor, slope: float) -> Tensor:
+    scaled = (slope * x).clamp(-1, 1)
+    return scaled - scaled * scaled.abs() / 2
+
+
+def _sigmoid_derivative(x: Tensor, slope: float) -> Tensor:
+    rising = torch.sigmoid(slope * x)
+    return slope * rising * (1 - rising)
+
+
+def _sigmoid_primitive(x: Tensor, slope: float) -> Tensor:
+    return torch.sigmoid(slope * x)
+
+
+def _fast_sigmoid_derivative(x: Tensor, slope: float) -> Tensor:
+    return 1 / (1 + slope * x.abs()).square()
+
+
+def _fast_sigmoid_primitive(x: Tensor, slope: float) -> Tensor:
+    return x / (1 + slope * x.abs())
+
+
+SURROGATES: dict[str, Surrogate] = {
+    # Fang et al. 2021 (PLIF); slope 2 is SpikingJelly's and Grad R's choice
+    "atan": Surrogate(derivative=_atan_derivative, primitive=_atan_primitive),
+    # Bellec et al. 2018, here with unit area at every slope
+    "triangular": Surrogate(derivative=_triangular_derivative, primitive=_triangular_primitive),
+    # slope 4 is OTTT's choice (Xiao et al. 2022)
+    "sigmoid": Surrogate(derivative=_sigmoid_derivative, primitive=_sigmoid_primitive),
+    # Zenke & Ganguli 2018 (SuperSpike); peak 1 at every slope
+    "fast-sigmoid": Surrogate(
+        derivative=_fast_sigmoid_derivative, primitive=_fast_sigmoid_primitive
+    ),
+}
