@@ -59,14 +59,12 @@ class IdxSource:
     classes: int = 10
 
     def check(self, root: Path) -> None:
-        """See Source."""
         for part in ("train", "t10k"):
             for kind in (_IMAGES, _LABELS):
                 path = self._file(root, part, kind)
                 _idx_shape(path, kind, _contents(path, kind.header_bytes))
 
     def read(self, root: Path) -> tuple[Part, Part]:
-        """See Source."""
         return self._part(root, "train"), self._part(root, "t10k")
 
     def _part(self, root: Path, part: str) -> Part:
@@ -182,14 +180,12 @@ class CifarSource:
     classes: int
 
     def check(self, root: Path) -> None:
-        """See Source."""
         for name in (*self.train, self.test):
             start = _contents(self._file(root, name), 1)
             if start not in (b"\x80", b"(", b"}"):  # how a pickled dictionary begins
                 self._refuse(root / self.folder / name, _shown(start))
 
     def read(self, root: Path) -> tuple[Part, Part]:
-        """See Source."""
         batches = [self._batch(self._file(root, name)) for name in self.train]
         images = np.concatenate([batch.images for batch in batches])
         labels = np.concatenate([batch.labels for batch in batches])
@@ -325,12 +321,10 @@ class DigitsSource:
     classes: int = 10
 
     def check(self, root: Path) -> None:
-        """See Source."""
         if importlib.util.find_spec("sklearn") is None:
             raise DataError("digits: must find scikit-learn, got none; pip install scikit-learn")
 
     def read(self, root: Path) -> tuple[Part, Part]:
-        """See Source."""
         self.check(root)
         from sklearn.datasets import load_digits
 

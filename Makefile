@@ -1,0 +1,69 @@
+# Everything runs in .venv, which `make setup` makes and keeps up to date.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+
+PYTHON ?= $(firstword $(shell command -v python3.11 || command -v python3 || echo python3))
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTEST_ARGS ?=
+PORT ?= 8501
+
+.PHONY: help setup demo test check format dashboard clean
+
+help:
+	@echo 'make demo       a first study, from nothing to a front and an exported network'
+	@echo 'make dashboard  the page on http://localhost:$(PORT) (PORT=... for another)'
+	@echo 'make test       all tests (PYTEST_ARGS="-k front" for some)'
+	@echo 'make check      format, lint, types and tests'
+	@echo 'make format     put the code into its format'
+	@echo 'make setup      .venv with everything; the others do it when needed'
+	@echo 'make clean      remove .venv and caches; runs/ and data/ stay'
+
+setup: $(INSTALLED)
+
+# Each download of a megabyte or more is shown: most of the time goes there.
+$(INSTALLED): pyproject.toml requirements-judges.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python must be 3.11 or newer, got $$($(PYTHON) --version 2>&1);" \
+	    "name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo 'Setting up .venv (a few minutes the first time)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	$(BIN)/python -m pip install -e '.[dev,postgres]' \
+	  | sed -un 's/^ *Downloading \([^ ]*\) (\([0-9.]* [MG]B\)).*/  \1, \2/p'; \
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-judges.txt
+	@touch $@
+
+# May be repeated: a finished study stays as it is, the exported folder is written anew.
+demo:
+	@SECONDS=0; $(MAKE) --no-print-directory setup; ready=$$SECONDS; \
+	$(BIN)/spikefront run studies/digits.toml; searched=$$SECONDS; \
+	$(BIN)/spikefront front digits; \
+	$(BIN)/spikefront export digits --pick knee --out runs/digits-best --force; \
+	echo; \
+	echo "Time: set-up $$ready s, search $$((searched - ready)) s," \
+	  "front and export $$((SECONDS - searched)) s."; \
+	echo 'The exported network: runs/digits-best/README.md'; \
+	echo 'All of it as pictures: make dashboard'
+
+test: setup
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+format: setup
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
+	@$(BIN)/ruff format .
+
+dashboard: setup
+	@$(BIN)/spikefront dashboard --port $(PORT)
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
