@@ -19,7 +19,15 @@ from snn.partition import format_partition, parse_partition
 Kind = Literal["integer", "real", "choice", "text", "reals"]
 Value = int | float | str | tuple[float, ...]
 
-DATASETS = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100")
+# image shape (channels, height, width) and number of classes
+DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "fashion-mnist": ((1, 28, 28), 10),
+    "kmnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+}
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
 
@@ -362,7 +370,14 @@ class RunConfig:
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     def replace(self, **changes: Any) -> "RunConfig":
-        """The same config with some settings changed; checked again."""
+        """The same config with some settings changed; checked again.
+
+        What was left out and followed from a changed setting follows from it again.
+        """
+        if "timesteps" in changes and self.inference_timesteps == self.timesteps:
+            changes = {"inference_timesteps": None, **changes}
+        if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
+            changes = {"surrogate_slope": None, **changes}
         return dataclasses.replace(self, **changes)
 
     @property

@@ -1,5 +1,6 @@
 """What a network costs: memory to train it, bytes to store it, operations to run it."""
 
+import copy
 import math
 import time
 from collections.abc import Sequence
@@ -30,14 +31,15 @@ class SavedBytes:
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._parameters = {p.untyped_storage().data_ptr() for p in parameters}
+        self._parameters = {p.untyped_storage()._cdata for p in parameters}
         self._storages: dict[int, int] = {}
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
     def _pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._parameters:
-            self._storages[storage.data_ptr()] = storage.nbytes()
+        # the identity of the storage itself: storages without data share a null pointer
+        if storage._cdata not in self._parameters:
+            self._storages[storage._cdata] = storage.nbytes()
         return tensor
 
     def __enter__(self) -> "SavedBytes":
@@ -133,18 +135,20 @@ class Plan:
 
     parameters: int
     model_bytes: int  # with every connection present
-    training_memory_bytes: int
+    smallest_parameters: int  # of the smallest network that the run yields
+    stage_memory_bytes: tuple[int, ...]  # per stage of training
     macs_per_image: float  # multiply-accumulates if it were not spiking: all timesteps, all blocks
     layers: int  # spiking layers
     seconds: float  # that planning took
 
+    @property
+    def training_memory_bytes(self) -> int:
+        """Bytes of the stage that needs most."""
+        return max(self.stage_memory_bytes)
+
 
 def plan(config: RunConfig, task: Task) -> Plan:
-    """Build the network, run single batches of noise, and count; trains nothing.
-
-    The memory is extrapolated from two small batches: it is a constant and a
-    part that grows with the images in a batch.
-    """
+    """Go through one training step per stage with tensors that have shapes and no data."""
     started = time.perf_counter()
     blocks = _fresh_blocks(config, task)
     stages = [blocks] if config.stages == 1 else [[block] for block in blocks]
@@ -152,14 +156,13 @@ def plan(config: RunConfig, task: Task) -> Plan:
     for live in stages:
         frozen = blocks[:done]
         held = held_bytes(nn.ModuleList(live), frozen, optimizer=config.optimizer)
-        small, large = (_kept(config, task, blocks[: done + len(live)], done, n) for n in (2, 4))
-        per_image = (large - small) // 2
-        peaks.append(held + small + per_image * (config.batch_size - 2))
+        peaks.append(held + _kept(config, task, blocks[: done + len(live)], done))
         done += len(live)
     return Plan(
         parameters=sum(parameter_count(block) for block in blocks),
         model_bytes=sum(4 * parameter_count(block) for block in blocks),
-        training_memory_bytes=max(peaks),
+        smallest_parameters=sum(parameter_count(block) for block in stages[0]),
+        stage_memory_bytes=tuple(peaks),
         macs_per_image=config.timesteps * _dense_macs(config, task, blocks),
         layers=sum(len(layers_of(block)) for block in blocks),
         seconds=time.perf_counter() - started,
@@ -176,25 +179,25 @@ def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
     return blocks
 
 
-def _noise(config: RunConfig, task: Task, images: int) -> Tensor:
+def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
     steps = 1 if config.encoding == "direct" else config.timesteps
-    return torch.zeros(steps, images, *task.image_shape)
+    return torch.zeros(steps, images, *task.image_shape, device=device)
 
 
-def _kept(config: RunConfig, task: Task, blocks: list[Block], frozen: int, images: int) -> int:
+def _kept(config: RunConfig, task: Task, blocks: list[Block], frozen: int) -> int:
+    """Bytes kept for backward by one step that trains the blocks after the first `frozen`."""
     network = Network(config, task)
-    network.blocks.extend(blocks)
-    network.train()
+    network.blocks.extend(copy.deepcopy(blocks))
+    network.to("meta").train()
     batch = Batch(
-        drive=_noise(config, task, images),
-        labels=torch.zeros(images, dtype=torch.int64),
+        drive=_drive(config, task, config.batch_size, "meta"),
+        labels=torch.zeros(config.batch_size, dtype=torch.int64, device="meta"),
         frozen=frozen,
         timesteps=config.timesteps,
         loss=config.loss,
     )
     with SavedBytes(list(network.parameters())) as saved:
         TIME_RULES[config.time_rule](network, batch, Pass(), apply=lambda: None)
-    network.zero_grad(set_to_none=True)
     return saved.total
 
 
@@ -220,5 +223,5 @@ def _dense_macs(config: RunConfig, task: Task, blocks: list[Block]) -> float:
     network.blocks.extend(blocks)
     network.eval()
     with torch.no_grad():
-        network.run(_noise(config, task, 1)[:1], Pass(observer=counter), timesteps=1)
+        network.run(_drive(config, task, 1, "cpu")[:1], Pass(observer=counter), timesteps=1)
     return counter.total

@@ -102,8 +102,8 @@ class Connections(nn.Module):
             batch_norm = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
             self.batch_norm = batch_norm(shape[0])
             nn.init.constant_(self.batch_norm.weight, gain)
-        self.register_buffer("sign", None)
-        self.register_buffer("cut", torch.tensor(-math.inf))
+        self.register_buffer("sign", None, persistent=False)
+        self.register_buffer("cut", torch.tensor(-math.inf), persistent=False)
 
     @property
     def is_rewired(self) -> bool:
@@ -177,9 +177,9 @@ class Connections(nn.Module):
 class SubSample(nn.Module):
     """A skip without weights: every `stride`-th pixel, one connection per spike that it passes."""
 
-    def __init__(self, *, stride: int) -> None:
+    def __init__(self, *, stride: int, grain: int) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.grain = stride, grain
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` with time first."""

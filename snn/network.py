@@ -5,7 +5,7 @@ in a `Pass`, so there is nothing to reset.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -99,7 +99,7 @@ class Residual(nn.Module):
         if unit.skip == "conv":
             shapes.append((channels, inner, 1, 1))
         else:
-            skip = SubSample(stride=unit.stride)
+            skip = SubSample(stride=unit.stride, grain=source.grain)
         self.second = anatomy.layer(
             f"{name}.conv2", shapes, [between, source], strides=[unit.stride] * 2, skip=skip
         )
@@ -222,6 +222,7 @@ class Network(nn.Module):
         super().__init__()
         self.config, self.task = config, task
         self.blocks = nn.ModuleList()
+        self._largest = _largest_layer(config, task)
 
     def block(self, index: int) -> Block:
         """The block with this index, from 0."""
@@ -233,21 +234,12 @@ class Network(nn.Module):
     def chunk(self) -> int:
         """Timesteps that run through all layers together.
 
-        Follows from the shape of the network alone, so that a config gives the
-        same arithmetic on every machine.
+        Follows from the config alone, so that it gives the same arithmetic on
+        every machine and in every part of a network that is run by itself.
         """
         if self.config.norm == "batch-over-time" and self.training:
             return self.config.timesteps
-        largest = max(math.prod(signal.shape) for signal in self._signals())
-        return max(1, min(self.config.timesteps, CACHE_BYTES // (4 * largest * 64)))
-
-    def _signals(self) -> Iterator[Signal]:
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            for unit in block.units:
-                signal = unit.signal
-                assert isinstance(signal, Signal)
-                yield signal
+        return max(1, min(self.config.timesteps, CACHE_BYTES // (4 * 64 * self._largest)))
 
     def run(
         self, drive: Tensor, batch: Pass, *, timesteps: int, frozen: int = 0, heads: bool = True
@@ -281,6 +273,21 @@ class Network(nn.Module):
                 features=[torch.cat(chunks) for chunks in features],
             )
         return replace(outputs, border=border)
+
+
+def _largest_layer(config: RunConfig, task: Task) -> int:
+    """Neurons of the largest layer of the whole backbone."""
+    side, largest = task.image_shape[1], 1
+    for unit in BACKBONES[config.backbone].units:
+        if isinstance(unit, DenseUnit):
+            largest = max(largest, unit.neurons * config.width)
+            continue
+        largest = max(largest, unit.channels * config.width * side * side)
+        if isinstance(unit, ResidualUnit):
+            side = math.ceil(side / unit.stride)
+        elif unit.pool:
+            side = math.ceil(side / 2)
+    return largest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from snn.config import RunConfig
 from snn.cost import SavedBytes, held_bytes
 from snn.data import Split, augment
 from snn.detector import fit_detector
+from snn.evaluate import History, Trained
 from snn.layers import Connections, Pass
 from snn.measurement import Measurement
 from snn.network import Block, Network, Signal, Task, bake, build_block, connections_of, generator
@@ -46,10 +47,20 @@ class Training:
         self.config, self.split, self.device = config, split, device
         self.task = Task(image_shape=split.image_shape, classes=split.classes)
         self.network = Network(config, self.task)
-        self.training_s = 0.0
+        self.training_s: list[float] = []  # per stage
         self.memory_bytes: list[int] = []  # per stage
         self.parameters: list[int] = []  # per block
         self._epochs_done = 0
+
+    @property
+    def trained(self) -> Trained:
+        """The network with its history, once training is over."""
+        history = History(
+            memory_bytes=tuple(self.memory_bytes),
+            training_s=tuple(self.training_s),
+            parameters=tuple(self.parameters),
+        )
+        return Trained(network=self.network, history=history)
 
     def __iter__(self) -> Iterator[Measurement]:
         with deterministic():
@@ -194,12 +205,13 @@ class Stage:
     def epochs(self) -> Iterator[Measurement]:
         """Train, one measurement per epoch."""
         training, config = self.training, self.training.config
+        training.training_s.append(0.0)
         draws = generator(config.seed, "batches", self.first, training.device)
         masks = [conn.exists() for conn in self.connections]
         for epoch in range(1, config.epochs + 1):
             started = time.perf_counter()
             loss, train_accuracy = self._epoch(draws)
-            training.training_s += time.perf_counter() - started
+            training.training_s[-1] += time.perf_counter() - started
             accuracy, rate = self._validate()
             alive = [conn.exists() for conn in self.connections]
             pairs = zip(alive, masks, strict=True)

@@ -1,0 +1,296 @@
+"""From params to a run config, and from a run config to what came of it.
+
+The only file of `search` that runs the engine; torch is loaded when something runs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.space import run_values
+from search.study import Bound, Study
+from search.trial import Artifact, Outcome, Params, Timings, TrialState
+from snn.config import DATASETS, RunConfig
+from snn.measurement import Evaluation, Measurement
+
+if TYPE_CHECKING:
+    from snn.cost import Plan
+    from snn.data import Split
+    from snn.evaluate import Images, Trained
+    from snn.network import Task
+
+VALIDATION, TEST = "validation", "test"
+
+
+def run_config(study: Study, params: Params) -> RunConfig:
+    """The run that `params` stand for in `study`. Raises ConfigError."""
+    return RunConfig.from_mapping(run_values(study.run, params))
+
+
+class TrialRun:
+    """One trial at work: iterate for measurements, then read `outcome`.
+
+    What the trial does wrong (divergence, memory, a crash) becomes its outcome
+    and is not raised. Raises snn.data.DataError when the data set is missing or
+    damaged, because every other trial would miss it too.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        data_dir: Path,
+        device: str = "cpu",
+        threads: int = 1,
+        weights_path: Path | None = None,
+        constraints: Mapping[str, Bound] | None = None,
+        reuse: Path | None = None,
+    ) -> None:
+        self.config, self.weights_path, self.reuse = config, weights_path, reuse
+        self.constraints = constraints or {}
+        self.device = pick_device(device)
+        self._split = _load_split(config, data_dir, self.device, threads)
+        self._outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the trial; there once iteration has ended."""
+        assert self._outcome is not None, "the trial is still running"
+        return self._outcome
+
+    def stop(self, reason: str) -> Outcome:
+        """The outcome of a trial that is not iterated to its end."""
+        self._outcome = Outcome(state=TrialState.PRUNED, reason=reason)
+        return self._outcome
+
+    def __iter__(self) -> Iterator[Measurement]:
+        from snn.train import DivergedError
+
+        try:
+            yield from self._run()
+        except DivergedError as error:
+            self._outcome = Outcome(state=TrialState.PRUNED, reason=f"diverged: {error}")
+        except Exception as error:
+            if _is_out_of_memory(error):
+                _free_memory()
+                self._outcome = Outcome(
+                    state=TrialState.PRUNED,
+                    reason="out of memory: lower batch_size, width or timesteps",
+                    constraint_violation=1.0,
+                )
+            else:
+                self._outcome = Outcome(
+                    state=TrialState.FAILED,
+                    reason=f"{type(error).__name__}: {error}".splitlines()[0],
+                    error=traceback.format_exc(),
+                )
+
+    def _run(self) -> Iterator[Measurement]:
+        infeasible = self._known_violation()
+        if infeasible is not None:
+            self._outcome = infeasible
+            return
+        started = time.perf_counter()
+        if self.reuse is not None:
+            from snn.checkpoint import load
+
+            trained = load(self.reuse, config=self.config, device=self.device)
+        else:
+            from snn.train import Training
+
+            training = Training(self.config, self._split, device=self.device)
+            yield from training
+            trained = training.trained
+        trained_at = time.perf_counter()
+        artifact = self._keep(trained)
+        evaluation = _evaluate(trained, _images(self._split, VALIDATION))
+        self._outcome = Outcome(
+            state=TrialState.COMPLETE,
+            evaluation=evaluation,
+            artifact=artifact,
+            timings=Timings(
+                training_s=trained_at - started,
+                evaluation_s=time.perf_counter() - trained_at,
+            ),
+        )
+
+    def _known_violation(self) -> Outcome | None:
+        """An outcome if even the smallest network of the run is over a bound known beforehand."""
+        from snn.cost import plan as plan_task
+
+        known = {"training_memory_bytes", "parameters"} & self.constraints.keys()
+        if not known or self.reuse is not None:
+            return None
+        planned = plan_task(self.config, _task(self.config))
+        figures = {
+            "training_memory_bytes": planned.stage_memory_bytes[0],
+            "parameters": planned.smallest_parameters,
+        }
+        for name in sorted(known):
+            limit = self.constraints[name].max
+            if limit is not None and figures[name] > limit:
+                return Outcome(
+                    state=TrialState.PRUNED,
+                    reason=f"not trained: {name} would be {figures[name]:,}, "
+                    f"the constraint allows {limit:,.0f}",
+                    constraint_violation=(figures[name] - limit) / max(abs(limit), 1e-12),
+                )
+        return None
+
+    def _keep(self, trained: Trained) -> Artifact | None:
+        from snn import checkpoint
+
+        path = self.reuse
+        if path is None:
+            if self.weights_path is None:
+                return None
+            path = self.weights_path
+            checkpoint.save(trained, path)
+        return Artifact(
+            uri=str(path), sha256=checkpoint.sha256(path), size_bytes=path.stat().st_size
+        )
+
+
+def pick_device(device: str) -> str:
+    """`auto` is the GPU where there is one, otherwise the CPU."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _load_split(config: RunConfig, data_dir: Path, device: str, threads: int) -> Split:
+    from snn import data
+    from snn.checkpoint import use_threads
+
+    use_threads(threads)
+    return data.split(
+        data.load(config.dataset, data_dir),
+        validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
+        seed=config.seed,
+        device=device,
+    )
+
+
+def _images(split: Split, part: str, data_dir: Path | None = None, name: str = "") -> Images:
+    from snn import data
+    from snn.evaluate import Images
+
+    if part == VALIDATION:
+        images, labels = split.validation_images, split.validation_labels
+    else:
+        assert data_dir is not None
+        whole = data.load(name, data_dir)
+        device = split.validation_images.device
+        images, labels = whole.test_images.to(device), whole.test_labels.to(device)
+    return Images(images=images, labels=labels, mean=split.mean, std=split.std)
+
+
+def _evaluate(trained: Trained, images: Images) -> Evaluation:
+    from snn.evaluate import evaluate
+
+    return evaluate(trained, images)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+
+
+def _free_memory() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _task(config: RunConfig) -> Task:
+    from snn.network import Task
+
+    shape, classes = DATASETS[config.dataset]
+    return Task(image_shape=shape, classes=classes)
+
+
+def plan(config: RunConfig) -> Plan:
+    """What a run will need; builds the network and trains nothing."""
+    from snn.cost import plan as plan_task
+
+    return plan_task(config, _task(config))
+
+
+def evaluate_weights(
+    config: RunConfig,
+    weights: Path,
+    *,
+    data_dir: Path,
+    device: str = "cpu",
+    threads: int = 1,
+    test: bool = False,
+) -> Evaluation:
+    """Evaluate stored weights at the operating point of `config`, on validation or test images.
+
+    Raises DataError and snn.checkpoint.CheckpointError.
+    """
+    from snn.checkpoint import load
+
+    split = _load_split(config, data_dir, pick_device(device), threads)
+    trained = load(weights, config=config, device=pick_device(device))
+    images = _images(split, TEST if test else VALIDATION, data_dir, config.dataset)
+    return _evaluate(trained, images)
+
+
+def cut_weights(config: RunConfig, weights: Path, blocks: int, target: Path) -> RunConfig:
+    """Write the prefix of `blocks` blocks to `target`; returns the config that is that prefix.
+
+    Training that config gives the same weights.
+    """
+    from snn import checkpoint
+
+    trained = checkpoint.load(weights, config=config)
+    part = checkpoint.prefix(trained, blocks)
+    checkpoint.save(part, target)
+    return part.config
+
+
+def dataset_fingerprint(config: RunConfig, data_dir: Path) -> str:
+    """Names the images and labels of the config's data set."""
+    from snn import data
+
+    return data.load(config.dataset, data_dir).fingerprint
+
+
+def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
+    """What a result was computed with."""
+    import torch
+
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+    chosen = pick_device(device)
+    return {
+        "spikefront": _own_version(),
+        "python": platform.python_version(),
+        **versions,
+        "device": torch.cuda.get_device_name() if chosen == "cuda" else "cpu",
+        "machine": platform.machine(),
+        "threads": threads,
+    }
+
+
+def _own_version() -> str:
+    try:
+        return importlib.metadata.version("spikefront")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,184 @@
+"""Trained networks on disk: one safetensors file that says what it is.
+
+The same training gives the same file, byte for byte: what depends on the clock
+lies in a small JSON file beside it and may be missing.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from snn.config import ConfigError, RunConfig
+from snn.evaluate import History, Trained
+from snn.network import Block, Network, Task, anatomy_of, build_block, input_signal
+from snn.partition import format_partition
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A weights file that cannot be read as a network."""
+
+
+def save(trained: Trained, path: Path) -> None:
+    """Write the network to `path` and its training times beside it; all or nothing."""
+    network = trained.network
+    header = {
+        "format": FORMAT,
+        "config": trained.config.to_mapping(),
+        "task": {"image_shape": network.task.image_shape, "classes": network.task.classes},
+        "blocks": [_describe(network.block(index)) for index in range(len(network.blocks))],
+        "memory_bytes": trained.history.memory_bytes,
+        "parameters": trained.history.parameters,
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        draft = Path(folder) / "weights"
+        # one key only: safetensors does not keep the order of several
+        save_file(tensors, draft, metadata={"spikefront": json.dumps(header, sort_keys=True)})
+        times = Path(folder) / "times"
+        times.write_text(json.dumps({"training_s": trained.history.training_s}))
+        os.replace(times, times_path(path))
+        os.replace(draft, path)
+
+
+def _describe(block: Block) -> dict[str, Any]:
+    head = block.head
+    return {
+        "classes": head.classes,
+        "hard": head.hard,
+        "has_detector": head.detector is not None,
+    }
+
+
+def times_path(path: Path) -> Path:
+    """Where the training times of a weights file lie."""
+    return path.with_name(path.name + ".times.json")
+
+
+def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") -> Trained:
+    """The network in a weights file; `config` may name another operating point of it.
+
+    Raises CheckpointError when the file is missing, damaged, of a newer format,
+    or of another training than `config` describes.
+    """
+    header, tensors = _read(path)
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: weights of format {header.get('format')!r}, this version reads {FORMAT}"
+        )
+    try:
+        stored = RunConfig.from_mapping(header["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error.faults[0]}") from None
+    if config is not None and config.training_fingerprint != stored.training_fingerprint:
+        raise CheckpointError(f"{path}: holds another training than the config describes")
+    task = Task(
+        image_shape=tuple(header["task"]["image_shape"]), classes=header["task"]["classes"]
+    )
+    network = _network(config or stored, task, header["blocks"])
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: {str(error).splitlines()[-1].strip()}") from None
+    network.to(device).eval().requires_grad_(False)
+    stages = len(header["memory_bytes"])
+    return Trained(
+        network=network,
+        history=History(
+            memory_bytes=tuple(header["memory_bytes"]),
+            training_s=_times(path, stages),
+            parameters=tuple(header["parameters"]),
+        ),
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["spikefront"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not a spikefront weights file ({error})") from None
+    return header, tensors
+
+
+def _network(config: RunConfig, task: Task, described: list[dict[str, Any]]) -> Network:
+    network = Network(config, task)
+    signal = input_signal(config, task)
+    for index, of_block in enumerate(described):
+        block = build_block(config, index, signal, of_block["classes"], is_baked=True)
+        block.head.hard = tuple(of_block["hard"])
+        if of_block["has_detector"]:
+            block.head.add_detector(anatomy_of(config, block=index, is_baked=True))
+        network.blocks.append(block)
+        signal = block.signal
+    return network
+
+
+def _times(path: Path, stages: int) -> tuple[float, ...]:
+    try:
+        times = tuple(float(s) for s in json.loads(times_path(path).read_text())["training_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return (0.0,) * stages
+    return times
+
+
+def prefix(trained: Trained, blocks: int) -> Trained:
+    """The network of the first `blocks` blocks: what training only those would have given.
+
+    Raises ValueError where the blocks were not trained one after another.
+    """
+    config, have = trained.config, len(trained.network.blocks)
+    if blocks == config.exits:
+        return trained
+    if config.space_rule != "block-local" or not 1 <= blocks <= have:
+        raise ValueError(
+            f"blocks must be 1 to {have} of a block-local network, got {blocks} "
+            f"of a network trained {config.space_rule}"
+        )
+    cut = config.replace(
+        partition=format_partition(config.blocks[:blocks]),
+        exit_threshold=config.exit_threshold[: blocks - 1] or (0.9,),
+    )
+    network = Network(cut, trained.network.task)
+    network.blocks.extend(trained.network.block(index) for index in range(blocks))
+    last = network.block(blocks - 1).head
+    last.detector, last.hard = None, ()
+    history = trained.history
+    return replace(
+        trained,
+        network=network.eval(),
+        history=History(
+            memory_bytes=history.memory_bytes[:blocks],
+            training_s=history.training_s[:blocks],
+            parameters=history.parameters[:blocks],
+        ),
+    )
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def use_threads(count: int) -> None:
+    """Let torch use this many threads; results may differ in the last bit between counts."""
+    torch.set_num_threads(count)
