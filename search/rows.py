@@ -1,0 +1,148 @@
+"""Rows of the store as values, and values as rows."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+
+from search.schema import ArtifactRow, Base, OperatingPointRow, TrialRow
+from search.trial import Artifact, Timings, Trial, TrialState
+from snn.config import RunConfig
+from snn.measurement import METRICS, OperatingPoint
+
+POINT = (  # what `point_of` reads, in its order
+    OperatingPointRow.timesteps,
+    OperatingPointRow.exit_thresholds,
+    OperatingPointRow.detector_threshold,
+    OperatingPointRow.blocks,
+    OperatingPointRow.is_sampled,
+    *(getattr(OperatingPointRow, name) for name in METRICS),
+)
+_OWN = len(TrialRow.__table__.c)
+
+# What `trial_of` reads: the trial, its artifact, its sampled operating point.
+TRIALS: Select[Any] = (
+    select(
+        TrialRow.__table__,
+        ArtifactRow.uri,
+        ArtifactRow.sha256,
+        ArtifactRow.size_bytes,
+        *(column.label(f"point_{column.key}") for column in POINT),
+    )
+    .outerjoin(ArtifactRow, ArtifactRow.trial_id == TrialRow.id)
+    .outerjoin(
+        OperatingPointRow,
+        (OperatingPointRow.trial_id == TrialRow.id) & OperatingPointRow.is_sampled,
+    )
+)
+
+
+def values_of(table: type[Base], value: type[Any]) -> Select[Any]:
+    """The columns of a table that have the names of the value's fields."""
+    return select(*(getattr(table, field.name) for field in dataclasses.fields(value)))
+
+
+def row_of(value: Any) -> dict[str, Any]:
+    """The value's fields, for columns of the same names."""
+    return {field.name: kept(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def kept(value: Any) -> Any:
+    """A figure as a column can hold it: NULL for what is not a number, no scalars of numpy.
+
+    SQLite would make NULL of a NaN by itself, and a blob of numpy's integers.
+    """
+    plain = value.item() if hasattr(value, "item") else value
+    return None if isinstance(plain, float) and math.isnan(plain) else plain
+
+
+def figure(value: float | None) -> float:
+    """A figure that was kept."""
+    return math.nan if value is None else value
+
+
+def figures(row: Row[Any]) -> dict[str, Any]:
+    """A row whose NULLs are all figures that are not numbers, by column."""
+    return {name: math.nan if value is None else value for name, value in row._mapping.items()}
+
+
+def point_row(point: OperatingPoint) -> dict[str, Any]:
+    """An operating point, for its columns."""
+    return {
+        "timesteps": kept(point.timesteps),
+        "exit_thresholds": [kept(threshold) for threshold in point.exit_thresholds],
+        "detector_threshold": kept(point.detector_threshold),
+        "blocks": kept(point.blocks),
+        "is_sampled": point.is_sampled,
+        **{name: kept(point.metrics[name]) for name in METRICS},
+    }
+
+
+def point_of(row: Sequence[Any]) -> OperatingPoint:
+    """An operating point from the columns POINT."""
+    timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, *values = row
+    return OperatingPoint(
+        timesteps=timesteps,
+        exit_thresholds=tuple(exit_thresholds),
+        detector_threshold=detector_threshold,
+        blocks=blocks,
+        is_sampled=is_sampled,
+        metrics=dict(zip(METRICS, map(figure, values), strict=True)),
+    )
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial that has not finished, for its columns."""
+    config: RunConfig | None = trial.config
+    return {
+        "number": trial.number,
+        "state": trial.state.value,
+        "params": _plain(trial.params),
+        "config": None if config is None else config.to_mapping(),
+        "run_fingerprint": None if config is None else config.fingerprint,
+        "training_fingerprint": None if config is None else config.training_fingerprint,
+        "reason": trial.reason,
+        "error": trial.error,
+        "constraint_violation": kept(trial.constraint_violation),
+        "epochs_done": trial.epochs_done,
+        "epochs_total": 0 if config is None else config.total_epochs,
+        "reused_trial": trial.reused_trial,
+        "sampler_state": _plain(trial.sampler_state),
+        "training_s": kept(trial.timings.training_s),
+        "evaluation_s": kept(trial.timings.evaluation_s),
+    }
+
+
+def trial_of(row: Row[Any]) -> Trial:
+    """A trial from a row of TRIALS."""
+    has_point = row.point_timesteps is not None
+    artifact = None
+    if row.uri is not None:
+        artifact = Artifact(uri=row.uri, sha256=row.sha256, size_bytes=row.size_bytes)
+    return Trial(
+        number=row.number,
+        params=row.params,
+        state=TrialState(row.state),
+        config=None if row.config is None else RunConfig.from_mapping(row.config),
+        sampled=point_of(row[_OWN + 3 : _OWN + 3 + len(POINT)]) if has_point else None,
+        reason=row.reason,
+        error=row.error,
+        constraint_violation=figure(row.constraint_violation),
+        epochs_done=row.epochs_done,
+        reused_trial=row.reused_trial,
+        sampler_state=row.sampler_state,
+        timings=Timings(training_s=figure(row.training_s), evaluation_s=figure(row.evaluation_s)),
+        artifact=artifact,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping as JSON can hold it: no scalars of numpy."""
+    return {
+        name: value.item() if hasattr(value, "item") else value for name, value in values.items()
+    }

@@ -1,0 +1,417 @@
+"""The store: everything that is kept of studies, in SQLite or PostgreSQL.
+
+One driver writes a study at a time, which the study's lease sees to; anybody
+reads. Each method is one transaction, kept as a whole or not at all.
+"""
+
+import contextlib
+import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import Connection, bindparam, delete, exc, insert, or_, select, update
+
+from search.database import Database, StoreError
+from search.rows import kept, point_row, row_of, trial_row
+from search.schema import (
+    ArtifactRow,
+    EventRow,
+    ExitRow,
+    HypervolumeRow,
+    LayerRow,
+    MeasurementRow,
+    OperatingPointRow,
+    StudyRow,
+    TrialRow,
+)
+from search.store_read import StoredPoint, StoredStudy, StoreReader, StudySummary
+from search.trial import HypervolumeRecord, Outcome, Trial, TrialState
+from snn.measurement import Evaluation, Measurement
+
+if TYPE_CHECKING:
+    from search.study import Study
+
+__all__ = [
+    "LeaseHeldError",
+    "Store",
+    "StoreError",
+    "StoredPoint",
+    "StoredStudy",
+    "StudySummary",
+]
+
+
+class LeaseHeldError(StoreError):
+    """Another driver works on the study."""
+
+    def __init__(self, study: str, holder: str, until: datetime.datetime) -> None:
+        self.holder = holder
+        self.until = until
+        super().__init__(
+            f"study {study!r} is being run by {holder}, whose lease lasts until "
+            f"{until:%Y-%m-%d %H:%M:%S} UTC; wait, or stop that run first"
+        )
+
+
+class Store(StoreReader):
+    """The store at a URL: `sqlite:///runs/spikefront.db`, `postgresql://user@host/name`.
+
+    Opening it for writing creates and migrates it; `read_only` neither creates
+    nor changes anything. Infinite figures are kept as they are and those that
+    are not numbers as NULL, read back as NaN. Raises StoreError in one line.
+    """
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        super().__init__(Database(url, read_only=read_only))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # studies
+
+    def create_study(self, study: "Study") -> None:
+        """Keep the study. One that is there already takes the new text, and so its budget.
+
+        Raises StoreError where the one that is there asks another question.
+        """
+        asked = {
+            "question": study.question,
+            "toml": study.text,
+            "trials_asked": study.budget.trials,
+        }
+        query = select(StudyRow.id, StudyRow.question_fingerprint).where(
+            StudyRow.name == study.name
+        )
+        with self._database.writing() as connection:
+            found = connection.execute(query.with_for_update()).one_or_none()
+            if found is None:
+                self._insert_study(connection, study, asked)
+            elif found.question_fingerprint == study.question_fingerprint:
+                change = update(StudyRow).where(StudyRow.id == found.id)
+                connection.execute(change.values(**asked, **_changed()))
+            else:
+                raise StoreError(
+                    f"study {study.name!r} in {self.url} asks another question; "
+                    "give this one another name, or delete that one"
+                )
+
+    def _insert_study(self, connection: Connection, study: "Study", asked: dict[str, Any]) -> None:
+        now = _now()
+        row = {
+            "name": study.name,
+            "question_fingerprint": study.question_fingerprint,
+            "objectives": list(study.objectives),
+            "created_at": now,
+            "changed_at": now,
+            "revision": 0,
+            "stop_requested": False,
+        }
+        try:
+            connection.execute(insert(StudyRow).values(**row, **asked))
+        except exc.IntegrityError as error:
+            message = f"study {study.name!r} was just created by another process; try again"
+            raise StoreError(message) from error
+
+    def delete_study(self, name: str) -> None:
+        """Remove the study and everything of it. Raises LeaseHeldError while a driver runs it."""
+        with self._database.writing() as connection:
+            self._refuse_held(connection, name, by=None)
+            connection.execute(delete(StudyRow).where(StudyRow.name == name))
+
+    # who works on a study
+
+    def acquire_lease(self, name: str, holder: str, seconds: float) -> None:
+        """Make `holder` the study's driver for that long, if no other is.
+
+        A request to stop that was meant for an earlier driver is withdrawn.
+        Raises LeaseHeldError.
+        """
+        now = _now()
+        is_free = or_(
+            StudyRow.lease_holder.is_(None),
+            StudyRow.lease_holder == holder,
+            StudyRow.lease_until <= now,
+        )
+        take = (
+            update(StudyRow)
+            .where(StudyRow.name == name, is_free)
+            .values(
+                lease_holder=holder,
+                lease_until=now + datetime.timedelta(seconds=seconds),
+                stop_requested=False,
+                **_changed(),
+            )
+        )
+        before = select(StudyRow.lease_holder).where(StudyRow.name == name).with_for_update()
+        with self._database.writing() as connection:
+            previous = connection.execute(before).scalar()
+            if connection.execute(take).rowcount == 0:
+                self._refuse_held(connection, name, by=holder)
+            if previous not in (None, holder):
+                message = f"{holder} took over from {previous}, whose lease had run out"
+                self._add_event(connection, self._study_id(connection, name), "lease", message)
+
+    def renew_lease(self, name: str, holder: str, seconds: float) -> None:
+        """Let the lease that `holder` has last that long from now. Raises LeaseHeldError."""
+        renew = (
+            update(StudyRow)
+            .where(StudyRow.name == name, StudyRow.lease_holder == holder)
+            .values(lease_until=_now() + datetime.timedelta(seconds=seconds))
+        )
+        with self._database.writing() as connection:
+            if connection.execute(renew).rowcount == 0:
+                self._refuse_held(connection, name, by=holder)
+                raise StoreError(f"study {name!r}: {holder} has no lease to renew")
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Give the lease back, if `holder` has it."""
+        with self._changing(name) as (connection, study_id):
+            connection.execute(
+                update(StudyRow)
+                .where(StudyRow.id == study_id, StudyRow.lease_holder == holder)
+                .values(lease_holder=None, lease_until=None)
+            )
+
+    def request_stop(self, name: str) -> None:
+        """Ask the study's driver to stop after what it is doing."""
+        with self._changing(name) as (connection, study_id):
+            connection.execute(
+                update(StudyRow).where(StudyRow.id == study_id).values(stop_requested=True)
+            )
+
+    # trials
+
+    def add_trial(self, study: str, trial: Trial) -> None:
+        """Keep a trial that waits or runs. Raises StoreError when its number is taken."""
+        assert not trial.state.is_finished, "finish_trial tells what came of a trial"
+        now = _now()
+        started = now if trial.state is TrialState.RUNNING else None
+        row = {
+            **trial_row(trial),
+            "created_at": trial.created_at or now,
+            "started_at": trial.started_at or started,
+        }
+        with self._changing(study) as (connection, study_id):
+            try:
+                connection.execute(insert(TrialRow).values(study_id=study_id, **row))
+            except exc.IntegrityError as error:
+                raise StoreError(f"study {study!r} already has a trial {trial.number}") from error
+
+    def start_trial(self, study: str, number: int) -> None:
+        """A waiting trial runs."""
+        with self._changing(study) as (connection, _):
+            trial_id = self._trial_in(connection, study, number, TrialState.WAITING)
+            running = {"state": TrialState.RUNNING.value, "started_at": _now()}
+            connection.execute(update(TrialRow).where(TrialRow.id == trial_id).values(**running))
+
+    def requeue_running(self, study: str) -> list[int]:
+        """Let the trials of a lost driver wait again, without what they had measured.
+
+        Returns their numbers.
+        """
+        with self._changing(study) as (connection, study_id):
+            is_lost = (TrialRow.study_id == study_id) & (TrialRow.state == TrialState.RUNNING)
+            query = select(TrialRow.id, TrialRow.number).where(is_lost).order_by(TrialRow.number)
+            lost = connection.execute(query).all()
+            measured = select(TrialRow.id).where(is_lost)
+            connection.execute(delete(MeasurementRow).where(MeasurementRow.trial_id.in_(measured)))
+            waiting = {
+                "state": TrialState.WAITING.value,
+                "started_at": None,
+                "epochs_done": 0,
+            }
+            connection.execute(update(TrialRow).where(is_lost).values(**waiting))
+            for row in lost:
+                message = "its driver was lost while it ran; it runs again"
+                self._add_event(connection, study_id, "requeued", message, row.number)
+        return [row.number for row in lost]
+
+    def record_measurement(self, study: str, number: int, measurement: Measurement) -> None:
+        """Keep an epoch of a running trial; the same epoch told again replaces it."""
+        row = row_of(measurement)
+        with self._changing(study) as (connection, _):
+            trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
+            connection.execute(
+                delete(MeasurementRow).where(
+                    MeasurementRow.trial_id == trial_id,
+                    MeasurementRow.block == row["block"],
+                    MeasurementRow.epoch == row["epoch"],
+                )
+            )
+            connection.execute(insert(MeasurementRow).values(trial_id=trial_id, **row))
+            progress = {name: row[name] for name in ("epochs_done", "epochs_total")}
+            connection.execute(update(TrialRow).where(TrialRow.id == trial_id).values(**progress))
+
+    def finish_trial(self, study: str, number: int, outcome: Outcome) -> None:
+        """Keep what came of a trial. Raises StoreError when that is known already."""
+        assert outcome.state.is_finished
+        unfinished = (TrialState.RUNNING, TrialState.WAITING)
+        with self._changing(study) as (connection, study_id):
+            trial_id = self._trial_in(connection, study, number, *unfinished)
+            connection.execute(
+                update(TrialRow).where(TrialRow.id == trial_id).values(**_outcome_row(outcome))
+            )
+            if outcome.evaluation is not None:
+                _insert_evaluation(connection, study_id, trial_id, outcome.evaluation)
+            if outcome.artifact is not None:
+                artifact = row_of(outcome.artifact)
+                connection.execute(insert(ArtifactRow).values(trial_id=trial_id, **artifact))
+
+    def update_front(
+        self,
+        study: str,
+        front_ids: Collection[int],
+        *,
+        reference: Mapping[str, float] | None = None,
+        hypervolume: Iterable[HypervolumeRecord] = (),
+    ) -> None:
+        """Make those operating points (`StoredPoint.id`) the study's front.
+
+        A hypervolume record replaces the one of its trial and becomes the
+        newest. Without a reference point the one that is there stays.
+        """
+        records = [row_of(record) for record in hypervolume]
+        with self._changing(study) as (connection, study_id):
+            on_front = select(OperatingPointRow.id).where(
+                OperatingPointRow.study_id == study_id, OperatingPointRow.on_front
+            )
+            before = set(connection.execute(on_front).scalars())
+            after = set(front_ids)
+            _mark(connection, study_id, before - after, on_front=False)
+            _mark(connection, study_id, after - before, on_front=True)
+            if reference is not None:
+                point = {name: kept(value) for name, value in reference.items()}
+                change = update(StudyRow).where(StudyRow.id == study_id)
+                connection.execute(change.values(reference=point))
+            if records:
+                _replace_hypervolume(connection, study_id, records)
+
+    def add_event(self, study: str, kind: str, message: str, *, trial: int | None = None) -> None:
+        """Keep that something happened to the study."""
+        with self._changing(study) as (connection, study_id):
+            self._add_event(connection, study_id, kind, message, trial)
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[tuple[Connection, int]]:
+        """A transaction that changes the study, with its id; other writers of it wait."""
+        change = update(StudyRow).where(StudyRow.name == name).values(**_changed())
+        with self._database.writing() as connection:
+            study_id = connection.execute(change.returning(StudyRow.id)).scalar()
+            if study_id is None:
+                raise self._no_study(connection, name)
+            yield connection, study_id
+
+    def _trial_in(
+        self, connection: Connection, study: str, number: int, *states: TrialState
+    ) -> int:
+        """The id of a trial that has to be in one of the states."""
+        trial_id = self._trial_id(connection, study, number)
+        query = select(TrialRow.state).where(TrialRow.id == trial_id)
+        state = connection.execute(query).scalar_one()
+        if state not in states:
+            allowed = " or ".join(states)
+            message = f"study {study!r}: trial {number} must be {allowed}, but is {state} already"
+            raise StoreError(message)
+        return trial_id
+
+    def _refuse_held(self, connection: Connection, name: str, *, by: str | None) -> None:
+        """Raise LeaseHeldError when somebody other than `by` has the lease."""
+        query = select(StudyRow.lease_holder, StudyRow.lease_until).where(StudyRow.name == name)
+        lease = connection.execute(query).one_or_none()
+        if lease is None:
+            raise self._no_study(connection, name)
+        if lease.lease_holder not in (None, by) and lease.lease_until > _now():
+            raise LeaseHeldError(name, lease.lease_holder, lease.lease_until)
+
+    def _add_event(
+        self,
+        connection: Connection,
+        study_id: int,
+        kind: str,
+        message: str,
+        trial: int | None = None,
+    ) -> None:
+        row = {"at": _now(), "kind": kind, "message": message, "trial": trial}
+        connection.execute(insert(EventRow).values(study_id=study_id, **row))
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _changed() -> dict[str, Any]:
+    """What every change of a study leaves in its row."""
+    return {"revision": StudyRow.revision + 1, "changed_at": _now()}
+
+
+def _outcome_row(outcome: Outcome) -> dict[str, Any]:
+    evaluation = outcome.evaluation
+    row = {
+        "state": outcome.state.value,
+        "reason": outcome.reason,
+        "error": outcome.error,
+        "constraint_violation": kept(outcome.constraint_violation),
+        "reused_trial": outcome.reused_trial,
+        "training_s": kept(outcome.timings.training_s),
+        "evaluation_s": kept(outcome.timings.evaluation_s),
+        "finished_at": _now(),
+    }
+    if evaluation is not None:
+        row["validation_images"] = kept(evaluation.images)
+        row["points_evaluated"] = kept(evaluation.points_evaluated)
+        row["evaluation_wall_s"] = kept(evaluation.wall_s)
+    return row
+
+
+def _insert_evaluation(
+    connection: Connection, study_id: int, trial_id: int, evaluation: Evaluation
+) -> None:
+    ids = {"trial_id": trial_id}
+    new = {"study_id": study_id, "on_front": False, **ids}
+    points = [{**point_row(point), **new} for point in evaluation.points]
+    layers = [
+        {**row_of(layer), "position": position, **ids}
+        for position, layer in enumerate(evaluation.layers)
+    ]
+    exits = [{**row_of(report), **ids} for report in evaluation.exits]
+    for table, rows in (
+        (OperatingPointRow, points),
+        (LayerRow, layers),
+        (ExitRow, exits),
+    ):
+        if rows:
+            connection.execute(insert(table), rows)
+
+
+def _mark(connection: Connection, study_id: int, ids: Collection[int], *, on_front: bool) -> None:
+    if ids:
+        statement = (
+            update(OperatingPointRow)
+            .where(
+                OperatingPointRow.study_id == study_id,
+                OperatingPointRow.id == bindparam("row"),
+            )
+            .values(on_front=on_front)
+        )
+        connection.execute(statement, [{"row": id_} for id_ in sorted(ids)])
+
+
+def _replace_hypervolume(
+    connection: Connection, study_id: int, records: list[dict[str, Any]]
+) -> None:
+    replaced = delete(HypervolumeRow).where(
+        HypervolumeRow.study_id == study_id, HypervolumeRow.trial == bindparam("row")
+    )
+    connection.execute(replaced, [{"row": record["trial"]} for record in records])
+    connection.execute(
+        insert(HypervolumeRow), [{"study_id": study_id, **record} for record in records]
+    )

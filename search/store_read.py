@@ -1,0 +1,348 @@
+"""What the store answers: rows of the database as values, never the rows themselves."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
+
+from search.database import Database, StoreError
+from search.rows import POINT, TRIALS, figure, figures, point_of, trial_of, values_of
+from search.schema import (
+    EventRow,
+    ExitRow,
+    HypervolumeRow,
+    LayerRow,
+    MeasurementRow,
+    OperatingPointRow,
+    StudyRow,
+    TrialRow,
+)
+from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
+from snn.config import nearest
+from snn.measurement import Evaluation, ExitReport, LayerReport, Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A study as the store keeps it, and who works on it."""
+
+    name: str
+    toml: str  # the study file as given
+    question_fingerprint: str
+    objectives: tuple[str, ...]
+    reference: Mapping[str, float] | None  # point of the hypervolume, None before there is one
+    created_at: datetime.datetime
+    lease_holder: str | None
+    lease_until: datetime.datetime | None
+    stop_requested: bool
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a driver holds the study now."""
+        return _is_held(self.lease_holder, self.lease_until)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """One line about a study."""
+
+    name: str
+    question: str
+    objectives: tuple[str, ...]
+    counts: Mapping[TrialState, int]  # trials in each state, all states there
+    trials_asked: int | None  # by the budget
+    epochs_trained: int
+    operating_points: int
+    front_size: int
+    hypervolume: float | None  # the newest
+    created_at: datetime.datetime
+    last_change_at: datetime.datetime
+    lease_holder: str | None
+    is_running: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPoint(FrontPoint):
+    """An operating point with the id that `Store.update_front` knows it by."""
+
+    id: int
+
+
+class StoreReader:
+    """The questions that a store answers. Each is one transaction, in a fixed number of queries.
+
+    Raises StoreError for a study or trial that is not there. Times are UTC.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def url(self) -> str:
+        """Where the store is, its password masked."""
+        return self._database.name
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._database.close()
+
+    def stored_study(self, name: str) -> StoredStudy:
+        """The study of that name."""
+        query = values_of(StudyRow, StoredStudy).where(StudyRow.name == name)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise self._no_study(connection, name)
+        return StoredStudy(**{**row._mapping, "objectives": tuple(row.objectives)})
+
+    def stop_requested(self, name: str) -> bool:
+        """Whether someone asked the study's driver to stop."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, name)
+            query = select(StudyRow.stop_requested).where(StudyRow.id == study_id)
+            return connection.execute(query).scalar_one()
+
+    def version(self, name: str) -> str:
+        """Differs from what it was whenever anything of the study has changed.
+
+        A renewed lease is not a change.
+        """
+        query = select(StudyRow.created_at, StudyRow.revision).where(StudyRow.name == name)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise self._no_study(connection, name)
+        return f"{row.created_at:%Y%m%dT%H%M%S.%f}-{row.revision}"
+
+    def study_summaries(self) -> list[StudySummary]:
+        """A line for each study, by name."""
+        newest = select(func.max(HypervolumeRow.id)).group_by(HypervolumeRow.study_id)
+        with self._database.reading() as connection:
+            studies = connection.execute(select(StudyRow.__table__).order_by(StudyRow.name)).all()
+            states = connection.execute(
+                select(
+                    TrialRow.study_id,
+                    TrialRow.state,
+                    func.count(),
+                    func.sum(TrialRow.epochs_done),
+                ).group_by(TrialRow.study_id, TrialRow.state)
+            ).all()
+            points = connection.execute(
+                select(
+                    OperatingPointRow.study_id, OperatingPointRow.on_front, func.count()
+                ).group_by(OperatingPointRow.study_id, OperatingPointRow.on_front)
+            ).all()
+            hypervolumes = connection.execute(
+                select(HypervolumeRow.study_id, HypervolumeRow.value).where(
+                    HypervolumeRow.id.in_(newest)
+                )
+            ).all()
+        latest: dict[int, float] = {study: figure(value) for study, value in hypervolumes}
+        return [
+            _summary(
+                study,
+                {state: (count, epochs) for id_, state, count, epochs in states if id_ == study.id},
+                {on_front: count for id_, on_front, count in points if id_ == study.id},
+                latest.get(study.id),
+            )
+            for study in studies
+        ]
+
+    def trials(self, study: str) -> list[Trial]:
+        """The study's trials, by number."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = TRIALS.where(TrialRow.study_id == study_id).order_by(TrialRow.number)
+            return [trial_of(row) for row in connection.execute(query)]
+
+    def trial(self, study: str, number: int) -> Trial:
+        """One trial of the study."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            return trial_of(connection.execute(TRIALS.where(TrialRow.id == trial_id)).one())
+
+    def find_run(self, study: str, run_fingerprint: str) -> Trial | None:
+        """The study's finished trial of that run config: a complete one before any other."""
+        finished = [state.value for state in TrialState if state.is_finished]
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = (
+                TRIALS.where(TrialRow.run_fingerprint == run_fingerprint)
+                .where(TrialRow.study_id == study_id, TrialRow.state.in_(finished))
+                .order_by(case((TrialRow.state == TrialState.COMPLETE, 0), else_=1))
+                .order_by(TrialRow.number)
+                .limit(1)
+            )
+            row = connection.execute(query).one_or_none()
+        return None if row is None else trial_of(row)
+
+    def find_training(self, training_fingerprint: str) -> tuple[str, Trial] | None:
+        """A complete trial of any study that trained just that and kept its weights.
+
+        The oldest, with the name of its study.
+        """
+        query = (
+            TRIALS.add_columns(StudyRow.name.label("study_name"))
+            .join(StudyRow, StudyRow.id == TrialRow.study_id)
+            .where(TrialRow.training_fingerprint == training_fingerprint)
+            .where(
+                TrialRow.state == TrialState.COMPLETE,
+                TRIALS.selected_columns.uri.is_not(None),
+            )
+            .order_by(TrialRow.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.study_name, trial_of(row))
+
+    def measurements(self, study: str, number: int) -> list[Measurement]:
+        """What the trial's epochs showed, in the order of training."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            query = values_of(MeasurementRow, Measurement).where(
+                MeasurementRow.trial_id == trial_id
+            )
+            query = query.order_by(MeasurementRow.block, MeasurementRow.epoch)
+            return [Measurement(**figures(row)) for row in connection.execute(query)]
+
+    def operating_points(
+        self, study: str, number: int | None = None, *, front_only: bool = False
+    ) -> list[StoredPoint]:
+        """The operating points of the study, or of one trial, by trial."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            wanted: list[ColumnElement[bool]] = [OperatingPointRow.study_id == study_id]
+            if number is not None:
+                trial_id = self._trial_id(connection, study, number)
+                wanted.append(OperatingPointRow.trial_id == trial_id)
+            if front_only:
+                wanted.append(OperatingPointRow.on_front.is_(True))
+            trial_ids = select(OperatingPointRow.trial_id).where(*wanted)
+            found = select(TrialRow.id, TrialRow.number, TrialRow.params).where(
+                TrialRow.id.in_(trial_ids)
+            )
+            trials = {id_: (number, params) for id_, number, params in connection.execute(found)}
+            query = select(
+                OperatingPointRow.id,
+                OperatingPointRow.trial_id,
+                OperatingPointRow.on_front,
+                *POINT,
+            ).where(*wanted)
+            points = [
+                StoredPoint(
+                    id=id_,
+                    trial=trials[trial_id][0],
+                    params=trials[trial_id][1],
+                    point=point_of(point),
+                    on_front=on_front,
+                )
+                for id_, trial_id, on_front, *point in connection.execute(query)
+            ]
+        return sorted(points, key=lambda point: (point.trial, point.id))
+
+    def evaluation(self, study: str, number: int) -> Evaluation | None:
+        """What evaluating the trial gave; None where it never was."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            trial = connection.execute(
+                select(
+                    TrialRow.validation_images,
+                    TrialRow.points_evaluated,
+                    TrialRow.evaluation_wall_s,
+                ).where(TrialRow.id == trial_id)
+            ).one()
+            if trial.validation_images is None:
+                return None
+            points = select(*POINT).where(OperatingPointRow.trial_id == trial_id)
+            layers = values_of(LayerRow, LayerReport).where(LayerRow.trial_id == trial_id)
+            exits = values_of(ExitRow, ExitReport).where(ExitRow.trial_id == trial_id)
+            return Evaluation(
+                points=tuple(
+                    point_of(row)
+                    for row in connection.execute(points.order_by(OperatingPointRow.id))
+                ),
+                layers=tuple(
+                    LayerReport(**figures(row))
+                    for row in connection.execute(layers.order_by(LayerRow.position))
+                ),
+                exits=tuple(
+                    ExitReport(**figures(row))
+                    for row in connection.execute(exits.order_by(ExitRow.exit, ExitRow.label))
+                ),
+                points_evaluated=trial.points_evaluated or 0,
+                wall_s=figure(trial.evaluation_wall_s),
+                images=trial.validation_images,
+            )
+
+    def hypervolume(self, study: str) -> list[HypervolumeRecord]:
+        """The hypervolume after each trial that finished, oldest record first."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = values_of(HypervolumeRow, HypervolumeRecord)
+            query = query.where(HypervolumeRow.study_id == study_id).order_by(HypervolumeRow.id)
+            return [HypervolumeRecord(**figures(row)) for row in connection.execute(query)]
+
+    def events(self, study: str) -> list[Event]:
+        """What happened to the study, oldest first."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = values_of(EventRow, Event).where(EventRow.study_id == study_id)
+            rows = connection.execute(query.order_by(EventRow.id)).all()
+        return [Event(**row._mapping) for row in rows]
+
+    def _study_id(self, connection: Connection, name: str) -> int:
+        found = connection.execute(select(StudyRow.id).where(StudyRow.name == name)).scalar()
+        if found is None:
+            raise self._no_study(connection, name)
+        return found
+
+    def _trial_id(self, connection: Connection, study: str, number: int) -> int:
+        study_id = self._study_id(connection, study)
+        of_study = TrialRow.study_id == study_id
+        found = connection.execute(
+            select(TrialRow.id).where(of_study, TrialRow.number == number)
+        ).scalar()
+        if found is not None:
+            return found
+        bounds = select(func.min(TrialRow.number), func.max(TrialRow.number)).where(of_study)
+        first, last = connection.execute(bounds).one()
+        there = "it has none yet" if first is None else f"its trials are {first} to {last}"
+        raise StoreError(f"study {study!r} has no trial {number}; {there}")
+
+    def _no_study(self, connection: Connection, name: str) -> StoreError:
+        known = connection.execute(select(StudyRow.name).order_by(StudyRow.name)).scalars().all()
+        if not known:
+            return StoreError(f"no study {name!r} in {self.url}; it has none yet")
+        hint = nearest(name, known)
+        return StoreError(f"no study {name!r} in {self.url}; known: {', '.join(known)}{hint}")
+
+
+def _is_held(holder: str | None, until: datetime.datetime | None) -> bool:
+    return holder is not None and until is not None and until > datetime.datetime.now(datetime.UTC)
+
+
+def _summary(
+    study: Row[Any],
+    states: Mapping[str, tuple[int, int]],
+    points: Mapping[bool, int],
+    hypervolume: float | None,
+) -> StudySummary:
+    """`states`: trials and epochs by state; `points`: operating points off and on the front."""
+    return StudySummary(
+        name=study.name,
+        question=study.question,
+        objectives=tuple(study.objectives),
+        counts={state: states.get(state, (0, 0))[0] for state in TrialState},
+        trials_asked=study.trials_asked,
+        epochs_trained=sum(epochs for _, epochs in states.values()),
+        operating_points=sum(points.values()),
+        front_size=points.get(True, 0),
+        hypervolume=hypervolume,
+        created_at=study.created_at,
+        last_change_at=study.changed_at,
+        lease_holder=study.lease_holder,
+        is_running=_is_held(study.lease_holder, study.lease_until),
+    )
