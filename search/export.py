@@ -1,0 +1,334 @@
+"""From an operating point to a folder that runs elsewhere, without the store."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from search.folder import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    METRICS_FILE,
+    WEIGHTS,
+    Difference,
+    ExportError,
+    check_target,
+    config_text,
+    differences,
+    new_folder,
+    point_settings,
+    sha256_of,
+)
+from search.json_text import json_text
+from search.model_card import model_card
+from search.provenance import machine, project_commit, project_version
+from search.study import study_from_toml
+from search.trial import Artifact, Trial
+from snn.config import RunConfig
+from snn.measurement import Evaluation, ExitReport, LayerReport, OperatingPoint
+
+if TYPE_CHECKING:
+    from search.store import Store, StoredPoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a network comes from."""
+
+    study: str | None = None  # None where it was trained without a search
+    trial: int | None = None
+    question: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Everything that a folder says of its network, the weights apart."""
+
+    origin: Origin
+    config: RunConfig  # at the operating point, of the blocks that are kept
+    trained_as: RunConfig | None  # the training that the kept blocks were cut from, if others were
+    point: OperatingPoint  # with validation metrics as recorded
+    images: int | None  # validation images
+    test: Evaluation | None
+    layers: tuple[LayerReport, ...]
+    exits: tuple[ExitReport, ...]  # at this operating point; none where it was not evaluated
+    weights_sha256: str
+    weights_bytes: int
+    data_fingerprint: str | None
+    environment: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A folder that was written."""
+
+    path: Path
+    content: Content
+    checked: bool  # whether the network was run on the validation images meanwhile
+    differences: tuple[Difference, ...] = ()  # of that run from what was recorded
+    notes: tuple[str, ...] = ()  # what could not be done, a line each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where a network is run to be looked at."""
+
+    data_dir: Path
+    device: str = "cpu"
+    threads: int = 1
+
+
+def export_point(
+    store: "Store",
+    study: str,
+    point: "StoredPoint",
+    out: Path,
+    *,
+    data_dir: Path,
+    force: bool = False,
+    test: bool = False,
+    device: str = "cpu",
+) -> Exported:
+    """Write an operating point of a study to the folder `out`.
+
+    The network is run on the validation images to say what happens at each exit,
+    and to hold its figures against the recorded ones; without the data set this
+    is left out, with a note. `test` runs it on the test images too, and then
+    the data set must be there. Raises ExportError, StoreError or DataError.
+    """
+    check_target(out, force=force)
+    trial = store.trial(study, point.trial)
+    asked = study_from_toml(store.stored_study(study).toml, study)
+    threads = max(1, int(asked.budget.cpus_per_trial))  # so that sums round as they did
+    if trial.config is None or trial.artifact is None:
+        raise ExportError(
+            f"trial {trial.number} of {study} kept no weights ({trial.state.value}); "
+            "pick a trial that is complete"
+        )
+    weights = _checked(trial, trial.artifact)
+    recorded = store.evaluation(study, trial.number)
+    with new_folder(out, force=force) as folder:
+        return _write(
+            folder,
+            out,
+            origin=Origin(study=study, trial=trial.number, question=asked.question),
+            config=trial.config,
+            weights=weights,
+            point=point.point,
+            recorded=recorded,
+            bench=Bench(data_dir=data_dir, device=device, threads=threads),
+            test=test,
+        )
+
+
+def export_run(
+    config: RunConfig,
+    weights: Path,
+    evaluation: Evaluation,
+    out: Path,
+    *,
+    data_dir: Path,
+    device: str,
+    threads: int,
+    force: bool = False,
+) -> Exported:
+    """Write a network that was trained without a search, at the point of its config."""
+    with new_folder(out, force=force) as folder:
+        return _write(
+            folder,
+            out,
+            origin=Origin(),
+            config=config,
+            weights=weights,
+            point=evaluation.sampled,
+            recorded=evaluation,
+            bench=Bench(data_dir=data_dir, device=device, threads=threads),
+            test=False,
+        )
+
+
+def at_point(config: RunConfig, point: OperatingPoint) -> RunConfig:
+    """A config whose own operating point is `point`, of all its blocks."""
+    beyond = config.exit_threshold[len(point.exit_thresholds) :]  # of exits that are left away
+    return config.replace(
+        exit_threshold=(*point.exit_thresholds, *beyond),
+        detector_threshold=point.detector_threshold,
+        inference_timesteps=point.timesteps,
+    )
+
+
+def _write(
+    folder: Path,
+    out: Path,
+    *,
+    origin: Origin,
+    config: RunConfig,
+    weights: Path,
+    point: OperatingPoint,
+    recorded: Evaluation | None,
+    bench: Bench,
+    test: bool,
+) -> Exported:
+    from search import configure
+
+    target = folder / WEIGHTS
+    kept = cut(config, weights, point, target)
+    evaluated, notes = _evaluated(kept, target, bench, must=test)
+    content = Content(
+        origin=origin,
+        config=kept,
+        trained_as=config if config.exits != kept.exits else None,
+        point=dataclasses.replace(point, is_sampled=True),
+        images=recorded.images if recorded else None,
+        test=_evaluate(kept, target, bench, test=True) if test else None,
+        layers=_layers(evaluated or recorded, kept),
+        exits=_exits(evaluated, recorded, point),
+        weights_sha256=sha256_of(target),
+        weights_bytes=target.stat().st_size,
+        data_fingerprint=(
+            configure.dataset_fingerprint(kept, bench.data_dir) if evaluated else None
+        ),
+        environment={
+            **configure.environment(bench.device, bench.threads),
+            "spikefront": project_version(),
+        },
+    )
+    (folder / CONFIG).write_text(config_text(kept, title=_title(content)), encoding="utf-8")
+    (folder / METRICS_FILE).write_text(json_text(document(content)), encoding="utf-8")
+    (folder / CARD).write_text(model_card(content), encoding="utf-8")
+    found = differences(point.metrics, evaluated.sampled.metrics) if evaluated else ()
+    return Exported(
+        path=out,
+        content=content,
+        checked=evaluated is not None,
+        differences=found,
+        notes=tuple(notes),
+    )
+
+
+def cut(config: RunConfig, weights: Path, point: OperatingPoint, target: Path) -> RunConfig:
+    """The weights of the blocks that `point` keeps, at `target`; the config that goes with them.
+
+    Both are what training that config from nothing gives.
+    """
+    from search import configure
+
+    kept = configure.cut_weights(at_point(config, point), weights, point.blocks, target)
+    for beside in target.parent.iterdir():  # training times, which metrics.json has
+        if beside != target:
+            beside.unlink()
+    return kept
+
+
+def _evaluated(
+    config: RunConfig, weights: Path, bench: Bench, *, must: bool
+) -> tuple[Evaluation | None, list[str]]:
+    """The network on its validation images, or a note why not."""
+    from snn.image_files import DataError
+
+    try:
+        return _evaluate(config, weights, bench, test=False), []
+    except DataError as error:
+        if must:
+            raise
+        return None, [f"not run on data, so nothing is said of single exits: {error}"]
+
+
+def _evaluate(config: RunConfig, weights: Path, bench: Bench, *, test: bool) -> Evaluation:
+    from search import configure
+
+    return configure.evaluate_weights(
+        config,
+        weights,
+        data_dir=bench.data_dir,
+        device=bench.device,
+        threads=bench.threads,
+        test=test,
+    )
+
+
+def _layers(evaluation: Evaluation | None, config: RunConfig) -> tuple[LayerReport, ...]:
+    layers = evaluation.layers if evaluation else ()
+    return tuple(layer for layer in layers if layer.block <= config.exits)
+
+
+def _exits(
+    evaluated: Evaluation | None, recorded: Evaluation | None, point: OperatingPoint
+) -> tuple[ExitReport, ...]:
+    if evaluated is not None:
+        return evaluated.exits
+    return recorded.exits if recorded is not None and point.is_sampled else ()
+
+
+def _checked(trial: Trial, artifact: Artifact) -> Path:
+    """The file of an artifact, after making sure that it is the one that was recorded."""
+    path = artifact_path(artifact.uri)
+    if not path.is_file():
+        raise ExportError(
+            f"{path}: the weights of trial {trial.number} are not there; they were written by the "
+            "run that made them: run this where that folder can be seen"
+        )
+    found = sha256_of(path)
+    if found != artifact.sha256:
+        raise ExportError(
+            f"{path}: the weights of trial {trial.number} must have SHA-256 {artifact.sha256}, "
+            f"got {found}: they changed after they were recorded"
+        )
+    return path
+
+
+def artifact_path(uri: str) -> Path:
+    """The local file of an artifact. Raises ExportError for URIs of other places."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    if "://" in uri:
+        raise ExportError(
+            f"{uri}: must be a file, got a {parts.scheme} address; copy it here first"
+        )
+    return Path(uri)
+
+
+def _title(content: Content) -> str:
+    origin = content.origin
+    source = "trained without a search"
+    if origin.study is not None:
+        source = f"trial {origin.trial} of study {origin.study}"
+    return (
+        f"Run config of an operating point: {source}.\n"
+        "`spikefront train` runs it again; its settings may stand in the [run] table of a study."
+    )
+
+
+def document(content: Content) -> dict[str, object]:
+    """The metrics.json of a folder."""
+    test = content.test
+    config = content.config
+    return {
+        "spikefront_export": FORMAT,
+        "study": content.origin.study,
+        "trial": content.origin.trial,
+        "operating_point": point_settings(content.point),
+        "validation": {"images": content.images, "metrics": content.point.metrics},
+        "test": {"images": test.images, "metrics": test.sampled.metrics} if test else None,
+        "exits": content.exits,
+        "layers": content.layers,
+        "weights": {
+            "file": WEIGHTS,
+            "sha256": content.weights_sha256,
+            "size_bytes": content.weights_bytes,
+        },
+        "data": {"dataset": config.dataset, "fingerprint": content.data_fingerprint},
+        "seed": config.seed,
+        "run_fingerprint": config.fingerprint,
+        "training_fingerprint": config.training_fingerprint,
+        "trained_as": content.trained_as.to_mapping() if content.trained_as else None,
+        "environment": content.environment,
+        "machine": machine(),
+        "git_commit": project_commit(),
+        "exported_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
