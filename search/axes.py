@@ -114,7 +114,8 @@ class Real:
     when: When = field(default_factory=dict)
 
     @property
-    def _steps(self) -> int:
+    def steps(self) -> int:
+        """How many steps fit between low and high; the axis has to have a step."""
         assert self.step is not None
         return math.floor((self.high - self.low) / self.step + _STEP_TOLERANCE)
 
@@ -127,7 +128,7 @@ class Real:
         """The value of the grid nearest to `value`, as people would write it (0.15)."""
         if self.step is None:
             return value
-        steps = min(max(round((value - self.low) / self.step), 0), self._steps)
+        steps = min(max(round((value - self.low) / self.step), 0), self.steps)
         return round(self.low + steps * self.step, 12)
 
     @property
@@ -137,14 +138,14 @@ class Real:
             return (self.low,)
         if self.step is None:
             return ()
-        return tuple(self.on_grid(self.low + k * self.step) for k in range(self._steps + 1))
+        return tuple(self.on_grid(self.low + k * self.step) for k in range(self.steps + 1))
 
     @property
     def size(self) -> float:
         """How many values the axis can take."""
         if self.low == self.high:
             return 1
-        return math.inf if self.step is None else self._steps + 1
+        return math.inf if self.step is None else self.steps + 1
 
     def sample(self, name: str, suggest: Suggest) -> Value:
         """One value, from `suggest`."""
