@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
 
-PYTHON ?= $(firstword $(shell command -v python3.11 || command -v python3 || echo python3))
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST_ARGS ?=
@@ -23,17 +23,21 @@ help:
 
 setup: $(INSTALLED)
 
-# Each download of a megabyte or more is shown: most of the time goes there.
+# Shows the downloads of a megabyte and more. Byte code is made on all cores instead of
+# pip's one, and here rather than at every start where Python is told not to write it.
 $(INSTALLED): pyproject.toml requirements-judges.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Python must be 3.11 or newer, got $$($(PYTHON) --version 2>&1);" \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python must be 3.11 or newer, got $(PYTHON) ($$($(PYTHON) --version 2>/dev/null || echo does not run));" \
 	    "name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo 'Setting up .venv (a few minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
-	$(BIN)/python -m pip install -e '.[dev,postgres]' \
-	  | sed -un 's/^ *Downloading \([^ ]*\) (\([0-9.]* [MG]B\)).*/  \1, \2/p'; \
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-judges.txt
+	$(BIN)/python -m pip install --no-compile -e '.[dev,postgres]' \
+	  | sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9.]* [MG]B\)).*/  \1, \2/p' \
+	    -e 's/^Installing collected packages.*/  installing/p'; \
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements-judges.txt; \
+	echo '  compiling'; \
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true # some are no Python 3
 	@touch $@
 
 # May be repeated: a finished study stays as it is, the exported folder is written anew.
