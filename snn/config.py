@@ -355,7 +355,8 @@ class RunConfig:
     def from_mapping(cls, values: Mapping[str, Any]) -> "RunConfig":
         """A config from a TOML table. Raises ConfigError for unknown names and bad values."""
         faults = [unknown_setting(name) for name in values if name not in SETTINGS]
-        known = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if n in SETTINGS}
+        given = {name: value for name, value in values.items() if name in SETTINGS}
+        known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
         try:
             config = cls(**known)
         except ConfigError as error:
