@@ -163,7 +163,9 @@ class RunConfig:
 
     # neuron
     leak: float = _real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
-    threshold: float = _real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
+    threshold: float = _real(
+        1.0, "membrane potential at which a neuron fires", low=0, open_low=True
+    )
     reset: str = _choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
     surrogate: str = _choice("atan", SURROGATE_SLOPES, "derivative that stands in for the spike's")
     surrogate_slope: float = _real(
@@ -315,7 +317,9 @@ class RunConfig:
         """Settings that are fine alone but not together."""
         faults = []
         if self.inference_timesteps > self.timesteps:
-            message = f"must be at most timesteps ({self.timesteps}), got {self.inference_timesteps}"
+            message = (
+                f"must be at most timesteps ({self.timesteps}), got {self.inference_timesteps}"
+            )
             faults.append(Fault(key="inference_timesteps", message=message))
         if self.rewiring == "open-loop" and 0 < self.target_sparsity < 0.5:
             message = (
@@ -356,7 +360,9 @@ class RunConfig:
         """A config from a TOML table. Raises ConfigError for unknown names and bad values."""
         faults = [unknown_setting(name) for name in values if name not in SETTINGS]
         given = {name: value for name, value in values.items() if name in SETTINGS}
-        known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
+        known: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in given.items()
+        }
         try:
             config = cls(**known)
         except ConfigError as error:
