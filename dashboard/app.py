@@ -1,0 +1,17 @@
+"""The dashboard: `streamlit run dashboard/app.py`, with the store in SPIKEFRONT_STORE."""
+
+import streamlit as st
+
+from dashboard.page import ICON, LOGO, STYLE
+
+st.set_page_config(page_title="spikefront", page_icon=ICON, layout="wide")
+st.logo(LOGO, size="large")
+st.html(STYLE)
+st.navigation(
+    [
+        st.Page("views/studies.py", title="Studies", icon=":material/list:", default=True),
+        st.Page("views/front.py", title="Front", icon=":material/stairs:"),
+        st.Page("views/trial.py", title="Trial", icon=":material/neurology:"),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,33 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from tests.dashboard.example_store import fill
+
+
+@pytest.fixture(scope="session")
+def example_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with one finished study and one that runs; nobody writes to it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'example.db'}"
+    fill(url, name="finished", count=13, is_running=False)
+    fill(url, name="digits", count=16)
+    return url
+
+
+@pytest.fixture
+def empty_url(tmp_path: Path) -> str:
+    from search.store import Store
+
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    Store(url).close()
+    return url
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches() -> Iterator[None]:
+    """What one test read is not there for the next."""
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
