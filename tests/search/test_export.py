@@ -157,6 +157,14 @@ def test_a_config_file_holds_every_setting_and_gives_the_same_config_back(tmp_pa
     assert tomllib.loads(path.read_text()) == CONFIG.to_mapping()
 
 
+def test_a_config_file_may_stand_in_the_run_table_of_a_study(store: Store, tmp_path: Path) -> None:
+    export(store, sampled(store), tmp_path / "best")
+    config = (tmp_path / "best" / "config.toml").read_text().replace("\nseed = 0\n", "\n")
+    head = 'name = "more"\nobjectives = ["accuracy"]\n[space]\nseed = [1, 2, 3]\n[run]\n'
+    study = study_from_toml(head + config)
+    assert configure.run_config(study, {"seed": 0}) == CONFIG
+
+
 def test_metrics_json_says_what_was_measured_of_what_and_where(
     store: Store, tmp_path: Path
 ) -> None:
