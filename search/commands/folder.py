@@ -1,0 +1,209 @@
+"""`spikefront export` and `evaluate`: a folder that runs elsewhere, and whether it does."""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from search import tables
+from search.commands import InputError
+from search.commands.output import Output
+from search.folder import (
+    WEIGHTS,
+    Difference,
+    Folder,
+    check_target,
+    differences,
+    read_folder,
+    sha256_of,
+)
+from search.units import figure
+from snn.measurement import METRICS
+
+if TYPE_CHECKING:
+    from search.export import Exported
+    from search.store import Store, StoredPoint
+    from snn.measurement import Evaluation
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the picked operating point as a folder."""
+    from search.export import export_point
+    from search.store import Store
+
+    output = Output(as_json=arguments.as_json)
+    check_target(arguments.out, force=arguments.force)
+    with Store(arguments.store, read_only=True) as store:
+        point = _wanted(store, arguments)
+        exported = export_point(
+            store,
+            arguments.study,
+            point,
+            arguments.out,
+            data_dir=arguments.data,
+            force=arguments.force,
+            test=arguments.test,
+        )
+    say_exported(output, exported)
+    output.document(exported_document(exported))
+    return 0
+
+
+def _wanted(store: "Store", arguments: argparse.Namespace) -> "StoredPoint":
+    """The point that --trial and --pick name."""
+    from search.commands.front import picked
+    from search.study import study_from_toml
+
+    name = arguments.study
+    study = study_from_toml(store.stored_study(name).toml, name)
+    if arguments.trial is None:
+        points = store.operating_points(name, front_only=True)
+        if not points:
+            raise InputError(f"{name} has no front yet, so there is nothing to pick from")
+        return picked(points, "knee" if arguments.pick is None else arguments.pick, study)
+    trial = store.trial(name, arguments.trial)
+    points = store.operating_points(name, trial.number)
+    if not points:
+        reason = f" ({trial.reason})" if trial.reason else ""
+        raise InputError(
+            f"trial {trial.number} of {name} is {trial.state.value}{reason} and has no operating "
+            "point; pick one that is complete"
+        )
+    if arguments.pick is not None:
+        return picked(points, arguments.pick, study)
+    return next(point for point in points if point.point.is_sampled)
+
+
+def say_exported(output: Output, exported: "Exported") -> None:
+    """What was written where, and what to do with it."""
+    content = exported.content
+    what = "a network trained without a search"
+    if content.origin.study is not None:
+        what = f"trial {content.origin.trial} of {content.origin.study}"
+    point = content.point
+    output.say(
+        f"{exported.path}: {what}, {point.blocks} blocks, {point.timesteps} timesteps, "
+        f"exits at {tables.thresholds(point)}"
+    )
+    columns = {"validation": point.metrics}
+    if content.test is not None:
+        columns["test"] = content.test.sampled.metrics
+    _say_figures(output, columns)
+    for note in exported.notes:
+        output.note(note)
+    for difference in exported.differences:
+        output.note(f"on this machine another figure than in the store: {difference}")
+    output.say(f"next: spikefront evaluate {exported.path}")
+
+
+def _say_figures(output: Output, columns: Mapping[str, Mapping[str, float]]) -> None:
+    table = tables.plain_table("metric", *columns, left=("metric",))
+    for name in METRICS:
+        values = (column.get(name) for column in columns.values())
+        table.add_row(name, *("-" if v is None else figure(name, v) for v in values))
+    output.say(table)
+
+
+def exported_document(exported: "Exported") -> dict[str, object]:
+    """What was written, as JSON has it."""
+    from search.export import document
+
+    return {
+        "path": exported.path,
+        "checked": exported.checked,
+        "differences": exported.differences,
+        "notes": exported.notes,
+        "metrics": document(exported.content),
+    }
+
+
+# ---- evaluate
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Run a folder on data; 1 when it is not what was recorded."""
+    from search import configure
+
+    output = Output(as_json=arguments.as_json)
+    folder = read_folder(arguments.folder)
+    evaluation = configure.evaluate_weights(
+        folder.config,
+        folder.weights,
+        data_dir=arguments.data,
+        device=device_of(folder),
+        threads=threads_of(folder),
+        test=arguments.test,
+    )
+    recorded = folder.recorded.test if arguments.test else folder.recorded.validation
+    found = _findings(folder, configure.dataset_fingerprint(folder.config, arguments.data))
+    unlike = () if recorded is None else differences(recorded, evaluation.sampled.metrics)
+    _say_evaluation(output, evaluation, recorded, is_test=arguments.test)
+    for finding in found:
+        output.say(finding)
+    output.say(_verdict(recorded, unlike))
+    output.document(
+        {
+            "folder": folder.path,
+            "on": "test" if arguments.test else "validation",
+            "images": evaluation.images,
+            "metrics": _with_carried(evaluation, recorded),
+            "recorded": recorded,
+            "is_equal": None if recorded is None else not unlike and not found,
+            "differences": unlike,
+            "findings": found,
+        }
+    )
+    return 1 if unlike or found else 0
+
+
+def device_of(folder: Folder) -> str:
+    """The kind of device that the figures were recorded on, where there is one."""
+    return "cpu" if folder.recorded.environment.get("device", "cpu") == "cpu" else "auto"
+
+
+def threads_of(folder: Folder) -> int:
+    """As many threads as when the figures were recorded, so that sums round alike."""
+    threads = folder.recorded.environment.get("threads")
+    return threads if isinstance(threads, int) and threads > 0 else 1
+
+
+def _findings(folder: Folder, data_fingerprint: str) -> list[str]:
+    """What is not as it was when the folder was written, figures apart."""
+    recorded, found = folder.recorded, []
+    weights = sha256_of(folder.weights)
+    if weights != recorded.weights_sha256:
+        found.append(
+            f"changed weights: {WEIGHTS} has SHA-256 {weights}, recorded {recorded.weights_sha256}"
+        )
+    if recorded.data_fingerprint is not None and data_fingerprint != recorded.data_fingerprint:
+        found.append(
+            f"other data: {folder.config.dataset} has fingerprint {data_fingerprint}, "
+            f"recorded {recorded.data_fingerprint}"
+        )
+    return found
+
+
+def _with_carried(
+    evaluation: "Evaluation", recorded: Mapping[str, float] | None
+) -> dict[str, float]:
+    """The figures of a run, with the time of the training that they did not repeat."""
+    carried = {} if recorded is None else {"training_s": recorded["training_s"]}
+    return {**evaluation.sampled.metrics, **carried}
+
+
+def _say_evaluation(
+    output: Output, evaluation: "Evaluation", recorded: Mapping[str, float] | None, *, is_test: bool
+) -> None:
+    kind = "test" if is_test else "validation"
+    output.say(f"on {evaluation.images} {kind} images")
+    columns = {"now": _with_carried(evaluation, recorded)}
+    if recorded is not None:
+        columns["recorded"] = dict(recorded)
+    _say_figures(output, columns)
+
+
+def _verdict(recorded: Mapping[str, float] | None, unlike: tuple[Difference, ...]) -> str:
+    if recorded is None:
+        return "no test figures are recorded here; `spikefront export --test` records them"
+    if not unlike:
+        return "exactly equal to what was recorded (training_s is carried over, not measured)"
+    return "\n".join(["differs from what was recorded:", *(f"  {d}" for d in unlike)])

@@ -1,0 +1,191 @@
+"""`spikefront validate`: what a study file asks for, and what a run of it costs."""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from search import tables
+from search.axes import ExitAxis, When
+from search.commands.output import Output
+from search.space import RandomSuggest
+from search.study import Study, load_study
+from search.trial import Params
+from search.units import figure, scaled
+from snn.config import ConfigError
+
+SAMPLED = 5  # points of the space whose cost is looked at
+TRIES = 200  # until as many that can run were drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a run at one point of the space needs."""
+
+    params: Params
+    parameters: int
+    model_bytes: int  # every connection there
+    training_memory_bytes: int
+    macs_per_image: float  # as if nothing were sparse
+    epochs: int  # over all blocks
+
+
+def validate(arguments: argparse.Namespace) -> int:
+    """Print the space of a study file, its size, and what a run costs; trains nothing."""
+    output = Output(as_json=arguments.as_json)
+    study = load_study(arguments.study_file)
+    _say_study(output, study)
+    costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
+    _say_costs(output, costs)
+    output.document(_document(study, costs))
+    return 0
+
+
+def _say_study(output: Output, study: Study) -> None:
+    if study.question:
+        output.say(Text(study.question, style="italic"))
+    output.say(_space_table(study))
+    budget = study.budget
+    pairs = {
+        "objectives": ", ".join(study.objectives),
+        "constraints": ", ".join(_bounds(study)) or "none",
+        "shared settings": ", ".join(f"{n} = {v}" for n, v in study.run.items()) or "none",
+        "different runs": _size(study.space.size()),
+        "budget": ", ".join(_budget(study)) or "no end: stop it with Ctrl-C",
+        "workers": f"{budget.workers}, each with {budget.cpus_per_trial:g} processors "
+        f"and {budget.gpus_per_trial:g} GPUs",
+        "sampler": study.search.sampler,
+    }
+    output.say(tables.pairs_table(pairs, title=study.name))
+
+
+def _space_table(study: Study) -> Table:
+    axes = study.space.axes
+    columns: tuple[str, ...] = ("axis", "kind", "range")
+    if any(axis.when for axis in axes.values()):
+        columns = (*columns, "only when")
+    table = tables.plain_table(*columns, left=columns)
+    for name, axis in axes.items():
+        cells = (name, _kind(axis), axis.describe(), _when(axis.when))
+        table.add_row(*(Text(cell) for cell in cells[: len(columns)]))
+    return table
+
+
+def _kind(axis: object) -> str:
+    names = {"PartitionAxis": "partition", "ExitAxis": "per exit"}
+    if isinstance(axis, ExitAxis):
+        return f"{type(axis.each).__name__.lower()} per exit"
+    return names.get(type(axis).__name__, type(axis).__name__.lower())
+
+
+def _when(conditions: When) -> str:
+    items = conditions.items()
+    return " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in items)
+
+
+def _bounds(study: Study) -> Iterator[str]:
+    for name, bound in study.constraints.items():
+        if bound.min is not None:
+            yield f"{name} >= {bound.min:g}"
+        if bound.max is not None:
+            yield f"{name} <= {bound.max:g}"
+
+
+def _size(size: float) -> str:
+    return "infinitely many" if math.isinf(size) else f"{size:,}"
+
+
+def _budget(study: Study) -> Iterator[str]:
+    budget = study.budget
+    for name in ("trials", "epochs", "hours"):
+        value = getattr(budget, name)
+        if value is not None:
+            yield f"{value:g} {name}"
+
+
+def sampled_costs(study: Study) -> Iterator[Cost]:
+    """What runs at a few random points of the space need."""
+    from search import configure
+
+    suggest = RandomSuggest(seed=study.search.seed)
+    seen: set[str] = set()
+    for _ in range(TRIES):
+        if len(seen) >= SAMPLED:
+            return
+        params = study.space.sample(suggest)
+        try:
+            config = configure.run_config(study, params)
+        except ConfigError:  # settings that do not go together; a search passes them over too
+            continue
+        if config.training_fingerprint not in seen:
+            seen.add(config.training_fingerprint)
+            plan = configure.plan(config)
+            yield Cost(
+                params=params,
+                parameters=plan.parameters,
+                model_bytes=plan.model_bytes,
+                training_memory_bytes=plan.training_memory_bytes,
+                macs_per_image=plan.macs_per_image,
+                epochs=config.total_epochs,
+            )
+
+
+def chosen(costs: Sequence[Cost]) -> dict[str, Cost]:
+    """The least, the middle and the most demanding of costs in ascending order."""
+    named = {"smallest": costs[0], "typical": costs[len(costs) // 2], "largest": costs[-1]}
+    kept: dict[str, Cost] = {}
+    for name, cost in named.items():
+        if all(cost is not other for other in kept.values()):
+            kept[name] = cost
+    return kept
+
+
+def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
+    table = tables.plain_table(
+        "run",
+        "parameters",
+        "model (dense)",
+        "training memory",
+        "MACs per image",
+        "epochs",
+        "settings",
+        title=f"What a run needs, of {len(costs)} points drawn at random",
+        left=("run", "settings"),
+    )
+    for name, cost in chosen(costs).items():
+        table.add_row(
+            name,
+            scaled(cost.parameters),
+            figure("model_bytes", cost.model_bytes),
+            figure("training_memory_bytes", cost.training_memory_bytes),
+            scaled(cost.macs_per_image),
+            str(cost.epochs),
+            Text(", ".join(f"{n}={_short(v)}" for n, v in cost.params.items())),
+        )
+    output.say(table)
+    output.say("MACs as if nothing were sparse; a search counts the spikes that there are")
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _document(study: Study, costs: Sequence[Cost]) -> dict[str, object]:
+    return {
+        "study": study.name,
+        "question": study.question,
+        "objectives": study.objectives,
+        "constraints": {name: bound.to_mapping() for name, bound in study.constraints.items()},
+        "budget": study.budget,
+        "run": study.run,
+        "sampler": study.search.sampler,
+        "space": {
+            name: {"kind": _kind(axis), "range": axis.describe(), "when": axis.when}
+            for name, axis in study.space.axes.items()
+        },
+        "different_runs": study.space.size(),  # null where there is no end of them
+        "costs": chosen(costs),
+    }

@@ -1,0 +1,115 @@
+"""`spikefront show`: everything that is known of one trial."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from search import tables
+from search.commands.front import in_order, metrics_of, say_points, settings_document
+from search.commands.output import Output
+from search.store import Store, StoredPoint
+from search.study import Study, study_from_toml
+from search.trial import Trial
+from search.units import duration, moment
+
+if TYPE_CHECKING:
+    from snn.measurement import Evaluation, Measurement, OperatingPoint
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Everything that is known of one trial."""
+    output = Output(as_json=arguments.as_json)
+    with Store(arguments.store, read_only=True) as store:
+        stored = store.stored_study(arguments.study)
+        trial = store.trial(arguments.study, arguments.trial)
+        measurements = store.measurements(arguments.study, arguments.trial)
+        points = store.operating_points(arguments.study, arguments.trial)
+        evaluation = store.evaluation(arguments.study, arguments.trial)
+    study = study_from_toml(stored.toml, stored.name)
+    _say_trial(output, study, trial)
+    if measurements:
+        output.say(tables.curves_table(measurements))
+    if trial.sampled is not None:
+        _say_points(output, study, trial.sampled, points)
+    if evaluation is not None:
+        output.say(tables.layers_table(evaluation.layers))
+        title = "Exits at the sampled point (validation images)"
+        output.say(tables.exits_table(evaluation.exits, title=title))
+    if trial.error:
+        output.say(Text(trial.error.rstrip(), style="red"))
+    output.document(_trial_document(study, trial, measurements, points, evaluation))
+    return 0
+
+
+def _say_trial(output: Output, study: Study, trial: Trial) -> None:
+    pairs: dict[str, object] = {
+        "state": trial.state.value + (f": {trial.reason}" if trial.reason else ""),
+        "epochs trained": trial.epochs_done,
+        "training": duration(trial.timings.training_s),
+        "evaluation": duration(trial.timings.evaluation_s),
+        "started": moment(trial.started_at),
+        "finished": moment(trial.finished_at),
+    }
+    if trial.reused_trial is not None:
+        pairs["weights"] = f"the same training as trial {trial.reused_trial}, taken from it"
+    if trial.constraint_violation > 0:
+        pairs["outside its constraints by"] = f"{trial.constraint_violation:.4g}"
+    if trial.artifact is not None:
+        pairs["weights file"] = trial.artifact.uri
+    output.say(tables.pairs_table(pairs, title=f"{study.name}, trial {trial.number}"))
+    output.say()
+    output.say(tables.pairs_table(trial.params, title="Parameters"))
+    if trial.config is not None:
+        rest = _shared(trial.config.to_mapping(), trial.params)
+        output.say()
+        output.say(tables.pairs_table(rest, title="All other settings"))
+
+
+def _shared(values: Mapping[str, object], params: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name not in params}
+
+
+def _say_points(
+    output: Output, study: Study, sampled: "OperatingPoint", points: Sequence[StoredPoint]
+) -> None:
+    title = (
+        f"Sampled operating point: {sampled.timesteps} timesteps, "
+        f"exits at {tables.thresholds(sampled)}"
+    )
+    output.say(tables.metrics_table(sampled.metrics, title=title))
+    if len(points) > 1:
+        output.say(Text("Operating points of this network", style="bold"))
+        say_points(output, in_order(points, study), metrics_of(study))
+
+
+def _trial_document(
+    study: Study,
+    trial: Trial,
+    measurements: "Sequence[Measurement]",
+    points: Sequence[StoredPoint],
+    evaluation: "Evaluation | None",
+) -> dict[str, object]:
+    return {
+        "study": study.name,
+        "trial": trial.number,
+        "state": trial.state,
+        "reason": trial.reason,
+        "error": trial.error,
+        "params": trial.params,
+        "config": trial.config.to_mapping() if trial.config else None,
+        "constraint_violation": trial.constraint_violation,
+        "epochs_done": trial.epochs_done,
+        "reused_trial": trial.reused_trial,
+        "timings": trial.timings,
+        "artifact": trial.artifact,
+        "created_at": trial.created_at,
+        "started_at": trial.started_at,
+        "finished_at": trial.finished_at,
+        "measurements": measurements,
+        "points": [settings_document(m.point) | {"on_front": m.on_front} for m in points],
+        "layers": evaluation.layers if evaluation else [],
+        "exits": evaluation.exits if evaluation else [],
+        "images": evaluation.images if evaluation else None,
+    }
