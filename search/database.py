@@ -6,6 +6,8 @@ way of it; a read transaction sees one moment of the database.
 """
 
 import contextlib
+import functools
+import json
 import re
 import sqlite3
 import threading
@@ -107,10 +109,15 @@ class Database:
         path = self._sqlite_file(url)
         if self.is_read_only:  # a connection each: which way it may read can change, see there
             engine = sqlalchemy.create_engine(
-                url, creator=lambda: _connect_read_only(path), poolclass=NullPool
+                url,
+                creator=lambda: _connect_read_only(path),
+                poolclass=NullPool,
+                json_deserializer=_from_json,
             )
         else:
-            engine = sqlalchemy.create_engine(url, creator=lambda: _connect(path))
+            engine = sqlalchemy.create_engine(
+                url, creator=lambda: _connect(path), json_deserializer=_from_json
+            )
         event.listen(engine, "begin", _begin)
         return engine
 
@@ -122,6 +129,7 @@ class Database:
             return sqlalchemy.create_engine(
                 url,
                 pool_pre_ping=True,
+                json_deserializer=_from_json,
                 execution_options={"postgresql_readonly": self.is_read_only},
             )
         except ModuleNotFoundError as error:
@@ -131,15 +139,15 @@ class Database:
     def _sqlite_file(self, url: URL) -> Path:
         """The file of the URL, its folder made when it may be."""
         path = Path(url.database or "")
-        if path.is_dir():
-            raise StoreError(f"{self.name} must be a file, got a folder")
-        if self.is_read_only and not path.is_file():
-            raise StoreError(self._nothing_there)
-        if not self.is_read_only:
-            try:
+        try:
+            if path.is_dir():
+                raise StoreError(f"{self.name} must be a file, got a folder")
+            if self.is_read_only and not path.is_file():
+                raise StoreError(self._nothing_there)
+            if not self.is_read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"{self.name} cannot be created: {error.strerror}") from error
+        except OSError as error:
+            raise StoreError(f"{self.name} cannot be opened: {error.strerror}") from error
         return path
 
     @property
@@ -303,3 +311,13 @@ def _connect_uri(path: Path, options: str) -> sqlite3.Connection:
 def _begin(connection: Connection) -> None:
     is_writing = connection.get_execution_options().get("is_writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+def _from_json(text: str | bytes) -> Any:
+    return _tuple_from_json(text) if text[:1] in ("[", b"[") else json.loads(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _tuple_from_json(text: str | bytes) -> tuple[Any, ...]:
+    """The points of a study have few different exit thresholds, and are many."""
+    return tuple(json.loads(text))

@@ -1,8 +1,10 @@
 """Rows of the store as values, and values as rows."""
 
+import contextlib
 import dataclasses
+import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, select
@@ -37,6 +39,21 @@ TRIALS: Select[Any] = (
         (OperatingPointRow.trial_id == TrialRow.id) & OperatingPointRow.is_sampled,
     )
 )
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection: between thousands of objects that all stay it finds nothing.
+
+    It would take more time than to make them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def values_of(table: type[Base], value: type[Any]) -> Select[Any]:
@@ -83,13 +100,15 @@ def point_row(point: OperatingPoint) -> dict[str, Any]:
 def point_of(row: Sequence[Any]) -> OperatingPoint:
     """An operating point from the columns POINT."""
     timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, *values = row
+    if None in values:
+        values = [figure(value) for value in values]
     return OperatingPoint(
         timesteps=timesteps,
-        exit_thresholds=tuple(exit_thresholds),
+        exit_thresholds=exit_thresholds,
         detector_threshold=detector_threshold,
         blocks=blocks,
         is_sampled=is_sampled,
-        metrics=dict(zip(METRICS, map(figure, values), strict=True)),
+        metrics=dict(zip(METRICS, values, strict=True)),
     )
 
 

@@ -70,7 +70,10 @@ class PlainText(TypeDecorator[str]):
 
 
 class Json(TypeDecorator[Any]):
-    """Numbers, text, lists and mappings. Raises for NaN and infinities, which are no JSON."""
+    """Numbers, text, lists and mappings; an outermost list is read as a tuple.
+
+    Raises ValueError for NaN and infinities, which are no JSON.
+    """
 
     impl = JSON(none_as_null=True)
     cache_ok = True
@@ -192,7 +195,7 @@ class OperatingPointRow(Base):
             "uq_operating_points_sampled",
             "trial_id",
             unique=True,
-            sqlite_where=text("is_sampled"),
+            sqlite_where=text("is_sampled = 1"),
             postgresql_where=text("is_sampled"),
         ),
     )

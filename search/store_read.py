@@ -8,7 +8,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from search.database import Database, StoreError
-from search.rows import POINT, TRIALS, figure, figures, point_of, trial_of, values_of
+from search.rows import (
+    POINT,
+    TRIALS,
+    figure,
+    figures,
+    point_of,
+    trial_of,
+    uncollected,
+    values_of,
+)
 from search.schema import (
     EventRow,
     ExitRow,
@@ -155,7 +164,8 @@ class StoreReader:
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
             query = TRIALS.where(TrialRow.study_id == study_id).order_by(TrialRow.number)
-            return [trial_of(row) for row in connection.execute(query)]
+            with uncollected():
+                return [trial_of(row) for row in connection.execute(query).all()]
 
     def trial(self, study: str, number: int) -> Trial:
         """One trial of the study."""
@@ -231,16 +241,17 @@ class StoreReader:
                 OperatingPointRow.on_front,
                 *POINT,
             ).where(*wanted)
-            points = [
-                StoredPoint(
-                    id=id_,
-                    trial=trials[trial_id][0],
-                    params=trials[trial_id][1],
-                    point=point_of(point),
-                    on_front=on_front,
-                )
-                for id_, trial_id, on_front, *point in connection.execute(query)
-            ]
+            with uncollected():
+                points = [
+                    StoredPoint(
+                        id=id_,
+                        trial=trials[trial_id][0],
+                        params=trials[trial_id][1],
+                        point=point_of(point),
+                        on_front=on_front,
+                    )
+                    for id_, trial_id, on_front, *point in connection.execute(query).all()
+                ]
         return sorted(points, key=lambda point: (point.trial, point.id))
 
     def evaluation(self, study: str, number: int) -> Evaluation | None:

@@ -78,7 +78,7 @@ def test_a_folder_is_told(tmp_path: Path, read_only: bool) -> None:
 
 
 def test_a_file_in_the_way_of_the_folder_is_told(path: Path) -> None:
-    with refused("cannot be created: Not a directory"):
+    with refused("cannot be opened: Not a directory"):
         Database(f"sqlite:///{path}/below/store.db")
 
 

@@ -17,7 +17,7 @@ import sqlalchemy
 
 from search.schema import REVISION, Base
 from search.store import LeaseHeldError, Store, StoreError
-from search.study import Study
+from search.study import Study, study_from_toml
 from search.trial import (
     Artifact,
     HypervolumeRecord,
@@ -207,6 +207,19 @@ class TestStudies:
         assert not study.stop_requested
         age = datetime.datetime.now(datetime.UTC) - study.created_at
         assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=5)
+
+    def test_a_study_that_was_read_from_toml_can_be_read_again(self, store: Store) -> None:
+        text = (
+            '# Which front?\nname = "read"\nobjectives = ["accuracy", "macs"]\n'
+            "[space]\ndropout = { low = 0.0, high = 0.3 }\n[budget]\ntrials = 3\n"
+        )
+        study = study_from_toml(text, "read.toml")
+        store.create_study(study)
+        kept = store.stored_study("read")
+        assert study_from_toml(kept.toml, "store") == study
+        assert kept.question_fingerprint == study.question_fingerprint
+        summary = next(one for one in store.study_summaries() if one.name == "read")
+        assert (summary.question, summary.trials_asked) == ("Which front?", 3)
 
     def test_the_same_question_takes_the_new_budget(self, store: Store) -> None:
         store.create_study(a_study(trials=48))

@@ -246,7 +246,7 @@ def upgrade() -> None:
         "operating_points",
         ["trial_id"],
         unique=True,
-        sqlite_where=sa.text("is_sampled"),
+        sqlite_where=sa.text("is_sampled = 1"),
         postgresql_where=sa.text("is_sampled"),
     )
     op.execute(PARETO_FRONT)
