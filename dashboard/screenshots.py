@@ -1,0 +1,79 @@
+"""Pictures of the pages: `python -m dashboard.screenshots STORE OUT_DIR [--study NAME]`.
+
+Starts the app on a free port, opens each page in a headless Chromium, and
+writes studies.png, front.png and trial.png.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlencode
+
+from dashboard.chromium import ChromiumError, Tab, chromium
+from dashboard.serve import ServeError, serving
+from search.store import Store, StoreError
+
+WIDTH, HEIGHT = 1440, 900
+TALLEST = 2400  # of one picture; what lies below is left out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Take the pictures. Returns 0, or 1 with one line of why not."""
+    parser = argparse.ArgumentParser(prog="dashboard.screenshots", description=__doc__)
+    parser.add_argument("store", help="URL of the store, like sqlite:///runs/spikefront.db")
+    parser.add_argument("out", type=Path, help="folder for the pictures, made if need be")
+    parser.add_argument("--study", help="study to show; the one changed last when left out")
+    parser.add_argument("--mode", choices=("light", "dark"), default="light")
+    given = parser.parse_args(arguments)
+    try:
+        addresses = pages(given.store, given.study)
+        given.out.mkdir(parents=True, exist_ok=True)
+        with chromium() as tab, serving(given.store) as app:
+            tab.prefer(given.mode)
+            for name, address in addresses.items():
+                path = given.out / f"{name}.png"
+                path.write_bytes(picture(tab, app + address))
+                print(path)
+    except (ChromiumError, ServeError, StoreError, OSError) as error:
+        print(f"dashboard.screenshots: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def pages(url: str, study: str | None) -> dict[str, str]:
+    """Address of each picture: the studies, a front, and the best trial of that front.
+
+    Raises StoreError where there is nothing to show.
+    """
+    with Store(url, read_only=True) as store:
+        summaries = sorted(store.study_summaries(), key=lambda s: s.last_change_at)
+        if not summaries:
+            raise StoreError(f"{store.url} holds no study yet: run one first")
+        name = study or summaries[-1].name
+        front = store.operating_points(name, front_only=True)
+    if not front:
+        raise StoreError(f"study {name!r} has no front yet: let a trial finish first")
+    best = max(front, key=lambda point: point.point.metrics["accuracy"])
+    shown = {"study": name, "trial": best.trial, "point": best.id}
+    return {
+        "studies": "/",
+        "front": f"/front?{urlencode({'study': name})}",
+        "trial": f"/trial?{urlencode(shown)}",
+    }
+
+
+def picture(tab: Tab, address: str) -> bytes:
+    """The page at that address, as tall as it is."""
+    tab.size(WIDTH, HEIGHT)
+    tab.open(address)
+    tab.wait_for("document.querySelector('[data-testid=stMain]')")
+    tab.wait_for_page()
+    height = tab.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    tab.size(WIDTH, min(TALLEST, max(HEIGHT, int(height))))
+    tab.wait_for_page()
+    return tab.screenshot()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from dashboard import chromium, screenshots
+
+
+def test_without_chromium_there_is_one_line_that_says_so(
+    example_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(chromium, "executable", lambda: None)
+    assert screenshots.main([example_url, str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Chromium is needed" in line
+
+
+def test_without_a_study_there_is_one_line_that_says_so(
+    empty_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert screenshots.main([empty_url, str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no study yet" in line
+
+
+def test_the_trial_pictured_is_the_best_of_the_front(example_url: str) -> None:
+    addresses = screenshots.pages(example_url, "digits")
+    assert list(addresses) == ["studies", "front", "trial"]
+    assert addresses["trial"].startswith("/trial?study=digits&trial=")
