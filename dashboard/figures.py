@@ -109,7 +109,7 @@ def front(
     _add_steps(figure, table, axis_x, axis_y, palette)
     _add_members(figure, table, axis_x, axis_y, table.axis(colour), chosen, palette)
     _add_knee(figure, table, axis_x, axis_y, knee, palette, log=(log_x, log_y))
-    _add_bounds(figure, table, axis_x, axis_y, palette)
+    _add_bounds(figure, table, axis_x, axis_y, palette, log=(log_x, log_y))
     return figure
 
 
@@ -436,21 +436,37 @@ def _add_knee(
     )
 
 
-def _add_bounds(figure: go.Figure, table: PointTable, x: Axis, y: Axis, palette: Palette) -> None:
+def _add_bounds(
+    figure: go.Figure,
+    table: PointTable,
+    x: Axis,
+    y: Axis,
+    palette: Palette,
+    *,
+    log: tuple[bool, bool],
+) -> None:
     """Constraints of the axes shown, as lines that say their limit."""
-    for axis, add in ((x, figure.add_vline), (y, figure.add_hline)):
+    for axis, side, is_log in ((x, "x", log[0]), (y, "y", log[1])):
         for relation, limit in zip(("≥", "≤"), table.bounds.get(axis.name, ()), strict=False):
-            if limit is None:
+            if limit is None or (is_log and limit <= 0):
                 continue
-            add(
-                limit,
+            other = "y" if side == "x" else "x"
+            figure.add_shape(
+                type="line",
                 line={"color": palette.muted, "width": 1.2, "dash": "dash"},
-                annotation={
-                    "text": f"{relation} {html.escape(formats.quantity(axis.name, limit))}",
-                    "font": {"color": palette.muted, "size": 12},
-                    "bgcolor": palette.background,
-                },
-                annotation_position="bottom right" if axis is x else "bottom left",
+                **{f"{side}0": limit, f"{side}1": limit, f"{other}0": 0, f"{other}1": 1},
+                **{f"{other}ref": f"{other} domain"},
+            )
+            figure.add_annotation(
+                text=f"{relation} {html.escape(formats.quantity(axis.name, limit))}",
+                # Shapes take values on a logarithmic axis, notes their logarithm.
+                **{side: float(np.log10(limit)) if is_log else limit, other: 0},
+                **{f"{other}ref": f"{other} domain"},
+                xanchor="right" if side == "x" else "left",
+                yanchor="bottom",
+                showarrow=False,
+                font={"color": palette.muted, "size": 12},
+                bgcolor=palette.background,
             )
 
 
@@ -477,7 +493,7 @@ def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> g
     )
     figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
     figure.update_xaxes(title="finished trials", showgrid=False, fixedrange=True)
-    figure.update_yaxes(range=[max(0.0, low - pad), high + pad], nticks=4, fixedrange=True)
+    figure.update_yaxes(range=[max(0.0, low - pad), high + pad], nticks=6, fixedrange=True)
     return figure
 
 

@@ -185,7 +185,8 @@ def exits(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
     numbers = sorted({report.exit for report in reports})
     totals = {k: sum(r.images for r in reports if r.label == k) for k in labels}
     figure = go.Figure()
-    for number, colour in zip(numbers, sampled(palette, max(len(numbers), 2)), strict=False):
+    # One colour more than needed: the far end of the ramp glares in areas as large as bars.
+    for number, colour in zip(numbers, sampled(palette, len(numbers) + 1), strict=False):
         of_exit = {r.label: r for r in reports if r.exit == number}
         figure.add_trace(_exit_bars(number, of_exit, labels, totals, colour, palette))
     figure.update_layout(

@@ -197,7 +197,7 @@ def _facts(table: PointTable, row: int) -> None:
 
 def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
     table = view.table
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.page_link(
             page.TRIAL,
             label="Open trial",

@@ -149,7 +149,9 @@ def test_a_constraint_is_a_line_at_its_limit() -> None:
     points = table([0.5, 0.9], [10, 40], bounds={"synaptic_ops": (None, 30)})
     figure = drawn(points)
     assert [shape.x0 for shape in figure.layout.shapes] == [30]
-    assert any("30" in str(note.text) for note in figure.layout.annotations)
+    assert [note.text.replace("\u202f", " ") for note in figure.layout.annotations] == ["≤ 30 ops"]
+    (note,) = drawn(points, log_x=True).layout.annotations
+    assert note.x == pytest.approx(np.log10(30))
     assert not drawn(points, x="model_bytes").layout.shapes
 
 
