@@ -1,0 +1,127 @@
+"""How a study's front and hypervolume grow, trial by trial, kept in the store as they do."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.front import front_of, normalised_hypervolume, reference_point
+from search.store import Store, StoredPoint
+from search.study import Study
+from search.trial import HypervolumeRecord, Trial, TrialState
+
+SETTLING = 10  # complete trials from which the reference point is made; then it stays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A finished trial: what it put in, and what the study had trained by then."""
+
+    trial: int
+    epochs: int
+    points: tuple[StoredPoint, ...]
+
+
+class Growth:
+    """The front of a study, updated in the store after every trial that finishes.
+
+    A point that is not on the front never comes back to it, so that only the
+    front and the newest trial are looked at. While the reference point settles
+    (the first complete trials), all hypervolumes are made anew with it.
+    """
+
+    def __init__(self, study: Study, store: Store) -> None:
+        self._study = study
+        self._store = store
+        self._front: list[StoredPoint] = []
+        self._early: list[Step] = []  # while the reference point settles
+        self._completed = 0
+        self._reference: Mapping[str, float] = {}
+        self.hypervolume: float | None = None
+        self.best_accuracy: float | None = None
+
+    @property
+    def front_size(self) -> int:
+        """Operating points on the front."""
+        return len(self._front)
+
+    def restore(self, trials: Sequence[Trial]) -> None:
+        """Take up a study with its `trials`, making good what a killed driver left undone."""
+        finished = [trial for trial in trials if trial.state.is_finished]
+        for trial in finished:
+            if trial.sampled is not None:
+                self._note_accuracy(trial.sampled.metrics["accuracy"])
+        completed = sum(trial.state is TrialState.COMPLETE for trial in finished)
+        records = self._store.hypervolume(self._study.name)
+        reference = self._store.stored_study(self._study.name).reference
+        is_whole = len(records) == len(finished)
+        if is_whole and reference is not None and completed >= SETTLING:
+            self._completed, self._reference = completed, reference
+            self._front = self._store.operating_points(self._study.name, front_only=True)
+            self.hypervolume = records[-1].value
+        elif finished:
+            self._replay(finished)
+
+    def add(self, trial: int, state: TrialState, epochs: int) -> None:
+        """A trial has finished, after `epochs` trained by the whole study."""
+        points: tuple[StoredPoint, ...] = ()
+        if state is TrialState.COMPLETE:
+            points = tuple(self._store.operating_points(self._study.name, trial))
+        self._keep(self._take(Step(trial=trial, epochs=epochs, points=points), state))
+
+    def _replay(self, finished: Sequence[Trial]) -> None:
+        every = self._store.operating_points(self._study.name)
+        points = {n: tuple(ps) for n, ps in itertools.groupby(every, key=lambda p: p.trial)}
+        records: dict[int, HypervolumeRecord] = {}
+        epochs = 0
+        for trial in sorted(finished, key=_end):
+            epochs += trial.epochs_done
+            step = Step(trial=trial.number, epochs=epochs, points=points.get(trial.number, ()))
+            for record in self._take(step, trial.state):
+                records[record.trial] = record
+        self._keep(list(records.values()))
+
+    def _take(self, step: Step, state: TrialState) -> list[HypervolumeRecord]:
+        """Grow by a step; returns the records that are new or have changed."""
+        for point in step.points:
+            self._note_accuracy(point.point.metrics["accuracy"])
+        is_settling = self._completed < SETTLING
+        self._completed += state is TrialState.COMPLETE
+        if not is_settling:
+            return [self._step(step)]
+        self._early.append(step)
+        points = [point for early in self._early for point in early.points]
+        self._reference = reference_point(
+            points, self._study.objectives, self._study.search.reference
+        )
+        self._front = []
+        records = [self._step(early) for early in self._early]
+        if self._completed >= SETTLING:
+            self._early.clear()
+        return records
+
+    def _step(self, step: Step) -> HypervolumeRecord:
+        if step.points:
+            candidates = [*self._front, *step.points]
+            study = self._study
+            self._front = list(front_of(candidates, study.objectives, study.constraints))
+            self.hypervolume = normalised_hypervolume(
+                self._front, study.objectives, self._reference
+            )
+        value = self.hypervolume or 0.0
+        return HypervolumeRecord(trial=step.trial, epochs=step.epochs, value=value)
+
+    def _keep(self, records: Sequence[HypervolumeRecord]) -> None:
+        self._store.update_front(
+            self._study.name,
+            [point.id for point in self._front],
+            reference=self._reference,
+            hypervolume=records,
+        )
+
+    def _note_accuracy(self, accuracy: float) -> None:
+        if self.best_accuracy is None or accuracy > self.best_accuracy:
+            self.best_accuracy = accuracy
+
+
+def _end(trial: Trial) -> tuple[float, int]:
+    return (trial.finished_at.timestamp() if trial.finished_at else 0.0, trial.number)

@@ -1,0 +1,262 @@
+"""The ledger: a driver's side of one study. All that a driver writes goes through here."""
+
+import dataclasses
+import time
+from collections import Counter, deque
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from search.growth import Growth
+from search.lease import Lease
+from search.order import Order
+from search.progress import Progress, Silent, Standing
+from search.proposals import Proposals
+from search.spending import Spending
+from search.store import Store, StoreError
+from search.study import Study, StudyError, study_from_toml
+from search.trial import Outcome, Trial, TrialState
+from snn.config import Fault, RunConfig
+from snn.measurement import Measurement
+
+MAX_FAILURES = 20  # in a row, before whatever they have in common ends the study
+POLL_S = 1.0  # between two looks at whether somebody asked the study to stop
+
+
+class Ledger:
+    """One study while this process drives it, as a context manager, used from one thread.
+
+    Entering makes the study in the store or continues it (StudyError where the
+    stored one asks another question), takes its lease (LeaseHeldError), and puts
+    trials that a lost driver left running back to waiting. Leaving puts back
+    what runs then, and gives the lease back.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        *,
+        store: Store,
+        artifacts: Path,
+        progress: Progress | None = None,
+        holder: str | None = None,
+    ) -> None:
+        self.stopped = ""  # why there are no more orders, a sentence
+        self.finished_here: Counter[TrialState] = Counter()
+        self.training_s = self.evaluation_s = self.store_s = 0.0
+        self._study = study
+        self._store = store
+        self._folder = artifacts.resolve() / study.name
+        self._progress = progress or Silent()
+        self._lease = Lease(store, study.name, holder=holder)
+        self._exit = ExitStack()
+        self._orders: dict[int, tuple[Order, Trial]] = {}  # being carried out
+        self._trained: dict[str, tuple[int, Path]] = {}  # by training fingerprint
+        self._failures = 0  # in a row
+        self._polled = 0.0
+        self._is_halted = False
+
+    def __enter__(self) -> Self:
+        is_new = _check_question(self._store, self._study)
+        if is_new:
+            self._store.create_study(self._study)
+        with ExitStack() as stack:
+            stack.enter_context(self._lease)
+            stack.callback(self._put_back)
+            self._put_back()
+            self._store.create_study(self._study)  # the budget may be a new one
+            self._resume(self._store.trials(self._study.name))
+            self._exit = stack.pop_all()
+        if not is_new:
+            self.say(f"continuing {self._study.name}: {self.standing().finished} trials are there")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    @property
+    def sampler_s(self) -> float:
+        """Seconds spent on choosing what to try."""
+        return self._proposals.seconds
+
+    def next(self) -> Order | None:
+        """The next trial to run, recorded as running; None when `stopped` says why there is none.
+
+        Trials that wait come first, by number; then the sampler is asked.
+        """
+        while not (self.is_spent() or self.should_halt()):
+            trial = self._waiting.popleft() if self._waiting else self._ask()
+            if trial is None:
+                self.stopped = self._proposals.exhausted()
+            elif trial.config is not None:
+                return self._hand_out(trial, trial.config)
+            else:
+                self._start(trial, 0)
+                self._close(trial, Outcome(state=TrialState.FAILED, reason=trial.reason))
+        return None
+
+    def record(self, number: int, measurement: Measurement) -> None:
+        """An epoch of a trial that runs."""
+        self._spending.measure(number, measurement)
+        begun = time.perf_counter()
+        self._store.record_measurement(self._study.name, number, measurement)
+        self.store_s += time.perf_counter() - begun
+        self._progress.update(self.standing())
+
+    def retry(self, number: int, message: str) -> None:
+        """The worker of a trial was lost, and another one begins it anew."""
+        self._store.add_event(self._study.name, "retry", message, trial=number)
+        self.say(f"trial {number}  {message}")
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """What came of a trial: into the store, the front, and the sampler's memory."""
+        self._lease.check()
+        order, trial = self._orders.pop(number)
+        if order.reuse is not None:
+            outcome = dataclasses.replace(outcome, reused_trial=order.reused_trial)
+        self._close(trial, outcome)
+        self.training_s += outcome.timings.training_s
+        self.evaluation_s += outcome.timings.evaluation_s
+        if outcome.artifact is not None:
+            weights = (number, Path(outcome.artifact.uri))
+            self._trained.setdefault(order.config.training_fingerprint, weights)
+
+    def say(self, text: str) -> None:
+        """Something that people should know."""
+        self._progress.say(text)
+
+    def is_spent(self) -> bool:
+        """Whether there is nothing more to begin; `stopped` then says why."""
+        if not self.stopped and self._failures >= MAX_FAILURES:
+            self.stopped = f"{self._failures} trials in a row have failed"
+        self.stopped = self.stopped or self._spending.spent()
+        return bool(self.stopped)
+
+    def should_halt(self) -> bool:
+        """Whether to leave at once, because someone asked for it. Cheap, to be called often.
+
+        Raises LeaseHeldError when another driver has taken the study over.
+        """
+        self._lease.check()
+        now = time.monotonic()
+        if now - self._polled >= POLL_S:
+            self._polled = now
+            self._is_halted = self._store.stop_requested(self._study.name)
+        if self._is_halted:
+            self.stopped = "a stop was asked for"
+        return self._is_halted
+
+    def standing(self) -> Standing:
+        """Where the study stands."""
+        return self._spending.standing(
+            self._study.name,
+            front_size=self._growth.front_size,
+            hypervolume=self._growth.hypervolume,
+            best_accuracy=self._growth.best_accuracy,
+        )
+
+    def _resume(self, trials: list[Trial]) -> None:
+        begun = time.perf_counter()
+        self._spending = Spending(self._study.budget, trials)
+        self._growth = Growth(self._study, self._store)
+        self._growth.restore(trials)
+        self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
+        self._number = max((trial.number for trial in trials), default=-1) + 1
+        for trial in trials:
+            if trial.state is TrialState.COMPLETE and trial.config and trial.artifact:
+                weights = (trial.number, Path(trial.artifact.uri))
+                self._trained.setdefault(trial.config.training_fingerprint, weights)
+        self.store_s += time.perf_counter() - begun
+        self._proposals = Proposals(self._study, trials)
+
+    def _ask(self) -> Trial | None:
+        """A new trial, not in the store yet; None when the space has nothing new."""
+        proposal = self._proposals.propose(self._number)
+        if proposal is None:
+            return None
+        trial = Trial(
+            number=self._number,
+            params=proposal.params,
+            state=TrialState.RUNNING,
+            config=proposal.config,
+            reason=proposal.fault,
+            sampler_state=proposal.sampler_state,
+        )
+        self._number += 1
+        return trial
+
+    def _hand_out(self, trial: Trial, config: RunConfig) -> Order:
+        number, weights = self._trained.get(config.training_fingerprint, (None, None))
+        if weights is not None and not weights.is_file():
+            number, weights = None, None
+        order = Order(
+            number=trial.number,
+            config=config,
+            weights_path=self._folder / f"{trial.number:05d}.safetensors",
+            reuse=weights,
+            reused_trial=number,
+        )
+        self._orders[trial.number] = (order, trial)
+        self._start(trial, 0 if weights else config.total_epochs)
+        self._progress.update(self.standing())
+        return order
+
+    def _start(self, trial: Trial, epochs_total: int) -> None:
+        begun = time.perf_counter()
+        if trial.state is TrialState.WAITING:
+            self._store.start_trial(self._study.name, trial.number)
+        else:
+            self._store.add_trial(self._study.name, trial)
+        self.store_s += time.perf_counter() - begun
+        self._spending.start(trial.number, epochs_total)
+
+    def _close(self, trial: Trial, outcome: Outcome) -> None:
+        """A trial is over: the store, then what is derived from it, then the sampler."""
+        begun = time.perf_counter()
+        self._store.finish_trial(self._study.name, trial.number, outcome)
+        self._spending.finish(trial.number, outcome.state)
+        self._growth.add(trial.number, outcome.state, self._spending.epochs_done)
+        self.store_s += time.perf_counter() - begun
+        self._proposals.tell(_finished(trial, outcome))
+        self.finished_here[outcome.state] += 1
+        self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
+        self._progress.finished(trial.number, outcome, self.standing())
+
+    def _put_back(self) -> None:
+        if self._lease.is_held:  # otherwise what runs is another driver's
+            self._store.requeue_running(self._study.name)
+
+
+def _finished(trial: Trial, outcome: Outcome) -> Trial:
+    """The trial as the sampler has to know it."""
+    return dataclasses.replace(
+        trial,
+        state=outcome.state,
+        sampled=outcome.evaluation.sampled if outcome.evaluation else None,
+        constraint_violation=outcome.constraint_violation,
+    )
+
+
+def _check_question(store: Store, study: Study) -> bool:
+    """Whether the study is new to the store; StudyError when one of its name asks otherwise."""
+    try:
+        stored = store.stored_study(study.name)
+    except StoreError:  # there is none; one that cannot be read cannot be made either
+        return True
+    if stored.question_fingerprint == study.question_fingerprint:
+        return False
+    keys = study.differences(study_from_toml(stored.toml, store.url))
+    message = (
+        f"must stay as they are in the study {study.name!r} that {store.url} has; "
+        "go back to them, or give this study another name"
+    )
+    raise StudyError(study.source, [Fault(key=", ".join(keys) or "keys", message=message)])
+
+
+__all__ = ["MAX_FAILURES", "Ledger"]

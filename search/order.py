@@ -1,0 +1,119 @@
+"""Orders: what a worker is asked to do, the same in this process and on any other."""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from search.study import Bound
+from search.trial import Outcome, TrialState
+from snn.config import RunConfig
+from snn.measurement import Measurement
+
+Message = Measurement | Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One trial to be run."""
+
+    number: int
+    config: RunConfig
+    weights_path: Path | None  # where the trained weights go
+    reuse: Path | None = None  # weights of an equal training, evaluated instead of trained again
+    reused_trial: int | None = None  # the trial that these weights belong to
+
+
+@runtime_checkable
+class Running(Protocol):
+    """A trial at work: a measurement per epoch, and then what came of it."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the trial, once there is nothing more to iterate over."""
+
+    def __iter__(self) -> Iterator[Measurement]:
+        """Measurements, epoch by epoch."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Makes trials run; `search.configure.TrialRun` is the one that trains networks."""
+
+    def __call__(
+        self,
+        config: RunConfig,
+        *,
+        data_dir: Path,
+        device: str,
+        threads: int,
+        weights_path: Path | None,
+        constraints: Mapping[str, Bound],
+        reuse: Path | None,
+    ) -> Running:
+        """A trial of `config`, about to start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """What all orders of a study have in common where they are carried out."""
+
+    data_dir: Path
+    device: str = "cpu"  # cpu, cuda or auto
+    threads: int = 1
+    constraints: Mapping[str, Bound] = field(default_factory=dict)
+    engine: Engine | None = None  # None is the one that trains networks
+
+    def carry_out(self, order: Order) -> Iterator[Message]:
+        """The order's measurements, and last its outcome.
+
+        An exception becomes an outcome with its traceback: a trial that crashes
+        does not end its study. Only a missing data set (snn.data.DataError) is
+        raised, because every other trial would miss it too.
+        """
+        try:
+            running = self._start(order)
+            yield from running
+            outcome = running.outcome
+        except Exception as error:
+            if _is_missing_data(error):
+                raise
+            outcome = crash(error)
+        yield outcome
+
+    def _start(self, order: Order) -> Running:
+        engine = self.engine
+        if engine is None:
+            from search.configure import TrialRun
+
+            engine = TrialRun
+        return engine(
+            order.config,
+            data_dir=self.data_dir,
+            device=self.device,
+            threads=self.threads,
+            weights_path=order.weights_path,
+            constraints=self.constraints,
+            reuse=order.reuse,
+        )
+
+
+def crash(error: BaseException) -> Outcome:
+    """The outcome of a trial that raised `error`."""
+    return Outcome(
+        state=TrialState.FAILED,
+        reason=_one_line(error),
+        error="".join(traceback.format_exception(error)),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def _is_missing_data(error: Exception) -> bool:
+    from snn.image_files import DataError
+
+    return isinstance(error, DataError)

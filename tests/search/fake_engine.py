@@ -1,0 +1,132 @@
+"""An engine that trains nothing, for tests of what is around it; Ray's workers import it too."""
+
+import hashlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.study import Bound
+from search.trial import Artifact, Outcome, Timings, TrialState
+from snn.config import RunConfig
+from snn.measurement import METRICS, Evaluation, Measurement, OperatingPoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeEngine:
+    """Figures that depend on nothing but the config, and faults where they are asked for."""
+
+    crash_at_width: int = 0  # raises there, outside of the trial's own care
+    die_at_width: int = 0  # kills its process there
+    die_once: Path | None = None  # kills its process in the middle, unless this file is there
+    hang_at_epoch: int = 0  # waits there for ever, having told the FIFO `hung`
+    hung: Path | None = None
+
+    def __call__(
+        self,
+        config: RunConfig,
+        *,
+        data_dir: Path,
+        device: str,
+        threads: int,
+        weights_path: Path | None,
+        constraints: Mapping[str, Bound],
+        reuse: Path | None,
+    ) -> "FakeRun":
+        return FakeRun(self, config, weights_path, reuse)
+
+
+class FakeRun:
+    def __init__(
+        self, engine: FakeEngine, config: RunConfig, weights: Path | None, reuse: Path | None
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._weights = weights
+        self._reuse = reuse
+
+    def __iter__(self) -> Iterator[Measurement]:
+        if self._reuse is not None:
+            assert self._reuse.read_text() == self._config.training_fingerprint
+            return
+        total = self._config.total_epochs
+        for epoch in range(1, total + 1):
+            self._suffer(epoch)
+            yield Measurement(
+                block=0,
+                epoch=epoch,
+                epochs_done=epoch,
+                epochs_total=total,
+                loss=1 / epoch,
+                train_accuracy=0.5,
+                accuracy=_accuracy(self._config) * epoch / total,
+                connectivity=1.0,
+                spike_rate=0.1,
+                regrown=0,
+                training_memory_bytes=1000,
+                wall_s=0.0,
+            )
+
+    def _suffer(self, epoch: int) -> None:
+        engine = self._engine
+        if self._config.width == engine.crash_at_width:
+            raise ZeroDivisionError("no such width")
+        if self._config.width == engine.die_at_width:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if engine.die_once is not None and epoch == 2 and not engine.die_once.exists():
+            engine.die_once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if engine.hung is not None and epoch == engine.hang_at_epoch:
+            engine.hung.write_text(str(os.getpid()))
+            threading.Event().wait()
+
+    @property
+    def outcome(self) -> Outcome:
+        artifact = None
+        if self._weights is not None:
+            text = self._config.training_fingerprint
+            self._weights.parent.mkdir(parents=True, exist_ok=True)
+            self._weights.write_text(text)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            artifact = Artifact(uri=str(self._weights), sha256=digest, size_bytes=len(text))
+        return Outcome(
+            state=TrialState.COMPLETE,
+            evaluation=evaluation(self._config),
+            timings=Timings(training_s=0.25, evaluation_s=0.125),
+            artifact=artifact,
+        )
+
+
+def _accuracy(config: RunConfig) -> float:
+    return 0.5 + 0.4 * (config.width % 17) / 17
+
+
+def evaluation(config: RunConfig) -> Evaluation:
+    """Two points: the sampled one, and a cheaper one that is worse."""
+
+    def point(timesteps: int, is_sampled: bool) -> OperatingPoint:
+        metrics = dict.fromkeys(METRICS, 1.0)
+        metrics["accuracy"] = _accuracy(config) * (1.0 if is_sampled else 0.9)
+        metrics["synaptic_ops"] = 1000.0 * config.width * timesteps
+        metrics["parameters"] = 10.0 * config.width
+        return OperatingPoint(
+            timesteps=timesteps,
+            exit_thresholds=(),
+            detector_threshold=0.5,
+            blocks=1,
+            metrics=metrics,
+            is_sampled=is_sampled,
+        )
+
+    sampled = config.inference_timesteps
+    points = [point(sampled, True)] + ([point(1, False)] if sampled > 1 else [])
+    return Evaluation(
+        points=tuple(points),
+        layers=(),
+        exits=(),
+        points_evaluated=len(points),
+        wall_s=0.0,
+        images=9,
+    )

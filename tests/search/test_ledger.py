@@ -1,0 +1,433 @@
+"""The ledger: what a driver writes, what it hands out, and what survives it."""
+
+import datetime
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search import growth, ledger, local
+from search.front import front_of
+from search.lease import is_gone, this_process
+from search.ledger import Ledger
+from search.order import Order, Workplace
+from search.progress import Silent, Standing
+from search.spending import Spending
+from search.store import LeaseHeldError, Store
+from search.study import Budget, Study, StudyError, study_from_toml
+from search.trial import Outcome, Trial, TrialState
+from snn.image_files import DataError
+from snn.measurement import Measurement
+from tests.search.fake_engine import FakeEngine, FakeRun, evaluation
+
+ANOTHER = "another-host:1"
+NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+
+def make_study(
+    *,
+    space: str = "width = { low = 1, high = 200 }",
+    budget: str = "trials = 4",
+    run: str = "epochs = 2",
+    objectives: str = '["accuracy", "synaptic_ops"]',
+    seed: int = 0,
+    sampler: str = "random",
+) -> Study:
+    return study_from_toml(
+        f"""
+name = "small"
+objectives = {objectives}
+[budget]
+{budget}
+[run]
+{run}
+[space]
+{space}
+[search]
+sampler = "{sampler}"
+seed = {seed}
+"""
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(f"sqlite:///{tmp_path}/store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(data_dir=tmp_path, engine=FakeEngine())
+
+
+def drive(study: Study, store: Store, workplace: Workplace) -> Ledger:
+    """Run a study to its end, in this process."""
+    with Ledger(study, store=store, artifacts=workplace.data_dir) as opened:
+        local.run(opened, workplace)
+    return opened
+
+
+def complete(order: Order) -> Outcome:
+    return Outcome(state=TrialState.COMPLETE, evaluation=evaluation(order.config))
+
+
+def states(store: Store) -> list[TrialState]:
+    return [trial.state for trial in store.trials("small")]
+
+
+def test_an_order_is_in_the_store_as_running_before_anybody_has_it(
+    store: Store, tmp_path: Path
+) -> None:
+    with Ledger(make_study(), store=store, artifacts=tmp_path) as opened:
+        order = opened.next()
+        assert order is not None
+        kept = store.trial("small", order.number)
+        assert (kept.number, kept.state, kept.config) == (0, TrialState.RUNNING, order.config)
+
+
+def test_exactly_the_trials_of_the_budget_are_run(store: Store, workplace: Workplace) -> None:
+    done = drive(make_study(), store, workplace)
+    assert states(store) == [TrialState.COMPLETE] * 4
+    assert done.stopped == "all 4 trials of the budget were run"
+    assert done.finished_here == {TrialState.COMPLETE: 4}
+    assert [m.epoch for m in store.measurements("small", 3)] == [1, 2]
+
+
+def test_a_study_continues_when_its_budget_has_grown(store: Store, workplace: Workplace) -> None:
+    drive(make_study(), store, workplace)
+    drive(make_study(budget="trials = 6"), store, workplace)
+    assert [trial.number for trial in store.trials("small")] == list(range(6))
+    assert study_from_toml(store.stored_study("small").toml).budget.trials == 6
+
+
+def test_another_question_under_the_same_name_is_refused_with_the_keys_that_differ(
+    store: Store, workplace: Workplace
+) -> None:
+    drive(make_study(), store, workplace)
+    other = make_study(space="width = { low = 1, high = 9 }", seed=3)
+    with pytest.raises(StudyError, match=r"space\.width, search\.seed must stay as they are"):
+        drive(other, store, workplace)
+
+
+def test_an_interrupted_study_runs_what_an_undisturbed_one_would_have_run(
+    store: Store, workplace: Workplace, tmp_path: Path
+) -> None:
+    drive(make_study(budget="trials = 5"), store, workplace)
+    with Store(f"sqlite:///{tmp_path}/other.db") as other:
+        drive(make_study(budget="trials = 2"), other, workplace)
+        with Ledger(make_study(budget="trials = 5"), store=other, artifacts=tmp_path) as opened:
+            assert opened.next() is not None  # and is interrupted in the middle of it
+        assert other.trial("small", 2).state is TrialState.WAITING
+        drive(make_study(budget="trials = 5"), other, workplace)
+        runs = [[trial.config for trial in s.trials("small")] for s in (store, other)]
+        assert runs[0] == runs[1]
+        assert other.hypervolume("small") == store.hypervolume("small")
+
+
+def test_waiting_trials_come_first(store: Store, tmp_path: Path) -> None:
+    study = make_study()
+    with Ledger(study, store=store, artifacts=tmp_path) as opened:
+        assert [order.number for _ in range(3) if (order := opened.next())] == [0, 1, 2]
+        opened.finish(1, complete(_order(opened, 1)))
+    with Ledger(study, store=store, artifacts=tmp_path) as opened:
+        assert [order.number for _ in range(3) if (order := opened.next())] == [0, 2, 3]
+        assert opened.next() is None
+
+
+def _order(opened: Ledger, number: int) -> Order:
+    return opened._orders[number][0]
+
+
+def test_trials_of_a_lost_driver_wait_again_and_the_event_is_kept(
+    store: Store, workplace: Workplace
+) -> None:
+    study = make_study()
+    lost = abandoned(study, store, dead_process())
+    order = lost.next()
+    assert order is not None
+    lost.record(order.number, first_epoch(workplace, order))
+    drive(study, store, workplace)
+    assert states(store) == [TrialState.COMPLETE] * 4
+    kinds = [(event.kind, event.trial) for event in store.events("small")]
+    assert ("requeued", 0) in kinds
+
+
+def abandoned(study: Study, store: Store, holder: str) -> Ledger:
+    """A ledger that is never left, and whose lease is not renewed."""
+    opened = Ledger(study, store=store, artifacts=Path(), holder=holder).__enter__()
+    opened._lease._ended.set()
+    return opened
+
+
+def first_epoch(workplace: Workplace, order: Order) -> Measurement:
+    message = next(iter(workplace.carry_out(order)))
+    assert isinstance(message, Measurement)
+    return message
+
+
+def dead_process() -> str:
+    """How a process of this host that is no more has signed its leases."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{socket.gethostname()}:{process.pid}"
+
+
+def test_a_second_driver_is_refused_and_told_who_is_there(store: Store, tmp_path: Path) -> None:
+    study = make_study()
+    with (
+        Ledger(study, store=store, artifacts=tmp_path, holder=ANOTHER),
+        pytest.raises(LeaseHeldError, match=r"run by another-host:1, whose lease lasts until 2"),
+        Ledger(study, store=store, artifacts=tmp_path),
+    ):
+        pass
+    with Ledger(study, store=store, artifacts=tmp_path):
+        assert store.stored_study("small").lease_holder == this_process()
+    assert store.stored_study("small").lease_holder is None
+
+
+def test_the_lease_of_a_dead_process_of_this_host_is_taken_over_at_once(
+    store: Store, workplace: Workplace
+) -> None:
+    study = make_study()
+    holder = dead_process()
+    abandoned(study, store, holder)
+    drive(study, store, workplace)
+    assert [e.message for e in store.events("small") if e.kind == "lease"] == [
+        f"{holder} has died; its lease was taken over by {this_process()}"
+    ]
+
+
+def test_a_driver_that_has_lost_its_study_stops_instead_of_writing(
+    store: Store, tmp_path: Path
+) -> None:
+    with Ledger(make_study(), store=store, artifacts=tmp_path) as opened:
+        order = opened.next()
+        assert order is not None
+        store.release_lease("small", this_process())  # as if it had slept through its lease
+        store.acquire_lease("small", ANOTHER, 60)
+        opened._lease.renew()
+        with pytest.raises(LeaseHeldError, match=ANOTHER):
+            opened.finish(order.number, complete(order))
+    assert states(store) == [TrialState.RUNNING]  # it is the other driver's to deal with
+    assert store.stored_study("small").lease_holder == ANOTHER
+
+
+def test_a_run_is_never_run_twice_and_an_exhausted_space_ends_the_study(
+    store: Store, workplace: Workplace
+) -> None:
+    space = 'width = [3, 4, 5]\nreset = ["soft", "hard"]'
+    done = drive(make_study(space=space, budget="trials = 50"), store, workplace)
+    configs = [trial.config for trial in store.trials("small")]
+    assert len(configs) == len(set(configs)) == 6
+    assert done.stopped.startswith("the space is exhausted: 6 different runs were tried")
+
+
+def test_a_space_is_tried_to_its_last_point_also_by_a_sampler_with_favourites(
+    store: Store, workplace: Workplace
+) -> None:
+    space = "width = { low = 1, high = 40 }"
+    study = make_study(space=space, budget="trials = 99", sampler="tpe")
+    drive(study, store, workplace)
+    assert sorted(trial.params["width"] for trial in store.trials("small")) == list(range(1, 41))
+
+
+def test_a_point_that_is_no_run_is_a_failed_trial_with_the_reason(
+    store: Store, workplace: Workplace
+) -> None:
+    space = "width = { low = 1, high = 200 }\ninference_timesteps = { low = 1, high = 8 }"
+    drive(make_study(space=space, budget="trials = 12"), store, workplace)
+    trials = store.trials("small")
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED]
+    assert len(trials) == 12
+    assert failed
+    assert all(t.params["inference_timesteps"] > 4 for t in failed)  # type: ignore[operator]
+    assert failed[0].reason.startswith("no valid run: inference_timesteps must be at most")
+
+
+def test_what_all_trials_have_against_them_ends_the_study(store: Store, tmp_path: Path) -> None:
+    workplace = Workplace(data_dir=tmp_path, engine=FakeEngine(crash_at_width=7))
+    space = "width = 7\nlearning_rate = { low = 1e-3, high = 1e-1 }"
+    done = drive(make_study(space=space, budget="trials = 99"), store, workplace)
+    assert done.stopped == "20 trials in a row have failed"
+    assert states(store) == [TrialState.FAILED] * 20
+
+
+def test_an_equal_training_is_evaluated_instead_of_repeated(
+    store: Store, workplace: Workplace
+) -> None:
+    space = "width = [3, 4]\ninference_timesteps = { low = 1, high = 4 }"
+    drive(make_study(space=space, budget="trials = 6"), store, workplace)
+    trials = store.trials("small")
+    trained = [trial for trial in trials if trial.reused_trial is None]
+    assert {trial.epochs_done for trial in trained} == {2}
+    assert len(trained) == 2
+    for trial in trials:
+        if trial.reused_trial is not None:
+            original = trials[trial.reused_trial].config
+            assert trial.config is not None
+            assert original is not None
+            assert trial.epochs_done == 0
+            assert trial.config.training_fingerprint == original.training_fingerprint
+
+
+def test_weights_that_are_gone_are_trained_again(store: Store, workplace: Workplace) -> None:
+    space = "width = [3]\ninference_timesteps = { low = 1, high = 4 }"
+    drive(make_study(space=space, budget="trials = 1"), store, workplace)
+    (workplace.data_dir / "small" / "00000.safetensors").unlink()
+    drive(make_study(space=space, budget="trials = 2"), store, workplace)
+    assert store.trial("small", 1).epochs_done == 2
+
+
+def test_the_front_and_the_hypervolume_grow_with_every_trial(
+    store: Store, workplace: Workplace
+) -> None:
+    drive(make_study(budget="trials = 14"), store, workplace)
+    points = store.operating_points("small")
+    front = [point for point in points if point.on_front]
+    assert front
+    assert {point.id for point in front} == {
+        point.id for point in front_of(points, ("accuracy", "synaptic_ops"), {})
+    }
+    records = store.hypervolume("small")
+    assert [record.trial for record in records] == list(range(14))
+    assert [record.epochs for record in records] == [2 * (n + 1) for n in range(14)]
+    settled = [record.value for record in records[growth.SETTLING - 1 :]]
+    assert settled == sorted(settled)
+
+
+def test_a_driver_killed_between_a_trial_and_its_front_leaves_no_gap(
+    store: Store, workplace: Workplace, tmp_path: Path
+) -> None:
+    study = make_study(budget="trials = 12")
+    with Store(f"sqlite:///{tmp_path}/undisturbed.db") as undisturbed:
+        drive(study, undisturbed, workplace)
+        with Ledger(study, store=store, artifacts=tmp_path) as opened:
+            for _ in range(12):
+                order = opened.next()
+                assert order is not None
+                for message in workplace.carry_out(order):
+                    if isinstance(message, Measurement):
+                        opened.record(order.number, message)
+                    elif order.number == 11:
+                        store.finish_trial("small", 11, message)  # and then the driver dies
+                    else:
+                        opened.finish(order.number, message)
+        assert len(store.hypervolume("small")) == 11
+        drive(study, store, workplace)
+        for answer in (Store.hypervolume, _front):
+            assert answer(store, "small") == answer(undisturbed, "small")
+
+
+def _front(store: Store, study: str) -> list[tuple[int, int]]:
+    points = store.operating_points(study, front_only=True)
+    return [(point.trial, point.point.timesteps) for point in points]
+
+
+def test_a_stop_that_was_asked_for_puts_the_running_trial_back(
+    store: Store, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "POLL_S", 0.0)
+    study = make_study()
+    with Ledger(study, store=store, artifacts=workplace.data_dir) as opened:
+        local_order = opened.next()
+        assert local_order is not None
+        opened.finish(local_order.number, complete(local_order))
+        store.request_stop("small")
+        local.run(opened, workplace)
+        assert opened.stopped == "a stop was asked for"
+    assert TrialState.RUNNING not in states(store)
+    drive(study, store, workplace)  # a new driver is not stopped by an old request
+    assert states(store) == [TrialState.COMPLETE] * 4
+
+
+def test_trained_epochs_end_a_study_whose_budget_they_are(
+    store: Store, workplace: Workplace
+) -> None:
+    done = drive(make_study(budget="epochs = 5"), store, workplace)
+    assert len(states(store)) == 3
+    assert done.stopped == "all 5 epochs of the budget were trained"
+
+
+def test_hours_are_those_of_all_drivers() -> None:
+    def hours(*spans: tuple[int, int]) -> Spending:
+        trials = [
+            Trial(
+                number=number,
+                params={},
+                state=TrialState.COMPLETE,
+                started_at=NOON + datetime.timedelta(minutes=start),
+                finished_at=NOON + datetime.timedelta(minutes=end),
+            )
+            for number, (start, end) in enumerate(spans)
+        ]
+        return Spending(Budget(hours=1), trials)
+
+    assert hours((0, 25), (10, 30), (600, 629)).spent() == ""
+    assert hours((0, 25), (10, 30), (600, 631)).spent() == "all 1 hours of the budget have passed"
+    left = hours((0, 30)).left_s()
+    assert left is not None
+    assert 1799 < left <= 1800
+
+
+def test_a_crash_is_kept_with_its_traceback_and_the_study_goes_on(
+    store: Store, tmp_path: Path
+) -> None:
+    workplace = Workplace(data_dir=tmp_path, engine=FakeEngine(crash_at_width=4))
+    drive(make_study(space="width = [3, 4, 5, 6]"), store, workplace)
+    assert sorted(states(store)) == [TrialState.COMPLETE] * 3 + [TrialState.FAILED]
+    failed = next(t for t in store.trials("small") if t.state is TrialState.FAILED)
+    assert failed.reason == "ZeroDivisionError: no such width"
+    assert "raise ZeroDivisionError" in failed.error
+    assert "fake_engine.py" in failed.error
+
+
+def test_a_missing_data_set_ends_the_study_instead_of_failing_every_trial(
+    store: Store, tmp_path: Path
+) -> None:
+    def engine(*_: object, **__: object) -> FakeRun:
+        raise DataError("no data set here")
+
+    workplace = Workplace(data_dir=tmp_path, engine=engine)
+    with pytest.raises(DataError, match="no data set here"):
+        drive(make_study(), store, workplace)
+    assert states(store) == [TrialState.WAITING]
+
+
+def test_only_the_dead_of_this_host_are_known_to_be_gone() -> None:
+    assert is_gone(dead_process())
+    assert not is_gone(this_process())
+    assert not is_gone(f"{socket.gethostname()}:1")  # somebody else's, and alive
+    assert not is_gone("another-host:999999999")
+    assert not is_gone("a holder that is no process")
+
+
+class Watcher(Silent):
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.standings: list[Standing] = []
+
+    def update(self, standing: Standing) -> None:
+        self.standings.append(standing)
+
+    def finished(self, number: int, outcome: Outcome, standing: Standing) -> None:
+        self.standings.append(standing)
+
+
+def test_people_see_where_the_study_stands(store: Store, workplace: Workplace) -> None:
+    watcher = Watcher()
+    study = make_study()
+    with Ledger(study, store=store, artifacts=workplace.data_dir, progress=watcher) as opened:
+        local.run(opened, workplace)
+    middle, last = watcher.standings[1], watcher.standings[-1]
+    assert [(t.number, t.epochs_done, t.epochs_total) for t in middle.running] == [(0, 1, 2)]
+    assert last.counts[TrialState.COMPLETE] == last.finished == last.trials_asked == 4
+    assert (last.running, last.epochs_done, last.left_s) == ((), 8, 0.0)
+    points = store.operating_points("small")
+    assert last.best_accuracy == max(point.point.metrics["accuracy"] for point in points)
+    assert last.front_size == sum(point.on_front for point in points)
+    assert last.hypervolume == store.hypervolume("small")[-1].value
