@@ -1,0 +1,83 @@
+"""The door through which studies are run: by the command line, the dashboard, and scripts."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.ledger import Ledger
+from search.order import Engine, Workplace
+from search.progress import Progress, Silent
+from search.store import Store
+from search.study import Study
+from search.trial import TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What one run of a study did, earlier runs not included, and where its time went."""
+
+    trials: Mapping[TrialState, int]  # finished by this run, by state
+    stopped: str  # why it ended, a sentence
+    ray_start_s: float  # until the first worker had taken an order; 0 without Ray
+    training_s: float  # of all workers together
+    evaluation_s: float  # of all workers together
+    sampler_s: float  # choosing points
+    store_s: float  # writing, and keeping the front
+    total_s: float
+
+
+def run_study(
+    study: Study,
+    *,
+    store: Store,
+    artifacts: Path,
+    data_dir: Path,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> RunReport:
+    """Run `study`, or continue it, until its budget is spent.
+
+    `workers` are Ray workers (None: the study's), 0 is the loop in this process.
+    Trained weights go to `artifacts`/STUDY; with `ray_address` that folder, and
+    `data_dir`, must be where all machines of the cluster see them. `device` is
+    by default whatever GPU there is if the study asks for one, else the CPU.
+    Ctrl-C is a KeyboardInterrupt from here, after trials under way have been put
+    back to waiting. Raises StudyError, StoreError (LeaseHeldError) or DataError
+    for what is wrong with the input.
+    """
+    begun = time.monotonic()
+    budget = study.budget
+    workers = budget.workers if workers is None else workers
+    workplace = Workplace(
+        data_dir=data_dir.resolve(),
+        device=device or ("auto" if budget.gpus_per_trial else "cpu"),
+        threads=max(1, int(budget.cpus_per_trial)),
+        constraints=study.constraints,
+        engine=engine,
+    )
+    ray_start_s = 0.0
+    with Ledger(study, store=store, artifacts=artifacts, progress=progress or Silent()) as ledger:
+        if not workers:
+            from search import local
+
+            local.run(ledger, workplace)
+        elif not ledger.is_spent():  # Ray takes seconds to start
+            from search import ray_tune
+
+            ray_start_s = ray_tune.run(
+                ledger, workplace, budget=budget, workers=workers, address=ray_address
+            )
+    return RunReport(
+        trials=dict(ledger.finished_here),
+        stopped=ledger.stopped,
+        ray_start_s=ray_start_s,
+        training_s=ledger.training_s,
+        evaluation_s=ledger.evaluation_s,
+        sampler_s=ledger.sampler_s,
+        store_s=ledger.store_s,
+        total_s=time.monotonic() - begun,
+    )

@@ -1,0 +1,116 @@
+"""The loop in one process: what Ctrl-C and kill -9 leave behind, and the real engine."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from search.run import RunReport, run_study
+from search.store import Store
+from search.study import study_from_toml
+from search.trial import TrialState
+from tests.search import driver
+from tests.search.fake_engine import FakeEngine
+
+STUDY = """
+name = "small"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 3
+[run]
+epochs = 3
+[space]
+width = { low = 1, high = 200 }
+[search]
+sampler = "random"
+"""
+DIGITS = """
+name = "digits"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 2
+[run]
+dataset = "digits"
+train_images = 200
+width = 4
+epochs = 2
+timesteps = 2
+[space]
+partition = { max_blocks = 2 }
+exit_threshold = { low = 0.5, high = 0.99 }
+[search]
+sampler = "random"
+"""
+
+
+def continue_in(folder: Path) -> dict[str, object]:
+    process = driver.start(folder, STUDY, workers=0)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    report: dict[str, object] = json.loads(out)
+    return report
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["interrupted", "killed"])
+def test_a_driver_that_ends_in_a_trial_is_continued_to_exactly_the_trials_asked_for(
+    tmp_path: Path, is_killed: bool
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = driver.start(tmp_path, STUDY, workers=0, fifo=fifo)
+    fifo.read_text()
+    process.send_signal(signal.SIGKILL if is_killed else signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if is_killed else 130), err
+    url = f"sqlite:///{tmp_path}/store.db"
+    with Store(url) as store:
+        left = store.stored_study("small")
+        state = TrialState.RUNNING if is_killed else TrialState.WAITING
+        assert [trial.state for trial in store.trials("small")] == [state]
+        assert (left.lease_holder is None) == (not is_killed)
+        assert bool(store.measurements("small", 0)) == is_killed
+    assert continue_in(tmp_path)["trials"] == {"complete": 3}
+    with Store(url) as store:
+        assert [trial.state for trial in store.trials("small")] == [TrialState.COMPLETE] * 3
+        assert [m.epoch for m in store.measurements("small", 0)] == [1, 2, 3]
+        events = [(e.kind, e.trial) for e in store.events("small")]
+        assert events == [("lease", None)] * is_killed + [("requeued", 0)]
+
+
+def run(folder: Path, study: str, engine: FakeEngine | None = None) -> RunReport:
+    with Store(f"sqlite:///{folder}/store.db") as store:
+        return run_study(
+            study_from_toml(study),
+            store=store,
+            artifacts=folder,
+            data_dir=folder,
+            workers=0,
+            engine=engine,
+        )
+
+
+def test_a_report_says_what_was_done_and_where_the_time_went(tmp_path: Path) -> None:
+    report = run(tmp_path, STUDY, FakeEngine())
+    assert report.trials == {TrialState.COMPLETE: 3}
+    assert report.stopped == "all 3 trials of the budget were run"
+    assert (report.training_s, report.evaluation_s, report.ray_start_s) == (0.75, 0.375, 0.0)
+    assert 0 < report.sampler_s + report.store_s < report.total_s
+    again = run(tmp_path, STUDY, FakeEngine())
+    assert (again.trials, again.stopped) == ({}, report.stopped)
+
+
+def test_networks_are_trained_and_measured(tmp_path: Path) -> None:
+    report = run(tmp_path, DIGITS)
+    assert report.trials == {TrialState.COMPLETE: 2}
+    assert report.training_s > 0
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        for trial in store.trials("digits"):
+            assert trial.config is not None
+            assert trial.artifact is not None
+            assert trial.sampled is not None
+            assert len(store.measurements("digits", trial.number)) == trial.config.total_epochs
+            assert Path(trial.artifact.uri).stat().st_size == trial.artifact.size_bytes
+            assert trial.sampled.metrics["accuracy"] > 0.1
+        assert store.hypervolume("digits")[-1].value > 0

@@ -1,0 +1,175 @@
+"""The loop on Ray: the same trials as the local one, and what lost workers leave behind.
+
+Every start of Ray takes seconds, so that each test here makes several claims.
+"""
+
+import dataclasses
+import os
+import select
+import signal
+from pathlib import Path
+
+import pytest
+
+from search import ray_tune
+from search.progress import Silent
+from search.run import RunReport, run_study
+from search.store import Store
+from search.study import Budget, study_from_toml
+from search.trial import TrialState
+from snn.measurement import Evaluation
+from tests.search import driver
+from tests.search.fake_engine import FakeEngine
+
+STUDY = """
+name = "small"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 5
+[run]
+epochs = 3
+[space]
+width = [3, 4, 5, 6, 7]
+[search]
+sampler = "random"
+"""
+DIGITS = """
+name = "digits"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 2
+[run]
+dataset = "digits"
+train_images = 200
+width = 4
+epochs = 2
+timesteps = 2
+[space]
+partition = { max_blocks = 2 }
+exit_threshold = { low = 0.5, high = 0.99 }
+[search]
+sampler = "tpe"
+"""
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def run(
+    folder: Path,
+    study: str,
+    *,
+    workers: int,
+    engine: FakeEngine | None = None,
+    progress: Silent | None = None,
+) -> RunReport:
+    with Store(f"sqlite:///{folder}/store.db") as store:
+        return run_study(
+            study_from_toml(study),
+            store=store,
+            artifacts=folder,
+            data_dir=folder,
+            workers=workers,
+            engine=engine,
+            progress=progress,
+        )
+
+
+def history(folder: Path) -> list[object]:
+    """Everything that the store has of the digits' trials, but for what a clock measured."""
+    kept: list[object] = []
+    with Store(f"sqlite:///{folder}/store.db") as store:
+        for trial in store.trials("digits"):
+            evaluation = store.evaluation("digits", trial.number)
+            assert evaluation is not None
+            kept += [trial.number, trial.params, trial.config, trial.state, _timeless(evaluation)]
+            kept += [
+                dataclasses.replace(m, wall_s=0.0)
+                for m in store.measurements("digits", trial.number)
+            ]
+        kept += store.hypervolume("digits")
+    return kept
+
+
+def _timeless(evaluation: Evaluation) -> Evaluation:
+    points = tuple(
+        dataclasses.replace(point, metrics={**point.metrics, "training_s": 0.0})
+        for point in evaluation.points
+    )
+    return dataclasses.replace(evaluation, points=points, wall_s=0.0)
+
+
+def test_one_worker_on_ray_gives_the_trials_of_the_local_loop_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / "local", tmp_path / "ray"]
+    reports = []
+    for workers, folder in enumerate(folders):
+        folder.mkdir()
+        reports.append(run(folder, DIGITS, workers=workers))
+    assert history(folders[0]) == history(folders[1])
+    assert [report.trials for report in reports] == [{TrialState.COMPLETE: 2}] * 2
+    assert reports[0].ray_start_s == 0 < reports[1].ray_start_s < reports[1].total_s
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_a_lost_worker_is_replaced_once_and_the_study_goes_on(tmp_path: Path) -> None:
+    engine = FakeEngine(crash_at_width=4, die_at_width=5, die_once=tmp_path / "died")
+    said = Said()
+    report = run(tmp_path, STUDY, workers=2, engine=engine, progress=said)
+    assert report.trials == {TrialState.COMPLETE: 3, TrialState.FAILED: 2}
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        by_width = {trial.params["width"]: trial for trial in store.trials("small")}
+        assert by_width[4].reason == "ZeroDivisionError: no such width"
+        assert "raise ZeroDivisionError" in by_width[4].error
+        assert by_width[5].reason.startswith("2 workers were lost: ")
+        assert "Failure # 2" in by_width[5].error
+        retried = [event.trial for event in store.events("small") if event.kind == "retry"]
+        assert len(retried) == 2
+        assert by_width[5].number in retried
+        for trial in by_width.values():
+            if trial.state is TrialState.COMPLETE:
+                assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
+    assert sum("worker lost, runs again" in line for line in said.lines) == 2
+
+
+def test_an_interrupt_of_the_driver_ends_its_workers_and_puts_their_trials_back(
+    tmp_path: Path,
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = driver.start(tmp_path, STUDY, workers=1, fifo=fifo)
+    worker = os.pidfd_open(int(fifo.read_text()))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert select.select([worker], [], [], 60)[0], "the worker has not ended"
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        assert [trial.state for trial in store.trials("small")] == [TrialState.WAITING]
+        assert store.stored_study("small").lease_holder is None
+    report = run(tmp_path, STUDY, workers=0, engine=FakeEngine())
+    assert report.trials == {TrialState.COMPLETE: 5}
+
+
+def test_a_ray_client_is_refused_because_its_driver_would_not_have_the_store() -> None:
+    with (
+        pytest.raises(ray_tune.RayError, match=r"HOST:PORT or auto, got ray://head:10001"),
+        ray_tune._session(Budget(), 1, "ray://head:10001"),
+    ):
+        pass
+
+
+def test_more_gpus_than_there_are_are_refused_instead_of_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_tune.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    ray_tune._check_gpus(Budget())
+    with pytest.raises(ray_tune.RayError, match=r"at most the 0 GPUs that Ray has, got 0\.5"):
+        ray_tune._check_gpus(Budget(gpus_per_trial=0.5))
