@@ -27,6 +27,7 @@ from search.store import Store, StoredPoint
 from search.study import study_from_toml
 from search.trial import Artifact, Outcome, Trial, TrialState
 from snn.config import ConfigError, RunConfig
+from snn.image_files import DataError
 from snn.measurement import METRICS, Evaluation, OperatingPoint
 
 NO_DATA = Path("no-data-sets-here")  # the digits come with scikit-learn
@@ -224,6 +225,26 @@ def test_a_run_without_a_search_is_written_as_the_same_folder(
         )
         == ()
     )
+
+
+def test_without_the_data_set_a_folder_is_written_with_a_note(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_data(*_: object, **__: object) -> Evaluation:
+        raise DataError("digits: not found; fetch them")
+
+    monkeypatch.setattr(configure, "evaluate_weights", no_data)
+    exported = export(store, shallow(store), tmp_path / "best")
+    assert exported.checked is False
+    assert "digits: not found; fetch them" in exported.notes[0]
+    document = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    assert document["exits"] == []
+    assert document["data"]["fingerprint"] is None
+    with pytest.raises(DataError, match="not found"):
+        export_point(
+            store, "tiny", sampled(store), tmp_path / "tested", data_dir=NO_DATA, test=True
+        )
+    assert not (tmp_path / "tested").exists()
 
 
 # ---- nothing is half-written, nothing else is touched
