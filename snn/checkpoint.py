@@ -84,9 +84,7 @@ def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") ->
         raise CheckpointError(f"{path}: {error.faults[0]}") from None
     if config is not None and config.training_fingerprint != stored.training_fingerprint:
         raise CheckpointError(f"{path}: holds another training than the config describes")
-    task = Task(
-        image_shape=tuple(header["task"]["image_shape"]), classes=header["task"]["classes"]
-    )
+    task = Task(image_shape=tuple(header["task"]["image_shape"]), classes=header["task"]["classes"])
     network = _network(config or stored, task, header["blocks"])
     try:
         network.load_state_dict(dict(tensors))

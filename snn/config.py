@@ -28,6 +28,7 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
 }
+DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
 
@@ -276,7 +277,7 @@ class RunConfig:
         if self.inference_timesteps is None:
             self._set("inference_timesteps", self.timesteps)
         if self.detector == "":
-            self._set("detector", "head" if self.block_classes == "hard" else "none")
+            self._set("detector", DETECTORS.get(self.block_classes, ""))
         if self.backbone not in BACKBONES or not isinstance(self.partition, str):
             return []
         faults = self._complete_partition(len(BACKBONES[self.backbone].units))
@@ -385,6 +386,11 @@ class RunConfig:
             changes = {"inference_timesteps": None, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
+        if "block_classes" in changes and self.detector == DETECTORS[self.block_classes]:
+            changes = {"detector": "", **changes}
+        if changes.keys() & {"partition", "backbone"} and len(set(self.exit_threshold)) < 2:
+            same = self.exit_threshold[:1] or (RunConfig.exit_threshold[0],)
+            changes = {"exit_threshold": same, **changes}
         return dataclasses.replace(self, **changes)
 
     @property

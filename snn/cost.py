@@ -110,16 +110,14 @@ def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
         side - ((out - 1) * stride - 2 * padding + weight.shape[-1])
         for side, out in zip(shape[1:], sides, strict=True)
     ]
-    reached = F.conv_transpose2d(
-        ones, weight, stride=stride, padding=padding, output_padding=left
-    )
+    reached = F.conv_transpose2d(ones, weight, stride=stride, padding=padding, output_padding=left)
     return reached[0]
 
 
 def skip_fan_out(layer: Layer, shape: Sequence[int]) -> Tensor:
     """As `fan_out`, for a skip that passes every stride-th pixel on."""
     assert layer.skip is not None
-    reached = torch.zeros(*shape, dtype=torch.float64, device=layer.connections[0].weight.device)
+    reached = torch.zeros(*shape, dtype=torch.float64, device=layer.sources[0].weight.device)
     reached[..., :: layer.skip.stride, :: layer.skip.stride] = 1
     return reached
 
@@ -209,8 +207,7 @@ class _MacCounter:
 
     def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
         del spikes
-        for conn, x in zip(layer.connections, inputs, strict=False):
-            assert isinstance(conn, Connections)
+        for conn, x in zip(layer.sources, inputs, strict=False):
             self.readout(conn, x)
 
     def readout(self, connections: Connections, inputs: Tensor) -> None:

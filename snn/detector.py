@@ -31,12 +31,10 @@ def fit_detector(
     optimizer = torch.optim.Adam(detector.parameters(), lr=LEARNING_RATE)
     targets = is_hard.long()
     for step in range(1, STEPS + 1):
-        logits = detector.connections.apply_weight(
-            rates, detector.connections.effective_weight()
-        )
+        logits = detector.connections.apply_weight(rates, detector.connections.effective_weight())
         loss = F.cross_entropy(logits + detector.bias, targets, weight=weight)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if rewirer is not None:
             rewirer.after_step(step, steps=STEPS, learning_rate=LEARNING_RATE)

@@ -11,9 +11,7 @@ def direct(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return normalise(images, mean, std).unsqueeze(0)
 
 
-def poisson(
-    images: Tensor, mean: Tensor, *, timesteps: int, generator: torch.Generator
-) -> Tensor:
+def poisson(images: Tensor, mean: Tensor, *, timesteps: int, generator: torch.Generator) -> Tensor:
     """Signed random spikes: (time, batch, channels, height, width), values in {-1, 0, 1}.
 
     Grey images fire with the probability of their brightness. Colour images are

@@ -152,8 +152,7 @@ class Meter:
         """See Observer."""
         steps = spikes.shape[0]
         counts = []
-        for conn, x in zip(layer.connections, inputs, strict=False):
-            assert isinstance(conn, Connections)
+        for conn, x in zip(layer.sources, inputs, strict=False):
             counts.append(self._counts(layer, conn, x, steps))
         if layer.skip is not None:
             source = inputs[-1]
@@ -261,7 +260,7 @@ def record(network: Network, images: Images) -> Recording:
         part["labels"] = labels.cpu().numpy()
         parts.append(part)
     joined = {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
-    return Recording(**joined, macs=macs, layers=totals.reports())  # type: ignore[arg-type]
+    return Recording(**joined, macs=macs, layers=totals.reports())
 
 
 def _cumulative(per_block: Sequence[Tensor]) -> npt.NDArray[np.generic]:
@@ -323,7 +322,7 @@ class _LayerTotals:
         count, steps = len(self.images.labels), self.network.config.timesteps
         sizes = _neurons(block)
         for layer in layers_of(block):
-            own = [conn for conn in layer.connections if isinstance(conn, Connections)]
+            own = layer.sources
             spikes = self.spikes[layer] / count
             yield LayerReport(
                 block=index + 1,
@@ -493,6 +492,18 @@ class Counter:
             is_sampled=is_sampled,
         )
 
+    def decisions(self, setting: Setting) -> "Inference":
+        """What running the setting would give, per image."""
+        rec, step = self.recording, setting.timesteps - 1
+        left, costs = self.leaving(setting), self._costs(setting.timesteps, setting.depth)
+        exits = np.select(left, list(range(1, setting.depth + 1)))
+        return Inference(
+            labels=np.select(left, [rec.label[index, step] for index in range(setting.depth)]),
+            exits=exits,
+            accumulates=np.select(left, [cost[:, 1] for cost in costs]),
+            spikes=np.select(left, [cost[:, 2] for cost in costs]),
+        )
+
     def family(self) -> Iterator[OperatingPoint]:
         """Points over all depths, timesteps, detector thresholds and a grid of exit thresholds."""
         config = self.trained.config
@@ -628,7 +639,9 @@ def _nondominated(values: Floats) -> list[int]:
         return [0]
     _, first = np.unique(varying, axis=0, return_index=True)
     # a row can only be dominated by one whose ranks are lower in sum
-    ranks = np.array([np.unique(column, return_inverse=True)[1] for column in varying.T]).sum(axis=0)
+    ranks = np.array([np.unique(column, return_inverse=True)[1] for column in varying.T]).sum(
+        axis=0
+    )
     order = first[np.argsort(ranks[first], kind="stable")].tolist()
     front = np.empty((0, varying.shape[1]))
     kept: list[int] = []
@@ -661,9 +674,7 @@ def infer(network: Network, images: Images, setting: Setting) -> Inference:
     the setting's are not run.
     """
     network.eval()
-    parts = [
-        _infer_batch(network, drive, setting) for drive, _ in images.batches(network.config)
-    ]
+    parts = [_infer_batch(network, drive, setting) for drive, _ in images.batches(network.config)]
     return Inference(
         labels=np.concatenate([part.labels for part in parts]),
         exits=np.concatenate([part.exits for part in parts]),

@@ -62,7 +62,7 @@ class Gate(torch.autograd.Function):
         return sign * theta * (theta > cut)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (sign,) = ctx.saved_tensors
         return grad * sign, None, None
 
@@ -127,7 +127,7 @@ class Connections(nn.Module):
         """The weight that inputs are multiplied with, batch norm not included."""
         weight: Tensor = self.weight
         if self.sign is not None:
-            weight = Gate.apply(weight, self.sign, self.cut)
+            weight = Gate.apply(weight, self.sign, self.cut)  # type: ignore[no-untyped-call]
         if self.norm == "weight-standardised":
             weight = self._standardised(weight)
         return weight
@@ -152,7 +152,8 @@ class Connections(nn.Module):
         current = self.apply_weight(x.flatten(0, 1), weight)
         if self.norm == "batch-over-time":
             current = self.batch_norm(current)
-        return current.unflatten(0, x.shape[:2])
+        unfolded: Tensor = current.unflatten(0, x.shape[:2])
+        return unfolded
 
     def apply_weight(self, x: Tensor, weight: Tensor) -> Tensor:
         """The linear map alone, `x` without time."""
@@ -206,6 +207,11 @@ class Layer(nn.Module):
         targets = connections[0].weight.shape[0]
         self.bias = nn.Parameter(torch.zeros(targets)) if has_bias else None
 
+    @property
+    def sources(self) -> list[Connections]:
+        """`connections`, typed."""
+        return [part for part in self.connections if isinstance(part, Connections)]
+
     def forward(self, inputs: Sequence[Tensor], steps: int, batch: Pass) -> Tensor:
         """Spikes over `steps` timesteps; `inputs` one per connections, then one for the skip."""
         current = self._current(inputs, batch)
@@ -222,14 +228,14 @@ class Layer(nn.Module):
     def _current(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:
         if self in batch.constant:
             return batch.constant[self]
-        pairs = zip(self.connections, inputs, strict=False)
-        current = sum(conn(x, batch.weight(conn)) for conn, x in pairs)
-        assert isinstance(current, Tensor)
+        pairs = zip(self.sources, inputs, strict=False)
+        currents = [conn(x, batch.weight(conn)) for conn, x in pairs]
+        current: Tensor = currents[0] if len(currents) == 1 else currents[0] + currents[1]
         if self.skip is not None:
             current = current + self.skip(inputs[-1])
         if self.bias is not None:
             current = current + self.bias.view(-1, *[1] * (current.dim() - 3))
-        if self.connections[0].is_analog and current.shape[0] == 1:
+        if self.sources[0].is_analog and current.shape[0] == 1:
             batch.constant[self] = current
         return current
 
@@ -263,4 +269,5 @@ class SpikePool(nn.Module):
         if self.kernel == 1:
             return spikes
         pooled = F.avg_pool2d(spikes.flatten(0, 1), self.kernel, padding=self.padding)
-        return pooled.unflatten(0, spikes.shape[:2])
+        unfolded: Tensor = pooled.unflatten(0, spikes.shape[:2])
+        return unfolded

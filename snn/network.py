@@ -347,7 +347,7 @@ def build_block(
     for number in range(first, first + config.blocks[index]):
         spec = specs[number]
         name = f"unit{number + 1}"
-        unit = _BUILDERS[type(spec)](spec, config.width, signal, anatomy, name)  # type: ignore[arg-type]
+        unit = _BUILDERS[type(spec)](spec, config.width, signal, anatomy, name)
         units.append(unit)
         assert isinstance(unit.signal, Signal)
         signal = unit.signal
@@ -382,7 +382,7 @@ def bake(config: RunConfig, index: int, block: Block) -> Block:
         new.weight.copy_(old.baked()[0])
     for layer, target in zip(layers_of(block), layers_of(plain), strict=True):
         assert target.bias is not None
-        biases = [conn.baked()[1] for conn in layer.connections if isinstance(conn, Connections)]
+        biases = [conn.baked()[1] for conn in layer.sources]
         parts = [bias for bias in [layer.bias, *biases] if bias is not None]
         target.bias.copy_(torch.stack(parts).sum(dim=0))
     for readout, plain_readout in (

@@ -35,7 +35,7 @@ class Lif:
         """
         if v is None:
             v = torch.zeros_like(current[0])
-        spikes, left = _LifFunction.apply(current, v, self)
+        spikes, left = _LifFunction.apply(current, v, self)  # type: ignore[no-untyped-call]
         return spikes, left
 
 
@@ -48,16 +48,13 @@ class _LifFunction(torch.autograd.Function):
         for x, h, s in zip(current.unbind(0), potentials.unbind(0), spikes.unbind(0), strict=True):
             torch.add(x, v, alpha=lif.leak, out=h)
             torch.ge(h, lif.threshold, out=s)
-            if lif.reset == "soft":
-                v = torch.sub(h, s, alpha=lif.threshold)
-            else:
-                v = h * (1 - s)
+            v = torch.sub(h, s, alpha=lif.threshold) if lif.reset == "soft" else h * (1 - s)
         ctx.save_for_backward(potentials)
         ctx.lif = lif
         return spikes, v
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad_spikes: Tensor, grad_left: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None]:
         lif: Lif = ctx.lif

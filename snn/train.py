@@ -364,9 +364,7 @@ class Stage:
     def _features(self, offset: int) -> tuple[Tensor, Tensor]:
         """Mean spikes over time that the head of a live block reads, and the labels."""
         draws = generator(self.training.config.seed, "detector", self.first, self.training.device)
-        everything = torch.arange(
-            len(self.examples.labels), device=self.examples.labels.device
-        )
+        everything = torch.arange(len(self.examples.labels), device=self.examples.labels.device)
         rates, labels = [], []
         for index in everything.split(EVALUATION_BATCH):
             batch = self._batch(self.examples, index, draws, "none")

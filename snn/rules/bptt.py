@@ -11,14 +11,12 @@ from snn.network import Network
 from snn.rules.rule import Batch, BatchResult
 
 
-def bptt(
-    network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
-) -> BatchResult:
+def bptt(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
     """One graph over all timesteps, one backward pass, one step."""
     outputs = network.run(batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen)
     losses = [readout_loss(logits, batch.labels, loss=batch.loss) for logits in outputs.logits]
     loss = torch.stack(losses).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     apply()
     decided = outputs.logits[-1].detach().mean(dim=0).argmax(dim=1)
     return BatchResult(loss=loss.detach(), correct=(decided == batch.labels).sum())

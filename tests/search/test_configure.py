@@ -1,0 +1,91 @@
+"""The engine's door: trials become outcomes, whatever happens in them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search.configure import TrialRun, cut_weights, evaluate_weights, plan
+from search.study import Bound
+from search.trial import TrialState
+from snn.config import RunConfig
+from snn.data import DataError
+
+TINY = RunConfig(
+    width=4, epochs=1, train_images=200, partition="1+1+1", head_hidden=16, timesteps=2
+)
+
+
+def test_a_trial_ends_complete_with_its_weights(tmp_path: Path) -> None:
+    run = TrialRun(TINY, data_dir=tmp_path, weights_path=tmp_path / "w.safetensors")
+    assert [m.block for m in run] == [1, 2, 3]
+    outcome = run.outcome
+    assert outcome.state is TrialState.COMPLETE
+    assert outcome.evaluation is not None
+    assert outcome.artifact is not None
+    assert Path(outcome.artifact.uri).stat().st_size == outcome.artifact.size_bytes
+    again = evaluate_weights(TINY, tmp_path / "w.safetensors", data_dir=tmp_path)
+    assert again.points == outcome.evaluation.points
+
+
+def test_weights_of_the_same_training_are_evaluated_and_not_trained(tmp_path: Path) -> None:
+    first = TrialRun(TINY, data_dir=tmp_path, weights_path=tmp_path / "w")
+    list(first)
+    other = TINY.replace(exit_threshold=(0.1, 0.2))
+    second = TrialRun(other, data_dir=tmp_path, reuse=tmp_path / "w")
+    assert list(second) == []
+    assert second.outcome.evaluation is not None
+    assert second.outcome.evaluation.sampled.exit_thresholds == (0.1, 0.2)
+
+
+def test_a_diverged_trial_is_pruned(tmp_path: Path) -> None:
+    config = TINY.replace(norm="none", optimizer="sgd", learning_rate=1e38)
+    run = TrialRun(config, data_dir=tmp_path)
+    list(run)
+    assert run.outcome.state is TrialState.PRUNED
+    assert "diverged" in run.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(MemoryError(), TrialState.PRUNED), (RuntimeError("broken"), TrialState.FAILED)],
+)
+def test_an_exception_is_an_outcome(
+    error: Exception, state: TrialState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object) -> Iterator[object]:
+        raise error
+        yield
+
+    monkeypatch.setattr("snn.train.Training.__iter__", broken)
+    run = TrialRun(TINY, data_dir=tmp_path)
+    list(run)
+    assert run.outcome.state is state
+    assert ("broken" in run.outcome.error) == (state is TrialState.FAILED)
+    assert (run.outcome.constraint_violation > 0) == (state is TrialState.PRUNED)
+
+
+def test_what_is_known_to_be_over_a_bound_is_not_trained(tmp_path: Path) -> None:
+    smallest = plan(TINY).stage_memory_bytes[0]
+    bound = {"training_memory_bytes": Bound(min=None, max=smallest / 2)}
+    run = TrialRun(TINY, data_dir=tmp_path, constraints=bound)
+    assert list(run) == []
+    assert run.outcome.state is TrialState.PRUNED
+    assert run.outcome.constraint_violation == pytest.approx(1.0)
+    assert "not trained" in run.outcome.reason
+
+
+def test_a_missing_data_set_is_raised_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="mnist"):
+        TrialRun(TINY.replace(dataset="mnist"), data_dir=tmp_path)
+
+
+def test_cut_weights_are_those_of_the_prefix(tmp_path: Path) -> None:
+    whole = TrialRun(TINY, data_dir=tmp_path, weights_path=tmp_path / "w")
+    list(whole)
+    config = cut_weights(TINY, tmp_path / "w", 1, tmp_path / "cut")
+    assert config.partition == "1"
+    evaluation = evaluate_weights(config, tmp_path / "cut", data_dir=tmp_path)
+    assert whole.outcome.evaluation is not None
+    for point in (p for p in whole.outcome.evaluation.points if p.blocks == 1):
+        assert point.metrics in [p.metrics for p in evaluation.points]

@@ -1,0 +1,181 @@
+"""Operating points: counted from one pass, and run for real."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from snn.checkpoint import prefix
+from snn.config import RunConfig
+from snn.evaluate import Counter, Images, Setting, evaluate, infer, keep, record, verdict
+from snn.measurement import METRICS, OperatingPoint
+from snn.train import Training
+from tests.snn.test_train import ROUTED, SMALL, trained
+
+
+def images_of(training: Training) -> Images:
+    """The validation images of a training."""
+    split = training.split
+    return Images(
+        images=split.validation_images,
+        labels=split.validation_labels,
+        mean=split.mean,
+        std=split.std,
+    )
+
+
+_ROUTED = {"width": 8, "epochs": 4, "block_classes": "hard", "class_threshold": 0.92}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "all-classes": {},
+    "hard-classes": {**_ROUTED},
+    "hard-by-mass": {**_ROUTED, "detector": "mass"},
+    "end-to-end": {"space_rule": "end-to-end", "detector": "head", "class_threshold": 0.97},
+    "sparse-poisson": {"encoding": "poisson", "target_sparsity": 0.9},
+    "identity-skip": {"backbone": "resnet11", "partition": "3+1+1", "width": 2},
+    "pools": {"backbone": "vgg7", "partition": "2+2+1", "norm": "batch-over-time"},
+}
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_every_point_equals_running_the_network_there(changes: dict[str, Any]) -> None:
+    """Images really leave, later timesteps are really not run; labels, exits, operations agree.
+
+    A residue can only come from rounding at a threshold; it stays below one in a thousand.
+    """
+    training = trained(SMALL.replace(timesteps=4, **changes))
+    images = images_of(training)
+    evaluation = evaluate(training.trained, images)
+    counter = Counter(training.trained, record(training.network, images))
+    chosen = np.random.default_rng(0).permutation(len(evaluation.points))[:8]
+    wrong = total = 0
+    for point in [evaluation.points[index] for index in chosen]:
+        setting = Setting(
+            timesteps=point.timesteps,
+            exit_thresholds=point.exit_thresholds,
+            detector_threshold=point.detector_threshold,
+        )
+        real = infer(training.network, images, setting)
+        counted = counter.decisions(setting)
+        differs = (
+            (real.labels != counted.labels)
+            | (real.exits != counted.exits)
+            | (real.accumulates != counted.accumulates)
+            | (real.spikes != counted.spikes)
+        )
+        wrong += int(differs.sum())
+        total += len(differs)
+        if not differs.any():
+            metrics = point.metrics
+            assert metrics["synaptic_ops"] == pytest.approx(real.accumulates.mean(), rel=1e-12)
+            right = real.labels == images.labels.numpy()
+            assert metrics["accuracy"] == pytest.approx(right.mean(), rel=1e-12)
+            assert metrics["mean_blocks"] == pytest.approx(real.exits.mean(), rel=1e-12)
+    assert wrong <= total / 1000
+
+
+def test_a_prefix_evaluates_to_the_points_that_keep_no_more_blocks() -> None:
+    training = trained(SMALL)
+    images = images_of(training)
+    points = [p for p in evaluate(training.trained, images).points if p.blocks == 2]
+    cut = Counter(prefix(training.trained, 2), record(prefix(training.trained, 2).network, images))
+    assert points
+    for point in points:
+        setting = Setting(
+            timesteps=point.timesteps,
+            exit_thresholds=point.exit_thresholds,
+            detector_threshold=point.detector_threshold,
+        )
+        assert cut.point(setting).metrics == point.metrics
+
+
+def test_the_sampled_point_is_what_the_config_asks() -> None:
+    training = trained(SMALL.replace(exit_threshold=(0.3, 0.6), inference_timesteps=2))
+    sampled = evaluate(training.trained, images_of(training)).sampled
+    assert (sampled.timesteps, sampled.exit_thresholds) == (2, (0.3, 0.6))
+    assert sampled.metrics.keys() == METRICS.keys()
+    assert sampled.metrics["mean_timesteps"] == 2
+
+
+def test_thresholds_of_zero_and_above_one_are_the_first_and_the_last_exit() -> None:
+    training = trained(SMALL)
+    images = images_of(training)
+    counter = Counter(training.trained, record(training.network, images))
+    for threshold, blocks in [(0.0, 1.0), (1.1, 3.0)]:
+        setting = Setting(
+            timesteps=3, exit_thresholds=(threshold, threshold), detector_threshold=0.5
+        )
+        assert counter.point(setting).metrics["mean_blocks"] == blocks
+
+
+def test_a_block_of_hard_classes_shares_only_their_probability() -> None:
+    network = trained(ROUTED).network
+    head = network.block(1).head
+    assert 2 <= len(head.classes) < 10
+    before = torch.softmax(torch.randn(6, 10), dim=1)
+    features = torch.zeros(6, 16)
+    said = verdict(network, 1, torch.randn(6, len(head.classes)), features, before)
+    easy = [label for label in range(10) if label not in head.classes]
+    assert torch.equal(said.probabilities[:, easy], before[:, easy])
+    assert torch.allclose(said.probabilities.sum(dim=1), torch.ones(6))
+
+
+def test_exits_account_for_every_image() -> None:
+    training = trained(SMALL)
+    images = images_of(training)
+    evaluation = evaluate(training.trained, images)
+    assert sum(report.images for report in evaluation.exits) == evaluation.images
+    correct = sum(report.correct for report in evaluation.exits) / evaluation.images
+    assert correct == pytest.approx(evaluation.sampled.metrics["accuracy"])
+
+
+def test_layers_add_up_to_the_full_run() -> None:
+    training = trained(SMALL)
+    images = images_of(training)
+    evaluation = evaluate(training.trained, images)
+    setting = Setting(timesteps=3, exit_thresholds=(1.1, 1.1), detector_threshold=0.5)
+    full = Counter(training.trained, record(training.network, images)).point(setting).metrics
+    layers = evaluation.layers
+    assert sum(layer.synaptic_ops for layer in layers) == pytest.approx(full["synaptic_ops"])
+    assert sum(layer.macs for layer in layers) == pytest.approx(full["macs"])
+    spikes = sum(layer.spikes_per_inference for layer in layers)
+    assert spikes == pytest.approx(full["spikes_per_inference"])
+
+
+def _point(**metrics: float) -> OperatingPoint:
+    return OperatingPoint(
+        timesteps=1,
+        exit_thresholds=(),
+        detector_threshold=0.5,
+        blocks=1,
+        metrics={**dict.fromkeys(METRICS, 1.0), **metrics},
+    )
+
+
+def test_dominated_points_are_not_kept_but_the_first_always_is() -> None:
+    sampled = _point(accuracy=0.1)
+    good, cheap = _point(accuracy=0.9), _point(accuracy=0.8, synaptic_ops=0.5)
+    worse = _point(accuracy=0.8, synaptic_ops=0.7)
+    assert keep([sampled, good, worse, cheap, cheap]) == [sampled, good, cheap]
+
+
+def test_of_many_points_the_extremes_stay() -> None:
+    points = [_point(accuracy=i / 500, synaptic_ops=float(i * i)) for i in range(1, 400)]
+    kept = keep(points, bound=20)
+    assert len(kept) == 20
+    assert points[0] in kept
+    assert points[-1] in kept
+
+
+def test_evaluating_twice_gives_the_same() -> None:
+    training = trained(SMALL.replace(encoding="poisson"))
+    images = images_of(training)
+    first, second = (evaluate(training.trained, images) for _ in range(2))
+    assert first.points == second.points
+    assert first.layers == second.layers
+
+
+def test_a_config_without_exits_has_points_over_timesteps_only() -> None:
+    training = trained(RunConfig(width=4, epochs=1, train_images=128, timesteps=3, partition="3"))
+    evaluation = evaluate(training.trained, images_of(training))
+    assert evaluation.points_evaluated == 1 + 3

@@ -1,0 +1,94 @@
+"""Networks: sizes as published, nothing kept between batches."""
+
+import pytest
+import torch
+
+from snn.backbones import BACKBONES
+from snn.config import RunConfig
+from snn.layers import Pass
+from snn.network import Network, Task, bake, build_block, connections_of, input_signal
+
+CIFAR = Task(image_shape=(3, 32, 32), classes=10)
+
+
+def fresh(config: RunConfig, task: Task) -> Network:
+    """An untrained network of all blocks."""
+    network, signal = Network(config, task), input_signal(config, task)
+    for index in range(config.exits):
+        network.blocks.append(build_block(config, index, signal, range(task.classes)))
+        signal = network.block(index).signal
+    return network
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights"),
+    [("vgg9", 5_938_880), ("resnet9", 13_217_472), ("resnet11", 17_936_064)],
+)
+def test_backbones_have_the_weights_of_lee_2020(backbone: str, weights: int) -> None:
+    """5.94 M, 13.22 M and 17.94 M at width 64 with a hidden exit layer of 1024 neurons."""
+    config = RunConfig(dataset="cifar10", backbone=backbone, width=64, head_hidden=1024)
+    network = fresh(config, CIFAR)
+    assert sum(conn.weight.numel() for conn in connections_of(network)) == weights
+
+
+def test_the_mlp_of_grad_r_has_its_weights() -> None:
+    config = RunConfig(dataset="mnist", backbone="mlp", width=800, head_hidden=0)
+    network = fresh(config, Task(image_shape=(1, 28, 28), classes=10))
+    assert sum(conn.weight.numel() for conn in connections_of(network)) == 635_200
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("side", [8, 28, 32])
+def test_every_backbone_runs_on_every_image_size(backbone: str, side: int) -> None:
+    units = len(BACKBONES[backbone].units)
+    config = RunConfig(
+        backbone=backbone, width=2, timesteps=2, head_hidden=4, partition="+".join("1" * units)
+    )
+    network = fresh(config, Task(image_shape=(1, side, side), classes=10)).eval()
+    outputs = network.run(torch.rand(1, 3, 1, side, side), Pass(), timesteps=2)
+    assert [tuple(logits.shape) for logits in outputs.logits] == [(2, 3, 10)] * units
+
+
+@pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])
+def test_the_chunk_of_time_changes_nothing(
+    norm: str, draws: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(width=4, timesteps=5, partition="1+2", norm=norm)
+    network = fresh(config, Task(image_shape=(1, 8, 8), classes=10)).double().eval()
+    drive = torch.randn(1, 6, 1, 8, 8, generator=draws, dtype=torch.float64)
+    seen = []
+    for chunk in (1, 2, 5):
+        monkeypatch.setattr(Network, "chunk", chunk)
+        seen.append(network.run(drive, Pass(), timesteps=5).logits)
+    for other in seen[1:]:
+        for ours, theirs in zip(seen[0], other, strict=True):
+            assert (ours - theirs).abs().max() < 1e-12
+
+
+def test_nothing_is_kept_between_batches(draws: torch.Generator) -> None:
+    config = RunConfig(width=4, timesteps=3)
+    network = fresh(config, Task(image_shape=(1, 8, 8), classes=10)).eval()
+    drive = torch.randn(1, 6, 1, 8, 8, generator=draws)
+    first = network.run(drive, Pass(), timesteps=3).logits[0]
+    network.run(torch.ones(1, 4, 1, 8, 8), Pass(), timesteps=3)
+    assert torch.equal(first, network.run(drive, Pass(), timesteps=3).logits[0])
+
+
+@pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])
+def test_a_baked_block_fires_as_the_trained_one(norm: str, draws: torch.Generator) -> None:
+    config = RunConfig(width=4, timesteps=4, norm=norm)
+    network = fresh(config, Task(image_shape=(1, 8, 8), classes=10)).double()
+    drive = torch.randn(1, 16, 1, 8, 8, generator=draws, dtype=torch.float64)
+    network.train()
+    for _ in range(3):  # batch norm needs to have seen something
+        network.run(drive, Pass(), timesteps=4)
+    network.eval()
+    plain = Network(config, network.task)
+    plain.blocks.append(bake(config, 0, network.block(0)).double())
+    for conn, source in zip(connections_of(plain), connections_of(network), strict=True):
+        conn.weight.data.copy_(source.baked()[0])  # baking went through float32
+    ours, theirs = (n.run(drive, Pass(), timesteps=4).logits[0] for n in (plain, network))
+    if norm == "batch-over-time":
+        assert (ours - theirs).abs().mean() < 1e-3  # biases still went through float32
+    else:
+        assert torch.equal(ours, theirs)

@@ -1,0 +1,226 @@
+"""Training: what depends on what, and what comes out twice the same."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from snn import data
+from snn.config import RunConfig
+from snn.data import Split
+from snn.layers import Pass
+from snn.network import Network, bake, connections_of
+from snn.rewiring import connectivity
+from snn.rules import Batch
+from snn.rules.bptt import bptt, readout_loss
+from snn.train import DivergedError, Stage, Training
+from tests.snn.test_cost import DIGITS
+from tests.snn.test_network import fresh
+
+SMALL = RunConfig(
+    width=4, epochs=2, train_images=256, partition="1+1+1", head_hidden=16, timesteps=3
+)
+
+
+def split_of(config: RunConfig) -> Split:
+    """The digits as this config splits them."""
+    return data.split(
+        data.load(config.dataset, Path()),
+        validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
+        seed=config.seed,
+        device="cpu",
+    )
+
+
+def trained(config: RunConfig) -> Training:
+    """A training run to its end."""
+    training = Training(config, split_of(config))
+    for _ in training:
+        pass
+    return training
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Other thread counts may round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+ROUTED = SMALL.replace(width=8, epochs=4, block_classes="hard", class_threshold=0.92)
+"""Some classes are easy behind its first block, and some are not."""
+
+
+def _weights(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"space_rule": "end-to-end"},
+        {"target_sparsity": 0.9, "dropout": 0.2},
+        {"encoding": "poisson"},
+        {"augmentation": "shift", "optimizer": "sgd", "learning_rate": 0.1},
+        {"norm": "batch-over-time", "reset": "hard"},
+        {"norm": "none", "block_classes": "hard", "class_threshold": 0.95},
+    ],
+    ids=lambda changes: "-".join(changes) or "plain",
+)
+def test_the_same_config_gives_the_same_weights_bit_for_bit(changes: dict[str, object]) -> None:
+    config = SMALL.replace(**changes)
+    first, second = (_weights(trained(config).network) for _ in range(2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = _weights(trained(config.replace(seed=1)).network)
+    assert any(not torch.equal(first[n], other[n]) for n in first if n in other)
+
+
+@pytest.mark.parametrize("changes", [{}, {"block_classes": "hard", "class_threshold": 0.99}])
+def test_a_prefix_trained_alone_is_the_prefix_of_the_whole(changes: dict[str, object]) -> None:
+    whole = _weights(trained(SMALL.replace(**changes)).network)
+    part = _weights(trained(SMALL.replace(partition="1+1", **changes)).network)
+    shared = [name for name in part if "detector" not in name]
+    assert any(name.startswith("blocks.1") for name in shared)
+    assert all(torch.equal(whole[name], part[name]) for name in shared)
+
+
+def test_no_gradient_crosses_a_block_border() -> None:
+    """Trained behind frozen blocks whose weights could receive gradient: they get none."""
+    config = SMALL.replace(timesteps=4)
+    network = fresh(config, DIGITS).train()
+    batch = Batch(
+        drive=torch.randn(1, 8, 1, 8, 8),
+        labels=torch.arange(8),
+        frozen=1,
+        timesteps=4,
+        loss="mean-readout",
+    )
+    bptt(network, batch, Pass(), apply=lambda: None)
+    assert all(p.grad is None for p in network.block(0).parameters())
+    for index in (1, 2):
+        convs = connections_of(network.block(index))
+        assert all(conn.weight.grad is not None for conn in convs)
+        assert any(float(conn.weight.grad.abs().sum()) > 0 for conn in convs)
+
+
+def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
+    """Against a loop written here: forward, mean readout, cross-entropy, Adam, cosine."""
+    import math
+
+    config = SMALL.replace(partition="3", space_rule="end-to-end", learning_rate=0.01)
+    split = split_of(config)
+    stage = Stage(Training(config, split), range(10))
+    network = Network(config, DIGITS)
+    network.blocks.append(fresh(config, DIGITS).block(0))
+    from snn import encoding
+    from snn.network import generator
+
+    draws = generator(config.seed, "batches", 0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.0)
+    count = len(split.train_labels)
+    steps, done = 2 * math.ceil(count / config.batch_size), 0
+    network.train()
+    for _ in range(2):
+        for index in torch.randperm(count, generator=draws).split(config.batch_size):
+            drive = encoding.direct(split.train_images[index], split.mean, split.std)
+            logits = network.run(drive, Pass(), timesteps=3).logits[0].mean(dim=0)
+            loss = torch.nn.functional.cross_entropy(logits, split.train_labels[index])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + math.cos(math.pi * done / steps))
+            optimizer.step()
+            optimizer.zero_grad()
+            done += 1
+    for _ in stage.epochs():
+        pass
+    plain = bake(config, 0, network.block(0).eval()).state_dict()
+    ours = bake(config, 0, stage.live[0].eval()).state_dict()
+    assert all(torch.equal(plain[name], ours[name]) for name in plain)
+
+
+def test_kept_border_spikes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running the frozen blocks anew for every batch gives the same training."""
+    kept = trained(SMALL)
+    monkeypatch.setattr("snn.train.BORDER_BYTES", 0)
+    anew = trained(SMALL)
+    pairs = zip(_weights(kept.network).values(), _weights(anew.network).values(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize("target", [0.5, 0.9, 0.98])
+@pytest.mark.parametrize("partition", ["3", "1+2"])
+def test_the_asked_sparsity_is_reached_exactly(target: float, partition: str) -> None:
+    config = SMALL.replace(target_sparsity=target, partition=partition, epochs=1)
+    network = trained(config).network
+    for index in range(len(network.blocks)):
+        possible = sum(conn.weight.numel() for conn in connections_of(network.block(index)))
+        reached = 1 - connectivity(connections_of(network.block(index)))
+        assert abs(reached - target) <= 0.5 / possible + 1e-9
+
+
+def test_the_open_loop_reaches_what_its_strength_gives_and_not_what_is_asked() -> None:
+    reached = []
+    for target in (0.6, 0.95):
+        config = SMALL.replace(target_sparsity=target, rewiring="open-loop", partition="3")
+        reached.append(connectivity(connections_of(trained(config).network)))
+    assert reached[0] == reached[1]
+    assert reached[0] > 0.5
+
+
+def test_deeper_blocks_train_on_the_classes_that_are_still_hard() -> None:
+    network = trained(ROUTED).network
+    first = network.block(0).head
+    assert 2 <= len(first.hard) < 10
+    assert network.block(1).head.classes == first.hard
+    assert set(network.block(1).head.hard) <= set(first.hard)
+    assert first.detector is not None
+
+
+def test_training_ends_where_no_class_is_hard() -> None:
+    config = SMALL.replace(block_classes="hard", class_threshold=0.0)
+    training = trained(config)
+    assert len(training.network.blocks) == 1
+    assert training.network.block(0).head.hard == ()
+
+
+def test_a_measurement_per_epoch_and_block() -> None:
+    seen = [(m.block, m.epoch, m.epochs_done) for m in Training(SMALL, split_of(SMALL))]
+    assert seen == [(1, 1, 1), (1, 2, 2), (2, 1, 3), (2, 2, 4), (3, 1, 5), (3, 2, 6)]
+    whole = SMALL.replace(space_rule="end-to-end")
+    assert [m.block for m in Training(whole, split_of(whole))] == [0, 0]
+
+
+def test_training_learns_the_digits() -> None:
+    """Chance is 0.1; 2 epochs of width 8 reach about 0.9, so 0.7 is 15 sigmas of 288 images off."""
+    config = RunConfig(width=8, epochs=2, partition="1+2")
+    *_, last = Training(config, split_of(config))
+    assert last.accuracy > 0.7
+
+
+def test_a_loss_that_is_no_number_is_a_divergence() -> None:
+    config = SMALL.replace(norm="none", optimizer="sgd", learning_rate=1e38)
+    with pytest.raises(DivergedError, match="lower learning_rate"):
+        list(Training(config, split_of(config)))
+
+
+def test_each_step_loss_is_the_mean_over_running_readouts(draws: torch.Generator) -> None:
+    logits = torch.randn(3, 4, 5, generator=draws)
+    labels = torch.tensor([0, 1, 2, 3])
+    by_hand = sum(
+        torch.nn.functional.cross_entropy(logits[:t].mean(dim=0), labels) for t in (1, 2, 3)
+    )
+    assert isinstance(by_hand, torch.Tensor)
+    assert readout_loss(logits, labels, loss="each-step").item() == pytest.approx(
+        by_hand.item() / 3, rel=1e-6
+    )
+
+
+def test_block_local_training_keeps_less_for_backward() -> None:
+    local = trained(SMALL)
+    whole = trained(SMALL.replace(space_rule="end-to-end"))
+    assert max(local.memory_bytes) < max(whole.memory_bytes)
