@@ -230,6 +230,7 @@ class _Memory:
         self._study = study
         self._dimensions = dimensions
         self.distributions = {name: _distribution(axis) for name, axis in dimensions.items()}
+        self._middles = {name: encoded(axis, middle(axis)) for name, axis in dimensions.items()}
         self.method = method
         self.places: dict[int, int] = {}  # our number -> Optuna's
         self._trials: dict[int, optuna.trial.Trial] = {}  # the running ones by our number
@@ -325,9 +326,7 @@ class _Memory:
             if name in self._dimensions
         }
         if self.method in _JOINT:
-            inactive = _notes(trial, "inactive")
-            for name, axis in self._dimensions.items():
-                params.setdefault(name, inactive.get(name, encoded(axis, middle(axis))))
+            params = self._middles | _notes(trial, "inactive") | params
         return {name: params[name] for name in self._dimensions if name in params}
 
     def _attributes(self, trial: Trial) -> dict[str, Any]:

@@ -218,7 +218,8 @@ class _Reader:
         most, least = given.get("max_blocks"), given.get("min_blocks", 1)
         if any(fault.key.startswith("space.partition") for fault in self.faults):
             return None
-        assert isinstance(most, int) and isinstance(least, int)
+        assert isinstance(most, int)
+        assert isinstance(least, int)
         if least > most:
             message = f"must be at most max_blocks ({most}), got {least}"
             self.fault("partition.min_blocks", message)
@@ -257,7 +258,7 @@ class _Reader:
             self.fault(key, f"must be about an axis of [space], {other!r} is none{hint}")
             return
         target = axes.get(other)
-        if isinstance(target, ExitAxis) or isinstance(target, Real) and not target.values:
+        if isinstance(target, ExitAxis) or (isinstance(target, Real) and not target.values):
             self.fault(key, f"must be about an axis of separate values, {other} is continuous")
         elif target is not None:
             for value in values:
@@ -301,7 +302,8 @@ def _exits(axes: Mapping[str, Axis], run: Mapping[str, Any]) -> tuple[int, int]:
             fixed = 0  # the fault of [run] is reported there
         return fixed, fixed
     assert not isinstance(partition, ExitAxis)
-    return 0, max(len(parse_partition(str(value))) for value in partition.values) - 1
+    blocks = (len(parse_partition(str(value))) for value in partition.values)
+    return 0, max(blocks, default=1) - 1
 
 
 def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, list[Fault]]:
@@ -323,7 +325,7 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
     exit_axis = axes.get(EXIT_THRESHOLD)
     if isinstance(exit_axis, ExitAxis):
         axes[EXIT_THRESHOLD] = dataclasses.replace(exit_axis, exits=most)
-        if most == 0 and read.get("partition", "") is not None:
+        if most == 0 and read.get("partition", "") is not None and reader.backbones:
             reader.fault(EXIT_THRESHOLD, "has no exit to be for: every partition has one block")
     if reader.faults:
         return None, reader.faults
