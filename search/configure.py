@@ -22,8 +22,8 @@ from snn.measurement import Evaluation, Measurement
 if TYPE_CHECKING:
     from snn.cost import Plan
     from snn.data import Split
-    from snn.evaluate import Images, Trained
     from snn.network import Task
+    from snn.trained import Images, Trained
 
 VALIDATION, TEST = "validation", "test"
 
@@ -182,7 +182,7 @@ def _load_split(config: RunConfig, data_dir: Path, device: str, threads: int) ->
 
 def _images(split: Split, part: str, data_dir: Path | None = None, name: str = "") -> Images:
     from snn import data
-    from snn.evaluate import Images
+    from snn.trained import Images
 
     if part == VALIDATION:
         images, labels = split.validation_images, split.validation_labels

@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from snn.config import ConfigError, RunConfig
-from snn.evaluate import History, Trained
 from snn.network import Block, Network, Task, anatomy_of, build_block, input_signal
 from snn.partition import format_partition
+from snn.trained import History, Trained
 
 FORMAT = 1
 

@@ -20,13 +20,13 @@ from snn.config import RunConfig
 from snn.cost import SavedBytes, held_bytes
 from snn.data import Split, augment
 from snn.detector import fit_detector
-from snn.evaluate import History, Trained
 from snn.layers import Connections, Pass
 from snn.measurement import Measurement
 from snn.network import Block, Network, Signal, Task, bake, build_block, connections_of, generator
 from snn.network import input_signal as signal_of_images
 from snn.rewiring import Rewirer, connectivity, make_rewirer
 from snn.rules import TIME_RULES, Batch
+from snn.trained import History, Trained
 
 EVALUATION_BATCH = 256
 BORDER_BYTES = 256 * 2**20  # spikes of the frozen blocks are kept up to this size

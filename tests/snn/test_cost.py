@@ -13,11 +13,14 @@ from snn import data
 from snn.backbones import BACKBONES, Backbone, ConvUnit, ResidualUnit
 from snn.config import RunConfig
 from snn.cost import SavedBytes, energy_nj, fan_out, model_bytes, plan, skip_fan_out
-from snn.evaluate import History, Images, Meter, Trained, evaluate, record
+from snn.evaluate import evaluate
 from snn.layers import Connections, Layer, Pass, SubSample
+from snn.meter import Meter
 from snn.network import Network, Task, bake, connections_of
 from snn.neurons import Lif
+from snn.recording import record
 from snn.train import Training
+from snn.trained import History, Images, Trained
 from tests.snn.test_network import fresh
 
 DIGITS = Task(image_shape=(1, 8, 8), classes=10)

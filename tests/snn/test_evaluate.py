@@ -8,9 +8,13 @@ import torch
 
 from snn.checkpoint import prefix
 from snn.config import RunConfig
-from snn.evaluate import Counter, Images, Setting, evaluate, infer, keep, record, verdict
+from snn.evaluate import evaluate, infer
+from snn.exits import verdict
 from snn.measurement import METRICS, OperatingPoint
+from snn.operating import Counter, Setting, keep
+from snn.recording import record
 from snn.train import Training
+from snn.trained import Images
 from tests.snn.test_train import ROUTED, SMALL, trained
 
 
