@@ -80,8 +80,7 @@ def differences(
     return tuple(
         Difference(name=name, recorded=recorded.get(name), measured=measured.get(name))
         for name in METRICS
-        if name not in NOT_REPEATABLE
-        and not _is_same(recorded.get(name), measured.get(name))
+        if name not in NOT_REPEATABLE and not _is_same(recorded.get(name), measured.get(name))
     )
 
 
@@ -107,9 +106,7 @@ def read_folder(path: Path) -> Folder:
         raise ExportError(
             f"{path}: must be an exported folder, but {what}; make one with `spikefront export`"
         )
-    missing = [
-        name for name in (CONFIG, WEIGHTS, METRICS_FILE) if not (path / name).is_file()
-    ]
+    missing = [name for name in (CONFIG, WEIGHTS, METRICS_FILE) if not (path / name).is_file()]
     if missing:
         raise ExportError(
             f"{path}: must be an exported folder, but has no {' and no '.join(missing)}; "
@@ -128,13 +125,9 @@ def read_config(path: Path) -> RunConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = "is a folder" if path.is_dir() else error.strerror or str(error)
-        raise ExportError(
-            f"{path}: must be a TOML file of run settings, got: {reason}"
-        ) from error
+        raise ExportError(f"{path}: must be a TOML file of run settings, got: {reason}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExportError(
-            f"{path}: must be a TOML file of run settings, got: {error}"
-        ) from error
+        raise ExportError(f"{path}: must be a TOML file of run settings, got: {error}") from error
     if {"space", "run"} & values.keys():
         raise ExportError(
             f"{path}: must hold the settings of one run, got a study file; "
@@ -143,9 +136,7 @@ def read_config(path: Path) -> RunConfig:
     try:
         return RunConfig.from_mapping(values)
     except ConfigError as error:
-        placed = (
-            Fault(key=f"{path}: {f.key}", message=f.message) for f in error.faults
-        )
+        placed = (Fault(key=f"{path}: {f.key}", message=f.message) for f in error.faults)
         raise ConfigError(tuple(placed)) from error
 
 
@@ -153,9 +144,7 @@ def _recorded(path: Path) -> Recorded:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ExportError(
-            f"{path}: must be the JSON of an export, got: {error}"
-        ) from error
+        raise ExportError(f"{path}: must be the JSON of an export, got: {error}") from error
     form = document.get("spikefront_export") if isinstance(document, dict) else None
     if not isinstance(form, int):
         raise ExportError(
@@ -203,9 +192,7 @@ def new_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
     except OSError as error:
-        raise ExportError(
-            f"{out}: cannot be written: {error.strerror or error}"
-        ) from error
+        raise ExportError(f"{out}: cannot be written: {error.strerror or error}") from error
     try:
         yield part
         if os.path.lexists(target):

@@ -22,7 +22,7 @@ class Order:
     config: RunConfig
     weights_path: Path | None  # where the trained weights go
     reuse: Path | None = None  # weights of an equal training, evaluated instead of trained again
-    reused_trial: int | None = None  # the trial that these weights belong to
+    reused_trial: int | None = None  # the trial of the study that these weights belong to
 
 
 @runtime_checkable

@@ -33,9 +33,7 @@ def project_commit() -> str | None:
 
     None where spikefront is installed without its history.
     """
-    if (
-        _git("rev-parse", "--show-prefix") != ""
-    ):  # the project is no repository of its own
+    if _git("rev-parse", "--show-prefix") != "":  # the project is no repository of its own
         return None
     commit = _git("rev-parse", "HEAD")
     if not commit:

@@ -1,9 +1,9 @@
 """Trials: one point of a space tried, from its parameters to what came of it.
 
-    waiting -> running -> complete    trained to the end, finite, measured
-                      \\-> pruned     stopped on the way: diverged, out of memory, over a constraint
-                      \\-> failed     crashed; the traceback is kept, the study goes on
-    running -> waiting                its driver was lost; the same trial runs again
+waiting -> running -> complete    trained to the end, finite, measured
+                  \\-> pruned     stopped on the way: diverged, out of memory, over a constraint
+                  \\-> failed     crashed; the traceback is kept, the study goes on
+running -> waiting                its driver was lost; the same trial runs again
 """
 
 import datetime
@@ -60,7 +60,7 @@ class Outcome:
     constraint_violation: float = 0.0  # above 0: told to the sampler as infeasible
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None  # the trained weights
-    reused_trial: int | None = None  # its training was taken from this trial
+    reused_trial: int | None = None  # the trial of the same study whose training was taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Trial:
     constraint_violation: float = 0.0
     epochs_done: int = 0
     reused_trial: int | None = None
-    sampler_state: Mapping[str, object] = field(default_factory=dict)  # what the sampler keeps on it
+    sampler_state: Mapping[str, object] = field(default_factory=dict)  # what its sampler noted
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None
     created_at: datetime.datetime | None = None  # UTC

@@ -43,11 +43,7 @@ def three_digits(value: float) -> str:
         return f"{value:g}"
     if 1e-3 <= abs(value) < 1e3:
         text = f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
-        return (
-            text.rstrip("0").rstrip(".")
-            if "." in text and float(text).is_integer()
-            else text
-        )
+        return text.rstrip("0").rstrip(".") if "." in text and float(text).is_integer() else text
     return f"{value:.3g}"
 
 
