@@ -49,6 +49,7 @@ def save(trained: Trained, path: Path) -> None:
         save_file(tensors, draft, metadata={"spikefront": json.dumps(header, sort_keys=True)})
         times = Path(folder) / "times"
         times.write_text(json.dumps({"training_s": trained.history.training_s}))
+        draft.chmod(times.stat().st_mode)  # as any new file; safetensors writes it private
         os.replace(times, times_path(path))
         os.replace(draft, path)
 

@@ -5,19 +5,27 @@ command line and the documentation all read that declaration (`SETTINGS`).
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from snn.backbones import BACKBONES
 from snn.partition import format_partition, parse_partition
+from snn.setting import ConfigError, Fault, Kind, Setting, choice, integer, nearest, real
 
-Kind = Literal["integer", "real", "choice", "text", "reals"]
-Value = int | float | str | tuple[float, ...]
+__all__ = [
+    "DATASETS",
+    "SETTINGS",
+    "ConfigError",
+    "Fault",
+    "Kind",
+    "RunConfig",
+    "Setting",
+    "nearest",
+    "unknown_setting",
+]
 
 # image shape (channels, height, width) and number of classes
 DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
@@ -30,88 +38,6 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
 }
 DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One thing wrong: the setting it concerns and what to do about it."""
-
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.message}"
-
-
-class ConfigError(ValueError):
-    """A run config that cannot be; `faults` lists everything that is wrong with it."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in faults))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What a field of RunConfig may be, and what it means."""
-
-    kind: Kind
-    meaning: str
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False  # the bound itself is excluded
-    open_high: bool = False
-    choices: tuple[str, ...] = ()
-    operating: bool = False  # chosen at inference; changes nothing that is trained
-
-    def fault(self, value: object) -> str | None:
-        """What is wrong with `value`, or None."""
-        if self.kind in ("integer", "real"):
-            return self._number_fault(value)
-        if self.kind == "reals":
-            values = value if isinstance(value, tuple) else (value,)
-            return next((m for v in values if (m := self._number_fault(v))), None)
-        if not isinstance(value, str):
-            return f"must be a string, got {value!r}"
-        if self.kind == "choice" and value not in self.choices:
-            return f"must be one of {', '.join(self.choices)}, got {value!r}" + nearest(
-                value, self.choices
-            )
-        return None
-
-    def _number_fault(self, value: object) -> str | None:
-        number = int if self.kind == "integer" else (int, float)
-        if isinstance(value, bool) or not isinstance(value, number):
-            return f"must be {'an integer' if number is int else 'a number'}, got {value!r}"
-        assert isinstance(value, int | float)
-        if not math.isfinite(value):
-            return f"must be finite, got {value}"
-        if value < self.low or (self.open_low and value == self.low):
-            return f"must be {'above' if self.open_low else 'at least'} {self.low:g}, got {value}"
-        if value > self.high or (self.open_high and value == self.high):
-            return f"must be {'below' if self.open_high else 'at most'} {self.high:g}, got {value}"
-        return None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` when a known name is close, otherwise nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _choice(default: str, choices: Iterable[str], meaning: str) -> Any:
-    setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning)
-    return dataclasses.field(default=default, metadata={"setting": setting})
-
-
-def _integer(default: int | None, meaning: str, *, low: int, operating: bool = False) -> Any:
-    setting = Setting(kind="integer", low=low, meaning=meaning, operating=operating)
-    return dataclasses.field(default=default, metadata={"setting": setting})
-
-
-def _real(default: float | None, meaning: str, **bounds: Any) -> Any:
-    setting = Setting(kind="real", meaning=meaning, **bounds)
-    return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,105 +54,103 @@ class RunConfig:
     """
 
     # data
-    dataset: str = _choice("digits", DATASETS, "images to classify")
-    train_images: int = _integer(
+    dataset: str = choice("digits", DATASETS, "images to classify")
+    train_images: int = integer(
         0, "training images used, a class-stratified subset; 0 uses all", low=0
     )
-    validation_fraction: float = _real(
+    validation_fraction: float = real(
         0.2,
         "share of the training images held out for every choice that is made",
         low=0,
         high=0.9,
         open_low=True,
     )
-    augmentation: str = _choice(
+    augmentation: str = choice(
         "none", ("none", "shift", "crop-flip"), "random change of each training image"
     )
-    encoding: str = _choice(
+    encoding: str = choice(
         "direct",
         ("direct", "poisson"),
         "the image as a current at every timestep, or as signed random spikes",
     )
 
     # architecture
-    backbone: str = _choice("resnet7", BACKBONES, "named architecture, a list of units")
-    width: int = _integer(16, "channels (or neurons) of the first unit", low=1)
+    backbone: str = choice("resnet7", BACKBONES, "named architecture, a list of units")
+    width: int = integer(16, "channels (or neurons) of the first unit", low=1)
     partition: str = dataclasses.field(
         default="",
         metadata={
             "setting": Setting(kind="text", meaning="units per block, like 2+1+1; each block exits")
         },
     )
-    head_hidden: int = _integer(
+    head_hidden: int = integer(
         64, "spiking neurons in each exit head; 0 reads the block directly", low=0
     )
-    head_grid: int = _integer(4, "side of the map that an exit head pools to, pixels", low=1)
+    head_grid: int = integer(4, "side of the map that an exit head pools to, pixels", low=1)
 
     # neuron
-    leak: float = _real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
-    threshold: float = _real(
-        1.0, "membrane potential at which a neuron fires", low=0, open_low=True
-    )
-    reset: str = _choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
-    surrogate: str = _choice("atan", SURROGATE_SLOPES, "derivative that stands in for the spike's")
-    surrogate_slope: float = _real(
+    leak: float = real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
+    threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
+    reset: str = choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
+    surrogate: str = choice("atan", SURROGATE_SLOPES, "derivative that stands in for the spike's")
+    surrogate_slope: float = real(
         None, "steepness of the surrogate", low=0, open_low=True, high=1000
     )
-    norm: str = _choice(
+    norm: str = choice(
         "weight-standardised",
         ("weight-standardised", "batch-over-time", "none"),
         "normalisation of the input currents",
     )
 
     # dropout, connectivity
-    dropout: float = _real(
+    dropout: float = real(
         0.0, "share of neurons silenced per image, for all timesteps", low=0, high=1, open_high=True
     )
-    target_sparsity: float = _real(
+    target_sparsity: float = real(
         0.0, "share of connections that must be gone at the end", low=0, high=1, open_high=True
     )
-    rewiring: str = _choice(
+    rewiring: str = choice(
         "closed-loop",
         ("closed-loop", "open-loop"),
         "Grad R with a threshold that follows the target, or its published prior",
     )
-    rewiring_ramp: float = _real(
+    rewiring_ramp: float = real(
         0.75, "share of the training over which sparsity rises", low=0, high=1, open_low=True
     )
-    rewiring_every: int = _integer(10, "optimizer steps between threshold updates", low=1)
-    prior_strength: float = _real(1e-3, "alpha of the open loop's Laplace prior", low=0)
+    rewiring_every: int = integer(10, "optimizer steps between threshold updates", low=1)
+    prior_strength: float = real(1e-3, "alpha of the open loop's Laplace prior", low=0)
 
     # rules
-    time_rule: str = _choice("bptt", ("bptt",), "how error flows through time")
-    space_rule: str = _choice(
+    time_rule: str = choice("bptt", ("bptt",), "how error flows through time")
+    space_rule: str = choice(
         "block-local", ("block-local", "end-to-end"), "blocks one after another, or all at once"
     )
-    block_classes: str = _choice(
+    block_classes: str = choice(
         "all", ("all", "hard"), "classes that deeper blocks train on: all, or those still hard"
     )
-    class_threshold: float = _real(
+    class_threshold: float = real(
         0.9, "validation accuracy from which a class is easy", low=0, high=1
     )
-    detector: str = _choice(
+    detector: str = choice(
         "",
         ("none", "mass", "head"),
         "what tells hard inputs: nothing, the probability on hard classes, a trained head",
     )
-    timesteps: int = _integer(4, "timesteps of training and full inference", low=1)
+    timesteps: int = integer(4, "timesteps of training and full inference", low=1)
 
     # optimization
-    epochs: int = _integer(10, "passes over the training data, for each block", low=1)
-    batch_size: int = _integer(64, "images per optimizer step", low=1)
-    optimizer: str = _choice("adam", ("adam", "sgd"), "optimizer; sgd has momentum 0.9")
-    learning_rate: float = _real(1e-2, "peak step size", low=0, open_low=True)
-    schedule: str = _choice("cosine", ("cosine", "constant"), "course of the step size")
-    weight_decay: float = _real(0.0, "decoupled decay of the weights", low=0)
-    loss: str = _choice(
+    epochs: int = integer(10, "passes over the training data, for each block", low=1)
+    batch_size: int = integer(64, "images per optimizer step", low=1)
+    optimizer: str = choice("adam", ("adam", "sgd"), "optimizer; sgd has momentum 0.9")
+    learning_rate: float = real(1e-2, "peak step size", low=0, open_low=True)
+    schedule: str = choice("cosine", ("cosine", "constant"), "course of the step size")
+    weight_decay: float = real(0.0, "decoupled decay of the weights", low=0)
+    loss: str = choice(
         "mean-readout",
         ("mean-readout", "each-step"),
         "cross-entropy of the readout averaged over time, or its mean over all timesteps",
     )
-    seed: int = _integer(0, "seed of everything random", low=0)
+    seed: int = integer(0, "seed of everything random", low=0)
 
     # operating point
     exit_threshold: tuple[float, ...] = dataclasses.field(
@@ -241,14 +165,14 @@ class RunConfig:
             )
         },
     )
-    detector_threshold: float = _real(
+    detector_threshold: float = real(
         0.5,
         "highest probability of being hard with which an input may leave",
         low=0,
         high=1,
         operating=True,
     )
-    inference_timesteps: int = _integer(
+    inference_timesteps: int = integer(
         None, "timesteps run at inference, at most the trained ones", low=1, operating=True
     )
 

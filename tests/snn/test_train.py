@@ -14,7 +14,8 @@ from snn.network import Network, bake, connections_of
 from snn.rewiring import connectivity
 from snn.rules import Batch
 from snn.rules.bptt import bptt, readout_loss
-from snn.train import DivergedError, Stage, Training
+from snn.stage import Stage
+from snn.train import DivergedError, Training
 from tests.snn.test_cost import DIGITS
 from tests.snn.test_network import fresh
 
@@ -115,7 +116,7 @@ def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
 
     config = SMALL.replace(partition="3", space_rule="end-to-end", learning_rate=0.01)
     split = split_of(config)
-    stage = Stage(Training(config, split), range(10))
+    stage = Stage(Network(config, DIGITS), split, range(10), device="cpu")
     network = Network(config, DIGITS)
     network.blocks.append(fresh(config, DIGITS).block(0))
     from snn import encoding
@@ -136,7 +137,7 @@ def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
             optimizer.step()
             optimizer.zero_grad()
             done += 1
-    for _ in stage.epochs():
+    for _ in stage.epochs(0):
         pass
     plain = bake(config, 0, network.block(0).eval()).state_dict()
     ours = bake(config, 0, stage.live[0].eval()).state_dict()
@@ -146,7 +147,7 @@ def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
 def test_kept_border_spikes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Running the frozen blocks anew for every batch gives the same training."""
     kept = trained(SMALL)
-    monkeypatch.setattr("snn.train.BORDER_BYTES", 0)
+    monkeypatch.setattr("snn.examples.BORDER_BYTES", 0)
     anew = trained(SMALL)
     pairs = zip(_weights(kept.network).values(), _weights(anew.network).values(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)

@@ -1,0 +1,124 @@
+"""What every benchmark prints: a table for people, or one JSON document."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One published number. `aim` is what it is meant to reach, where there is an aim."""
+
+    name: str
+    value: float
+    unit: str
+    better: Literal["higher", "lower"]
+    aim: float | None = None
+
+
+class Report:
+    """Collects lines for people on stderr while it runs, and figures for the end."""
+
+    def __init__(self, benchmark: str, *, against: Sequence[str] = ("torch",)) -> None:
+        self.benchmark, self.against = benchmark, against
+        self.figures: list[Figure] = []
+        self._started = time.perf_counter()
+        self._cpu = _cpu_seconds()
+
+    def line(self, text: str) -> None:
+        """Show a step as soon as it is known."""
+        print(text, file=sys.stderr, flush=True)
+
+    def add(self, figure: Figure) -> None:
+        """Publish a figure."""
+        self.figures.append(figure)
+
+    def document(self) -> Mapping[str, object]:
+        """The JSON document."""
+        return {
+            "benchmark": self.benchmark,
+            "commit": commit(),
+            "machine": machine(),
+            "foreign_load": self.foreign_load(),
+            "against": {name: importlib.metadata.version(name) for name in self.against},
+            "figures": [asdict(figure) for figure in self.figures],
+        }
+
+    def foreign_load(self) -> float | None:
+        """Cores that other processes kept busy on average since the start; None if unknown."""
+        now = _cpu_seconds()
+        if now is None or self._cpu is None:
+            return None
+        elapsed = time.perf_counter() - self._started
+        total, own = now[0] - self._cpu[0], now[1] - self._cpu[1]
+        return round(max(total - own, 0) / elapsed, 2)
+
+    def show(self, *, as_json: bool) -> None:
+        """Print everything."""
+        document = self.document()
+        if as_json:
+            print(json.dumps(document, indent=2))
+            return
+        width = max(len(figure.name) for figure in self.figures)
+        print(f"{self.benchmark}, commit {document['commit']}, {document['machine']}")
+        print(f"against {document['against']}, foreign load {document['foreign_load']} cores")
+        for figure in self.figures:
+            aim = "" if figure.aim is None else f"   aim {figure.aim:g}"
+            print(f"{figure.name:<{width}}  {figure.value:.4g} {figure.unit}{aim}")
+        if (document["foreign_load"] or 0) and float(str(document["foreign_load"])) > 0.2:
+            print("other programs were busy: timings are not to be quoted")
+
+
+def arguments(purpose: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return parser
+
+
+def data_dir() -> Path:
+    """Where data sets are looked for, as on the command line."""
+    return Path(os.environ.get("SPIKEFRONT_DATA", "data"))
+
+
+def commit() -> str:
+    """The commit that is checked out, with a + when files differ from it."""
+    try:
+        git = ["git", "-C", str(Path(__file__).parent)]
+        head = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
+        changed = subprocess.check_output([*git, "status", "--porcelain"], text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def machine() -> str:
+    """Processor and cores."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _cpu_seconds() -> tuple[float, float] | None:
+    """Busy seconds of the whole machine, and of this process with its finished children."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+    fields = [int(field) for field in stat.read_text().splitlines()[0].split()[1:]]
+    idle = fields[3] + fields[4]
+    tick = os.sysconf("SC_CLK_TCK")
+    own = os.times()
+    return (sum(fields[:8]) - idle) / tick, sum(own[:4])

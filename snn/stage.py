@@ -1,0 +1,256 @@
+"""One stage of training: the blocks that are trained together, behind those that are done."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from snn.config import RunConfig
+from snn.cost import SavedBytes, held_bytes, parameter_count
+from snn.data import Split
+from snn.detector import fit_detector
+from snn.examples import examples_behind
+from snn.layers import Connections, Pass
+from snn.measurement import Measurement
+from snn.network import Block, Network, bake, build_block, connections_of, generator, input_signal
+from snn.rewiring import connectivity, make_rewirer
+from snn.rules import TIME_RULES, Batch, BatchResult
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+class Stage:
+    """Trains the next block of `done`, or all of them at once where the config says so.
+
+    `classes` are the labels to tell apart; only their images are used. Iterate
+    `epochs`, then `finish`.
+    """
+
+    def __init__(self, done: Network, split: Split, classes: Sequence[int], *, device: str) -> None:
+        config = done.config
+        self.done, self.device, self.classes = done, device, tuple(classes)
+        self.first = len(done.blocks)
+        self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
+        self.connections = [conn for block in self.live for conn in connections_of(block)]
+        self.rewirer = make_rewirer(self.connections, config)
+        for block in self.live:
+            block.to(device)
+        self.examples, self.validation = examples_behind(done, split, self.classes)
+        self.runner = self._runner(self.live)
+        parameters = [p for block in self.live for p in block.parameters()]
+        self.optimizer = _optimizer(config, parameters)
+        self.training_s = 0.0  # validation not included
+        self.memory_bytes = 0
+        self._step = 0
+
+    @property
+    def config(self) -> RunConfig:
+        """The run config."""
+        return self.done.config
+
+    def _runner(self, live: Sequence[Block]) -> Network:
+        """The frozen blocks that have to run, and the live ones."""
+        runner = Network(self.config, self.done.task)
+        runner.blocks.extend([*list(self.done.blocks)[: self.examples.frozen], *live])
+        return runner
+
+    def epochs(self, epochs_before: int) -> Iterator[Measurement]:
+        """Train, one measurement per epoch. Raises DivergedError."""
+        config = self.config
+        draws = generator(config.seed, "batches", self.first, self.device)
+        before = [conn.exists() for conn in self.connections]
+        for epoch in range(1, config.epochs + 1):
+            started = time.perf_counter()
+            loss, train_accuracy = self._epoch(draws)
+            self.training_s += time.perf_counter() - started
+            accuracy, rate = self._validate()
+            now = [conn.exists() for conn in self.connections]
+            pairs = zip(now, before, strict=True)
+            regrown = sum(int((alive & ~was).sum()) for alive, was in pairs)
+            before = now
+            yield Measurement(
+                block=self.first + 1 if config.stages > 1 else 0,
+                epoch=epoch,
+                epochs_done=epochs_before + epoch,
+                epochs_total=config.total_epochs,
+                loss=loss,
+                train_accuracy=train_accuracy,
+                accuracy=accuracy,
+                connectivity=connectivity(self.connections),
+                spike_rate=rate,
+                regrown=regrown,
+                training_memory_bytes=self.memory_bytes,
+                wall_s=time.perf_counter() - started,
+            )
+
+    def _epoch(self, draws: torch.Generator) -> tuple[float, float]:
+        """Mean loss and accuracy of one pass over the examples."""
+        config, count = self.config, len(self.examples)
+        order = torch.randperm(count, generator=draws, device=draws.device)
+        batches = order.split(config.batch_size)
+        self.runner.train()
+        for index in range(self.examples.frozen):
+            self.runner.block(index).eval()
+        results = []
+        for index in batches:
+            batch = self.examples.batch(index, draws, augmentation=config.augmentation)
+            results.append(self._train_batch(batch, draws, steps=config.epochs * len(batches)))
+        sizes = torch.tensor([len(index) for index in batches], device=draws.device)
+        loss = float((torch.stack([result.loss for result in results]) * sizes).sum()) / count
+        if not math.isfinite(loss):
+            block = self.first + 1
+            raise DivergedError(f"the loss of block {block} became {loss}; lower learning_rate")
+        return loss, float(torch.stack([result.correct for result in results]).sum()) / count
+
+    def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
+        rule, state = TIME_RULES[self.config.time_rule], Pass(generator=draws)
+        if self._step > 0:
+            return rule(self.runner, batch, state, apply=lambda: self._apply(steps))
+        with SavedBytes(list(self.runner.parameters())) as saved:
+            result = rule(self.runner, batch, state, apply=lambda: self._apply(steps))
+        held = held_bytes(
+            nn.ModuleList(self.live), list(self.done.blocks), optimizer=self.config.optimizer
+        )
+        self.memory_bytes = saved.total + held
+        return result
+
+    def _apply(self, steps: int) -> None:
+        """An optimizer step, then the rewiring; clears the gradients."""
+        rate = self.config.learning_rate
+        if self.config.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * self._step / steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._step += 1
+        if self.rewirer is not None:
+            self.rewirer.after_step(self._step, steps=steps, learning_rate=rate)
+
+    def _validation_runs(
+        self, counter: "_SpikeCounter | None" = None
+    ) -> Iterator[tuple[Batch, list[Tensor]]]:
+        """Validation batches with the readouts of the live blocks."""
+        self.runner.eval()
+        draws = generator(self.config.seed, "validation", 0, self.device)
+        for batch in self.validation.in_order(draws):
+            outputs = self.runner.run(
+                batch.drive, Pass(observer=counter), timesteps=batch.timesteps, frozen=batch.frozen
+            )
+            yield batch, outputs.logits
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        """Accuracy of the deepest exit, and spikes per neuron and timestep."""
+        counter, correct = _SpikeCounter(), 0
+        for batch, readouts in self._validation_runs(counter):
+            decided = readouts[-1].mean(dim=0).argmax(dim=1)
+            correct += int((decided == batch.labels).sum())
+        return correct / max(len(self.validation), 1), counter.rate
+
+    def finish(self) -> list[Block]:
+        """Split classes into easy and hard, bake, fit detectors; the blocks, ready to be run."""
+        config = self.config
+        for offset, (block, hard) in enumerate(zip(self.live, self._hard_classes(), strict=True)):
+            block.eval()
+            block.head.hard = hard if self.first + offset + 1 < config.exits else ()
+        baked = [bake(config, self.first + offset, block) for offset, block in enumerate(self.live)]
+        if config.detector == "head":
+            self.runner = self._runner(baked)
+            self._fit_detectors(baked)
+        return baked
+
+    @property
+    def parameters(self) -> list[int]:
+        """Trained numbers per live block."""
+        return [parameter_count(block) for block in self.live]
+
+    @torch.no_grad()
+    def _hard_classes(self) -> list[tuple[int, ...]]:
+        """Per live block, the classes whose validation accuracy is below the class threshold."""
+        size = len(self.classes)
+        seen = torch.zeros(size, dtype=torch.int64)
+        right = [torch.zeros(size, dtype=torch.int64) for _ in self.live]
+        for batch, readouts in self._validation_runs():
+            labels = batch.labels.cpu()
+            seen += labels.bincount(minlength=size)
+            for counts, readout in zip(right, readouts, strict=True):
+                decided = readout.mean(dim=0).argmax(dim=1).cpu()
+                counts += labels[decided == labels].bincount(minlength=size)
+        easy = [counts / seen.clamp(min=1) >= self.config.class_threshold for counts in right]
+        return [
+            tuple(
+                label for label, done in zip(self.classes, block.tolist(), strict=True) if not done
+            )
+            for block in easy
+        ]
+
+    def _fit_detectors(self, baked: Sequence[Block]) -> None:
+        """A detector for every block behind which some of its classes are hard, and not all."""
+        for offset, block in enumerate(baked):
+            hard = [label in block.head.hard for label in block.head.classes]
+            if any(hard) and not all(hard):
+                rates, labels = self._features(offset)
+                is_hard = torch.tensor(hard, device=labels.device)[labels]
+                fit_detector(self.config, self.first + offset, block, rates, is_hard)
+
+    @torch.no_grad()
+    def _features(self, offset: int) -> tuple[Tensor, Tensor]:
+        """Mean spikes over time that the head of a live block reads, and the labels."""
+        self.runner.eval()
+        draws = generator(self.config.seed, "detector", self.first, self.device)
+        rates, labels = [], []
+        for batch in self.examples.in_order(draws):
+            outputs = self.runner.run(
+                batch.drive, Pass(), timesteps=batch.timesteps, frozen=batch.frozen
+            )
+            rates.append(outputs.features[offset].mean(dim=0))
+            labels.append(batch.labels)
+        return torch.cat(rates), torch.cat(labels)
+
+
+def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:
+    config, first = done.config, len(done.blocks)
+    signal = done.block(first - 1).signal if first else input_signal(config, done.task)
+    blocks: list[Block] = []
+    for index in range(first, first + count):
+        blocks.append(build_block(config, index, signal, classes))
+        signal = blocks[-1].signal
+    return blocks
+
+
+def _optimizer(config: RunConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return torch.optim.AdamW(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+    return torch.optim.SGD(
+        parameters, lr=config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
+    )
+
+
+class _SpikeCounter:
+    """Spikes, and the chances to spike."""
+
+    def __init__(self) -> None:
+        self._spikes: list[Tensor] = []
+        self._chances = 0
+
+    def layer(self, layer: object, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        """See Observer."""
+        del layer, inputs
+        self._spikes.append(spikes.sum())
+        self._chances += spikes.numel()
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        """See Observer."""
+        del connections, inputs
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron and timestep."""
+        return float(torch.stack(self._spikes).sum()) / self._chances if self._chances else 0.0
