@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Connection, bindparam, delete, exc, insert, or_, select, update
+from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from search.database import Database, StoreError
 from search.rows import kept, point_row, row_of, trial_row
@@ -26,6 +26,16 @@ from search.schema import (
     TrialRow,
 )
 from search.store_read import StoredPoint, StoredStudy, StoreReader, StudySummary
+from search.store_statements import (
+    CHANGE_STUDY,
+    DELETE_HYPERVOLUME,
+    DELETE_MEASUREMENT,
+    FRONT_IDS,
+    MARK_POINT,
+    UPDATE_STUDY,
+    UPDATE_TRIAL,
+    insert_into,
+)
 from search.trial import HypervolumeRecord, Outcome, Trial, TrialState
 from snn.measurement import Evaluation, Measurement
 
@@ -175,18 +185,14 @@ class Store(StoreReader):
     def release_lease(self, name: str, holder: str) -> None:
         """Give the lease back, if `holder` has it."""
         with self._changing(name) as (connection, study_id):
-            connection.execute(
-                update(StudyRow)
-                .where(StudyRow.id == study_id, StudyRow.lease_holder == holder)
-                .values(lease_holder=None, lease_until=None)
-            )
+            is_held = (StudyRow.id == study_id) & (StudyRow.lease_holder == holder)
+            free = {"lease_holder": None, "lease_until": None}
+            connection.execute(update(StudyRow).where(is_held).values(free))
 
     def request_stop(self, name: str) -> None:
         """Ask the study's driver to stop after what it is doing."""
         with self._changing(name) as (connection, study_id):
-            connection.execute(
-                update(StudyRow).where(StudyRow.id == study_id).values(stop_requested=True)
-            )
+            connection.execute(UPDATE_STUDY, {"of_study": study_id, "stop_requested": True})
 
     # trials
 
@@ -202,16 +208,16 @@ class Store(StoreReader):
         }
         with self._changing(study) as (connection, study_id):
             try:
-                connection.execute(insert(TrialRow).values(study_id=study_id, **row))
+                connection.execute(insert_into(TrialRow), {"study_id": study_id, **row})
             except exc.IntegrityError as error:
                 raise StoreError(f"study {study!r} already has a trial {trial.number}") from error
 
     def start_trial(self, study: str, number: int) -> None:
         """A waiting trial runs."""
+        running = {"state": TrialState.RUNNING.value, "started_at": _now()}
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.WAITING)
-            running = {"state": TrialState.RUNNING.value, "started_at": _now()}
-            connection.execute(update(TrialRow).where(TrialRow.id == trial_id).values(**running))
+            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **running})
 
     def requeue_running(self, study: str) -> list[int]:
         """Let the trials of a lost driver wait again, without what they had measured.
@@ -240,16 +246,11 @@ class Store(StoreReader):
         row = row_of(measurement)
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
-            connection.execute(
-                delete(MeasurementRow).where(
-                    MeasurementRow.trial_id == trial_id,
-                    MeasurementRow.block == row["block"],
-                    MeasurementRow.epoch == row["epoch"],
-                )
-            )
-            connection.execute(insert(MeasurementRow).values(trial_id=trial_id, **row))
+            told = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
+            connection.execute(DELETE_MEASUREMENT, told)
+            connection.execute(insert_into(MeasurementRow), {"trial_id": trial_id, **row})
             progress = {name: row[name] for name in ("epochs_done", "epochs_total")}
-            connection.execute(update(TrialRow).where(TrialRow.id == trial_id).values(**progress))
+            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
 
     def finish_trial(self, study: str, number: int, outcome: Outcome) -> None:
         """Keep what came of a trial. Raises StoreError when that is known already."""
@@ -257,14 +258,12 @@ class Store(StoreReader):
         unfinished = (TrialState.RUNNING, TrialState.WAITING)
         with self._changing(study) as (connection, study_id):
             trial_id = self._trial_in(connection, study, number, *unfinished)
-            connection.execute(
-                update(TrialRow).where(TrialRow.id == trial_id).values(**_outcome_row(outcome))
-            )
+            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **_outcome_row(outcome)})
             if outcome.evaluation is not None:
                 _insert_evaluation(connection, study_id, trial_id, outcome.evaluation)
             if outcome.artifact is not None:
                 artifact = row_of(outcome.artifact)
-                connection.execute(insert(ArtifactRow).values(trial_id=trial_id, **artifact))
+                connection.execute(insert_into(ArtifactRow), {"trial_id": trial_id, **artifact})
 
     def update_front(
         self,
@@ -281,17 +280,13 @@ class Store(StoreReader):
         """
         records = [row_of(record) for record in hypervolume]
         with self._changing(study) as (connection, study_id):
-            on_front = select(OperatingPointRow.id).where(
-                OperatingPointRow.study_id == study_id, OperatingPointRow.on_front
-            )
-            before = set(connection.execute(on_front).scalars())
+            before = set(connection.execute(FRONT_IDS, {"of_study": study_id}).scalars())
             after = set(front_ids)
             _mark(connection, study_id, before - after, on_front=False)
             _mark(connection, study_id, after - before, on_front=True)
             if reference is not None:
                 point = {name: kept(value) for name, value in reference.items()}
-                change = update(StudyRow).where(StudyRow.id == study_id)
-                connection.execute(change.values(reference=point))
+                connection.execute(UPDATE_STUDY, {"of_study": study_id, "reference": point})
             if records:
                 _replace_hypervolume(connection, study_id, records)
 
@@ -303,9 +298,9 @@ class Store(StoreReader):
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Connection, int]]:
         """A transaction that changes the study, with its id; other writers of it wait."""
-        change = update(StudyRow).where(StudyRow.name == name).values(**_changed())
         with self._database.writing() as connection:
-            study_id = connection.execute(change.returning(StudyRow.id)).scalar()
+            change = {"of_name": name, "of_now": _now()}
+            study_id: int | None = connection.execute(CHANGE_STUDY, change).scalar()
             if study_id is None:
                 raise self._no_study(connection, name)
             yield connection, study_id
@@ -314,13 +309,11 @@ class Store(StoreReader):
         self, connection: Connection, study: str, number: int, *states: TrialState
     ) -> int:
         """The id of a trial that has to be in one of the states."""
-        trial_id = self._trial_id(connection, study, number)
-        query = select(TrialRow.state).where(TrialRow.id == trial_id)
-        state = connection.execute(query).scalar_one()
-        if state not in states:
-            allowed = " or ".join(states)
-            message = f"study {study!r}: trial {number} must be {allowed}, but is {state} already"
-            raise StoreError(message)
+        found = self._find_trial(connection, study, number)
+        if found.state not in states:
+            message = f"must be {' or '.join(states)}, but is {found.state} already"
+            raise StoreError(f"study {study!r}: trial {number} {message}")
+        trial_id: int = found.id
         return trial_id
 
     def _refuse_held(self, connection: Connection, name: str, *, by: str | None) -> None:
@@ -341,7 +334,7 @@ class Store(StoreReader):
         trial: int | None = None,
     ) -> None:
         row = {"at": _now(), "kind": kind, "message": message, "trial": trial}
-        connection.execute(insert(EventRow).values(study_id=study_id, **row))
+        connection.execute(insert_into(EventRow), {"study_id": study_id, **row})
 
 
 def _now() -> datetime.datetime:
@@ -389,29 +382,19 @@ def _insert_evaluation(
         (ExitRow, exits),
     ):
         if rows:
-            connection.execute(insert(table), rows)
+            connection.execute(insert_into(table), rows)
 
 
 def _mark(connection: Connection, study_id: int, ids: Collection[int], *, on_front: bool) -> None:
     if ids:
-        statement = (
-            update(OperatingPointRow)
-            .where(
-                OperatingPointRow.study_id == study_id,
-                OperatingPointRow.id == bindparam("row"),
-            )
-            .values(on_front=on_front)
-        )
-        connection.execute(statement, [{"row": id_} for id_ in sorted(ids)])
+        point = {"of_study": study_id, "on_front": on_front}
+        connection.execute(MARK_POINT, [{**point, "of_point": id_} for id_ in sorted(ids)])
 
 
 def _replace_hypervolume(
     connection: Connection, study_id: int, records: list[dict[str, Any]]
 ) -> None:
-    replaced = delete(HypervolumeRow).where(
-        HypervolumeRow.study_id == study_id, HypervolumeRow.trial == bindparam("row")
-    )
-    connection.execute(replaced, [{"row": record["trial"]} for record in records])
-    connection.execute(
-        insert(HypervolumeRow), [{"study_id": study_id, **record} for record in records]
-    )
+    replaced = [{"of_study": study_id, "of_trial": record["trial"]} for record in records]
+    connection.execute(DELETE_HYPERVOLUME, replaced)
+    rows = [{"study_id": study_id, **record} for record in records]
+    connection.execute(insert_into(HypervolumeRow), rows)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
 from search.database import Database, StoreError
 from search.rows import (
@@ -28,6 +28,7 @@ from search.schema import (
     StudyRow,
     TrialRow,
 )
+from search.store_statements import FIND_TRIAL, STUDY_ID, select_points
 from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.config import nearest
 from snn.measurement import Evaluation, ExitReport, LayerReport, Measurement
@@ -223,24 +224,13 @@ class StoreReader:
     ) -> list[StoredPoint]:
         """The operating points of the study, or of one trial, by trial."""
         with self._database.reading() as connection:
-            study_id = self._study_id(connection, study)
-            wanted: list[ColumnElement[bool]] = [OperatingPointRow.study_id == study_id]
-            if number is not None:
-                trial_id = self._trial_id(connection, study, number)
-                wanted.append(OperatingPointRow.trial_id == trial_id)
-            if front_only:
-                wanted.append(OperatingPointRow.on_front.is_(True))
-            trial_ids = select(OperatingPointRow.trial_id).where(*wanted)
-            found = select(TrialRow.id, TrialRow.number, TrialRow.params).where(
-                TrialRow.id.in_(trial_ids)
-            )
-            trials = {id_: (number, params) for id_, number, params in connection.execute(found)}
-            query = select(
-                OperatingPointRow.id,
-                OperatingPointRow.trial_id,
-                OperatingPointRow.on_front,
-                *POINT,
-            ).where(*wanted)
+            if number is None:
+                wanted = {"of_study": self._study_id(connection, study)}
+            else:
+                wanted = {"of_trial": self._trial_id(connection, study, number)}
+            query, query_trials = select_points(of_trial=number is not None, front_only=front_only)
+            found = connection.execute(query_trials, wanted)
+            trials = {id_: (number, params) for id_, number, params in found}
             with uncollected():
                 points = [
                     StoredPoint(
@@ -250,7 +240,7 @@ class StoreReader:
                         point=point_of(point),
                         on_front=on_front,
                     )
-                    for id_, trial_id, on_front, *point in connection.execute(query).all()
+                    for id_, trial_id, on_front, *point in connection.execute(query, wanted).all()
                 ]
         return sorted(points, key=lambda point: (point.trial, point.id))
 
@@ -305,19 +295,22 @@ class StoreReader:
         return [Event(**row._mapping) for row in rows]
 
     def _study_id(self, connection: Connection, name: str) -> int:
-        found = connection.execute(select(StudyRow.id).where(StudyRow.name == name)).scalar()
+        found = connection.execute(STUDY_ID, {"of_name": name}).scalar()
         if found is None:
             raise self._no_study(connection, name)
         return found
 
     def _trial_id(self, connection: Connection, study: str, number: int) -> int:
-        study_id = self._study_id(connection, study)
-        of_study = TrialRow.study_id == study_id
-        found = connection.execute(
-            select(TrialRow.id).where(of_study, TrialRow.number == number)
-        ).scalar()
+        trial_id: int = self._find_trial(connection, study, number).id
+        return trial_id
+
+    def _find_trial(self, connection: Connection, study: str, number: int) -> Row[Any]:
+        """The trial's `id` and `state`."""
+        wanted = {"of_name": study, "of_number": number}
+        found = connection.execute(FIND_TRIAL, wanted).one_or_none()
         if found is not None:
             return found
+        of_study = TrialRow.study_id == self._study_id(connection, study)
         bounds = select(func.min(TrialRow.number), func.max(TrialRow.number)).where(of_study)
         first, last = connection.execute(bounds).one()
         there = "it has none yet" if first is None else f"its trials are {first} to {last}"
