@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from snn.config import RunConfig
 from snn.layers import Connections
@@ -58,12 +59,19 @@ class ClosedLoop:
         missing = round(sparsity * strengths.numel())
         threshold = -math.inf
         if missing > 0:
-            threshold = float(strengths.kthvalue(missing).values)
+            threshold = float(_kth_smallest(strengths, missing))
         for conn in self.connections:
             if threshold < 0:
                 too_low = (conn.weight > threshold) & (conn.weight <= 0)
                 conn.weight.masked_fill_(too_low, REVIVED)
             conn.cut.fill_(max(threshold, 0.0))
+
+
+def _kth_smallest(values: Tensor, k: int) -> Tensor:
+    """The k-th smallest of a vector, counted from 1."""
+    if values.is_cuda:  # where selecting has no deterministic form, sorting has
+        return values.sort().values[k - 1]
+    return values.kthvalue(k).values
 
 
 class OpenLoop:

@@ -78,15 +78,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def choice(default: str, choices: Iterable[str], meaning: str) -> Any:
+    """A dataclass field that takes one of several names."""
     setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning)
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 def integer(default: int | None, meaning: str, *, low: int, operating: bool = False) -> Any:
+    """A dataclass field that takes whole numbers; a default of None is filled in by its class."""
     setting = Setting(kind="integer", low=low, meaning=meaning, operating=operating)
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 def real(default: float | None, meaning: str, **bounds: Any) -> Any:
+    """A dataclass field that takes real numbers; `bounds` as in Setting."""
     setting = Setting(kind="real", meaning=meaning, **bounds)
     return dataclasses.field(default=default, metadata={"setting": setting})

@@ -6,6 +6,7 @@ baked and run without a graph. End-to-end training is the same with one stage
 that holds all blocks and averages the losses of their exits.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -72,6 +73,8 @@ def train(config: RunConfig, split: Split, *, device: str = "cpu") -> Training:
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Only algorithms that give the same bits every time."""
+    # cuBLAS wants its workspace fixed; nothing reads this without a GPU
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:

@@ -32,6 +32,8 @@ def readout_loss(logits: Tensor, labels: Tensor, *, loss: str) -> Tensor:
     if loss == "mean-readout":
         return F.cross_entropy(logits.mean(dim=0), labels)
     steps = logits.shape[0]
-    seen = torch.arange(1, steps + 1, device=logits.device).view(-1, 1, 1)
-    states = (logits.cumsum(dim=0) / seen).flatten(0, 1)
+    # running means as a matrix product: a cumulative sum has no deterministic form on GPUs
+    means = torch.ones(steps, steps, dtype=logits.dtype, device=logits.device).tril()
+    means = means / means.sum(dim=1, keepdim=True)
+    states = torch.einsum("st,tbc->sbc", means, logits).flatten(0, 1)
     return F.cross_entropy(states, labels.repeat(steps))
