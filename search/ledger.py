@@ -63,8 +63,8 @@ class Ledger:
             self._store.create_study(self._study)
         with ExitStack() as stack:
             stack.enter_context(self._lease)
-            stack.callback(self._put_back)
-            self._put_back()
+            stack.callback(self._put_back, "its driver stopped; it will run again")
+            self._put_back("its driver was lost; it will run again")
             self._store.create_study(self._study)  # the budget may be a new one
             self._resume(self._store.trials(self._study.name))
             self._exit = stack.pop_all()
@@ -228,9 +228,9 @@ class Ledger:
         self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
         self._progress.finished(trial.number, outcome, self.standing())
 
-    def _put_back(self) -> None:
+    def _put_back(self, reason: str) -> None:
         if self._lease.is_held:  # otherwise what runs is another driver's
-            self._store.requeue_running(self._study.name)
+            self._store.requeue_running(self._study.name, reason)
 
 
 def _finished(trial: Trial, outcome: Outcome) -> Trial:

@@ -219,27 +219,26 @@ class Store(StoreReader):
             trial_id = self._trial_in(connection, study, number, TrialState.WAITING)
             connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **running})
 
-    def requeue_running(self, study: str) -> list[int]:
-        """Let the trials of a lost driver wait again, without what they had measured.
+    def requeue_running(self, study: str, reason: str) -> list[int]:
+        """Let trials that run wait again, without what they had measured, and keep why.
 
         Returns their numbers.
         """
         with self._changing(study) as (connection, study_id):
-            is_lost = (TrialRow.study_id == study_id) & (TrialRow.state == TrialState.RUNNING)
-            query = select(TrialRow.id, TrialRow.number).where(is_lost).order_by(TrialRow.number)
-            lost = connection.execute(query).all()
-            measured = select(TrialRow.id).where(is_lost)
+            is_running = (TrialRow.study_id == study_id) & (TrialRow.state == TrialState.RUNNING)
+            query = select(TrialRow.id, TrialRow.number).where(is_running).order_by(TrialRow.number)
+            stopped = connection.execute(query).all()
+            measured = select(TrialRow.id).where(is_running)
             connection.execute(delete(MeasurementRow).where(MeasurementRow.trial_id.in_(measured)))
             waiting = {
                 "state": TrialState.WAITING.value,
                 "started_at": None,
                 "epochs_done": 0,
             }
-            connection.execute(update(TrialRow).where(is_lost).values(**waiting))
-            for row in lost:
-                message = "its driver was lost while it ran; it runs again"
-                self._add_event(connection, study_id, "requeued", message, row.number)
-        return [row.number for row in lost]
+            connection.execute(update(TrialRow).where(is_running).values(**waiting))
+            for row in stopped:
+                self._add_event(connection, study_id, "requeued", reason, row.number)
+        return [row.number for row in stopped]
 
     def record_measurement(self, study: str, number: int, measurement: Measurement) -> None:
         """Keep an epoch of a running trial; the same epoch told again replaces it."""

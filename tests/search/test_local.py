@@ -77,6 +77,8 @@ def test_a_driver_that_ends_in_a_trial_is_continued_to_exactly_the_trials_asked_
         assert [m.epoch for m in store.measurements("small", 0)] == [1, 2, 3]
         events = [(e.kind, e.trial) for e in store.events("small")]
         assert events == [("lease", None)] * is_killed + [("requeued", 0)]
+        why = "its driver was lost" if is_killed else "its driver stopped"
+        assert store.events("small")[-1].message.startswith(why)
 
 
 def run(folder: Path, study: str, engine: FakeEngine | None = None) -> RunReport:

@@ -392,17 +392,17 @@ class TestTrials:
         for number in (1, 2):
             store.add_trial("digits", a_trial(number))
         store.record_measurement("digits", 1, a_measurement())
-        assert store.requeue_running("digits") == [1, 2]
+        assert store.requeue_running("digits", "its driver was lost") == [1, 2]
         states = [trial.state for trial in store.trials("digits")]
         assert states == [TrialState.COMPLETE, TrialState.WAITING, TrialState.WAITING]
         assert store.measurements("digits", 1) == []
         assert store.trial("digits", 1).epochs_done == 0
         assert store.trial("digits", 1).started_at is None
-        assert [(e.kind, e.trial) for e in store.events("digits")] == [
-            ("requeued", 1),
-            ("requeued", 2),
+        assert [(e.kind, e.trial, e.message) for e in store.events("digits")] == [
+            ("requeued", 1, "its driver was lost"),
+            ("requeued", 2, "its driver was lost"),
         ]
-        assert store.requeue_running("digits") == []
+        assert store.requeue_running("digits", "its driver was lost") == []
 
     def test_epochs_come_back_in_order_and_are_told_once(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
@@ -571,7 +571,7 @@ class TestSummaries:
             lambda: store.create_study(a_study(trials=99)),
             lambda: store.start_trial("digits", 1),
             lambda: store.record_measurement("digits", 1, a_measurement()),
-            lambda: store.requeue_running("digits"),
+            lambda: store.requeue_running("digits", "lost"),
             lambda: store.finish_trial("digits", 1, an_outcome()),
             lambda: store.add_trial("digits", a_trial(2)),
             lambda: store.update_front("digits", [1]),
