@@ -1,5 +1,6 @@
 """Proposals: points of the space as runs, none of which was run before."""
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,13 +70,13 @@ class Proposals:
             proposal = self._proposal(params, state)
             if proposal.config is None or self._is_new(proposal.config):
                 yield proposal
-        self._sampler.take_back(number)
         # A model that is sure of its best points does not get round to the last ones.
         suggest = RandomSuggest(hash((self._study.search.seed, number)))
         for _ in range(DRAWS):
-            proposal = self._proposal(self._study.space.sample(suggest), {})
+            proposal = self._proposal(self._study.space.sample(suggest), state)
             if proposal.config is not None and self._is_new(proposal.config):
-                yield proposal
+                kept = self._sampler.replace(number, proposal.params, state)
+                yield dataclasses.replace(proposal, sampler_state=kept)
 
     def _proposal(self, params: Params, state: Mapping[str, object]) -> Proposal:
         try:

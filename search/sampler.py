@@ -67,8 +67,11 @@ class Sampler(Protocol):
         """
         ...
 
-    def take_back(self, number: int) -> None:
-        """Forget the point asked for trial `number`: it will not be tried."""
+    def replace(self, number: int, params: Params, state: SamplerState) -> SamplerState:
+        """Trial `number` tries `params` instead of what was asked last, which came with `state`.
+
+        Returns what has to be stored on it.
+        """
         ...
 
     def tell(self, trial: Trial) -> None:
@@ -101,7 +104,7 @@ class OptunaSampler:
         """See Sampler. Raises ValueError for a number that was asked before."""
         method = self._method(number)
         if attempt:
-            self.take_back(number)
+            self._take_back(number)
         if number in self._memory.places:
             raise ValueError(f"trial {number} was asked before")
         with _quiet():
@@ -109,15 +112,23 @@ class OptunaSampler:
                 self._memory = self._rebuilt(method)
             params, state = self._memory.ask(number, self._optuna_sampler(method, number, attempt))
         if self._rebuilds:
-            running = TrialState.RUNNING
-            self._records[number] = Trial(
-                number=number, params=params, state=running, sampler_state=state
-            )
+            self._records[number] = _running(number, params, state)
         self._forget()
         return params, state
 
-    def take_back(self, number: int) -> None:
+    def replace(self, number: int, params: Params, state: SamplerState) -> SamplerState:
         """See Sampler. Raises KeyError for a trial that is not running."""
+        # What was noted on the study stays true, and the generation is one for any point.
+        kept = {part: notes for part, notes in state.items() if part != "inactive"}
+        trial = _running(number, params, kept)
+        self._take_back(number)
+        with _quiet():
+            self._memory.add(trial)
+        if self._rebuilds:
+            self._records[number] = trial
+        return kept
+
+    def _take_back(self, number: int) -> None:
         with _quiet():
             self._memory.take_back(number)
         self._records.pop(number, None)
@@ -345,6 +356,10 @@ class _Memory:
         for key, value in verdict.constraints.items():
             running.set_constraint(key, value)
         self._optuna.tell(running, verdict.values, state=_STATES[verdict.state])
+
+
+def _running(number: int, params: Params, state: SamplerState) -> Trial:
+    return Trial(number=number, params=params, state=TrialState.RUNNING, sampler_state=state)
 
 
 def _slim(trial: Trial) -> Trial:

@@ -146,6 +146,28 @@ def test_a_point_that_was_taken_back_leaves_no_trace_behind_a_restart(name: str)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
+def test_a_point_put_in_the_place_of_one_that_was_asked_is_as_good_as_asked(name: str) -> None:
+    study = a_study(name)
+    undisturbed, chance = make_sampler(study, []), make_sampler(a_study("random"), [])
+    count = trials_before_resuming(name)
+    history = run(undisturbed, 0, count - 3)
+    running = []
+    for number in range(count - 3, count):
+        _, state = undisturbed.ask(number)
+        _, state = undisturbed.ask(number, 1)
+        params, _ = chance.ask(number)
+        kept = undisturbed.replace(number, params, state)
+        trial = finished(2, params, dict(kept))
+        running.append(dataclasses.replace(trial, number=number, state=TrialState.RUNNING))
+    rebuilt = make_sampler(study, [*history, *running])
+    assert undisturbed.ask(count) == rebuilt.ask(count)
+    for trial in running:
+        for sampler in (undisturbed, rebuilt):
+            sampler.tell(dataclasses.replace(trial, state=TrialState.COMPLETE))
+    assert undisturbed.ask(count + 1) == rebuilt.ask(count + 1)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_rebuilt_while_trials_run_goes_on_alike_in_whatever_order_they_end(
     name: str,
 ) -> None:
