@@ -36,6 +36,7 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
 }
+STEP_RULES = ("ottt-a", "ottt-o", "saf-e")  # rules in time with a loss at every timestep
 DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
@@ -46,7 +47,8 @@ class RunConfig:
 
     Settings left out take the value of their choice: `partition` one block of
     all units, `surrogate_slope` the surrogate's usual one, `detector` what the
-    class routing needs, `inference_timesteps` the trained `timesteps`. A single
+    class routing needs, `loss` what the rule in time was published with,
+    `inference_timesteps` the trained `timesteps`. A single
     exit threshold stands for all exits. With one block nothing can be local, so
     `space_rule` is then end-to-end. Equal trainings have equal fingerprints.
 
@@ -121,7 +123,11 @@ class RunConfig:
     prior_strength: float = real(1e-3, "alpha of the open loop's Laplace prior", low=0)
 
     # rules
-    time_rule: str = choice("bptt", ("bptt",), "how error flows through time")
+    time_rule: str = choice(
+        "bptt",
+        ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f"),
+        "how error flows through time: backwards, or forwards by traces or accumulated spikes",
+    )
     space_rule: str = choice(
         "block-local", ("block-local", "end-to-end"), "blocks one after another, or all at once"
     )
@@ -146,9 +152,10 @@ class RunConfig:
     schedule: str = choice("cosine", ("cosine", "constant"), "course of the step size")
     weight_decay: float = real(0.0, "decoupled decay of the weights", low=0)
     loss: str = choice(
-        "mean-readout",
-        ("mean-readout", "each-step"),
-        "cross-entropy of the readout averaged over time, or its mean over all timesteps",
+        "",
+        ("mean-readout", "each-step", "instantaneous"),
+        "cross-entropy of the mean readout at the end, of that until each timestep, "
+        "or of each timestep's own",
     )
     seed: int = integer(0, "seed of everything random", low=0)
 
@@ -202,6 +209,8 @@ class RunConfig:
             self._set("inference_timesteps", self.timesteps)
         if self.detector == "":
             self._set("detector", DETECTORS.get(self.block_classes, ""))
+        if self.loss == "":
+            self._set("loss", _usual_loss(self.time_rule))
         if self.backbone not in BACKBONES or not isinstance(self.partition, str):
             return []
         faults = self._complete_partition(len(BACKBONES[self.backbone].units))
@@ -258,6 +267,32 @@ class RunConfig:
                 "to 'block-local', or block_classes to 'all'"
             )
             faults.append(Fault(key="block_classes", message=message))
+        return faults + self._rule_conflicts()
+
+    def _rule_conflicts(self) -> list[Fault]:
+        """What the rules in time cannot do, with what to use instead."""
+        rule = self.time_rule
+        faults: list[Fault] = []
+        if rule == "bptt":
+            return faults
+        if self.reset == "hard":
+            message = f"'hard' is not possible with time_rule {rule!r}; use 'soft'"
+            faults.append(Fault(key="reset", message=message))
+        if self.norm == "batch-over-time":
+            message = (
+                f"'batch-over-time' is not possible with time_rule {rule!r}, which never sees "
+                "all timesteps at once; use 'weight-standardised'"
+            )
+            faults.append(Fault(key="norm", message=message))
+        if rule in STEP_RULES and self.loss == "mean-readout":
+            message = (
+                f"'mean-readout' is known only at the end, but time_rule {rule!r} learns at "
+                "every timestep; use 'instantaneous' or 'each-step'"
+            )
+            faults.append(Fault(key="loss", message=message))
+        if rule == "saf-f" and self.loss != "mean-readout":
+            message = f"must be 'mean-readout' with time_rule 'saf-f', got {self.loss!r}"
+            faults.append(Fault(key="loss", message=message))
         return faults
 
     @property
@@ -310,6 +345,8 @@ class RunConfig:
             changes = {"inference_timesteps": None, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
+        if "time_rule" in changes and self.loss == _usual_loss(self.time_rule):
+            changes = {"loss": "", **changes}
         if "block_classes" in changes and self.detector == DETECTORS[self.block_classes]:
             changes = {"detector": "", **changes}
         if changes.keys() & {"partition", "backbone"} and len(set(self.exit_threshold)) < 2:
@@ -327,6 +364,10 @@ class RunConfig:
         """Names what is trained: the fingerprint without the operating point."""
         trained = {n: v for n, v in self.to_mapping().items() if not SETTINGS[n].operating}
         return _digest(trained)
+
+
+def _usual_loss(time_rule: str) -> str:
+    return "instantaneous" if time_rule in STEP_RULES else "mean-readout"
 
 
 def _digest(values: Mapping[str, Any]) -> str:

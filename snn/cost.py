@@ -24,23 +24,43 @@ OPTIMIZER_COPIES = {"adam": 2, "sgd": 1}  # numbers kept per parameter: moments,
 
 
 class SavedBytes:
-    """Counts the bytes that autograd keeps for backward while it is entered.
+    """Counts the bytes that autograd keeps for backward while it is entered, at their peak.
 
-    Each storage counts once and the parameters not at all, so the figure is the
-    same on every device.
+    Each storage counts once for as long as a graph holds it, and the parameters
+    not at all, so the figure is the same on every device.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._parameters = {p.untyped_storage()._cdata for p in parameters}
-        self._storages: dict[int, int] = {}
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+        self._parameters = {_identity(p) for p in parameters}
+        self._holders: dict[int, int] = {}
+        self._now = self.peak = 0
+        self._at_peak: frozenset[int] = frozenset()
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
 
-    def _pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        # the identity of the storage itself: storages without data share a null pointer
-        if storage._cdata not in self._parameters:
-            self._storages[storage._cdata] = storage.nbytes()
-        return tensor
+    def _pack(self, tensor: Tensor) -> "_Kept | _Unheld":
+        key = _identity(tensor)
+        if key in self._parameters:
+            return _Unheld(tensor)
+        self._holders[key] = self._holders.get(key, 0) + 1
+        if self._holders[key] == 1:
+            self._now += tensor.untyped_storage().nbytes()
+            if self._now >= self.peak:
+                self.peak, self._at_peak = self._now, frozenset(self._holders)
+        return _Kept(tensor, self)
+
+    def release(self, tensor: Tensor) -> None:
+        """A graph let go of the tensor."""
+        key = _identity(tensor)
+        self._holders[key] -= 1
+        if self._holders[key] == 0:
+            del self._holders[key]
+            self._now -= tensor.untyped_storage().nbytes()
+
+    def beside(self, held: Sequence[Tensor]) -> int:
+        """Bytes of tensors that a rule holds between timesteps and no graph held at the peak."""
+        storages = {_identity(t): t.untyped_storage().nbytes() for t in held}
+        counted = self._at_peak | self._parameters
+        return sum(size for key, size in storages.items() if key not in counted)
 
     def __enter__(self) -> "SavedBytes":
         self._hooks.__enter__()
@@ -54,10 +74,27 @@ class SavedBytes:
     ) -> None:
         self._hooks.__exit__(kind, error, trace)
 
-    @property
-    def total(self) -> int:
-        """Bytes kept."""
-        return sum(self._storages.values())
+
+def _identity(tensor: Tensor) -> int:
+    """Of the storage itself: storages without data share a null pointer."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+@dataclass
+class _Unheld:
+    """A tensor that does not count."""
+
+    tensor: Tensor
+
+
+class _Kept:
+    """A tensor in a graph; tells the counter when the graph is gone."""
+
+    def __init__(self, tensor: Tensor, counter: SavedBytes) -> None:
+        self.tensor, self._counter = tensor, counter
+
+    def __del__(self) -> None:
+        self._counter.release(self.tensor)
 
 
 def held_bytes(live: nn.Module, frozen: Sequence[nn.Module], *, optimizer: str) -> int:
@@ -195,8 +232,8 @@ def _kept(config: RunConfig, task: Task, blocks: list[Block], frozen: int) -> in
         loss=config.loss,
     )
     with SavedBytes(list(network.parameters())) as saved:
-        TIME_RULES[config.time_rule](network, batch, Pass(), apply=lambda: None)
-    return saved.total
+        result = TIME_RULES[config.time_rule](network, batch, Pass(), apply=lambda: None)
+    return saved.peak + saved.beside(result.held)
 
 
 class _MacCounter:

@@ -31,6 +31,26 @@ class Observer(Protocol):
         """`inputs` of connections whose targets do not fire."""
 
 
+class Dynamics(Protocol):
+    """How layers turn inputs into signals where a learning rule does it its own way.
+
+    Signals are linear in spikes: pools, skips and dropout masks act on them as on
+    spikes. One timestep at a time.
+    """
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Begin a timestep with spikes or an image (1, batch, ...); the first layer's input."""
+
+    def layer(self, layer: "Layer", inputs: list[Tensor], batch: "Pass") -> Tensor:
+        """The signal that the layer's neurons send, (1, batch, ...)."""
+
+    def readout(self, readout: Any, x: Tensor, batch: "Pass") -> Tensor:
+        """Input to integrators that get the signal `x`, (1, batch, classes)."""
+
+    def held(self) -> list[Tensor]:
+        """What is kept from one timestep to the next."""
+
+
 @dataclass
 class Pass:
     """What one batch carries through the network: nothing of it outlives the batch."""
@@ -41,6 +61,7 @@ class Pass:
     constant: dict["Layer", Tensor] = field(default_factory=dict)  # currents that never change
     observer: Observer | None = None
     generator: torch.Generator | None = None  # draws dropout masks
+    dynamics: Dynamics | None = None  # None: neurons fire as they are
 
     def weight(self, connections: "Connections") -> Tensor:
         """The effective weight, computed once per batch however many chunks there are."""
@@ -214,6 +235,15 @@ class Layer(nn.Module):
 
     def forward(self, inputs: Sequence[Tensor], steps: int, batch: Pass) -> Tensor:
         """Spikes over `steps` timesteps; `inputs` one per connections, then one for the skip."""
+        if batch.dynamics is None:
+            signal = self._fire(inputs, steps, batch)
+        else:
+            signal = batch.dynamics.layer(self, list(inputs), batch)
+        if self.training and self.dropout > 0:
+            signal = signal * self._mask(signal, batch)
+        return signal
+
+    def _fire(self, inputs: Sequence[Tensor], steps: int, batch: Pass) -> Tensor:
         current = self._current(inputs, batch)
         if current.shape[0] != steps:  # a constant drive
             current = current.expand(steps, *current.shape[1:])
@@ -221,8 +251,6 @@ class Layer(nn.Module):
         batch.potentials[self] = left
         if batch.observer is not None:
             batch.observer.layer(self, inputs, spikes)
-        if self.training and self.dropout > 0:
-            spikes = spikes * self._mask(spikes, batch)
         return spikes
 
     def _current(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:

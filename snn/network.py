@@ -142,6 +142,8 @@ class Readout(nn.Module):
         if batch.observer is not None:
             batch.observer.readout(self.connections, x)
         x = x.flatten(2)
+        if batch.dynamics is not None:
+            return batch.dynamics.readout(self, x, batch)
         current: Tensor = self.connections(x, batch.weight(self.connections))
         return current + self.bias
 

@@ -16,7 +16,7 @@ from snn.layers import Connections, Pass
 from snn.measurement import Measurement
 from snn.network import Block, Network, bake, build_block, connections_of, generator, input_signal
 from snn.rewiring import connectivity, make_rewirer
-from snn.rules import TIME_RULES, Batch, BatchResult
+from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
 
 
 class DivergedError(RuntimeError):
@@ -95,10 +95,12 @@ class Stage:
         self.runner.train()
         for index in range(self.examples.frozen):
             self.runner.block(index).eval()
+        per_batch = config.timesteps if config.time_rule in ONLINE_RULES else 1
+        steps = config.epochs * len(batches) * per_batch
         results = []
         for index in batches:
             batch = self.examples.batch(index, draws, augmentation=config.augmentation)
-            results.append(self._train_batch(batch, draws, steps=config.epochs * len(batches)))
+            results.append(self._train_batch(batch, draws, steps=steps))
         sizes = torch.tensor([len(index) for index in batches], device=draws.device)
         loss = float((torch.stack([result.loss for result in results]) * sizes).sum()) / count
         if not math.isfinite(loss):
@@ -115,7 +117,7 @@ class Stage:
         held = held_bytes(
             nn.ModuleList(self.live), list(self.done.blocks), optimizer=self.config.optimizer
         )
-        self.memory_bytes = saved.total + held
+        self.memory_bytes = saved.peak + saved.beside(result.held) + held
         return result
 
     def _apply(self, steps: int) -> None:

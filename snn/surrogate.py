@@ -9,6 +9,7 @@ functions of x = membrane potential - threshold and of a slope.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,3 +71,22 @@ SURROGATES: dict[str, Surrogate] = {
         derivative=_fast_sigmoid_derivative, primitive=_fast_sigmoid_primitive
     ),
 }
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, name: str, slope: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.name, ctx.slope = name, slope
+        return (x >= 0).to(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return grad * SURROGATES[ctx.name].derivative(x, ctx.slope), None, None
+
+
+def spike(x: Tensor, name: str, slope: float) -> Tensor:
+    """1 where x >= 0, else 0; its gradient is the named surrogate's."""
+    fired: Tensor = _Spike.apply(x, name, slope)  # type: ignore[no-untyped-call]
+    return fired

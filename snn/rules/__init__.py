@@ -6,8 +6,19 @@ the ones that are frozen.
 """
 
 from snn.rules.bptt import bptt
+from snn.rules.ottt import ottt_a, ottt_o
 from snn.rules.rule import Batch, BatchResult, TimeRule
+from snn.rules.saf import saf_e, saf_f
 
-TIME_RULES: dict[str, TimeRule] = {"bptt": bptt}
+TIME_RULES: dict[str, TimeRule] = {
+    "bptt": bptt,
+    "ottt-a": ottt_a,
+    "ottt-o": ottt_o,
+    "saf-e": saf_e,
+    "saf-f": saf_f,
+}
 
-__all__ = ["TIME_RULES", "Batch", "BatchResult", "TimeRule"]
+ONLINE_RULES = frozenset({"ottt-o", "saf-e"})
+"""Rules that make an optimizer step after every timestep."""
+
+__all__ = ["ONLINE_RULES", "TIME_RULES", "Batch", "BatchResult", "TimeRule"]

@@ -27,11 +27,14 @@ def readout_loss(logits: Tensor, labels: Tensor, *, loss: str) -> Tensor:
 
     `mean-readout` takes their state at the end. `each-step` averages over the
     states after every timestep, so that stopping early costs little; related to
-    temporal efficient training (Deng et al. 2022), which takes the inputs.
+    temporal efficient training (Deng et al. 2022), which takes the inputs:
+    `instantaneous`, the loss of OTTT.
     """
+    steps = logits.shape[0]
     if loss == "mean-readout":
         return F.cross_entropy(logits.mean(dim=0), labels)
-    steps = logits.shape[0]
+    if loss == "instantaneous":
+        return F.cross_entropy(logits.flatten(0, 1), labels.repeat(steps))
     # running means as a matrix product: a cumulative sum has no deterministic form on GPUs
     means = torch.ones(steps, steps, dtype=logits.dtype, device=logits.device).tril()
     means = means / means.sum(dim=1, keepdim=True)

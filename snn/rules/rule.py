@@ -27,6 +27,7 @@ class BatchResult:
 
     loss: Tensor  # scalar
     correct: Tensor  # scalar, images that the deepest head got right
+    held: tuple[Tensor, ...] = ()  # what the rule itself kept from one timestep to the next
 
 
 class TimeRule(Protocol):

@@ -106,8 +106,9 @@ def test_saved_bytes_are_the_potentials_and_the_inputs() -> None:
     layer = Layer("l", [Connections((5, 7))], lif=Lif(), has_bias=False)
     x = torch.zeros(3, 2, 7)
     with SavedBytes(list(layer.parameters())) as saved:
-        layer([x], 3, Pass())
-    assert saved.total == 4 * 3 * 2 * (7 + 5)
+        graph = layer([x], 3, Pass())
+    assert graph.requires_grad
+    assert saved.peak == 4 * 3 * 2 * (7 + 5)
 
 
 def test_the_plan_foretells_what_training_counts() -> None:

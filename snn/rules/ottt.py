@@ -1,0 +1,120 @@
+"""Online training through time (OTTT, Xiao et al. 2022).
+
+    trace[t] = leak * trace[t-1] + input[t]              of each connection's input
+    dL[t]/dW = dL[t]/dh[t] (x) trace[t]                  error of this timestep alone
+
+Within a timestep the error flows back through space as usual; through time
+nothing flows. `ottt-a` sums the gradients of all timesteps, `ottt-o` learns
+after each. Two deviations from the released code, which make it equal to SAF
+and exact for the last spiking layer: the first layer's input and the biases
+have traces too (a bias is a weight whose input is 1).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import grad as conv_grad
+
+from snn.layers import Connections, Layer, Pass
+from snn.network import Network, Readout, connections_of
+from snn.rules.online import Unrolled, gathered, learn_forward
+from snn.rules.rule import Batch, BatchResult
+from snn.surrogate import spike
+
+
+class Traced:
+    """Dynamics: values from spikes, gradients of weights from traces."""
+
+    def __init__(self, leak: float) -> None:
+        self.leak = leak
+        self.traces: dict[Connections, Tensor] = {}
+        self.bias_trace = 0.0  # of an input that is always 1
+
+    def enter(self, x: Tensor) -> Tensor:
+        """A new timestep begins."""
+        self.bias_trace = self.leak * self.bias_trace + 1
+        return x
+
+    def layer(self, layer: Layer, inputs: list[Tensor], batch: Pass) -> Tensor:
+        """Spikes of one timestep, (1, batch, ...)."""
+        pairs = zip(layer.sources, inputs, strict=False)
+        current = sum(self._traced(conn, x[0], batch) for conn, x in pairs)
+        assert isinstance(current, Tensor)
+        if layer.skip is not None:
+            current = current + layer.skip(inputs[-1])[0]
+        if layer.bias is not None:
+            bias = layer.bias.view(-1, *[1] * (current.dim() - 2))
+            # the value of the bias with the gradient of its trace
+            current = current + bias.detach() + self.bias_trace * (bias - bias.detach())
+        lif = layer.lif
+        left = batch.potentials.get(layer)
+        h = current if left is None else current + lif.leak * left
+        spikes = spike(h - lif.threshold, lif.surrogate, lif.slope)
+        batch.potentials[layer] = (h - lif.threshold * spikes).detach()
+        return spikes.unsqueeze(0)
+
+    def held(self) -> list[Tensor]:
+        """The traces."""
+        return list(self.traces.values())
+
+    def _traced(self, conn: Connections, x: Tensor, batch: Pass) -> Tensor:
+        trace = x.detach()
+        if conn in self.traces:
+            trace = trace + self.leak * self.traces[conn]
+        self.traces[conn] = trace
+        weight = batch.weight(conn)
+        current: Tensor = _TracedMap.apply(x, trace, weight, conn)  # type: ignore[no-untyped-call]
+        return current
+
+    def readout(self, readout: Readout, x: Tensor, batch: Pass) -> Tensor:
+        """The readout has no membrane and so no trace."""
+        weight = batch.weight(readout.connections)
+        return (readout.connections.apply_weight(x[0], weight) + readout.bias).unsqueeze(0)
+
+
+class _TracedMap(torch.autograd.Function):
+    """W x, whose weight gradient is taken as if the input were the trace."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor, conn: Connections) -> Tensor:
+        ctx.save_for_backward(trace, weight)
+        ctx.conn, ctx.shape = conn, x.shape
+        return conn.apply_weight(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, None]:
+        trace, weight = ctx.saved_tensors
+        grad_x = None
+        if weight.dim() == 2:
+            if ctx.needs_input_grad[0]:
+                grad_x = (grad @ weight).view(ctx.shape)
+            return grad_x, None, grad.T @ trace.flatten(1), None
+        stride, padding = ctx.conn.stride, weight.shape[-1] // 2
+        if ctx.needs_input_grad[0]:
+            grad_x = conv_grad.conv2d_input(ctx.shape, weight, grad, stride, padding)
+        grad_w = conv_grad.conv2d_weight(trace, list(weight.shape), grad, stride, padding)
+        return grad_x, None, grad_w, None
+
+
+def ottt_a(
+    network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
+) -> BatchResult:
+    """One step per batch, of the gradients of all timesteps."""
+    dynamics = Traced(network.config.leak)
+    live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
+    with gathered(state, live):
+        result = learn_forward(
+            Unrolled(network, batch, state), dynamics, apply=apply, every_step=False
+        )
+    apply()
+    return result
+
+
+def ottt_o(
+    network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
+) -> BatchResult:
+    """One step per timestep."""
+    dynamics = Traced(network.config.leak)
+    return learn_forward(Unrolled(network, batch, state), dynamics, apply=apply, every_step=True)
