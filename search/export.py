@@ -184,7 +184,7 @@ def _write(
         trained_as=config if config.exits != kept.exits else None,
         point=dataclasses.replace(point, is_sampled=True),
         images=recorded.images if recorded else None,
-        test=_evaluate(kept, target, bench, test=True) if test else None,
+        test=_tested(kept, target, bench, point) if test else None,
         layers=_layers(evaluated or recorded, kept),
         exits=_exits(evaluated, recorded, point),
         weights_sha256=sha256_of(target),
@@ -249,6 +249,14 @@ def _evaluate(config: RunConfig, weights: Path, bench: Bench, *, test: bool) -> 
         threads=bench.threads,
         test=test,
     )
+
+
+def _tested(config: RunConfig, weights: Path, bench: Bench, point: OperatingPoint) -> Evaluation:
+    """On the test images; how long training took is carried over."""
+    evaluation = _evaluate(config, weights, bench, test=True)
+    times = {"training_s": point.metrics["training_s"]}
+    points = [dataclasses.replace(p, metrics={**p.metrics, **times}) for p in evaluation.points]
+    return dataclasses.replace(evaluation, points=tuple(points))
 
 
 def _layers(evaluation: Evaluation | None, config: RunConfig) -> tuple[LayerReport, ...]:

@@ -71,3 +71,8 @@ def moment(at: datetime.datetime | None) -> str:
         return "-"
     aware = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
     return aware.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def counted(count: float, noun: str) -> str:
+    """A count with its noun: 1 block, 2 blocks, 0.5 processors."""
+    return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"

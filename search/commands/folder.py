@@ -16,7 +16,7 @@ from search.folder import (
     read_folder,
     sha256_of,
 )
-from search.units import figure
+from search.units import counted, figure
 from snn.measurement import METRICS
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def say_exported(output: Output, exported: "Exported") -> None:
         what = f"trial {content.origin.trial} of {content.origin.study}"
     point = content.point
     output.say(
-        f"{exported.path}: {what}, {point.blocks} blocks, {point.timesteps} timesteps, "
+        f"{exported.path}: {what}, {counted(point.blocks, 'block')}, "
+        f"{counted(point.timesteps, 'timestep')}, "
         f"exits at {tables.thresholds(point)}"
     )
     columns = {"validation": point.metrics}

@@ -14,7 +14,7 @@ from search.commands.output import Output
 from search.space import RandomSuggest
 from search.study import Study, load_study
 from search.trial import Params
-from search.units import figure, scaled
+from search.units import counted, figure, scaled
 from snn.config import ConfigError
 
 SAMPLED = 5  # points of the space whose cost is looked at
@@ -55,8 +55,8 @@ def _say_study(output: Output, study: Study) -> None:
         "shared settings": ", ".join(f"{n} = {v}" for n, v in study.run.items()) or "none",
         "different runs": _size(study.space.size()),
         "budget": ", ".join(_budget(study)) or "no end: stop it with Ctrl-C",
-        "workers": f"{budget.workers}, each with {budget.cpus_per_trial:g} processors "
-        f"and {budget.gpus_per_trial:g} GPUs",
+        "workers": f"{budget.workers}, each with {counted(budget.cpus_per_trial, 'processor')} "
+        f"and {counted(budget.gpus_per_trial, 'GPU')}",
         "sampler": study.search.sampler,
     }
     output.say(tables.pairs_table(pairs, title=study.name))
