@@ -97,16 +97,18 @@ class Stage:
             self.runner.block(index).eval()
         per_batch = config.timesteps if config.time_rule in ONLINE_RULES else 1
         steps = config.epochs * len(batches) * per_batch
-        results = []
+        losses, correct = [], []
         for index in batches:
             batch = self.examples.batch(index, draws, augmentation=config.augmentation)
-            results.append(self._train_batch(batch, draws, steps=steps))
+            result = self._train_batch(batch, draws, steps=steps)
+            losses.append(result.loss)
+            correct.append(result.correct)
         sizes = torch.tensor([len(index) for index in batches], device=draws.device)
-        loss = float((torch.stack([result.loss for result in results]) * sizes).sum()) / count
+        loss = float((torch.stack(losses) * sizes).sum()) / count
         if not math.isfinite(loss):
             block = self.first + 1
             raise DivergedError(f"the loss of block {block} became {loss}; lower learning_rate")
-        return loss, float(torch.stack([result.correct for result in results]).sum()) / count
+        return loss, float(torch.stack(correct).sum()) / count
 
     def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
         rule, state = TIME_RULES[self.config.time_rule], Pass(generator=draws)
