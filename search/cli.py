@@ -43,6 +43,7 @@ ERRORS_OF_INPUT = (
     ("search.front", "PickError"),
     ("search.database", "StoreError"),
     ("search.folder", "ExportError"),
+    ("search.ray_tune", "RayError"),
     ("snn.config", "ConfigError"),
     ("snn.image_files", "DataError"),
     ("snn.checkpoint", "CheckpointError"),

@@ -101,6 +101,10 @@ class Ledger:
                 self._close(trial, Outcome(state=TrialState.FAILED, reason=trial.reason))
         return None
 
+    def is_running(self, number: int) -> bool:
+        """Whether a trial was handed out here, and its outcome is not known."""
+        return number in self._orders
+
     def record(self, number: int, measurement: Measurement) -> None:
         """An epoch of a trial that runs."""
         self._spending.measure(number, measurement)

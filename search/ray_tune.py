@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -45,10 +46,11 @@ ENVIRONMENT = {
 }
 
 OBJECT_STORE_BYTES = 100_000_000  # orders and messages are small; Ray would take a third of RAM
+ANSWER_S = 10.0  # for the head of a cluster
 ATTEMPTS = 2  # how often a trial is started when its workers die
 
 
-class RayError(ConnectionError):
+class RayError(ValueError):
     """Ray cannot be had as asked, in one line."""
 
 
@@ -160,13 +162,15 @@ class Driver(TrialProgressCallback):
         """A worker has something to say."""
         message = result.pop("message")  # Tune would keep the last one of every trial
         with _halting():
-            self._hear(_order(trial), message)
+            if self._is_running(trial):
+                self._hear(_order(trial), message)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has died, and Tune gives its trial to another one."""
         with _halting():
-            number = _order(trial).number
-            self._ledger.retry(number, f"worker lost, runs again: {_last_line(_error(trial))}")
+            if self._is_running(trial):
+                message = f"worker lost, runs again: {_last_line(_error(trial))}"
+                self._ledger.retry(_order(trial).number, message)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Workers have died as often as they may."""
@@ -174,7 +178,8 @@ class Driver(TrialProgressCallback):
         reason = f"{ATTEMPTS} workers were lost: {_last_line(error)}"
         outcome = Outcome(state=TrialState.FAILED, reason=reason, error=error)
         with _halting():
-            self._ledger.finish(_order(trial).number, outcome)
+            if self._is_running(trial):
+                self._ledger.finish(_order(trial).number, outcome)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Nothing: the outcome has come as a message."""
@@ -186,6 +191,10 @@ class Driver(TrialProgressCallback):
                 raise KeyboardInterrupt
             if self._ledger.should_halt():
                 raise Halt
+
+    def _is_running(self, trial: Any) -> bool:
+        """Not when its worker was lost behind its outcome: then Tune runs it again for nothing."""
+        return self._ledger.is_running(_order(trial).number)
 
     def _hear(self, order: Order, message: object) -> None:
         if isinstance(message, Refusal):
@@ -275,12 +284,24 @@ def _start(budget: Budget, workers: int) -> None:
     )
 
 
-def _join(address: str) -> None:
+def check_address(address: str) -> None:
+    """Raises RayError when nothing answers there: Ray itself would try for a quarter of an hour."""
+    allowed = f"--ray must be the address of a cluster's head, HOST:PORT or auto, got {address!r}"
     if address.startswith("ray://"):
-        raise RayError(
-            f"--ray must be the address of a cluster's head, HOST:PORT or auto, got {address}; "
-            "a Ray client's driver would run without the store"
-        )
+        raise RayError(f"{allowed}; a Ray client's driver would run without the store")
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except OSError as error:
+        raise RayError(f"{allowed}, where nothing answers: {error.strerror or error}") from error
+    except (ValueError, OverflowError) as error:  # no number, or none that a port can have
+        raise RayError(allowed) from error
+
+
+def _join(address: str) -> None:
+    check_address(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -121,6 +121,10 @@ def _unknown_metric(key: str, name: str) -> Fault:
 def read_objectives(given: object, faults: list[Fault]) -> tuple[str, ...]:
     """The metrics to be optimised."""
     key = "objectives"
+    if given is None:
+        message = "must be given: a list of metrics, like ['accuracy', 'synaptic_ops']"
+        faults.append(Fault(key=key, message=message))
+        return ()
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         message = f"must be a list of metrics, like ['accuracy', 'synaptic_ops'], got {given!r}"
         faults.append(Fault(key=key, message=message))

@@ -1,6 +1,7 @@
 """`spikefront run`: search, and say what came of it."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -25,8 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     study = read_study(arguments)
     check_datasets(study, arguments.data)
-    if arguments.ray is None:  # a cluster may have what this machine has not
+    check_artifacts(arguments.artifacts)
+    if arguments.ray is None:
         check_device(arguments.device)
+    else:  # a cluster may have what this machine has not
+        from search.ray_tune import check_address
+
+        check_address(arguments.ray)
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store) as store:
         try:
@@ -73,6 +79,20 @@ def check_datasets(study: Study, root: Path) -> None:
         SOURCES[name].check(root)
         if name != "digits":  # those come with a package, which has been checked
             SOURCES[name].read(root)
+
+
+def check_artifacts(folder: Path) -> None:
+    """Raises InputError when no trial could leave its weights in `folder`."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    what = ""
+    if not there.is_dir():
+        what = "is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written"
+    if what:
+        raise InputError(
+            f"--artifacts: must be a folder for trained weights, got {folder}, but {there} {what}"
+        )
 
 
 def datasets(study: Study) -> list[str]:

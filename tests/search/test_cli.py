@@ -312,6 +312,21 @@ def test_data_that_is_not_there_is_said_before_anything_is_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mnist.toml", "sets"]
 
 
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--artifacts", "tiny.toml/weights"], "tiny.toml is a file"),
+        (["--workers", "1", "--ray", "127.0.0.1:1"], "--ray must be the address of a cluster"),
+    ],
+)
+def test_what_no_trial_could_do_without_is_said_before_anything_is_written(
+    run: Run, tmp_path: Path, words: list[str], part: str
+) -> None:
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    refused(run("run", "tiny.toml", "--store", "sqlite:///new.db", *words), part)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+
+
 def _idx_files(folder: Path, *, images: int) -> None:
     """MNIST's files, announcing three images more than there are."""
     folder.mkdir()

@@ -7,11 +7,15 @@ import dataclasses
 import os
 import select
 import signal
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from search import ray_tune
+from search.ledger import Ledger
+from search.order import Workplace
 from search.progress import Silent
 from search.run import RunReport, run_study
 from search.store import Store
@@ -158,12 +162,70 @@ def test_an_interrupt_of_the_driver_ends_its_workers_and_puts_their_trials_back(
     assert report.trials == {TrialState.COMPLETE: 5}
 
 
-def test_a_ray_client_is_refused_because_its_driver_would_not_have_the_store() -> None:
+def test_a_driver_that_was_killed_takes_its_workers_along_and_is_continued_on_ray(
+    tmp_path: Path,
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    killed = driver.start(tmp_path, STUDY, workers=1, fifo=fifo)
+    worker = int(fifo.read_text())
+    orphans = [os.pidfd_open(pid) for pid in (worker, *ancestors(worker, of=killed.pid))]
+    killed.kill()
+    killed.communicate(timeout=60)
+    continued = driver.start(tmp_path, STUDY, workers=1)  # while those may still be there
+    _, err = continued.communicate(timeout=120)
+    assert continued.returncode == 0, err
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        trials = store.trials("small")
+        assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+        assert [m.epoch for m in store.measurements("small", 0)] == [1, 2, 3]
+        assert [e.trial for e in store.events("small") if e.kind == "requeued"] == [0]
+    for process in orphans:
+        assert select.select([process], [], [], 60)[0], "a process of the killed driver has stayed"
+
+
+def ancestors(process: int, *, of: int) -> list[int]:
+    """The processes between one and the one that it descends from, the raylet for a worker."""
+    found: list[int] = []
+    while True:
+        stat = Path(f"/proc/{process}/stat").read_text()
+        process = int(stat.rpartition(")")[2].split()[1])
+        if process in (of, 0, 1):
+            return found
+        found.append(process)
+
+
+def test_what_a_worker_says_behind_the_outcome_of_its_trial_is_not_heard(tmp_path: Path) -> None:
+    """Tune starts a trial anew whose worker is lost between its last word and its end."""
+    study = study_from_toml(STUDY)
     with (
-        pytest.raises(ray_tune.RayError, match=r"HOST:PORT or auto, got ray://head:10001"),
-        ray_tune._session(Budget(), 1, "ray://head:10001"),
+        Store(f"sqlite:///{tmp_path}/store.db") as store,
+        Ledger(study, store=store, artifacts=tmp_path) as ledger,
     ):
-        pass
+        order = ledger.next()
+        assert order is not None
+        heard = ray_tune.Driver(ledger, threading.Event())
+        trial = SimpleNamespace(config={"order": order}, error_file=None)
+        messages = list(Workplace(data_dir=tmp_path, engine=FakeEngine()).carry_out(order))
+        for message in [*messages, *messages]:
+            heard.on_trial_result(0, [], trial, {"message": message})
+        heard.on_trial_recover(0, [], trial)
+        heard.on_trial_error(0, [], trial)
+        assert store.trial("small", 0).state is TrialState.COMPLETE
+        assert store.events("small") == []
+
+
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [
+        ("ray://head:10001", "a Ray client's driver would run without the store"),
+        ("127.0.0.1:1", "where nothing answers: Connection refused"),
+        ("head", "HOST:PORT or auto, got 'head'$"),
+    ],
+)
+def test_an_address_of_no_cluster_is_refused_at_once(address: str, answer: str) -> None:
+    with pytest.raises(ray_tune.RayError, match=rf"^--ray must be .*{answer}"):
+        ray_tune.check_address(address)
 
 
 def test_more_gpus_than_there_are_are_refused_instead_of_waited_for(
