@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -102,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except KeyboardInterrupt:
+        if argv is None:  # the process ends now; a further Ctrl-C would tear into its tidying
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, say `head`, has left

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -120,7 +121,7 @@ def _say_results(
     output.say(_times(report))
     _say_failures(output, study, store, report)
     if points:
-        store_option = _store_option(arguments.store)
+        store_option = _store_option(arguments.store, shown=store.url)
         output.say()
         output.say("next:")
         output.say(f"  spikefront export {study.name} --out runs/{study.name}-best{store_option}")
@@ -150,12 +151,12 @@ def _say_failures(output: Output, study: Study, store: "Store", report: "RunRepo
     output.say(f"  spikefront show {study.name} {failed[-1].number}   # with its traceback")
 
 
-def _store_option(url: str) -> str:
+def _store_option(url: str, *, shown: str) -> str:
     """How to name the store again, when it is not the one that commands look into by themselves."""
     from search.commands.options import DEFAULT_STORE, from_environment
 
     usual = from_environment("SPIKEFRONT_STORE", DEFAULT_STORE)
-    return "" if url == usual else f" --store {url}"
+    return "" if url == usual else f" --store {shlex.quote(shown)}"  # its password masked
 
 
 def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, object]:
