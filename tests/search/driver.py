@@ -17,13 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(
-    folder: Path, study: str, *, workers: int, fifo: Path | None = None
+    folder: Path, study: str, *, workers: int, fifo: Path | None = None, ray: str = ""
 ) -> "subprocess.Popen[str]":
     """A driver of `study`, with a store and everything else in `folder`.
 
-    With `fifo` each trial stops in its second epoch, having written its process there.
+    With `fifo` each trial stops in its second epoch, having written its process there. `ray` is
+    the address of a cluster to join.
     """
-    words = [str(folder), study, str(workers), str(fifo or "")]
+    words = [str(folder), study, str(workers), str(fifo or ""), ray]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.search.driver", *words],
         cwd=ROOT,
@@ -34,7 +35,7 @@ def start(
     )
 
 
-def main(folder: str, text: str, workers: str, fifo: str) -> int:
+def main(folder: str, text: str, workers: str, fifo: str, ray: str) -> int:
     engine = FakeEngine(hang_at_epoch=2, hung=Path(fifo)) if fifo else FakeEngine()
     with Store(f"sqlite:///{folder}/store.db") as store:
         try:
@@ -44,6 +45,7 @@ def main(folder: str, text: str, workers: str, fifo: str) -> int:
                 artifacts=Path(folder),
                 data_dir=Path(folder),
                 workers=int(workers),
+                ray_address=ray or None,
                 progress=Lines(sys.stderr),
                 engine=engine,
             )

@@ -306,7 +306,7 @@ def test_run_values_collects_the_thresholds_in_order_and_takes_the_rest_as_it_is
         ),
         ({"leak": {"low": math.nan, "high": 1}}, "space.leak.low must be finite, got nan"),
         ({"leak": {"low": 0, "high": 1, "step": -0.1}}, "space.leak.step must be above 0, got -0"),
-        ({"time_rule": ["bppt"]}, "space.time_rule must be one of bptt, got 'bppt'; did you mean"),
+        ({"time_rule": ["bppt"]}, "got 'bppt'; did you mean 'bptt'?"),
         (
             {"optimizer": {"low": 1, "high": 2}},
             "space.optimizer must be a list of choices from adam, sgd, got { low = 1, high = 2 }",
