@@ -25,8 +25,8 @@ DIGITS = RunConfig(partition="1+1+1", epochs=1, dropout=0.1)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Count, and print."""
-    options = arguments(__doc__.splitlines()[0]).parse_args(argv)
-    report = Report("memory")
+    options = arguments(__doc__.splitlines()[0], has_quick=False).parse_args(argv)
+    report = Report("memory", setting={"backbone": "resnet9", "partition": RESNET9.partition})
     whole = plan(RESNET9.replace(space_rule="end-to-end")).training_memory_bytes
     blocks = plan(RESNET9).stage_memory_bytes
     report.line(f"end-to-end {whole / 1e6:.0f} MB")

@@ -28,8 +28,15 @@ class Figure:
 class Report:
     """Collects lines for people on stderr while it runs, and figures for the end."""
 
-    def __init__(self, benchmark: str, *, against: Sequence[str] = ("torch",)) -> None:
+    def __init__(
+        self,
+        benchmark: str,
+        *,
+        against: Sequence[str] = ("torch",),
+        setting: Mapping[str, object] | None = None,
+    ) -> None:
         self.benchmark, self.against = benchmark, against
+        self.setting = dict(setting or {})  # what was run: options, data set, seeds
         self.figures: list[Figure] = []
         self._started = time.perf_counter()
         self._cpu = _cpu_seconds()
@@ -49,6 +56,7 @@ class Report:
             "commit": commit(),
             "machine": machine(),
             "foreign_load": self.foreign_load(),
+            "setting": self.setting,
             "against": {name: importlib.metadata.version(name) for name in self.against},
             "figures": [asdict(figure) for figure in self.figures],
         }
@@ -70,6 +78,7 @@ class Report:
             return
         width = max(len(figure.name) for figure in self.figures)
         print(f"{self.benchmark}, commit {document['commit']}, {document['machine']}")
+        print(", ".join(f"{name} {value}" for name, value in self.setting.items()))
         print(f"against {document['against']}, foreign load {document['foreign_load']} cores")
         for figure in self.figures:
             aim = "" if figure.aim is None else f"   aim {figure.aim:g}"
@@ -78,10 +87,11 @@ class Report:
             print("other programs were busy: timings are not to be quoted")
 
 
-def arguments(purpose: str) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+def arguments(purpose: str, *, has_quick: bool = True) -> argparse.ArgumentParser:
+    """The options that benchmarks have in common."""
     parser = argparse.ArgumentParser(description=purpose)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    if has_quick:
+        parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser
 

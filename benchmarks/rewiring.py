@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1, help="seeds to average over (default 1)")
     options = parser.parse_args(argv)
     dataset = "mnist" if available(data_dir())["mnist"] is None else "digits"
-    report = Report("rewiring")
+    setting = {"dataset": dataset, "quick": options.quick, "seeds": options.seeds}
+    report = Report("rewiring", setting=setting)
     config = config_for(dataset, quick=options.quick)
     seeds = range(options.seeds)
     dense = statistics.mean(run(config.replace(seed=seed))[0] for seed in seeds)

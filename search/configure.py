@@ -78,7 +78,6 @@ class TrialRun:
             self._outcome = Outcome(state=TrialState.PRUNED, reason=f"diverged: {error}")
         except Exception as error:
             if _is_out_of_memory(error):
-                _free_memory()
                 self._outcome = Outcome(
                     state=TrialState.PRUNED,
                     reason="out of memory: lower batch_size, width or timesteps",
@@ -90,6 +89,9 @@ class TrialRun:
                     reason=f"{type(error).__name__}: {error}".splitlines()[0],
                     error=traceback.format_exc(),
                 )
+        # only now has the exception let go of the tensors in its frames
+        if self.outcome.state is not TrialState.COMPLETE:
+            _free_memory()
 
     def _run(self) -> Iterator[Measurement]:
         infeasible = self._known_violation()
@@ -127,7 +129,8 @@ class TrialRun:
         known = {"training_memory_bytes", "parameters"} & self.constraints.keys()
         if not known or self.reuse is not None:
             return None
-        planned = plan_task(self.config, _task(self.config))
+        images = len(self._split.train_labels)
+        planned = plan_task(self.config, _task(self.config), images=images)
         figures = {
             "training_memory_bytes": planned.stage_memory_bytes[0],
             "parameters": planned.smallest_parameters,
@@ -167,10 +170,12 @@ def pick_device(device: str) -> str:
 
 
 def _load_split(config: RunConfig, data_dir: Path, device: str, threads: int) -> Split:
-    from snn import data
-    from snn.checkpoint import use_threads
+    import torch
 
-    use_threads(threads)
+    from snn import data
+
+    # between counts of threads results may differ in the last bit
+    torch.set_num_threads(threads)
     return data.split(
         data.load(config.dataset, data_dir),
         validation_fraction=config.validation_fraction,
@@ -203,9 +208,11 @@ def _evaluate(trained: Trained, images: Images) -> Evaluation:
 def _is_out_of_memory(error: Exception) -> bool:
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
-    )
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # the processor's allocator has no exception of its own
+    phrases = ("DefaultCPUAllocator", "not enough memory")
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
 def _free_memory() -> None:

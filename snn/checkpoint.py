@@ -4,6 +4,7 @@ The same training gives the same file, byte for byte: what depends on the clock
 lies in a small JSON file beside it and may be missing.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -154,7 +154,8 @@ def prefix(trained: Trained, blocks: int) -> Trained:
         exit_threshold=config.exit_threshold[: blocks - 1] or (0.9,),
     )
     network = Network(cut, trained.network.task)
-    network.blocks.extend(trained.network.block(index) for index in range(blocks))
+    network.blocks.extend(trained.network.block(index) for index in range(blocks - 1))
+    network.blocks.append(copy.deepcopy(trained.network.block(blocks - 1)))
     last = network.block(blocks - 1).head
     last.detector, last.hard = None, ()
     history = trained.history
@@ -176,8 +177,3 @@ def sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def use_threads(count: int) -> None:
-    """Let torch use this many threads; results may differ in the last bit between counts."""
-    torch.set_num_threads(count)

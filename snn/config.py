@@ -50,7 +50,7 @@ class RunConfig:
     class routing needs, `loss` what the rule in time was published with,
     `inference_timesteps` the trained `timesteps`. A single
     exit threshold stands for all exits. With one block nothing can be local, so
-    `space_rule` is then end-to-end. Equal trainings have equal fingerprints.
+    `space_rule` is then end-to-end. Equal settings have equal fingerprints.
 
     Raises ConfigError naming every fault.
     """
@@ -150,7 +150,9 @@ class RunConfig:
     optimizer: str = choice("adam", ("adam", "sgd"), "optimizer; sgd has momentum 0.9")
     learning_rate: float = real(1e-2, "peak step size", low=0, open_low=True)
     schedule: str = choice("cosine", ("cosine", "constant"), "course of the step size")
-    weight_decay: float = real(0.0, "decoupled decay of the weights", low=0)
+    weight_decay: float = real(
+        0.0, "decay of connections that exist, apart from the gradient", low=0
+    )
     loss: str = choice(
         "",
         ("mean-readout", "each-step", "instantaneous"),
@@ -339,7 +341,8 @@ class RunConfig:
     def replace(self, **changes: Any) -> "RunConfig":
         """The same config with some settings changed; checked again.
 
-        What was left out and followed from a changed setting follows from it again.
+        What was left out and followed from a changed setting follows from it again;
+        one block has no rule in space to remember, so that more blocks take the usual one.
         """
         if "timesteps" in changes and self.inference_timesteps == self.timesteps:
             changes = {"inference_timesteps": None, **changes}
@@ -349,6 +352,10 @@ class RunConfig:
             changes = {"loss": "", **changes}
         if "block_classes" in changes and self.detector == DETECTORS[self.block_classes]:
             changes = {"detector": "", **changes}
+        if "backbone" in changes and self.partition == str(len(BACKBONES[self.backbone].units)):
+            changes = {"partition": "", **changes}
+        if changes.keys() & {"partition", "backbone"} and self.exits == 1:
+            changes = {"space_rule": RunConfig.space_rule, **changes}
         if changes.keys() & {"partition", "backbone"} and len(set(self.exit_threshold)) < 2:
             same = self.exit_threshold[:1] or (RunConfig.exit_threshold[0],)
             changes = {"exit_threshold": same, **changes}

@@ -33,8 +33,10 @@ class SavedBytes:
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = {_identity(p) for p in parameters}
         self._holders: dict[int, int] = {}
+        self._storages: dict[int, torch.UntypedStorage] = {}
         self._now = self.peak = 0
-        self._at_peak: frozenset[int] = frozenset()
+        # kept alive until the end: a freed storage's identity may come back as another's
+        self._at_peak: dict[int, torch.UntypedStorage] = {}
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
 
     def _pack(self, tensor: Tensor) -> "_Kept | _Unheld":
@@ -43,9 +45,10 @@ class SavedBytes:
             return _Unheld(tensor)
         self._holders[key] = self._holders.get(key, 0) + 1
         if self._holders[key] == 1:
+            self._storages[key] = tensor.untyped_storage()
             self._now += tensor.untyped_storage().nbytes()
             if self._now >= self.peak:
-                self.peak, self._at_peak = self._now, frozenset(self._holders)
+                self.peak, self._at_peak = self._now, dict(self._storages)
         return _Kept(tensor, self)
 
     def release(self, tensor: Tensor) -> None:
@@ -53,13 +56,13 @@ class SavedBytes:
         key = _identity(tensor)
         self._holders[key] -= 1
         if self._holders[key] == 0:
-            del self._holders[key]
+            del self._holders[key], self._storages[key]
             self._now -= tensor.untyped_storage().nbytes()
 
     def beside(self, held: Sequence[Tensor]) -> int:
         """Bytes of tensors that a rule holds between timesteps and no graph held at the peak."""
         storages = {_identity(t): t.untyped_storage().nbytes() for t in held}
-        counted = self._at_peak | self._parameters
+        counted = self._at_peak.keys() | self._parameters
         return sum(size for key, size in storages.items() if key not in counted)
 
     def __enter__(self) -> "SavedBytes":
@@ -182,8 +185,14 @@ class Plan:
         return max(self.stage_memory_bytes)
 
 
-def plan(config: RunConfig, task: Task) -> Plan:
-    """Go through one training step per stage with tensors that have shapes and no data."""
+def plan(config: RunConfig, task: Task, *, images: int | None = None) -> Plan:
+    """Go through one training step per stage with tensors that have shapes and no data.
+
+    `images` are the training images that there are, where that is known: a
+    batch holds no more.
+    """
+    limits = [n for n in (images, config.train_images) if n]
+    config = config.replace(batch_size=min([config.batch_size, *limits]))
     started = time.perf_counter()
     blocks = _fresh_blocks(config, task)
     stages = [blocks] if config.stages == 1 else [[block] for block in blocks]

@@ -23,7 +23,9 @@ def fit_detector(
     in a hard class. Both sides weigh the same however many images they have.
     Sparse runs rewire the detector to the same target.
     """
-    detector = block.head.add_detector(anatomy_of(config, block=index, is_baked=True))
+    detector = block.head.add_detector(
+        anatomy_of(config, block=index, is_baked=True, purpose="detector weights")
+    )
     detector.to(rates.device)
     rewirer = make_rewirer([detector.connections], config)
     share = is_hard.double().mean()

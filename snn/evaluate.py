@@ -21,14 +21,14 @@ from snn.layers import Pass
 from snn.measurement import Evaluation, ExitReport
 from snn.meter import Meter, detector_ops, spent_by
 from snn.network import Network
-from snn.operating import Counter, Decisions, Setting, keep
+from snn.operating import Counter, Decisions, OperatingSetting, keep
 from snn.recording import record
 from snn.trained import Images, Trained
 
 
-def sampled_setting(config: RunConfig, blocks: int) -> Setting:
+def sampled_setting(config: RunConfig, blocks: int) -> OperatingSetting:
     """The operating point that a config asks for, on a network of `blocks` trained blocks."""
-    return Setting(
+    return OperatingSetting(
         timesteps=config.inference_timesteps,
         exit_thresholds=config.exit_threshold[: blocks - 1],
         detector_threshold=config.detector_threshold,
@@ -53,7 +53,9 @@ def evaluate(trained: Trained, images: Images) -> Evaluation:
     )
 
 
-def _exit_reports(network: Network, counter: Counter, setting: Setting) -> Iterator[ExitReport]:
+def _exit_reports(
+    network: Network, counter: Counter, setting: OperatingSetting
+) -> Iterator[ExitReport]:
     rec, step = counter.recording, setting.timesteps - 1
     for index, gone in enumerate(counter.leaving(setting)):
         right = gone & (rec.label[index, step] == rec.labels)
@@ -69,7 +71,7 @@ def _exit_reports(network: Network, counter: Counter, setting: Setting) -> Itera
 
 
 @torch.no_grad()
-def infer(network: Network, images: Images, setting: Setting) -> Decisions:
+def infer(network: Network, images: Images, setting: OperatingSetting) -> Decisions:
     """Run the network at one operating point, with images leaving as they become sure.
 
     Blocks behind an exit get only the images that stayed, and timesteps beyond
@@ -85,7 +87,7 @@ def infer(network: Network, images: Images, setting: Setting) -> Decisions:
     )
 
 
-def _infer_batch(network: Network, drive: Tensor, setting: Setting) -> Decisions:
+def _infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> Decisions:
     images, device = drive.shape[1], drive.device
     labels = torch.zeros(images, dtype=torch.int64, device=device)
     exits = torch.zeros(images, dtype=torch.int64, device=device)
@@ -106,9 +108,10 @@ def _infer_batch(network: Network, drive: Tensor, setting: Setting) -> Decisions
         said = verdict(network, index, readout, features, before)
         if index + 1 < setting.depth:
             spent[0, staying] += detector_ops(network.block(index), outputs.features[0]).sum(dim=0)
-            sure = (said.confidence >= setting.exit_thresholds[index]) & (
-                said.hardness <= setting.detector_threshold
-            )
+            threshold = setting.exit_thresholds[index]
+            sure = (said.confidence >= threshold) & (said.hardness <= setting.detector_threshold)
+            if threshold >= 1:
+                sure = torch.zeros_like(sure)
         else:
             sure = torch.ones_like(said.confidence, dtype=torch.bool)
         labels[staying[sure]] = said.label[sure]

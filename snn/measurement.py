@@ -97,7 +97,7 @@ _ALL = (
         name="parameters",
         unit="",
         better="lower",
-        meaning="trained numbers, counting connections that do not exist",
+        meaning="trained numbers of blocks and exits, counting connections that do not exist",
     ),
     Metric(
         name="training_s",
@@ -133,7 +133,7 @@ class OperatingPoint:
     """A trained network run at given exit thresholds and timesteps."""
 
     timesteps: int
-    exit_thresholds: tuple[float, ...]  # per exit before the last; 1 lets nothing leave below
+    exit_thresholds: tuple[float, ...]  # per exit before the last; at 1 nothing leaves
     detector_threshold: float
     blocks: int  # blocks that have to be kept to run at this point
     metrics: Mapping[str, float]  # a value for every name in METRICS

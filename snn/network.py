@@ -315,8 +315,10 @@ def input_signal(config: RunConfig, task: Task) -> Signal:
     return Signal(shape=task.image_shape, is_analog=config.encoding == "direct")
 
 
-def anatomy_of(config: RunConfig, *, block: int, is_baked: bool = False) -> Anatomy:
-    """How block `block` (from 0) is built: constants, norm, and its own random generator."""
+def anatomy_of(
+    config: RunConfig, *, block: int, is_baked: bool = False, purpose: str = "weights"
+) -> Anatomy:
+    """How block `block` (from 0) is built: constants, norm, and a random generator of its own."""
     lif = Lif(
         leak=config.leak,
         threshold=config.threshold,
@@ -332,7 +334,7 @@ def anatomy_of(config: RunConfig, *, block: int, is_baked: bool = False) -> Anat
         lif=lif,
         norm="none" if is_baked else norms.get(config.norm, "none"),
         dropout=config.dropout,
-        generator=generator(config.seed, "weights", block),
+        generator=generator(config.seed, purpose, block),
         is_baked=is_baked,
     )
 

@@ -17,7 +17,7 @@ from snn.recording import Floats, Recording
 from snn.trained import Trained
 
 KEPT_POINTS = 64  # operating points kept of one network
-THRESHOLDS_PER_EXIT = {1: 33, 2: 17, 3: 9}  # by exits before the last; 5 beyond
+THRESHOLDS_PER_EXIT = {1: 33, 2: 17, 3: 9, 4: 5}  # by exits before the last; 3 beyond
 DETECTOR_THRESHOLDS = (0.05, 0.2, 0.5, 0.8)
 
 
@@ -32,7 +32,7 @@ class Decisions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class OperatingSetting:
     """An operating point before it is counted."""
 
     timesteps: int
@@ -81,7 +81,7 @@ class Counter:
             "training_s": sum(history.training_s[:stages]),
         }
 
-    def leaving(self, setting: Setting) -> list[npt.NDArray[np.bool_]]:
+    def leaving(self, setting: OperatingSetting) -> list[npt.NDArray[np.bool_]]:
         """Per exit of the setting, which images leave there."""
         step = setting.timesteps - 1
         staying = np.ones(self.images, dtype=bool)
@@ -95,6 +95,8 @@ class Counter:
     def _sure(
         self, index: int, step: int, threshold: float, detector_threshold: float
     ) -> npt.NDArray[np.bool_]:
+        if threshold >= 1:  # also when a confidence has been rounded to 1
+            return np.zeros(self.images, dtype=bool)
         confidence = self.recording.confidence[index, step]
         hardness = self.recording.hardness[index, step]
         sure: npt.NDArray[np.bool_] = (confidence >= np.float32(threshold)) & (
@@ -136,7 +138,7 @@ class Counter:
         }
         return {name: float(values[name]) for name in METRICS}
 
-    def point(self, setting: Setting, *, is_sampled: bool = False) -> OperatingPoint:
+    def point(self, setting: OperatingSetting, *, is_sampled: bool = False) -> OperatingPoint:
         """One operating point."""
         self.evaluated += 1
         costs = self._costs(setting.timesteps, setting.depth)
@@ -152,7 +154,7 @@ class Counter:
             is_sampled=is_sampled,
         )
 
-    def decisions(self, setting: Setting) -> Decisions:
+    def decisions(self, setting: OperatingSetting) -> Decisions:
         """What running the setting would give, per image."""
         rec, step = self.recording, setting.timesteps - 1
         left, costs = self.leaving(setting), self._costs(setting.timesteps, setting.depth)
@@ -199,10 +201,10 @@ class Counter:
 
     def _thresholds(self, index: int, timesteps: int, depth: int) -> list[float]:
         """Quantiles of the confidence at an exit: between them nothing changes much."""
-        count = THRESHOLDS_PER_EXIT.get(depth - 1, 5)
+        count = THRESHOLDS_PER_EXIT.get(depth - 1, 3)
         confidence = self.recording.confidence[index, timesteps - 1]
         quantiles = np.quantile(confidence, np.linspace(0, 1, count - 1))
-        return sorted({*(round(float(q), 4) for q in quantiles), 1.0})
+        return sorted({*(round(float(q), 6) for q in quantiles), 1.0})
 
 
 def _kept_connections(blocks: Sequence[Block]) -> list[Connections]:
@@ -219,8 +221,8 @@ def _kept_connections(blocks: Sequence[Block]) -> list[Connections]:
 def keep(points: Sequence[OperatingPoint], bound: int = KEPT_POINTS) -> list[OperatingPoint]:
     """The first point, and of the others those that no point dominates, at most `bound`.
 
-    Where there are more, those that lie farthest apart in accuracy, operations
-    and latency stay, the best of every metric first.
+    Where there are more, those that lie farthest apart in accuracy, operations,
+    latency and size stay, the best of every metric first.
     """
     values = np.array([[m.sign * p.metrics[n] for n, m in METRICS.items()] for p in points])
     front = _nondominated(values)
@@ -233,11 +235,11 @@ def keep(points: Sequence[OperatingPoint], bound: int = KEPT_POINTS) -> list[Ope
     best = [0, *dict.fromkeys(int(index) for index in values[chosen].argmin(axis=0))]
     order = list(dict.fromkeys(best))
     distance = np.min([np.linalg.norm(view - view[index], axis=1) for index in order], axis=0)
-    while len(order) < bound:
+    while len(order) < bound and distance.max() > 0:
         farthest = int(distance.argmax())
         order.append(farthest)
         distance = np.minimum(distance, np.linalg.norm(view - view[farthest], axis=1))
-    return [points[chosen[index]] for index in sorted(order)]
+    return [points[chosen[index]] for index in sorted(order[:bound])]
 
 
 def _position(point: OperatingPoint) -> list[float]:

@@ -1,8 +1,10 @@
 """One stage of training: the blocks that are trained together, behind those that are done."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +14,37 @@ from snn.cost import SavedBytes, held_bytes, parameter_count
 from snn.data import Split
 from snn.detector import fit_detector
 from snn.examples import examples_behind
-from snn.layers import Connections, Pass
+from snn.layers import Connections, Layer, Pass
 from snn.measurement import Measurement
-from snn.network import Block, Network, bake, build_block, connections_of, generator, input_signal
+from snn.network import (
+    Block,
+    Network,
+    bake,
+    build_block,
+    connections_of,
+    generator,
+    input_signal,
+    layers_of,
+)
 from snn.rewiring import connectivity, make_rewirer
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
 
 
 class DivergedError(RuntimeError):
     """The loss is no longer a number."""
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Only algorithms that give the same bits every time."""
+    # cuBLAS wants its workspace fixed; nothing reads this without a GPU
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 class Stage:
@@ -39,11 +63,12 @@ class Stage:
         self.rewirer = make_rewirer(self.connections, config)
         for block in self.live:
             block.to(device)
+        started = time.perf_counter()
         self.examples, self.validation = examples_behind(done, split, self.classes)
+        self.training_s = time.perf_counter() - started  # validation not included
         self.runner = self._runner(self.live)
         parameters = [p for block in self.live for p in block.parameters()]
         self.optimizer = _optimizer(config, parameters)
-        self.training_s = 0.0  # validation not included
         self.memory_bytes = 0
         self._step = 0
 
@@ -87,6 +112,7 @@ class Stage:
                 wall_s=time.perf_counter() - started,
             )
 
+    @deterministic()
     def _epoch(self, draws: torch.Generator) -> tuple[float, float]:
         """Mean loss and accuracy of one pass over the examples."""
         config, count = self.config, len(self.examples)
@@ -129,11 +155,22 @@ class Stage:
             rate *= 0.5 * (1 + math.cos(math.pi * self._step / steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if self.config.weight_decay > 0:
+            self._decay(1 - rate * self.config.weight_decay)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._step += 1
         if self.rewirer is not None:
             self.rewirer.after_step(self._step, steps=steps, learning_rate=rate)
+
+    @torch.no_grad()
+    def _decay(self, factor: float) -> None:
+        """Shrink the weights that exist, apart from the gradient (Loshchilov & Hutter 2019)."""
+        for conn in self.connections:
+            if conn.is_rewired:
+                conn.weight.copy_(torch.where(conn.exists(), conn.weight * factor, conn.weight))
+            else:
+                conn.weight.mul_(factor)
 
     def _validation_runs(
         self, counter: "_SpikeCounter | None" = None
@@ -150,12 +187,13 @@ class Stage:
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
         """Accuracy of the deepest exit, and spikes per neuron and timestep."""
-        counter, correct = _SpikeCounter(), 0
+        counter, correct = _SpikeCounter(self.live), 0
         for batch, readouts in self._validation_runs(counter):
             decided = readouts[-1].mean(dim=0).argmax(dim=1)
             correct += int((decided == batch.labels).sum())
         return correct / max(len(self.validation), 1), counter.rate
 
+    @deterministic()
     def finish(self) -> list[Block]:
         """Split classes into easy and hard, bake, fit detectors; the blocks, ready to be run."""
         config = self.config
@@ -164,8 +202,10 @@ class Stage:
             block.head.hard = hard if self.first + offset + 1 < config.exits else ()
         baked = [bake(config, self.first + offset, block) for offset, block in enumerate(self.live)]
         if config.detector == "head":
+            started = time.perf_counter()
             self.runner = self._runner(baked)
             self._fit_detectors(baked)
+            self.training_s += time.perf_counter() - started
         return baked
 
     @property
@@ -229,26 +269,24 @@ def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:
 
 def _optimizer(config: RunConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
-        return torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-    return torch.optim.SGD(
-        parameters, lr=config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
-    )
+        return torch.optim.Adam(parameters, lr=config.learning_rate)
+    return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9)
 
 
 class _SpikeCounter:
-    """Spikes, and the chances to spike."""
+    """Spikes of some blocks, and their chances to spike."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._layers = {layer for block in blocks for layer in layers_of(block)}
         self._spikes: list[Tensor] = []
         self._chances = 0
 
-    def layer(self, layer: object, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
         """See Observer."""
-        del layer, inputs
-        self._spikes.append(spikes.sum())
-        self._chances += spikes.numel()
+        del inputs
+        if layer in self._layers:
+            self._spikes.append(spikes.sum())
+            self._chances += spikes.numel()
 
     def readout(self, connections: Connections, inputs: Tensor) -> None:
         """See Observer."""

@@ -6,11 +6,7 @@ baked and run without a graph. End-to-end training is the same with one stage
 that holds all blocks and averages the losses of their exits.
 """
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-import torch
 
 from snn.config import RunConfig
 from snn.data import Split
@@ -48,36 +44,22 @@ class Training:
         return Trained(network=self.network, history=history)
 
     def __iter__(self) -> Iterator[Measurement]:
-        with deterministic():
-            classes: Sequence[int] = range(self.task.classes)
-            epochs = 0
-            while len(self.network.blocks) < self.config.exits:
-                stage = Stage(self.network, self.split, classes, device=self.device)
-                yield from stage.epochs(epochs)
-                epochs += self.config.epochs
-                self.network.blocks.extend(stage.finish())
-                self.training_s.append(stage.training_s)
-                self.memory_bytes.append(stage.memory_bytes)
-                self.parameters.extend(stage.parameters)
-                if self.config.block_classes == "hard":
-                    classes = self.network.block(len(self.network.blocks) - 1).head.hard
-                    if len(classes) < 2:  # nothing left to tell apart
-                        return
+        classes: Sequence[int] = range(self.task.classes)
+        epochs = 0
+        while len(self.network.blocks) < self.config.exits:
+            stage = Stage(self.network, self.split, classes, device=self.device)
+            yield from stage.epochs(epochs)
+            epochs += self.config.epochs
+            self.network.blocks.extend(stage.finish())
+            self.training_s.append(stage.training_s)
+            self.memory_bytes.append(stage.memory_bytes)
+            self.parameters.extend(stage.parameters)
+            if self.config.block_classes == "hard":
+                classes = self.network.block(len(self.network.blocks) - 1).head.hard
+                if len(classes) < 2:  # nothing left to tell apart
+                    return
 
 
 def train(config: RunConfig, split: Split, *, device: str = "cpu") -> Training:
     """A training that runs as it is iterated."""
     return Training(config, split, device=device)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Only algorithms that give the same bits every time."""
-    # cuBLAS wants its workspace fixed; nothing reads this without a GPU
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

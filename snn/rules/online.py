@@ -29,7 +29,8 @@ class Unrolled:
     def step(self, index: int, dynamics: Dynamics) -> list[Tensor]:
         """Readout inputs (batch, classes) of every live head at timestep `index`, from 0."""
         drive = self.batch.drive
-        x = drive if drive.shape[0] == 1 else drive[index : index + 1]
+        # a copy, so that nothing keeps the other timesteps alive
+        x = drive if drive.shape[0] == 1 else drive[index : index + 1].clone()
         with torch.no_grad():
             for number in range(self.batch.frozen):
                 x = self.network.block(number)(x, 1, self.frozen)

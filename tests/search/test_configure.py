@@ -65,6 +65,22 @@ def test_an_exception_is_an_outcome(
     assert (run.outcome.constraint_violation > 0) == (state is TrialState.PRUNED)
 
 
+def test_memory_that_the_processor_does_not_have_is_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def hungry(self: object) -> Iterator[object]:
+        torch.empty(10**15)
+        yield
+
+    monkeypatch.setattr("snn.train.Training.__iter__", hungry)
+    run = TrialRun(TINY, data_dir=tmp_path)
+    list(run)
+    assert run.outcome.state is TrialState.PRUNED
+    assert "out of memory" in run.outcome.reason
+
+
 def test_what_is_known_to_be_over_a_bound_is_not_trained(tmp_path: Path) -> None:
     smallest = plan(TINY).stage_memory_bytes[0]
     bound = {"training_memory_bytes": Bound(min=None, max=smallest / 2)}

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from snn.checkpoint import CheckpointError, load, prefix, save, sha256, times_path
 from snn.evaluate import evaluate
+from snn.rules import TIME_RULES
 from tests.snn.test_evaluate import images_of
 from tests.snn.test_train import ROUTED, SMALL, trained
 
@@ -26,17 +28,30 @@ def test_a_loaded_network_evaluates_as_the_saved_one(config, tmp_path: Path) -> 
     assert ours.exits == theirs.exits
 
 
-def test_equal_trainings_give_equal_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", TIME_RULES)
+def test_equal_trainings_give_equal_files(rule: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save(trained(SMALL).trained, tmp_path / name)
+        save(trained(SMALL.replace(time_rule=rule)).trained, tmp_path / name)
     assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
     assert json.loads(times_path(tmp_path / "a").read_text())["training_s"]
 
 
-def test_a_prefix_is_the_file_that_training_it_alone_gives(tmp_path: Path) -> None:
-    save(prefix(trained(SMALL).trained, 2), tmp_path / "cut")
-    save(trained(SMALL.replace(partition="1+1")).trained, tmp_path / "alone")
+@pytest.mark.parametrize("changes", [{}, {"time_rule": "saf-e"}, {"encoding": "poisson"}])
+def test_a_prefix_is_the_file_that_training_it_alone_gives(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    config = SMALL.replace(**changes)
+    save(prefix(trained(config).trained, 2), tmp_path / "cut")
+    save(trained(config.replace(partition="1+1")).trained, tmp_path / "alone")
     assert sha256(tmp_path / "cut") == sha256(tmp_path / "alone")
+
+
+def test_cutting_a_prefix_leaves_the_whole_as_it_was() -> None:
+    training = trained(ROUTED)
+    images = images_of(training)
+    before = evaluate(training.trained, images)
+    prefix(training.trained, 1)
+    assert evaluate(training.trained, images).points == before.points
 
 
 def test_blocks_that_were_trained_together_are_not_cut() -> None:

@@ -81,6 +81,9 @@ def test_replacing_what_others_follow_from_takes_them_along() -> None:
     assert config.replace(block_classes="hard").detector == "head"
     assert config.replace(surrogate="sigmoid").surrogate_slope == 4.0
     assert config.replace(partition="1+2").exit_threshold == (0.7,)
+    assert RunConfig().replace(partition="1+1+1") == RunConfig(partition="1+1+1")
+    assert RunConfig().replace(backbone="resnet9") == RunConfig(backbone="resnet9")
+    assert config.replace(time_rule="saf-e").loss == "instantaneous"
     assert config.replace(partition="3").replace(partition="1+2").exit_threshold == (0.9,)
 
 

@@ -19,6 +19,7 @@ from snn.meter import Meter
 from snn.network import Network, Task, bake, connections_of
 from snn.neurons import Lif
 from snn.recording import record
+from snn.rules import TIME_RULES
 from snn.train import Training
 from snn.trained import History, Images, Trained
 from tests.snn.test_network import fresh
@@ -111,14 +112,40 @@ def test_saved_bytes_are_the_potentials_and_the_inputs() -> None:
     assert saved.peak == 4 * 3 * 2 * (7 + 5)
 
 
-def test_the_plan_foretells_what_training_counts() -> None:
-    config = RunConfig(width=4, epochs=1, train_images=128, partition="1+1+1", dropout=0.1)
+@pytest.mark.parametrize("keeps_border", [True, False])
+@pytest.mark.parametrize("encoding", ["direct", "poisson"])
+@pytest.mark.parametrize("rule", TIME_RULES)
+def test_the_plan_foretells_what_training_counts(
+    rule: str, encoding: str, keeps_border: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not keeps_border:
+        monkeypatch.setattr("snn.examples.BORDER_BYTES", 0)
+    config = RunConfig(
+        width=4,
+        epochs=1,
+        train_images=128,
+        partition="1+1+1",
+        dropout=0.1,
+        timesteps=6,
+        time_rule=rule,
+        encoding=encoding,
+    )
     split = data.split(
         data.load("digits", Path()), validation_fraction=0.2, train_images=128, seed=0, device="cpu"
     )
     counted = [m.training_memory_bytes for m in Training(config, split)]
     planned = plan(config, DIGITS).stage_memory_bytes
     assert planned == pytest.approx(counted, rel=0.01)
+
+
+def test_a_batch_is_planned_no_larger_than_there_are_images() -> None:
+    config = RunConfig(width=4, train_images=50, batch_size=500)
+    assert plan(config, DIGITS).training_memory_bytes == (
+        plan(config.replace(batch_size=50), DIGITS).training_memory_bytes
+    )
+    assert plan(config, DIGITS, images=20).training_memory_bytes == (
+        plan(config.replace(batch_size=20), DIGITS).training_memory_bytes
+    )
 
 
 def test_a_plan_counts_dense_operations_by_hand() -> None:

@@ -11,7 +11,7 @@ from snn.config import RunConfig
 from snn.evaluate import evaluate, infer
 from snn.exits import verdict
 from snn.measurement import METRICS, OperatingPoint
-from snn.operating import Counter, Setting, keep
+from snn.operating import Counter, OperatingSetting, keep
 from snn.recording import record
 from snn.train import Training
 from snn.trained import Images
@@ -54,7 +54,7 @@ def test_every_point_equals_running_the_network_there(changes: dict[str, Any]) -
     chosen = np.random.default_rng(0).permutation(len(evaluation.points))[:8]
     wrong = total = 0
     for point in [evaluation.points[index] for index in chosen]:
-        setting = Setting(
+        setting = OperatingSetting(
             timesteps=point.timesteps,
             exit_thresholds=point.exit_thresholds,
             detector_threshold=point.detector_threshold,
@@ -85,7 +85,7 @@ def test_a_prefix_evaluates_to_the_points_that_keep_no_more_blocks() -> None:
     cut = Counter(prefix(training.trained, 2), record(prefix(training.trained, 2).network, images))
     assert points
     for point in points:
-        setting = Setting(
+        setting = OperatingSetting(
             timesteps=point.timesteps,
             exit_thresholds=point.exit_thresholds,
             detector_threshold=point.detector_threshold,
@@ -106,7 +106,7 @@ def test_thresholds_of_zero_and_above_one_are_the_first_and_the_last_exit() -> N
     images = images_of(training)
     counter = Counter(training.trained, record(training.network, images))
     for threshold, blocks in [(0.0, 1.0), (1.1, 3.0)]:
-        setting = Setting(
+        setting = OperatingSetting(
             timesteps=3, exit_thresholds=(threshold, threshold), detector_threshold=0.5
         )
         assert counter.point(setting).metrics["mean_blocks"] == blocks
@@ -137,7 +137,7 @@ def test_layers_add_up_to_the_full_run() -> None:
     training = trained(SMALL)
     images = images_of(training)
     evaluation = evaluate(training.trained, images)
-    setting = Setting(timesteps=3, exit_thresholds=(1.1, 1.1), detector_threshold=0.5)
+    setting = OperatingSetting(timesteps=3, exit_thresholds=(1.1, 1.1), detector_threshold=0.5)
     full = Counter(training.trained, record(training.network, images)).point(setting).metrics
     layers = evaluation.layers
     assert sum(layer.synaptic_ops for layer in layers) == pytest.approx(full["synaptic_ops"])
@@ -169,6 +169,13 @@ def test_of_many_points_the_extremes_stay() -> None:
     assert len(kept) == 20
     assert points[0] in kept
     assert points[-1] in kept
+
+
+def test_points_that_look_alike_are_not_kept_twice() -> None:
+    """Nondominated in spikes against operations of another kind, and equal in all that spreads."""
+    points = [_point(spikes_per_inference=float(i), macs=float(100 - i)) for i in range(100)]
+    kept = keep(points, bound=20)
+    assert len(kept) == len({(p.metrics["spikes_per_inference"]) for p in kept}) <= 20
 
 
 def test_evaluating_twice_gives_the_same() -> None:

@@ -77,18 +77,17 @@ def test_nothing_is_kept_between_batches(draws: torch.Generator) -> None:
 @pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])
 def test_a_baked_block_fires_as_the_trained_one(norm: str, draws: torch.Generator) -> None:
     config = RunConfig(width=4, timesteps=4, norm=norm)
-    network = fresh(config, Task(image_shape=(1, 8, 8), classes=10)).double()
-    drive = torch.randn(1, 16, 1, 8, 8, generator=draws, dtype=torch.float64)
+    network = fresh(config, Task(image_shape=(1, 8, 8), classes=10))
+    drive = torch.randn(1, 16, 1, 8, 8, generator=draws)
     network.train()
-    for _ in range(3):  # batch norm needs to have seen something
+    for _ in range(30):  # batch norm needs to have seen something
         network.run(drive, Pass(), timesteps=4)
     network.eval()
     plain = Network(config, network.task)
-    plain.blocks.append(bake(config, 0, network.block(0)).double())
-    for conn, source in zip(connections_of(plain), connections_of(network), strict=True):
-        conn.weight.data.copy_(source.baked()[0])  # baking went through float32
-    ours, theirs = (n.run(drive, Pass(), timesteps=4).logits[0] for n in (plain, network))
-    if norm == "batch-over-time":
-        assert (ours - theirs).abs().mean() < 1e-3  # biases still went through float32
+    plain.blocks.append(bake(config, 0, network.block(0)))
+    ours, theirs = (n.run(drive, Pass(), timesteps=4) for n in (plain, network))
+    assert theirs.features[0].sum() > 0
+    if norm == "batch-over-time":  # folding rounds, and a rare spike at the threshold may flip
+        assert (ours.features[0] != theirs.features[0]).float().mean() < 1e-3
     else:
-        assert torch.equal(ours, theirs)
+        assert torch.equal(ours.logits[0], theirs.logits[0])

@@ -1,5 +1,6 @@
 """Training: what depends on what, and what comes out twice the same."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,9 +147,10 @@ def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
 
 def test_kept_border_spikes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Running the frozen blocks anew for every batch gives the same training."""
-    kept = trained(SMALL)
+    kept, anew = Training(SMALL, split_of(SMALL)), Training(SMALL, split_of(SMALL))
+    seen = [dataclasses.replace(m, wall_s=0) for m in kept]
     monkeypatch.setattr("snn.examples.BORDER_BYTES", 0)
-    anew = trained(SMALL)
+    assert [dataclasses.replace(m, wall_s=0) for m in anew] == seen
     pairs = zip(_weights(kept.network).values(), _weights(anew.network).values(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
@@ -187,6 +189,21 @@ def test_training_ends_where_no_class_is_hard() -> None:
     training = trained(config)
     assert len(training.network.blocks) == 1
     assert training.network.block(0).head.hard == ()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+def test_weight_decay_shrinks_connections_and_nothing_else(optimizer: str, sparsity: float) -> None:
+    config = SMALL.replace(
+        optimizer=optimizer, weight_decay=0.1, learning_rate=0.5, target_sparsity=sparsity
+    )
+    stage = Stage(Network(config, DIGITS), split_of(config), range(10), device="cpu")
+    before = {name: p.detach().clone() for name, p in stage.live[0].named_parameters()}
+    stage._decay(1 - 0.5 * 0.1)
+    for name, parameter in stage.live[0].named_parameters():
+        factor = 0.95 if name.endswith("connections.0.weight") or "readout" in name else 1.0
+        factor = 1.0 if name.endswith("bias") else factor
+        assert torch.allclose(parameter, before[name] * factor), name
 
 
 def test_a_measurement_per_epoch_and_block() -> None:
