@@ -51,6 +51,17 @@ def in_order(points: Sequence[StoredPoint], study: Study) -> list[StoredPoint]:
     return sorted(points, key=lambda member: sign * member.point.metrics[first])
 
 
+def spread(
+    members: Sequence[StoredPoint], *, keeping: StoredPoint | None, rows: int = 20
+) -> list[StoredPoint]:
+    """At most `rows` of a sorted front, evenly over it, with both ends and `keeping`."""
+    if len(members) <= rows:
+        return list(members)
+    last = len(members) - 1
+    places = {round(step * last / (rows - 2)) for step in range(rows - 1)}
+    return [m for place, m in enumerate(members) if place in places or m is keeping]
+
+
 def knee_of(points: Sequence[StoredPoint], study: Study) -> StoredPoint | None:
     """The front's knee; None while there is no front."""
     return picked(points, "knee", study) if points else None

@@ -111,11 +111,15 @@ def _say_results(
     output: Output, study: Study, store: "Store", report: "RunReport", arguments: argparse.Namespace
 ) -> None:
     from search import tables
-    from search.commands.front import in_order, knee_of, say_front
+    from search.commands.front import in_order, knee_of, say_front, spread
 
     points = store.operating_points(study.name, front_only=True)
     output.say()
-    say_front(output, study, in_order(points, study), knee=knee_of(points, study))
+    knee = knee_of(points, study)
+    shown = spread(in_order(points, study), keeping=knee)
+    say_front(output, study, shown, knee=knee)
+    if len(shown) < len(points):
+        output.say(f"{len(shown)} of {len(points)} points; all: spikefront front {study.name}")
     output.say()
     output.say(f"{report.stopped or 'done'}; this run: {tables.counts(report.trials)}")
     output.say(_times(report))

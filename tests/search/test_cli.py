@@ -748,3 +748,17 @@ def test_a_reader_that_leaves_is_no_error_to_speak_of(searched: Path) -> None:
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 19, 20, 21, 70])
+def test_a_long_front_is_shown_in_twenty_rows_with_its_ends_and_its_knee(size: int) -> None:
+    from search.commands.front import spread
+
+    members: Any = [object() for _ in range(size)]
+    knee = members[size // 3] if members else None
+    shown = spread(members, keeping=knee)
+    assert len(shown) <= 20
+    if members:
+        assert {id(members[0]), id(members[-1]), id(knee)} <= {id(member) for member in shown}
+    if size <= 20:
+        assert shown == members
