@@ -111,7 +111,7 @@ class Store(StoreReader):
             else:
                 raise StoreError(
                     f"study {study.name!r} in {self.url} asks another question; "
-                    "give this one another name, or delete that one"
+                    "give this one another name, or name another store"
                 )
 
     def _insert_study(self, connection: Connection, study: "Study", asked: dict[str, Any]) -> None:

@@ -326,13 +326,10 @@ def anatomy_of(
         surrogate=config.surrogate,
         slope=config.surrogate_slope,
     )
-    norms: dict[str, Norm] = {
-        "weight-standardised": "weight-standardised",
-        "batch-over-time": "batch-over-time",
-    }
+    norm: Norm = "none" if is_baked else config.norm  # type: ignore[assignment]  # checked there
     return Anatomy(
         lif=lif,
-        norm="none" if is_baked else norms.get(config.norm, "none"),
+        norm=norm,
         dropout=config.dropout,
         generator=generator(config.seed, purpose, block),
         is_baked=is_baked,
