@@ -1,8 +1,25 @@
 """Named architectures as lists of units; channels are multiples of a width.
 
-At width 64 with a hidden exit layer of 1024 neurons, `vgg9`, `resnet9` and
-`resnet11` are the networks of Lee et al. 2020 (Front. Neurosci. 14:119), with
-linear average pooling where they have pooling neurons.
+The fully connected layers of a published network are its exit: `head_hidden`
+spiking neurons behind a pool to `head_grid` pixels a side, and the readout. With
+these settings, in one block, the networks have the published numbers of weights
+of connections:
+
+| backbone    | width | head_hidden | head_grid | image   | weights    | source                |
+| ----------- | ----- | ----------- | --------- | ------- | ---------- | --------------------- |
+| `lenet`     | 10    | 200         | 7         | 1x28x28 | 517,500    | Lee et al. 2020       |
+| `vgg9`      | 64    | 1024        | 4         | 3x32x32 | 5,938,880  | Lee et al. 2020       |
+| `resnet9`   | 64    | 1024        | 4         | 3x32x32 | 13,217,472 | BlocTrain             |
+| `resnet11`  | 64    | 1024        | 4         | 3x32x32 | 17,936,064 | Lee et al. 2020       |
+| `vgg11`     | 64    | 0           | 1         | 3x32x32 | 9,222,848  | OTTT, VGG-11 WS       |
+| `mlp`       | 800   | 0           | any       | 1x28x28 | 635,200    | Grad R, MNIST         |
+
+`vgg11` has 9.23 million parameters with its biases and the gains of scaled weight
+standardisation.
+
+Sources: Lee et al. 2020 (Front. Neurosci. 14:119); BlocTrain (Srinivasan & Roy 2021,
+Front. Neurosci. 15:603433); OTTT (Xiao et al. 2022, arXiv 2210.04195); Grad R (Chen et
+al. 2021, arXiv 2105.04916).
 """
 
 from dataclasses import dataclass
@@ -69,6 +86,14 @@ _ALL = (
         meaning="two all-to-all spiking layers of `width` neurons",
     ),
     Backbone(
+        name="lenet",
+        units=(
+            ConvUnit(channels=2, kernel=5, pool=True),
+            ConvUnit(channels=5, kernel=5, pool=True),
+        ),
+        meaning="two 5x5 convolutions; at width 10 the LeNet of Lee et al. 2020",
+    ),
+    Backbone(
         name="vgg5",
         units=(
             ConvUnit(channels=1, pool=True),
@@ -100,6 +125,32 @@ _ALL = (
             ConvUnit(channels=4, pool=True),
         ),
         meaning="seven convolutions; at width 64 the VGG9 of Lee et al. 2020",
+    ),
+    Backbone(
+        name="vgg11",
+        units=(
+            ConvUnit(channels=1),
+            ConvUnit(channels=2, pool=True),
+            ConvUnit(channels=4),
+            ConvUnit(channels=4, pool=True),
+            ConvUnit(channels=8),
+            ConvUnit(channels=8, pool=True),
+            ConvUnit(channels=8),
+            ConvUnit(channels=8),
+        ),
+        meaning="eight convolutions; at width 64 the VGG-11 WS of OTTT",
+    ),
+    Backbone(
+        name="6conv-2fc",
+        units=(
+            ConvUnit(channels=1),
+            ConvUnit(channels=1),
+            ConvUnit(channels=1, pool=True),
+            ConvUnit(channels=1),
+            ConvUnit(channels=1),
+            ConvUnit(channels=1, pool=True),
+        ),
+        meaning="six convolutions of equal width; at width 256 the CIFAR-10 network of Grad R",
     ),
     Backbone(
         name="resnet5",

@@ -1,10 +1,13 @@
 """Networks: sizes as published, nothing kept between batches."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from snn.backbones import BACKBONES
 from snn.config import RunConfig
+from snn.cost import parameter_count
 from snn.layers import Pass
 from snn.network import Network, Task, bake, build_block, connections_of, input_signal
 
@@ -20,21 +23,32 @@ def fresh(config: RunConfig, task: Task) -> Network:
     return network
 
 
+MNIST = Task(image_shape=(1, 28, 28), classes=10)
+
+
 @pytest.mark.parametrize(
-    ("backbone", "weights"),
-    [("vgg9", 5_938_880), ("resnet9", 13_217_472), ("resnet11", 17_936_064)],
+    ("backbone", "task", "settings", "weights"),
+    [
+        ("lenet", MNIST, {"width": 10, "head_hidden": 200, "head_grid": 7}, 517_500),
+        ("mlp", MNIST, {"width": 800, "head_hidden": 0}, 635_200),
+        ("vgg9", CIFAR, {"width": 64, "head_hidden": 1024}, 5_938_880),
+        ("resnet9", CIFAR, {"width": 64, "head_hidden": 1024}, 13_217_472),
+        ("resnet11", CIFAR, {"width": 64, "head_hidden": 1024}, 17_936_064),
+        ("vgg11", CIFAR, {"width": 64, "head_hidden": 0, "head_grid": 1}, 9_222_848),
+    ],
 )
-def test_backbones_have_the_weights_of_lee_2020(backbone: str, weights: int) -> None:
-    """5.94 M, 13.22 M and 17.94 M at width 64 with a hidden exit layer of 1024 neurons."""
-    config = RunConfig(dataset="cifar10", backbone=backbone, width=64, head_hidden=1024)
-    network = fresh(config, CIFAR)
+def test_backbones_have_their_published_weights(
+    backbone: str, task: Task, settings: dict[str, Any], weights: int
+) -> None:
+    """Of connections, all of them; biases and gains are not counted."""
+    network = fresh(RunConfig(backbone=backbone, **settings), task)
     assert sum(conn.weight.numel() for conn in connections_of(network)) == weights
 
 
-def test_the_mlp_of_grad_r_has_its_weights() -> None:
-    config = RunConfig(dataset="mnist", backbone="mlp", width=800, head_hidden=0)
-    network = fresh(config, Task(image_shape=(1, 28, 28), classes=10))
-    assert sum(conn.weight.numel() for conn in connections_of(network)) == 635_200
+def test_vgg11_has_the_parameters_of_ottt() -> None:
+    """9.23 million for 10 classes: the biases and the gains of the standardisation count."""
+    config = RunConfig(backbone="vgg11", width=64, head_hidden=0, head_grid=1)
+    assert round(parameter_count(fresh(config, CIFAR)) / 1e6, 2) == 9.23
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
