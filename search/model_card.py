@@ -105,6 +105,7 @@ def _architecture(content: "Content") -> str:
         "blocks (units in each)": f"`{config.partition}`, an exit behind each",
         "exit heads": f"{config.head_hidden} hidden spiking neurons, pooled to "
         f"{config.head_grid}x{config.head_grid}",
+        "pooling": config.pooling,
         "neurons": f"leak {config.leak:.4g}, threshold {config.threshold:.4g}, "
         f"{config.reset} reset",
         "input": f"{config.encoding} encoding, {config.timesteps} timesteps in training",

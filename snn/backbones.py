@@ -28,7 +28,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ConvUnit:
-    """Convolution, norm, spiking neurons; with `pool`, a 2x2 average of the spikes after them."""
+    """Convolution, norm, spiking neurons; with `pool`, a pool of 2x2 of them."""
 
     channels: int  # in multiples of the width
     kernel: int = 3

@@ -85,6 +85,11 @@ class RunConfig:
             "setting": Setting(kind="text", meaning="units per block, like 2+1+1; each block exits")
         },
     )
+    pooling: str = choice(
+        "average",
+        ("average", "max"),
+        "what a 2x2 window of the backbone passes on: the mean of its spikes, or their maximum",
+    )
     head_hidden: int = integer(
         64, "spiking neurons in each exit head; 0 reads the block directly", low=0
     )
@@ -286,6 +291,12 @@ class RunConfig:
                 "all timesteps at once; use 'weight-standardised'"
             )
             faults.append(Fault(key="norm", message=message))
+        if self.pooling == "max":
+            message = (
+                f"'max' is not possible with time_rule {rule!r}, whose signals pass through pools "
+                "that are linear; use 'average'"
+            )
+            faults.append(Fault(key="pooling", message=message))
         if rule in STEP_RULES and self.loss == "mean-readout":
             message = (
                 f"'mean-readout' is known only at the end, but time_rule {rule!r} learns at "

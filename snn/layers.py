@@ -275,27 +275,3 @@ class Layer(nn.Module):
             )
             batch.masks[self] = kept / (1 - self.dropout)
         return batch.masks[self]
-
-
-class SpikePool(nn.Module):
-    """Averages of `kernel` x `kernel` windows that cover every pixel exactly once.
-
-    A side that the kernel does not divide is padded with silence, so every
-    window still divides by kernel * kernel and `grain` spikes make a value of 1.
-    """
-
-    def __init__(self, side: int, *, kernel: int) -> None:
-        super().__init__()
-        self.kernel = kernel
-        missing = -side % kernel
-        self.padding = math.ceil(missing / 2)
-        self.side = (side + 2 * self.padding - kernel) // kernel + 1
-        self.grain = kernel * kernel
-
-    def forward(self, spikes: Tensor) -> Tensor:
-        """`spikes` with time first."""
-        if self.kernel == 1:
-            return spikes
-        pooled = F.avg_pool2d(spikes.flatten(0, 1), self.kernel, padding=self.padding)
-        unfolded: Tensor = pooled.unflatten(0, spikes.shape[:2])
-        return unfolded

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from snn.backbones import BACKBONES, ConvUnit, DenseUnit, ResidualUnit, Unit
 from snn.config import RunConfig
-from snn.layers import Connections, Layer, Norm, Pass, SpikePool, SubSample
+from snn.layers import Connections, Layer, Norm, Pass, SubSample
 from snn.neurons import Lif
+from snn.pooling import Pooling, SpikePool
 
 CACHE_BYTES = 4 * 2**20
 """Spikes of one layer and chunk of timesteps should stay in the processor's cache."""
@@ -37,6 +38,7 @@ class Anatomy:
     norm: Norm
     dropout: float
     generator: torch.Generator
+    pooling: Pooling = "average"
     is_baked: bool = False
 
     def layer(
@@ -69,14 +71,14 @@ class Anatomy:
 
 
 class Conv(nn.Module):
-    """Convolution, neurons, and an average pool where the unit has one."""
+    """Convolution, neurons, and a pool where the unit has one."""
 
     def __init__(self, unit: ConvUnit, width: int, source: Signal, anatomy: Anatomy, name: str):
         super().__init__()
         channels, height = unit.channels * width, source.shape[1]
         shape = (channels, source.shape[0], unit.kernel, unit.kernel)
         self.layer = anatomy.layer(name, [shape], [source])
-        self.pool = SpikePool(height, kernel=2 if unit.pool else 1)
+        self.pool = SpikePool(height, kernel=2 if unit.pool else 1, pooling=anatomy.pooling)
         side = self.pool.side
         self.signal = Signal(shape=(channels, side, side), grain=self.pool.grain)
 
@@ -332,6 +334,7 @@ def anatomy_of(
         norm=norm,
         dropout=config.dropout,
         generator=generator(config.seed, purpose, block),
+        pooling="max" if config.pooling == "max" else "average",
         is_baked=is_baked,
     )
 

@@ -138,6 +138,17 @@ def test_the_plan_foretells_what_training_counts(
     assert planned == pytest.approx(counted, rel=0.01)
 
 
+def test_the_plan_foretells_what_maxima_keep() -> None:
+    config = RunConfig(
+        backbone="vgg5", width=4, epochs=1, train_images=128, partition="1+2", pooling="max"
+    )
+    split = data.split(
+        data.load("digits", Path()), validation_fraction=0.2, train_images=128, seed=0, device="cpu"
+    )
+    counted = [m.training_memory_bytes for m in Training(config, split)]
+    assert plan(config, DIGITS).stage_memory_bytes == pytest.approx(counted, rel=0.01)
+
+
 def test_a_batch_is_planned_no_larger_than_there_are_images() -> None:
     config = RunConfig(width=4, train_images=50, batch_size=500)
     assert plan(config, DIGITS).training_memory_bytes == (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snn.layers import SPIKE_SCALE, Connections, Gate, Layer, Pass, SpikePool
+from snn.layers import SPIKE_SCALE, Connections, Gate, Layer, Pass
 from snn.neurons import Lif
 
 
@@ -67,19 +67,6 @@ def test_nothing_is_dropped_in_evaluation(draws: torch.Generator) -> None:
     batch = Pass()
     layer([torch.ones(1, 8, 20)], 1, batch)
     assert batch.masks == {}
-
-
-@pytest.mark.parametrize(
-    ("side", "kernel", "pooled"), [(8, 2, 4), (7, 2, 4), (14, 4, 4), (5, 2, 3)]
-)
-def test_a_pool_takes_every_spike_into_exactly_one_window(
-    side: int, kernel: int, pooled: int
-) -> None:
-    pool = SpikePool(side, kernel=kernel)
-    out = pool(torch.ones(1, 1, 2, side, side))
-    assert pool.side == pooled
-    assert out.shape[-2:] == (pooled, pooled)
-    assert out.sum() * pool.grain == 2 * side * side
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 3, 3), (5, 12)])

@@ -53,10 +53,16 @@ def test_vgg11_has_the_parameters_of_ottt() -> None:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("side", [8, 28, 32])
-def test_every_backbone_runs_on_every_image_size(backbone: str, side: int) -> None:
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_every_backbone_runs_on_every_image_size(backbone: str, side: int, pooling: str) -> None:
     units = len(BACKBONES[backbone].units)
     config = RunConfig(
-        backbone=backbone, width=2, timesteps=2, head_hidden=4, partition="+".join("1" * units)
+        backbone=backbone,
+        width=2,
+        timesteps=2,
+        pooling=pooling,
+        head_hidden=4,
+        partition="+".join("1" * units),
     )
     network = fresh(config, Task(image_shape=(1, side, side), classes=10)).eval()
     outputs = network.run(torch.rand(1, 3, 1, side, side), Pass(), timesteps=2)
