@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from snn.config import RunConfig
 from snn.cost import SavedBytes, held_bytes, parameter_count
 from snn.data import Split
-from snn.detector import fit_detector
 from snn.examples import examples_behind
 from snn.layers import Connections, Layer, Pass
 from snn.measurement import Measurement
@@ -27,6 +26,7 @@ from snn.network import (
     layers_of,
 )
 from snn.rewiring import connectivity, make_rewirer
+from snn.routing import route
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
 
 
@@ -195,66 +195,39 @@ class Stage:
 
     @deterministic()
     def finish(self) -> list[Block]:
-        """Split classes into easy and hard, bake, fit detectors; the blocks, ready to be run."""
-        config = self.config
-        for offset, (block, hard) in enumerate(zip(self.live, self._hard_classes(), strict=True)):
-            block.eval()
-            block.head.hard = hard if self.first + offset + 1 < config.exits else ()
-        baked = [bake(config, self.first + offset, block) for offset, block in enumerate(self.live)]
-        if config.detector == "head":
-            started = time.perf_counter()
-            self.runner = self._runner(baked)
-            self._fit_detectors(baked)
-            self.training_s += time.perf_counter() - started
+        """Bake the blocks, split their classes into easy and hard, fit detectors."""
+        confusions = self.confusions()
+        started = time.perf_counter()
+        baked = self.bake()
+        route(self.done, baked, confusions, lambda: self.examples, device=self.device)
+        self.training_s += time.perf_counter() - started
         return baked
+
+    def bake(self) -> list[Block]:
+        """The trained blocks in the form in which they run."""
+        for block in self.live:
+            block.eval()
+        return [
+            bake(self.config, self.first + offset, block) for offset, block in enumerate(self.live)
+        ]
 
     @property
     def parameters(self) -> list[int]:
         """Trained numbers per live block."""
         return [parameter_count(block) for block in self.live]
 
+    @deterministic()
     @torch.no_grad()
-    def _hard_classes(self) -> list[tuple[int, ...]]:
-        """Per live block, the classes whose validation accuracy is below the class threshold."""
+    def confusions(self) -> list[Tensor]:
+        """Validation images of the live blocks by label and decision, see `routing.route`."""
         size = len(self.classes)
-        seen = torch.zeros(size, dtype=torch.int64)
-        right = [torch.zeros(size, dtype=torch.int64) for _ in self.live]
+        counts = [torch.zeros(size * size, dtype=torch.int64) for _ in self.live]
         for batch, readouts in self._validation_runs():
             labels = batch.labels.cpu()
-            seen += labels.bincount(minlength=size)
-            for counts, readout in zip(right, readouts, strict=True):
+            for count, readout in zip(counts, readouts, strict=True):
                 decided = readout.mean(dim=0).argmax(dim=1).cpu()
-                counts += labels[decided == labels].bincount(minlength=size)
-        easy = [counts / seen.clamp(min=1) >= self.config.class_threshold for counts in right]
-        return [
-            tuple(
-                label for label, done in zip(self.classes, block.tolist(), strict=True) if not done
-            )
-            for block in easy
-        ]
-
-    def _fit_detectors(self, baked: Sequence[Block]) -> None:
-        """A detector for every block behind which some of its classes are hard, and not all."""
-        for offset, block in enumerate(baked):
-            hard = [label in block.head.hard for label in block.head.classes]
-            if any(hard) and not all(hard):
-                rates, labels = self._features(offset)
-                is_hard = torch.tensor(hard, device=labels.device)[labels]
-                fit_detector(self.config, self.first + offset, block, rates, is_hard)
-
-    @torch.no_grad()
-    def _features(self, offset: int) -> tuple[Tensor, Tensor]:
-        """Mean spikes over time that the head of a live block reads, and the labels."""
-        self.runner.eval()
-        draws = generator(self.config.seed, "detector", self.first, self.device)
-        rates, labels = [], []
-        for batch in self.examples.in_order(draws):
-            outputs = self.runner.run(
-                batch.drive, Pass(), timesteps=batch.timesteps, frozen=batch.frozen
-            )
-            rates.append(outputs.features[offset].mean(dim=0))
-            labels.append(batch.labels)
-        return torch.cat(rates), torch.cat(labels)
+                count += (labels * size + decided).bincount(minlength=size * size)
+        return [count.reshape(size, size) for count in counts]
 
 
 def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:

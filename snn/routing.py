@@ -1,0 +1,80 @@
+"""What is decided behind a trained block: which classes are hard, and what tells their inputs.
+
+Nothing here changes the block: the same block may be followed by deeper ones or
+by none, under any class threshold, with any detector.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from snn.config import RunConfig
+from snn.detector import fit_detector
+from snn.examples import Examples
+from snn.layers import Pass
+from snn.network import Block, Network, generator
+
+
+def route(
+    done: Network,
+    baked: Sequence[Block],
+    confusions: Sequence[Tensor],
+    examples: Callable[[], Examples],
+    *,
+    device: str,
+) -> None:
+    """Mark the hard classes of `baked` blocks that follow `done`, and fit their detectors.
+
+    `confusions` has a matrix per block, (classes, classes) of the block: validation
+    images by label and by what was decided while it trained. `examples` gives the
+    training images of the stage, asked for only where a detector has to be fitted.
+    Behind the last block of all nothing is hard, because nothing comes after it.
+    """
+    config, first = done.config, len(done.blocks)
+    for offset, (block, confusion) in enumerate(zip(baked, confusions, strict=True)):
+        is_last = first + offset + 1 == config.exits
+        block.head.hard = () if is_last else hard_classes(config, block.head.classes, confusion)
+    if config.detector == "head" and any(_needs_detector(block) for block in baked):
+        _fit_detectors(done, baked, examples(), device=device)
+
+
+def hard_classes(config: RunConfig, classes: Sequence[int], confusion: Tensor) -> tuple[int, ...]:
+    """The classes whose validation accuracy is below the class threshold."""
+    seen, right = confusion.sum(dim=1), confusion.diagonal()
+    easy = right / seen.clamp(min=1) >= config.class_threshold
+    return tuple(label for label, done in zip(classes, easy.tolist(), strict=True) if not done)
+
+
+def _needs_detector(block: Block) -> bool:
+    """Whether some classes are hard behind the block, and not all."""
+    return 0 < len(block.head.hard) < len(block.head.classes)
+
+
+def _fit_detectors(
+    done: Network, baked: Sequence[Block], examples: Examples, *, device: str
+) -> None:
+    config, first = done.config, len(done.blocks)
+    runner = Network(config, done.task)
+    runner.blocks.extend([*list(done.blocks)[: examples.frozen], *baked])
+    runner.eval()
+    for offset, block in enumerate(baked):
+        if _needs_detector(block):
+            draws = generator(config.seed, "detector", first, device)
+            rates, labels = _features(runner, examples, draws, offset)
+            hard = [label in block.head.hard for label in block.head.classes]
+            is_hard = torch.tensor(hard, device=labels.device)[labels]
+            fit_detector(config, first + offset, block, rates, is_hard)
+
+
+@torch.no_grad()
+def _features(
+    runner: Network, examples: Examples, draws: torch.Generator, offset: int
+) -> tuple[Tensor, Tensor]:
+    """Mean spikes over time that the head of a live block reads, and the labels."""
+    rates, labels = [], []
+    for batch in examples.in_order(draws):
+        outputs = runner.run(batch.drive, Pass(), timesteps=batch.timesteps, frozen=batch.frozen)
+        rates.append(outputs.features[offset].mean(dim=0))
+        labels.append(batch.labels)
+    return torch.cat(rates), torch.cat(labels)
