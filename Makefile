@@ -25,17 +25,21 @@ setup: $(INSTALLED)
 
 # Shows the downloads of a megabyte and more. Byte code is made on all cores instead of
 # pip's one, and here rather than at every start where Python is told not to write it.
-$(INSTALLED): pyproject.toml requirements-judges.txt
+$(INSTALLED): pyproject.toml requirements-peers.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python must be 3.11 or newer, got $(PYTHON) ($$($(PYTHON) --version 2>/dev/null || echo does not run));" \
 	    "name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo 'Setting up .venv (a few minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
-	$(BIN)/python -m pip install --no-compile -e '.[dev,postgres]' \
+	$(BIN)/python -m pip install --no-compile -e '.[dev,postgres,peers]' \
 	  | sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9.]* [MG]B\)).*/  \1, \2/p' \
 	    -e 's/^Installing collected packages.*/  installing/p'; \
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements-judges.txt; \
+	peers=($$(sed 's/#.*//' requirements-peers.txt)); \
+	for peer in "$${peers[@]}"; do \
+	  $(BIN)/python -m pip install --quiet --no-compile --no-deps "$$peer" \
+	    || echo "  going on without $$peer: tests that compare with it will be skipped"; \
+	done; \
 	echo '  compiling'; \
 	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true # some are no Python 3
 	@touch $@
