@@ -56,9 +56,12 @@ def _point(content: "Content") -> str:
         return f"{parts[0]}, one exit"
     thresholds = ", ".join(f"{value:.4g}" for value in config.exit_threshold)
     parts.append(f"{config.exits} exits, the earlier ones at a confidence of {thresholds}")
-    if config.detector != "none":
+    if config.detector == "predicted" and point.detector_threshold < 1:
+        parts.append("leaving early only where the predicted class is easy")
+    elif config.detector in ("mass", "head"):
         limit = f"{point.detector_threshold:.4g}"
         parts.append(f"leaving early with a probability of being hard of at most {limit}")
+    parts.append(f"outputs of the exits combined: {config.exit_combination}")
     return "; ".join(parts)
 
 

@@ -139,13 +139,31 @@ class RunConfig:
     block_classes: str = choice(
         "all", ("all", "hard"), "classes that deeper blocks train on: all, or those still hard"
     )
+    class_rule: str = choice(
+        "value",
+        ("value", "mean", "worst-fraction"),
+        "which classes are hard: those that score below class_threshold, "
+        "below the mean of the block's classes, or worst",
+    )
+    class_score: str = choice(
+        "recall",
+        ("recall", "precision"),
+        "validation accuracy of a class: of the images with its label, or of those taken for it",
+    )
     class_threshold: float = real(
-        0.9, "validation accuracy from which a class is easy", low=0, high=1
+        0.9, "validation accuracy from which a class is easy, for class_rule value", low=0, high=1
+    )
+    hard_fraction: float = real(
+        0.5,
+        "share of a block's classes that are hard, for class_rule worst-fraction",
+        low=0,
+        high=1,
     )
     detector: str = choice(
         "",
-        ("none", "mass", "head"),
-        "what tells hard inputs: nothing, the probability on hard classes, a trained head",
+        ("none", "mass", "head", "predicted"),
+        "what tells hard inputs: nothing, the probability on hard classes, a trained head, "
+        "or a predicted class that is hard",
     )
     timesteps: int = integer(4, "timesteps of training and full inference", low=1)
 
@@ -184,6 +202,13 @@ class RunConfig:
         "highest probability of being hard with which an input may leave",
         low=0,
         high=1,
+        operating=True,
+    )
+    exit_combination: str = choice(
+        "nested",
+        ("nested", "last", "maximum", "mean"),
+        "what the visited exits say together: hard classes shared out anew by each, the last "
+        "exit's word, the most confident one's, or the mean of all",
         operating=True,
     )
     inference_timesteps: int = integer(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from snn.config import RunConfig
 from snn.cost import energy_nj, model_bytes
 from snn.layers import Connections
 from snn.measurement import METRICS, OperatingPoint
@@ -169,11 +170,9 @@ class Counter:
     def family(self) -> Iterator[OperatingPoint]:
         """Points over all depths, timesteps, detector thresholds and a grid of exit thresholds."""
         config = self.trained.config
-        detector = {config.detector_threshold}
-        if config.detector != "none":
-            detector.update(DETECTOR_THRESHOLDS)
+        detector = detector_thresholds(config)
         for depth in self.depths():
-            hardness = sorted(detector) if depth > 1 else [config.detector_threshold]
+            hardness = detector if depth > 1 else [config.detector_threshold]
             for timesteps, limit in itertools.product(range(1, config.timesteps + 1), hardness):
                 yield from self._grid(depth, timesteps, limit)
 
@@ -205,6 +204,16 @@ class Counter:
         confidence = self.recording.confidence[index, timesteps - 1]
         quantiles = np.quantile(confidence, np.linspace(0, 1, count - 1))
         return sorted({*(round(float(q), 6) for q in quantiles), 1.0})
+
+
+def detector_thresholds(config: RunConfig) -> list[float]:
+    """The config's own threshold and others that tell its detector's answers apart."""
+    own = config.detector_threshold
+    if config.detector == "none":
+        return [own]
+    if config.detector == "predicted":  # says 0 or 1: the rule holds below 1, and not at 1
+        return [own, 1.0] if own < 1 else [0.0, own]
+    return sorted({own, *DETECTOR_THRESHOLDS})
 
 
 def _kept_connections(blocks: Sequence[Block]) -> list[Connections]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from snn.config import RunConfig
+from snn.class_rule import hard_classes
 from snn.detector import fit_detector
 from snn.examples import Examples
 from snn.layers import Pass
@@ -37,13 +37,6 @@ def route(
         block.head.hard = () if is_last else hard_classes(config, block.head.classes, confusion)
     if config.detector == "head" and any(_needs_detector(block) for block in baked):
         _fit_detectors(done, baked, examples(), device=device)
-
-
-def hard_classes(config: RunConfig, classes: Sequence[int], confusion: Tensor) -> tuple[int, ...]:
-    """The classes whose validation accuracy is below the class threshold."""
-    seen, right = confusion.sum(dim=1), confusion.diagonal()
-    easy = right / seen.clamp(min=1) >= config.class_threshold
-    return tuple(label for label, done in zip(classes, easy.tolist(), strict=True) if not done)
 
 
 def _needs_detector(block: Block) -> bool:

@@ -77,9 +77,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def choice(default: str, choices: Iterable[str], meaning: str) -> Any:
+def choice(default: str, choices: Iterable[str], meaning: str, *, operating: bool = False) -> Any:
     """A dataclass field that takes one of several names."""
-    setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning)
+    setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning, operating=operating)
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 

@@ -62,8 +62,9 @@ def test_blocks_that_were_trained_together_are_not_cut() -> None:
 
 def test_another_operating_point_of_the_same_training_loads(tmp_path: Path) -> None:
     save(trained(SMALL.replace(epochs=1)).trained, tmp_path / "w")
-    other = SMALL.replace(epochs=1, exit_threshold=(0.2, 0.3))
-    assert load(tmp_path / "w", config=other).config.exit_threshold == (0.2, 0.3)
+    other = SMALL.replace(epochs=1, exit_threshold=(0.2, 0.3), exit_combination="mean")
+    assert load(tmp_path / "w", config=other).config == other
+    assert prefix(load(tmp_path / "w", config=other), 2).config.exit_combination == "mean"
     with pytest.raises(CheckpointError, match="another training"):
         load(tmp_path / "w", config=SMALL.replace(epochs=1, seed=3))
 

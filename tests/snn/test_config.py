@@ -34,6 +34,11 @@ def test_an_unknown_setting_names_the_nearest_one() -> None:
             {"block_classes": "hard", "space_rule": "end-to-end", "partition": "1+2"},
             "set space_rule",
         ),
+        ({"class_rule": "median"}, "one of value, mean, worst-fraction"),
+        ({"class_score": "f1"}, "one of recall, precision"),
+        ({"hard_fraction": 1.5}, "at most 1"),
+        ({"detector": "confidence"}, "one of none, mass, head, predicted"),
+        ({"exit_combination": "max"}, "nested, last, maximum, mean, got 'max'"),
         ({"width": 2.5}, "must be an integer"),
         ({"learning_rate": float("nan")}, "must be finite"),
         ({"width": True}, "must be an integer"),
@@ -66,7 +71,12 @@ def test_a_config_survives_its_own_mapping() -> None:
 
 def test_the_operating_point_changes_the_run_and_not_the_training() -> None:
     config = RunConfig(partition="1+2")
-    other = config.replace(exit_threshold=(0.5,), detector_threshold=0.1, inference_timesteps=2)
+    other = config.replace(
+        exit_threshold=(0.5,),
+        detector_threshold=0.1,
+        exit_combination="mean",
+        inference_timesteps=2,
+    )
     assert other.training_fingerprint == config.training_fingerprint
     assert other.fingerprint != config.fingerprint
     assert config.replace(seed=1).training_fingerprint != config.training_fingerprint

@@ -1,5 +1,6 @@
 """Operating points: counted from one pass, and run for real."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,14 +8,16 @@ import pytest
 import torch
 
 from snn.checkpoint import prefix
+from snn.config import SETTINGS as SETTINGS_OF_A_RUN
 from snn.config import RunConfig
 from snn.evaluate import evaluate, infer
 from snn.exits import verdict
 from snn.measurement import METRICS, OperatingPoint
+from snn.network import Network
 from snn.operating import Counter, OperatingSetting, keep
 from snn.recording import record
 from snn.train import Training
-from snn.trained import Images
+from snn.trained import Images, Trained
 from tests.snn.test_train import ROUTED, SMALL, trained
 
 
@@ -48,9 +51,13 @@ def test_every_point_equals_running_the_network_there(changes: dict[str, Any]) -
     A residue can only come from rounding at a threshold; it stays below one in a thousand.
     """
     training = trained(SMALL.replace(timesteps=4, **changes))
-    images = images_of(training)
-    evaluation = evaluate(training.trained, images)
-    counter = Counter(training.trained, record(training.network, images))
+    assert_counted_is_run(training.trained, images_of(training))
+
+
+def assert_counted_is_run(trained: Trained, images: Images) -> None:
+    """Of some points of the network, every decision, operation and spike is as when it is run."""
+    evaluation = evaluate(trained, images)
+    counter = Counter(trained, record(trained.network, images))
     chosen = np.random.default_rng(0).permutation(len(evaluation.points))[:8]
     wrong = total = 0
     for point in [evaluation.points[index] for index in chosen]:
@@ -59,7 +66,7 @@ def test_every_point_equals_running_the_network_there(changes: dict[str, Any]) -
             exit_thresholds=point.exit_thresholds,
             detector_threshold=point.detector_threshold,
         )
-        real = infer(training.network, images, setting)
+        real = infer(trained.network, images, setting)
         counted = counter.decisions(setting)
         differs = (
             (real.labels != counted.labels)
@@ -76,6 +83,42 @@ def test_every_point_equals_running_the_network_there(changes: dict[str, Any]) -
             assert metrics["accuracy"] == pytest.approx(right.mean(), rel=1e-12)
             assert metrics["mean_blocks"] == pytest.approx(real.exits.mean(), rel=1e-12)
     assert wrong <= total / 1000
+
+
+@pytest.fixture(scope="module")
+def routed() -> Training:
+    """A network whose deeper blocks know only hard classes; some images go to each."""
+    return trained(SMALL.replace(timesteps=4, class_rule="worst-fraction", **_ROUTED))
+
+
+def read_anew(trained: Trained, **operating: Any) -> Trained:
+    """The same blocks, their outputs combined or their hard inputs told otherwise."""
+    network = Network(trained.config.replace(**operating), trained.network.task)
+    network.blocks.extend(trained.network.blocks)
+    return replace(trained, network=network.eval())
+
+
+@pytest.mark.parametrize("combination", SETTINGS_OF_A_RUN["exit_combination"].choices)
+@pytest.mark.parametrize("detector", SETTINGS_OF_A_RUN["detector"].choices)
+def test_every_combination_and_detector_is_counted_as_it_is_run(
+    routed: Training, combination: str, detector: str
+) -> None:
+    changed = read_anew(routed.trained, exit_combination=combination, detector=detector)
+    assert [len(changed.network.block(index).head.classes) for index in range(3)] == [10, 5, 3]
+    assert_counted_is_run(changed, images_of(routed))
+
+
+def test_every_combination_is_another_network_at_depth(routed: Training) -> None:
+    """The tests above would also pass if the setting were ignored."""
+    images = images_of(routed)
+    setting = OperatingSetting(timesteps=4, exit_thresholds=(1.0, 1.0), detector_threshold=0.5)
+    said = {
+        combination: infer(
+            read_anew(routed.trained, exit_combination=combination).network, images, setting
+        ).labels.tobytes()
+        for combination in SETTINGS_OF_A_RUN["exit_combination"].choices
+    }
+    assert len(set(said.values())) == len(said)
 
 
 def test_a_prefix_evaluates_to_the_points_that_keep_no_more_blocks() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn import data
+from snn import data, encoding
 from snn.config import RunConfig
 from snn.data import Split
 from snn.layers import Pass
@@ -182,6 +182,30 @@ def test_deeper_blocks_train_on_the_classes_that_are_still_hard() -> None:
     assert network.block(1).head.classes == first.hard
     assert set(network.block(1).head.hard) <= set(first.hard)
     assert first.detector is not None
+
+
+@pytest.mark.parametrize("score", ["recall", "precision"])
+def test_the_worst_classes_of_each_block_go_on(score: str) -> None:
+    """Counted anew from what the blocks decide: baked, on the validation images."""
+    training = trained(ROUTED.replace(class_rule="worst-fraction", class_score=score))
+    split, network = training.split, training.network
+    drive = encoding.direct(split.validation_images, split.mean, split.std)
+    classes = list(range(10))
+    readouts = network.run(drive, Pass(), timesteps=ROUTED.timesteps).logits
+    for index, readout in enumerate(readouts[:2]):
+        head = network.block(index).head
+        assert list(head.classes) == classes
+        decided = torch.tensor(classes)[readout.mean(dim=0).argmax(dim=1)]
+        known = torch.isin(split.validation_labels, torch.tensor(classes))
+        decided, labels = decided[known], split.validation_labels[known]
+        of = labels if score == "recall" else decided
+        scores = {
+            c: int(((decided == c) & (labels == c)).sum()) / max(int((of == c).sum()), 1)
+            for c in classes
+        }
+        worst = sorted(classes, key=lambda c: (scores[c], c))[: (len(classes) + 1) // 2]
+        assert head.hard == tuple(sorted(worst))
+        classes = list(head.hard)
 
 
 def test_training_ends_where_no_class_is_hard() -> None:
