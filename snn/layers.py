@@ -57,7 +57,7 @@ class Pass:
 
     weights: dict["Connections", Tensor] = field(default_factory=dict)
     masks: dict["Layer", Tensor] = field(default_factory=dict)
-    potentials: dict["Layer", Tensor] = field(default_factory=dict)
+    potentials: dict["Layer", Tensor] = field(default_factory=dict)  # before the last reset
     constant: dict["Layer", Tensor] = field(default_factory=dict)  # currents that never change
     observer: Observer | None = None
     generator: torch.Generator | None = None  # draws dropout masks

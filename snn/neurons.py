@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from snn.surrogate import SURROGATES
+from snn.lif import Constants, just_above, lif_backward, lif_forward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,48 +26,88 @@ class Lif:
     reset: Literal["soft", "hard"] = "soft"
     surrogate: str = "atan"
     slope: float = 2.0
+    firing_share: float = 1.0  # fires from this share of the threshold on (DSR's early firing)
+    strict: bool = False  # fires above the threshold only, not at it
 
-    def __call__(self, current: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Spikes and the potential left behind.
+    def __call__(
+        self,
+        current: Tensor,
+        state: Tensor | None,
+        *,
+        leak: Tensor | None = None,
+        threshold: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes, and the state to go on from.
 
-        `current` is (time, batch, ...), `v` (batch, ...) or None for rest.
-        Returns spikes like `current` and the last potential like `v`.
+        `current` is (time, batch, ...); `state` (batch, ...) what the timesteps
+        before gave, None at rest: the last h. Its gradient is of use only to
+        the call that made it. `leak` and `threshold` (scalars) take the place
+        of the constants and get gradients as in DIET-SNN (Rathi & Roy 2021):
+        the surrogate then sees h / threshold - 1. Spikes are like `current`.
         """
-        if v is None:
-            v = torch.zeros_like(current[0])
-        spikes, left = _LifFunction.apply(current, v, self)  # type: ignore[no-untyped-call]
-        return spikes, left
+        constants: Tensor | None = None
+        if leak is not None or threshold is not None:
+            filled = [
+                torch.as_tensor(value, dtype=current.dtype, device=current.device)
+                for value in (
+                    self.leak if leak is None else leak,
+                    self.threshold if threshold is None else threshold,
+                )
+            ]
+            constants = torch.stack(filled)
+        spikes, last = _LifFunction.apply(current, state, constants, self)  # type: ignore[no-untyped-call]
+        return spikes, last
+
+    def at(
+        self, leak: float, threshold: float, *, dtype: torch.dtype, is_learned: bool
+    ) -> Constants:
+        """The constants of the recurrence for tensors of a type."""
+        fire = self.firing_share * threshold
+        return Constants(
+            leak=leak,
+            threshold=threshold,
+            fire=just_above(fire, dtype) if self.strict else fire,
+            is_hard=self.reset == "hard",
+            scale=1 / fire if is_learned else 1.0,
+            surrogate=self.surrogate,
+            slope=self.slope,
+        )
 
 
 class _LifFunction(torch.autograd.Function):
-    """The recurrence above as one node: only the potentials h are kept for backward."""
+    """The recurrence above as one node: only the potentials h are kept for backward.
+
+    Between two calls for one population, the state carries h forwards, and
+    backwards the gradient of the first h of the later call: that of the earlier
+    call's last h follows from it where that is at hand, in one pass.
+    """
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, v: Tensor, lif: Lif) -> tuple[Tensor, Tensor]:
-        potentials, spikes = torch.empty_like(current), torch.empty_like(current)
-        for x, h, s in zip(current.unbind(0), potentials.unbind(0), spikes.unbind(0), strict=True):
-            torch.add(x, v, alpha=lif.leak, out=h)
-            torch.ge(h, lif.threshold, out=s)
-            v = torch.sub(h, s, alpha=lif.threshold) if lif.reset == "soft" else h * (1 - s)
-        ctx.save_for_backward(potentials)
-        ctx.lif = lif
-        return spikes, v
+    def forward(
+        ctx: Any, current: Tensor, state: Tensor | None, constants: Tensor | None, lif: Lif
+    ) -> tuple[Tensor, Tensor]:
+        is_learned = constants is not None
+        leak, threshold = constants.tolist() if constants is not None else (lif.leak, lif.threshold)
+        by = lif.at(leak, threshold, dtype=current.dtype, is_learned=is_learned)
+        spikes, potentials = lif_forward(current, state, by)
+        ctx.save_for_backward(potentials, state if is_learned else None)
+        ctx.by, ctx.is_learned = by, is_learned
+        ctx.set_materialize_grads(False)
+        return spikes, potentials[-1]
 
     @staticmethod
     def backward(
-        ctx: Any, grad_spikes: Tensor, grad_left: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None]:
-        lif: Lif = ctx.lif
-        (potentials,) = ctx.saved_tensors
-        derivative = SURROGATES[lif.surrogate].derivative
-        grad_current = torch.empty_like(potentials)
-        carry = grad_left
-        steps = zip(
-            potentials.unbind(0), grad_spikes.unbind(0), grad_current.unbind(0), strict=True
+        ctx: Any, grad_spikes: Tensor | None, carried: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        potentials, state = ctx.saved_tensors
+        if grad_spikes is None:
+            grad_spikes = torch.zeros_like(potentials)
+        gradient, of_constants = lif_backward(
+            grad_spikes, carried, potentials, state, ctx.by, with_constants=ctx.is_learned
         )
-        for h, grad_s, grad_h in reversed(list(steps)):
-            if lif.reset == "hard":
-                carry = carry * (h < lif.threshold)
-            torch.addcmul(carry, grad_s, derivative(h - lif.threshold, lif.slope), out=grad_h)
-            carry = grad_h * lif.leak
-        return grad_current, carry, None
+        return (
+            gradient if ctx.needs_input_grad[0] else None,
+            gradient[0] if ctx.needs_input_grad[1] else None,
+            of_constants.to(potentials.dtype) if ctx.is_learned else None,
+            None,
+        )

@@ -185,8 +185,7 @@ def _simulated(
         def layer(self, layer: Layer, inputs: Any, spikes: Tensor) -> None:
             before = accumulated.get(layer, torch.zeros_like(spikes))
             accumulated[layer] = leak * before + spikes
-            # h = v + threshold * s: the potential before the reset
-            potentials[layer] = state.potentials[layer] + layer.lif.threshold * spikes[0]
+            potentials[layer] = state.potentials[layer]
 
         def readout(self, connections: Any, inputs: Tensor) -> None:
             pass

@@ -1,0 +1,82 @@
+"""The recurrence in plain torch operations: what every other body is held against.
+
+Multiplications and additions are separate operations, so that none are fused
+and any body can give the same bits.
+"""
+
+import torch
+from torch import Tensor
+
+from snn.lif.constants import Constants
+from snn.surrogate import SURROGATES
+
+
+def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
+    """Spikes and potentials h, both like `current` (time, ...); `before` is the last h or None."""
+    steps = current.shape[0]
+    potentials = empty_like(current)
+    spikes = empty_like(current)
+    for index in range(steps):
+        h = current[index]
+        if before is not None:
+            h = h + left_behind(before, by) * by.leak
+        potentials[index] = h
+        spikes[index] = h >= by.fire
+        before = potentials[index]
+    return spikes, potentials
+
+
+def empty_like(current: Tensor) -> Tensor:
+    """An empty tensor like `current` with time outermost in memory, also where it is constant."""
+    one = torch.empty_like(current[0])
+    return one.new_empty_strided(current.shape, (one.numel(), *one.stride()))
+
+
+def left_behind(h: Tensor, by: Constants) -> Tensor:
+    """The potential v after the reset."""
+    fired = (h >= by.fire).to(h.dtype)
+    return h * (1 - fired) if by.is_hard else h - fired * by.threshold
+
+
+def backward(
+    grad_spikes: Tensor, carried: Tensor | None, potentials: Tensor, by: Constants
+) -> Tensor:
+    """Gradient of the potentials h, like them; `carried` is that of the first h behind them."""
+    derivative = SURROGATES[by.surrogate].derivative
+    gradient = torch.empty_like(potentials)
+    for index in reversed(range(potentials.shape[0])):
+        h = potentials[index]
+        g = grad_spikes[index] * (derivative((h - by.fire) * by.scale, by.slope) * by.scale)
+        if carried is not None:
+            carry = carried * by.leak
+            g = torch.where(h >= by.fire, 0, carry) + g if by.is_hard else carry + g
+        gradient[index] = g
+        carried = gradient[index]
+    return gradient
+
+
+def constants_gradient(
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    potentials: Tensor,
+    before: Tensor | None,
+    gradient: Tensor,
+    by: Constants,
+) -> Tensor:
+    """Gradients of leak and threshold, (2,), float64; `gradient` as `backward` gave it."""
+    rising = SURROGATES[by.surrogate].derivative((potentials - by.fire) * by.scale, by.slope)
+    fired = (potentials >= by.fire).to(potentials.dtype)
+    of_threshold = -(grad_spikes * rising * by.scale * potentials / by.threshold).sum(
+        dtype=torch.float64
+    )
+    of_leak = torch.zeros_like(of_threshold)
+    left = left_behind(potentials, by)
+    if before is not None:
+        of_leak = (gradient[0] * left_behind(before, by)).sum(dtype=torch.float64)
+    of_leak = of_leak + (gradient[1:] * left[:-1]).sum(dtype=torch.float64)
+    if not by.is_hard:
+        behind = (gradient[1:] * fired[:-1]).sum(dtype=torch.float64)
+        if carried is not None:
+            behind = behind + (carried * fired[-1]).sum(dtype=torch.float64)
+        of_threshold = of_threshold - by.leak * behind
+    return torch.stack([of_leak, of_threshold])

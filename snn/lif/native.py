@@ -1,0 +1,223 @@
+"""The recurrence in C, compiled for this machine when it is first needed.
+
+The compiled library is kept in the user's cache folder under a name that holds
+its source, the compiler and the processor. Where there is no compiler, or
+SPIKEFRONT_NATIVE is 0, `load` gives None and the reference runs instead.
+"""
+
+import ctypes
+import functools
+import hashlib
+import math
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from snn.lif.constants import Constants
+
+SOURCE = Path(__file__).with_name("native.c")
+FLAGS = (
+    *("-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=off"),
+    *("-fno-math-errno", "-fno-trapping-math", "-fPIC"),
+)
+SURROGATES = {"atan": 0, "triangular": 1, "sigmoid": 2, "fast-sigmoid": 3}
+SUFFIX = {torch.float32: "f", torch.float64: "d"}
+BLOCK = 2048  # neurons per block, as in the source
+
+
+def load() -> ctypes.CDLL | None:
+    """The compiled library; None where it cannot be had, `why_not` says why."""
+    library = _load()
+    return library if isinstance(library, ctypes.CDLL) else None
+
+
+def why_not() -> str:
+    """Why there is no compiled library; empty where there is one."""
+    library = _load()
+    return "" if isinstance(library, ctypes.CDLL) else library
+
+
+def forget() -> None:
+    """Look anew at the next call, for a compiler that came or went."""
+    _load.cache_clear()
+
+
+@functools.cache
+def _load() -> ctypes.CDLL | str:
+    if os.environ.get("SPIKEFRONT_NATIVE") == "0":
+        return "SPIKEFRONT_NATIVE is 0"
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        return "no C compiler: install gcc or clang, or name one in CC"
+    try:
+        version = subprocess.run(
+            [compiler, "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        return _opened(compiler, version)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{compiler} did not compile it: {error}"
+
+
+def _opened(compiler: str, version: str) -> ctypes.CDLL:
+    source = SOURCE.read_bytes()
+    # -march=native: a folder shared by machines must not mix their processors up
+    words = "\0".join([*FLAGS, compiler, version, platform.machine(), _processor()])
+    name = hashlib.sha256(source + words.encode()).hexdigest()[:24]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefront"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"lif-{name}.so"
+        if not path.exists():
+            _compile(compiler, path)
+    except OSError:  # a home that cannot be written: compiled for this process alone
+        folder = Path(tempfile.mkdtemp(prefix="spikefront-"))
+        path = folder / f"lif-{name}.so"
+        _compile(compiler, path)
+    return _declared(ctypes.CDLL(str(path)))
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """All or nothing: others may be compiling the same."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as folder:
+        draft = Path(folder) / "lif"
+        # linked without an OpenMP of its own: torch has loaded one, and two would keep
+        # two sets of threads on the same cores
+        for threads in (["-fopenmp"], []):
+            objects = draft.with_suffix(".o")
+            _run([compiler, *FLAGS, *threads, "-c", str(SOURCE), "-o", str(objects)])
+            _run([compiler, "-shared", str(objects), "-o", str(draft), "-lm"])
+            if _opens(draft):
+                break
+        os.replace(draft, path)
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+
+
+def _opens(library: Path) -> bool:
+    try:
+        ctypes.CDLL(str(library), mode=os.RTLD_NOW)
+    except OSError:
+        return False
+    return True
+
+
+def _processor() -> str:
+    """What the processor can do."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    lines = info.read_text().splitlines()
+    return "\n".join(
+        sorted({x for x in lines if x.startswith(("model name", "flags", "Features"))})
+    )
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, count, real, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_int
+    for suffix in SUFFIX.values():
+        forward = getattr(library, f"forward_{suffix}")
+        forward.argtypes = [
+            *(pointer, count, pointer, pointer, pointer),
+            *(count, count, count, real, real, real, flag, flag),
+        ]
+        forward.restype = None
+        backward = getattr(library, f"backward_{suffix}")
+        backward.argtypes = [
+            *(pointer, count, pointer, pointer, pointer, pointer),
+            *(count, count, count, real, real, real, real, flag, flag, real, real, pointer, flag),
+        ]
+        backward.restype = None
+    return library
+
+
+def serves(current: Tensor) -> bool:
+    """Whether this body can run on such a tensor."""
+    return current.dtype in SUFFIX and not current.is_meta and load() is not None
+
+
+def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
+    """As the reference."""
+    library = load()
+    assert library is not None
+    steps, neurons = current.shape[0], current[0].numel()
+    current = _time_outermost(current)
+    one = current[0]
+    shape, strides = current.shape, (neurons, *one.stride())
+    potentials = torch.empty_strided(shape, strides, dtype=current.dtype)
+    spikes = torch.empty_strided(shape, strides, dtype=current.dtype)
+    before = _aligned(before, one)
+    run = library.forward_f if current.dtype is torch.float32 else library.forward_d
+    run(
+        current.data_ptr(),
+        current.stride(0),
+        None if before is None else before.data_ptr(),
+        potentials.data_ptr(),
+        spikes.data_ptr(),
+        *(neurons, steps, neurons),
+        *(by.leak, by.threshold, by.fire, by.is_hard),
+        torch.get_num_threads(),
+    )
+    return spikes, potentials
+
+
+def backward(
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    potentials: Tensor,
+    by: Constants,
+    *,
+    before: Tensor | None,
+    with_constants: bool,
+) -> tuple[Tensor, Tensor]:
+    """As the reference, with the gradients of the constants where they are wanted."""
+    library = load()
+    assert library is not None
+    steps, one = potentials.shape[0], potentials[0]
+    neurons = one.numel()
+    gradient = torch.empty_strided(potentials.shape, potentials.stride(), dtype=potentials.dtype)
+    if grad_spikes[0].stride() != one.stride():
+        grad_spikes = torch.empty_like(gradient).copy_(grad_spikes)
+    carried, before = _aligned(carried, one), _aligned(before, one)
+    blocks = -(-neurons // BLOCK) if with_constants else 1
+    sums = torch.zeros(blocks, 2, dtype=torch.float64)
+    slope, inner = by.slope, 0.0
+    if by.surrogate == "atan":
+        slope, inner = by.slope / 2, math.pi / 2 * by.slope
+    run = library.backward_f if potentials.dtype is torch.float32 else library.backward_d
+    run(
+        grad_spikes.data_ptr(),
+        grad_spikes.stride(0),
+        None if carried is None else carried.data_ptr(),
+        potentials.data_ptr(),
+        None if before is None else before.data_ptr(),
+        gradient.data_ptr(),
+        *(neurons, steps, neurons),
+        *(by.leak, by.threshold, by.fire, by.scale, by.is_hard),
+        *(SURROGATES[by.surrogate], slope, inner),
+        sums.data_ptr() if with_constants else None,
+        torch.get_num_threads(),
+    )
+    return gradient, sums.sum(dim=0)
+
+
+def _time_outermost(x: Tensor) -> Tensor:
+    """`x` with one timestep dense in memory; a constant one may repeat with stride 0."""
+    one = x[0]
+    if torch.ops.aten.is_non_overlapping_and_dense(one):
+        return x
+    return x.contiguous()
+
+
+def _aligned(x: Tensor | None, like: Tensor) -> Tensor | None:
+    """`x` in the memory order of `like`."""
+    if x is None or x.stride() == like.stride():
+        return x
+    return torch.empty_like(like).copy_(x)

@@ -1,0 +1,117 @@
+"""The recurrence registered with torch: one operator, several bodies, shapes without data."""
+
+from dataclasses import astuple
+
+import torch
+from torch import Tensor
+
+from snn.lif import eager, native
+from snn.lif.constants import Constants
+
+_CONSTANTS = (
+    "float leak, float threshold, float fire, bool is_hard, float scale, str surrogate, float slope"
+)
+_library = torch.library.Library("spikefront", "DEF")
+_library.define(
+    f"lif_forward(Tensor current, Tensor? before, {_CONSTANTS}) -> (Tensor spikes, Tensor h)"
+)
+_library.define(
+    "lif_backward(Tensor grad_spikes, Tensor? carried, Tensor h, Tensor? before, "
+    f"{_CONSTANTS}, bool with_constants) -> (Tensor grad_h, Tensor grad_constants)"
+)
+
+_Value = float | bool | str
+
+
+def _forward_eager(
+    current: Tensor, before: Tensor | None, *constants: _Value
+) -> tuple[Tensor, Tensor]:
+    return eager.forward(current, before, Constants.of(constants))
+
+
+def _forward_cpu(
+    current: Tensor, before: Tensor | None, *constants: _Value
+) -> tuple[Tensor, Tensor]:
+    forward = native.forward if native.serves(current) else eager.forward
+    return forward(current, before, Constants.of(constants))
+
+
+def _backward_eager(
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    h: Tensor,
+    before: Tensor | None,
+    *rest: _Value,
+) -> tuple[Tensor, Tensor]:
+    by = Constants.of(rest[:-1])
+    gradient = eager.backward(grad_spikes, carried, h, by)
+    of_constants = h.new_zeros(2, dtype=torch.float64)
+    if rest[-1]:
+        of_constants = eager.constants_gradient(grad_spikes, carried, h, before, gradient, by)
+    return gradient, of_constants
+
+
+def _backward_cpu(
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    h: Tensor,
+    before: Tensor | None,
+    *rest: _Value,
+) -> tuple[Tensor, Tensor]:
+    if not native.serves(h):
+        return _backward_eager(grad_spikes, carried, h, before, *rest)
+    by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
+    return native.backward(grad_spikes, carried, h, by, before=before, with_constants=wanted)
+
+
+def _forward_fake(
+    current: Tensor, before: Tensor | None, *constants: _Value
+) -> tuple[Tensor, Tensor]:
+    return eager.empty_like(current), eager.empty_like(current)
+
+
+def _backward_fake(
+    grad_spikes: Tensor, carried: Tensor | None, h: Tensor, before: Tensor | None, *rest: _Value
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(h), h.new_empty(2, dtype=torch.float64)
+
+
+_library.impl("lif_forward", _forward_eager, "CompositeExplicitAutograd")
+_library.impl("lif_backward", _backward_eager, "CompositeExplicitAutograd")
+_library.impl("lif_forward", _forward_cpu, "CPU")
+_library.impl("lif_backward", _backward_cpu, "CPU")
+torch.library.register_fake("spikefront::lif_forward", _forward_fake)
+torch.library.register_fake("spikefront::lif_backward", _backward_fake)
+
+
+def lif_forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
+    """Spikes and potentials h before the reset, both like `current` (time, batch, ...).
+
+    `before` (batch, ...) is the last h of the timesteps before, None at rest.
+    """
+    out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_forward(current, before, *astuple(by))
+    return out
+
+
+def lif_backward(
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    h: Tensor,
+    before: Tensor | None,
+    by: Constants,
+    *,
+    with_constants: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of h at every timestep, and of leak and threshold (2,) where wanted, else zeros.
+
+    `carried` is the gradient of the h that follows the last timestep, None at the end.
+    """
+    out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_backward(
+        grad_spikes, carried, h, before, *astuple(by), with_constants
+    )
+    return out
+
+
+def body_of(device: str) -> str:
+    """The name of the body that serves single precision on a kind of device."""
+    return "native" if device == "cpu" and native.load() is not None else "eager"
