@@ -108,6 +108,8 @@ def _architecture(content: "Content") -> str:
         "blocks (units in each)": f"`{config.partition}`, an exit behind each",
         "exit heads": f"{config.head_hidden} hidden spiking neurons, pooled to "
         f"{config.head_grid}x{config.head_grid}",
+        "readout": f"{config.readout}, {config.votes} "
+        f"{'target' if config.votes == 1 else 'targets, averaged,'} per class",
         "pooling": config.pooling,
         "neurons": f"leak {config.leak:.4g}, threshold {config.threshold:.4g}, "
         f"{config.reset} reset",

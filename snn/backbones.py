@@ -13,9 +13,11 @@ of connections:
 | `resnet11`  | 64    | 1024        | 4         | 3x32x32 | 17,936,064 | Lee et al. 2020       |
 | `vgg11`     | 64    | 0           | 1         | 3x32x32 | 9,222,848  | OTTT, VGG-11 WS       |
 | `mlp`       | 800   | 0           | any       | 1x28x28 | 635,200    | Grad R, MNIST         |
+| `6conv-2fc` | 256   | 2048        | 8         | 3x32x32 | 36,715,264 | Grad R, CIFAR-10      |
 
-`vgg11` has 9.23 million parameters with its biases and the gains of scaled weight
-standardisation.
+Grad R reads out with spiking class neurons (`readout` spiking), on CIFAR-10 ten per
+class (`votes`), and pools by maxima (`pooling`). `vgg11` has 9.23 million parameters
+with its biases and the gains of scaled weight standardisation.
 
 Sources: Lee et al. 2020 (Front. Neurosci. 14:119); BlocTrain (Srinivasan & Roy 2021,
 Front. Neurosci. 15:603433); OTTT (Xiao et al. 2022, arXiv 2210.04195); Grad R (Chen et

@@ -95,6 +95,13 @@ class RunConfig:
     )
     head_grid: int = integer(4, "side of the map that an exit head pools to, pixels", low=1)
 
+    readout: str = choice(
+        "integrator",
+        ("integrator", "spiking"),
+        "class targets that integrate and never fire, or neurons whose spikes are counted",
+    )
+    votes: int = integer(1, "targets per class, whose outputs are averaged", low=1)
+
     # neuron
     leak: float = real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
@@ -322,6 +329,12 @@ class RunConfig:
                 "that are linear; use 'average'"
             )
             faults.append(Fault(key="pooling", message=message))
+        if self.readout == "spiking" and not rule.startswith("ottt-"):
+            message = (
+                f"'spiking' is not possible with time_rule {rule!r}, whose class targets "
+                "never fire; use 'integrator'"
+            )
+            faults.append(Fault(key="readout", message=message))
         if rule in STEP_RULES and self.loss == "mean-readout":
             message = (
                 f"'mean-readout' is known only at the end, but time_rule {rule!r} learns at "

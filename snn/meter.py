@@ -10,7 +10,7 @@ from torch import Tensor
 from snn.cost import fan_out, skip_fan_out
 from snn.layers import Connections, Layer, Pass
 from snn.measurement import LayerReport
-from snn.network import Block, Network, layers_of
+from snn.network import Block, Network, Readout, layers_of
 
 
 class Meter:
@@ -74,7 +74,9 @@ class Spent:
 def spent_by(meter: Meter, block: Block) -> Spent:
     """What a block and its class readout spent on the batch that the meter saw last."""
     layers = layers_of(block)
-    owners: list[object] = [*layers, block.head.readout.connections]
+    owners: list[object] = [*layers]
+    if isinstance(block.head.readout, Readout):
+        owners.append(block.head.readout.connections)
     accumulates = [torch.cat(meter.accumulates[owner]) for owner in owners]
     spikes = [torch.cat(meter.spikes[layer]) for layer in layers]
     return Spent(
@@ -135,6 +137,8 @@ class LayerTotals:
                 synaptic_ops=self.accumulates[layer] / count,
                 macs=self.macs.get(layer, 0.0),
             )
+        if not isinstance(block.head.readout, Readout):
+            return  # class neurons that fire are a layer
         readout = block.head.readout.connections
         yield LayerReport(
             block=index + 1,

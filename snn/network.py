@@ -129,18 +129,18 @@ class Dense(nn.Module):
 class Readout(nn.Module):
     """Targets that integrate and never fire; their output is the mean input so far."""
 
-    def __init__(self, source: Signal, classes: int, anatomy: Anatomy) -> None:
+    def __init__(self, source: Signal, targets: int, anatomy: Anatomy) -> None:
         super().__init__()
         self.connections = Connections(
-            (classes, math.prod(source.shape)), grain=source.grain, generator=anatomy.generator
+            (targets, math.prod(source.shape)), grain=source.grain, generator=anatomy.generator
         )
         with torch.no_grad():
             # quiet at first: an early loud readout drowns the gradient of the others
             self.connections.weight.mul_(0.5)
-        self.bias = nn.Parameter(torch.zeros(classes))
+        self.bias = nn.Parameter(torch.zeros(targets))
 
     def forward(self, x: Tensor, batch: Pass) -> Tensor:
-        """Input to the integrators, (time, batch, classes)."""
+        """Input to the integrators, (time, batch, targets)."""
         if batch.observer is not None:
             batch.observer.readout(self.connections, x)
         x = x.flatten(2)
@@ -153,8 +153,11 @@ class Readout(nn.Module):
 class Head(nn.Module):
     """The exit of a block: pool, one spiking layer, class readout, hard-class detector.
 
-    `classes` are the labels that the readout tells apart, `hard` those of them
-    that go on to the next block. The detector has two outputs: easy, hard.
+    The readout has `votes` targets per class, one class behind the other, whose
+    outputs are averaged. They are integrators, or a layer of spiking neurons (as in
+    Grad R), whose output is the spikes that they send. `classes` are the labels that
+    the readout tells apart, `hard` those of them that go on to the next block. The
+    detector has two outputs: easy, hard.
     """
 
     def __init__(
@@ -176,7 +179,15 @@ class Head(nn.Module):
             self.hidden = anatomy.layer(f"{name}.hidden", [shape], [source])
             source = Signal(shape=(config.head_hidden,))
         self.source = source
-        self.readout = Readout(source, len(self.classes), anatomy)
+        self.votes = config.votes
+        targets = len(self.classes) * self.votes
+        self.readout: Readout | Layer
+        if config.readout == "spiking":
+            shape = (targets, math.prod(source.shape))
+            deciding = replace(anatomy, dropout=0.0)  # no class is silenced
+            self.readout = deciding.layer(f"{name}.readout", [shape], [source])
+        else:
+            self.readout = Readout(source, targets, anatomy)
         self.detector: Readout | None = None
 
     def add_detector(self, anatomy: Anatomy) -> Readout:
@@ -185,11 +196,17 @@ class Head(nn.Module):
         return self.detector
 
     def forward(self, spikes: Tensor, steps: int, batch: Pass) -> tuple[Tensor, Tensor]:
-        """Inputs of the class integrators, and the spikes that they and the detector read."""
+        """Per class the integrators' input or mean spike, and what they and the detector read."""
         x = self.pool(spikes).flatten(2)
         if self.hidden is not None:
             x = self.hidden([x], steps, batch)
-        return self.readout(x, batch), x
+        if isinstance(self.readout, Layer):
+            outputs: Tensor = self.readout([x], steps, batch)
+        else:
+            outputs = self.readout(x, batch)
+        if self.votes > 1:
+            outputs = outputs.unflatten(2, (len(self.classes), self.votes)).mean(dim=3)
+        return outputs, x
 
 
 class Block(nn.Module):
@@ -393,7 +410,7 @@ def bake(config: RunConfig, index: int, block: Block) -> Block:
         (block.head.readout, plain.head.readout),
         (block.head.detector, plain.head.detector),
     ):
-        if readout is not None and plain_readout is not None:
+        if isinstance(readout, Readout) and isinstance(plain_readout, Readout):
             plain_readout.bias.copy_(readout.bias)
     plain.eval().requires_grad_(False)
     return plain

@@ -13,8 +13,10 @@ from snn.rules import TIME_RULES
 from tests.snn.test_evaluate import images_of
 from tests.snn.test_train import ROUTED, SMALL, trained
 
+VOTING = SMALL.replace(readout="spiking", votes=3)
 
-@pytest.mark.parametrize("config", [SMALL, ROUTED], ids=["all", "hard"])
+
+@pytest.mark.parametrize("config", [SMALL, ROUTED, VOTING], ids=["all", "hard", "votes"])
 def test_a_loaded_network_evaluates_as_the_saved_one(config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     training = trained(config)
     save(training.trained, tmp_path / "w.safetensors")

@@ -81,6 +81,40 @@ def test_pooled_spikes_count_each_by_itself() -> None:
     assert meter.accumulates[layer][0].item() == (4 + 2 + 1) * 7
 
 
+@pytest.mark.parametrize("readout", ["integrator", "spiking"])
+def test_votes_cost_their_connections_and_their_average_nothing(
+    readout: str, draws: torch.Generator
+) -> None:
+    """Class neurons that spike are a layer: their spikes count, and latency has one more layer."""
+    config = RunConfig(
+        backbone="mlp", width=20, head_hidden=0, timesteps=3, readout=readout, votes=4
+    )
+    network = Network(config, DIGITS)
+    network.blocks.append(bake(config, 0, fresh(config, DIGITS).block(0)))
+    images = Images(
+        images=torch.randint(1, 255, (32, 1, 8, 8), generator=draws, dtype=torch.uint8),
+        labels=torch.zeros(32, dtype=torch.int64),
+        mean=torch.tensor([[[0.3]]]),
+        std=torch.tensor([[[0.3]]]),
+    )
+    recording = record(network.eval(), images)
+    hidden, classes = recording.layers
+    assert (classes.name, classes.neurons, classes.weights) == ("exit1.readout", 40, 20 * 40)
+    assert hidden.spikes_per_inference > 0
+    assert classes.synaptic_ops == pytest.approx(hidden.spikes_per_inference * 40, rel=1e-12)
+    assert recording.accumulates[0, -1].mean() == pytest.approx(classes.synaptic_ops, rel=1e-12)
+    total = hidden.spikes_per_inference + classes.spikes_per_inference
+    assert recording.spikes[0, -1].mean() == pytest.approx(total, rel=1e-12)
+    history = History(memory_bytes=(1,), training_s=(1.0,), parameters=(1,))
+    metrics = evaluate(Trained(network=network, history=history), images).sampled.metrics
+    if readout == "spiking":
+        assert classes.spikes_per_inference > 0
+        assert metrics["latency_steps"] == 3 * 2
+    else:
+        assert classes.spikes_per_inference == 0
+        assert metrics["latency_steps"] == 3
+
+
 def test_stored_bytes_take_the_smaller_form() -> None:
     """100x100 inputs: dense 4 B each; with 50 left 4 B each and a bit for every possible one."""
     config = RunConfig(backbone="mlp", width=100, head_hidden=0)
@@ -138,9 +172,19 @@ def test_the_plan_foretells_what_training_counts(
     assert planned == pytest.approx(counted, rel=0.01)
 
 
-def test_the_plan_foretells_what_maxima_keep() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pooling": "max"},
+        {"readout": "spiking", "votes": 3},
+        {"readout": "spiking", "votes": 3, "time_rule": "ottt-o"},
+        {"votes": 3, "time_rule": "saf-f"},
+    ],
+    ids=["maxima", "class-neurons", "class-neurons-forward", "votes"],
+)
+def test_the_plan_foretells_what_other_pools_and_readouts_keep(changes: dict[str, Any]) -> None:
     config = RunConfig(
-        backbone="vgg5", width=4, epochs=1, train_images=128, partition="1+2", pooling="max"
+        backbone="vgg5", width=4, epochs=1, train_images=128, partition="1+2", **changes
     )
     split = data.split(
         data.load("digits", Path()), validation_fraction=0.2, train_images=128, seed=0, device="cpu"

@@ -40,6 +40,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "end-to-end": {"space_rule": "end-to-end", "detector": "head", "class_threshold": 0.97},
     "sparse-poisson": {"encoding": "poisson", "target_sparsity": 0.9},
     "identity-skip": {"backbone": "resnet11", "partition": "3+1+1", "width": 2},
+    "votes": {**_ROUTED, "votes": 3},
+    "class-neurons": {**_ROUTED, "readout": "spiking", "votes": 2, "class_threshold": 0.85},
+    "maxima": {"backbone": "vgg7", "partition": "2+2+1", "pooling": "max"},
     "pools": {"backbone": "vgg7", "partition": "2+2+1", "norm": "batch-over-time"},
 }
 

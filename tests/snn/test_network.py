@@ -8,8 +8,8 @@ import torch
 from snn.backbones import BACKBONES
 from snn.config import RunConfig
 from snn.cost import parameter_count
-from snn.layers import Pass
-from snn.network import Network, Task, bake, build_block, connections_of, input_signal
+from snn.layers import Layer, Pass
+from snn.network import Network, Task, bake, build_block, connections_of, input_signal, layers_of
 
 CIFAR = Task(image_shape=(3, 32, 32), classes=10)
 
@@ -35,6 +35,12 @@ MNIST = Task(image_shape=(1, 28, 28), classes=10)
         ("resnet9", CIFAR, {"width": 64, "head_hidden": 1024}, 13_217_472),
         ("resnet11", CIFAR, {"width": 64, "head_hidden": 1024}, 17_936_064),
         ("vgg11", CIFAR, {"width": 64, "head_hidden": 0, "head_grid": 1}, 9_222_848),
+        (
+            "6conv-2fc",
+            CIFAR,
+            {"width": 256, "head_hidden": 2048, "head_grid": 8, "readout": "spiking", "votes": 10},
+            36_715_264,
+        ),
     ],
 )
 def test_backbones_have_their_published_weights(
@@ -94,9 +100,50 @@ def test_nothing_is_kept_between_batches(draws: torch.Generator) -> None:
     assert torch.equal(first, network.run(drive, Pass(), timesteps=3).logits[0])
 
 
+@pytest.mark.parametrize("readout", ["integrator", "spiking"])
+def test_a_class_is_the_mean_of_its_votes(readout: str, draws: torch.Generator) -> None:
+    """The same weights read as 30 classes of one target are 10 classes of three."""
+    settings = {"width": 4, "timesteps": 4, "head_hidden": 16, "readout": readout}
+    voting = fresh(RunConfig(**settings, votes=3), MNIST).eval()  # type: ignore[arg-type]
+    single = fresh(RunConfig(**settings), Task(image_shape=(1, 28, 28), classes=30)).eval()  # type: ignore[arg-type]
+    for layer in layers_of(voting):
+        torch.nn.init.constant_(layer.bias, 0.3)  # type: ignore[arg-type]
+    single.load_state_dict(voting.state_dict())
+    drive = torch.randn(1, 6, 1, 28, 28, generator=draws)
+    outputs = voting.run(drive, Pass(), timesteps=4).logits[0]
+    targets = single.run(drive, Pass(), timesteps=4).logits[0]
+    assert targets.std() > 0
+    for label in range(10):
+        mean = targets[..., 3 * label : 3 * label + 3].mean(dim=2)
+        assert torch.equal(outputs[..., label], mean)
+
+
+def test_class_neurons_spike_as_any_other_layer(draws: torch.Generator) -> None:
+    """They are seen by an observer, reset softly, are never dropped, and have no integrator."""
+    config = RunConfig(width=4, timesteps=5, readout="spiking", dropout=0.5)
+    network = fresh(config, MNIST).train()
+    seen: dict[str, torch.Tensor] = {}
+
+    class Watch:
+        def layer(self, layer: Layer, inputs: Any, spikes: torch.Tensor) -> None:
+            seen[layer.name] = spikes
+
+        def readout(self, connections: Any, inputs: torch.Tensor) -> None:
+            raise AssertionError("nothing integrates")
+
+    state = Pass(observer=Watch(), generator=draws)
+    drive = torch.randn(1, 6, 1, 28, 28, generator=draws)
+    logits = network.run(drive, state, timesteps=5).logits[0]
+    assert set(logits.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(logits, seen["exit1.readout"])
+
+
+@pytest.mark.parametrize("readout", ["integrator", "spiking"])
 @pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])
-def test_a_baked_block_fires_as_the_trained_one(norm: str, draws: torch.Generator) -> None:
-    config = RunConfig(width=4, timesteps=4, norm=norm)
+def test_a_baked_block_fires_as_the_trained_one(
+    norm: str, readout: str, draws: torch.Generator
+) -> None:
+    config = RunConfig(width=4, timesteps=4, norm=norm, readout=readout, votes=2)
     network = fresh(config, Task(image_shape=(1, 8, 8), classes=10))
     drive = torch.randn(1, 16, 1, 8, 8, generator=draws)
     network.train()

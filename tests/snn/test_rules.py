@@ -118,6 +118,22 @@ def test_ottt_a_is_bptt_in_the_last_spiking_layer_and_nowhere_below(
 
 
 @pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_class_neurons_that_spike_are_the_last_spiking_layer(changes: dict[str, Any]) -> None:
+    """Their gradient is that of backpropagation through time; the hidden layer's is not."""
+    network, batch = (
+        network_of({**changes, "readout": "spiking", "votes": 2}),
+        batch_of(is_constant=False),
+    )
+    online, exact = gradients(network, "ottt-a", batch), gradients(network, "bptt", batch)
+    for name in exact:
+        difference = float((online[name] - exact[name]).abs().max() / exact[name].abs().max())
+        if "head.readout" in name:
+            assert difference < 1e-12, name
+        elif "head.hidden" in name:
+            assert difference > 1e-3, name
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
 def test_saf_f_is_spike_representation(changes: dict[str, Any]) -> None:
     """Theorem 2 of SAF, with threshold 1.
 
@@ -225,6 +241,12 @@ def test_memory_of_forward_rules_does_not_grow_with_time(rule: str) -> None:
         for steps in (3, 12)
     ]
     assert needs[0] == needs[1]
+
+
+@pytest.mark.parametrize("rule", ["saf-e", "saf-f"])
+def test_class_neurons_that_spike_are_refused_by_accumulated_spikes(rule: str) -> None:
+    with pytest.raises(ConfigError, match=r"readout 'spiking' .* use 'integrator'"):
+        RunConfig(time_rule=rule, readout="spiking")
 
 
 @pytest.mark.parametrize(
