@@ -111,7 +111,8 @@ def _architecture(content: "Content") -> str:
         "readout": f"{config.readout}, {config.votes} "
         f"{'target' if config.votes == 1 else 'targets, averaged,'} per class",
         "pooling": config.pooling,
-        "neurons": f"leak {config.leak:.4g}, threshold {config.threshold:.4g}, "
+        "neurons": ("learned in every layer from " if config.neuron == "learned" else "")
+        + f"leak {config.leak:.4g}, threshold {config.threshold:.4g}, "
         f"{config.reset} reset",
         "input": f"{config.encoding} encoding, {config.timesteps} timesteps in training",
         "normalisation": config.norm,

@@ -103,6 +103,11 @@ class RunConfig:
     votes: int = integer(1, "targets per class, whose outputs are averaged", low=1)
 
     # neuron
+    neuron: str = choice(
+        "fixed",
+        ("fixed", "learned"),
+        "leak and threshold stay as they are set, or every layer learns its own from there",
+    )
     leak: float = real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
     reset: str = choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
@@ -323,6 +328,12 @@ class RunConfig:
                 "all timesteps at once; use 'weight-standardised'"
             )
             faults.append(Fault(key="norm", message=message))
+        if self.neuron == "learned":
+            message = (
+                f"'learned' is not possible with time_rule {rule!r}, which needs the same leak "
+                "at every timestep and layer; use 'fixed'"
+            )
+            faults.append(Fault(key="neuron", message=message))
         if self.pooling == "max":
             message = (
                 f"'max' is not possible with time_rule {rule!r}, whose signals pass through pools "

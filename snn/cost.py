@@ -119,7 +119,7 @@ def model_bytes(blocks: Sequence[Block]) -> int:
 
     Per set of connections the smaller of all weights in 32 bits, and the
     weights that are not zero with one bit per possible connection; biases that
-    are not zero in 32 bits.
+    are not zero, and learned leaks and thresholds, in 32 bits.
     """
     total = 0
     for block in blocks:
@@ -129,6 +129,8 @@ def model_bytes(blocks: Sequence[Block]) -> int:
         for name, parameter in block.named_parameters():
             if name.endswith("bias"):
                 total += 4 * int(torch.count_nonzero(parameter))
+            elif name.endswith((".leak", ".threshold")):
+                total += 4
     return total
 
 

@@ -18,6 +18,9 @@ from snn.neurons import Lif
 SPIKE_SCALE = 2.74
 """1 / standard deviation of a spike whose potential is N(0, 1) with threshold 1 (OTTT)."""
 
+LEAST_THRESHOLD = 1 / 64
+"""A learned threshold stays above this share of the one that it started from."""
+
 Norm = Literal["weight-standardised", "batch-over-time", "none"]
 
 
@@ -209,7 +212,14 @@ class SubSample(nn.Module):
 
 
 class Layer(nn.Module):
-    """A population of neurons and the connections that drive it; their currents add up."""
+    """A population of neurons and the connections that drive it; their currents add up.
+
+    With `is_learned` the population has a leak and a threshold of its own, which
+    start at the constants of `lif` and are trained (DIET-SNN, Rathi & Roy 2021).
+    """
+
+    leak: nn.Parameter | None
+    threshold: nn.Parameter | None
 
     def __init__(
         self,
@@ -220,6 +230,7 @@ class Layer(nn.Module):
         skip: SubSample | None = None,
         dropout: float = 0.0,
         has_bias: bool = True,
+        is_learned: bool = False,
     ) -> None:
         super().__init__()
         self.name, self.lif, self.dropout = name, lif, dropout
@@ -227,6 +238,8 @@ class Layer(nn.Module):
         self.skip = skip
         targets = connections[0].weight.shape[0]
         self.bias = nn.Parameter(torch.zeros(targets)) if has_bias else None
+        self.leak = nn.Parameter(torch.tensor(lif.leak)) if is_learned else None
+        self.threshold = nn.Parameter(torch.tensor(lif.threshold)) if is_learned else None
 
     @property
     def sources(self) -> list[Connections]:
@@ -247,11 +260,21 @@ class Layer(nn.Module):
         current = self._current(inputs, batch)
         if current.shape[0] != steps:  # a constant drive
             current = current.expand(steps, *current.shape[1:])
-        spikes, left = self.lif(current, batch.potentials.get(self))
+        spikes, left = self.lif(
+            current, batch.potentials.get(self), leak=self.leak, threshold=self.threshold
+        )
         batch.potentials[self] = left
         if batch.observer is not None:
             batch.observer.layer(self, inputs, spikes)
         return spikes
+
+    @torch.no_grad()
+    def confine(self) -> None:
+        """Bring learned constants back to where they have a meaning."""
+        if self.leak is not None:
+            self.leak.clamp_(0, 1)
+        if self.threshold is not None:
+            self.threshold.clamp_(min=LEAST_THRESHOLD * self.lif.threshold)
 
     def _current(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:
         if self in batch.constant:

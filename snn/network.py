@@ -39,6 +39,7 @@ class Anatomy:
     dropout: float
     generator: torch.Generator
     pooling: Pooling = "average"
+    is_learned: bool = False  # leak and threshold of every layer
     is_baked: bool = False
 
     def layer(
@@ -66,7 +67,13 @@ class Anatomy:
         ]
         has_bias = self.is_baked or self.norm != "batch-over-time"
         return Layer(
-            name, connections, lif=self.lif, skip=skip, dropout=self.dropout, has_bias=has_bias
+            name,
+            connections,
+            lif=self.lif,
+            skip=skip,
+            dropout=self.dropout,
+            has_bias=has_bias,
+            is_learned=self.is_learned,
         )
 
 
@@ -352,6 +359,7 @@ def anatomy_of(
         dropout=config.dropout,
         generator=generator(config.seed, purpose, block),
         pooling="max" if config.pooling == "max" else "average",
+        is_learned=config.neuron == "learned",
         is_baked=is_baked,
     )
 
@@ -406,6 +414,10 @@ def bake(config: RunConfig, index: int, block: Block) -> Block:
         biases = [conn.baked()[1] for conn in layer.sources]
         parts = [bias for bias in [layer.bias, *biases] if bias is not None]
         target.bias.copy_(torch.stack(parts).sum(dim=0))
+        for name in ("leak", "threshold"):
+            learned, kept = getattr(layer, name), getattr(target, name)
+            if learned is not None:
+                kept.copy_(learned)
     for readout, plain_readout in (
         (block.head.readout, plain.head.readout),
         (block.head.detector, plain.head.detector),

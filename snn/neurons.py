@@ -87,7 +87,9 @@ class _LifFunction(torch.autograd.Function):
         ctx: Any, current: Tensor, state: Tensor | None, constants: Tensor | None, lif: Lif
     ) -> tuple[Tensor, Tensor]:
         is_learned = constants is not None
-        leak, threshold = constants.tolist() if constants is not None else (lif.leak, lif.threshold)
+        leak, threshold = lif.leak, lif.threshold
+        if constants is not None and not constants.is_meta:  # shapes alone have no values
+            leak, threshold = constants.tolist()
         by = lif.at(leak, threshold, dtype=current.dtype, is_learned=is_learned)
         spikes, potentials = lif_forward(current, state, by)
         ctx.save_for_backward(potentials, state if is_learned else None)

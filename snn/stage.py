@@ -60,6 +60,7 @@ class Stage:
         self.first = len(done.blocks)
         self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
         self.connections = [conn for block in self.live for conn in connections_of(block)]
+        self.layers = [layer for block in self.live for layer in layers_of(block)]
         self.rewirer = make_rewirer(self.connections, config)
         for block in self.live:
             block.to(device)
@@ -159,6 +160,8 @@ class Stage:
             self._decay(1 - rate * self.config.weight_decay)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        for layer in self.layers:
+            layer.confine()
         self._step += 1
         if self.rewirer is not None:
             self.rewirer.after_step(self._step, steps=steps, learning_rate=rate)

@@ -13,7 +13,7 @@ from snn.rules import TIME_RULES
 from tests.snn.test_evaluate import images_of
 from tests.snn.test_train import ROUTED, SMALL, trained
 
-VOTING = SMALL.replace(readout="spiking", votes=3)
+VOTING = SMALL.replace(readout="spiking", votes=3, neuron="learned")
 
 
 @pytest.mark.parametrize("config", [SMALL, ROUTED, VOTING], ids=["all", "hard", "votes"])

@@ -131,6 +131,15 @@ def test_stored_bytes_take_the_smaller_form() -> None:
     assert model_bytes([block]) == (4 * 50 + 100 * 100 // 8) + 4 * 100 * 10
 
 
+def test_a_learned_leak_and_threshold_take_four_bytes_each() -> None:
+    config = RunConfig(backbone="mlp2", width=20, head_hidden=0)
+    sizes = []
+    for neuron in ("fixed", "learned"):
+        with_it = config.replace(neuron=neuron)
+        sizes.append(model_bytes([bake(with_it, 0, fresh(with_it, DIGITS).block(0))]))
+    assert sizes[1] - sizes[0] == 2 * 2 * 4
+
+
 def test_energy_is_horowitz_arithmetic() -> None:
     assert energy_nj(1000, 0) == pytest.approx(0.9)
     assert energy_nj(0, 1000) == pytest.approx(4.6)
@@ -177,10 +186,11 @@ def test_the_plan_foretells_what_training_counts(
     [
         {"pooling": "max"},
         {"readout": "spiking", "votes": 3},
+        {"neuron": "learned", "encoding": "poisson"},
         {"readout": "spiking", "votes": 3, "time_rule": "ottt-o"},
         {"votes": 3, "time_rule": "saf-f"},
     ],
-    ids=["maxima", "class-neurons", "class-neurons-forward", "votes"],
+    ids=["maxima", "class-neurons", "learned-constants", "class-neurons-forward", "votes"],
 )
 def test_the_plan_foretells_what_other_pools_and_readouts_keep(changes: dict[str, Any]) -> None:
     config = RunConfig(

@@ -42,6 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "identity-skip": {"backbone": "resnet11", "partition": "3+1+1", "width": 2},
     "votes": {**_ROUTED, "votes": 3},
     "class-neurons": {**_ROUTED, "readout": "spiking", "votes": 2, "class_threshold": 0.85},
+    "learned-constants": {"neuron": "learned"},
     "maxima": {"backbone": "vgg7", "partition": "2+2+1", "pooling": "max"},
     "pools": {"backbone": "vgg7", "partition": "2+2+1", "norm": "batch-over-time"},
 }

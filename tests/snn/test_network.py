@@ -138,6 +138,46 @@ def test_class_neurons_spike_as_any_other_layer(draws: torch.Generator) -> None:
     assert torch.equal(logits, seen["exit1.readout"])
 
 
+def test_learned_constants_are_two_numbers_per_layer_and_start_as_set(
+    draws: torch.Generator,
+) -> None:
+    """At threshold 1 a fresh network spikes and learns its weights as one with fixed constants."""
+    fixed = RunConfig(width=4, timesteps=5, leak=0.7, readout="spiking")
+    labels = torch.arange(6)
+    drive = torch.randn(1, 6, 1, 28, 28, generator=draws)
+    networks = [fresh(c, MNIST).train() for c in (fixed, fixed.replace(neuron="learned"))]
+    logits = [network.run(drive, Pass(), timesteps=5).logits[0] for network in networks]
+    for of in logits:
+        torch.nn.functional.cross_entropy(of.mean(dim=0), labels).backward()  # type: ignore[no-untyped-call]
+    plain, learned = (dict(network.named_parameters()) for network in networks)
+    assert torch.equal(*logits)
+    added = learned.keys() - plain.keys()
+    assert len(added) == 2 * len(layers_of(networks[0]))
+    assert {round(learned[name].item(), 6) for name in added} == {0.7, 1.0}
+    assert all(learned[name].grad is not None for name in added)
+    for name, parameter in plain.items():
+        assert torch.equal(parameter.grad, learned[name].grad), name  # type: ignore[arg-type]
+
+
+def test_a_baked_block_holds_the_constants_that_its_layers_learned(draws: torch.Generator) -> None:
+    config = RunConfig(width=4, timesteps=4, neuron="learned", readout="spiking")
+    network = fresh(config, MNIST).eval()
+    drive = torch.randn(1, 16, 1, 28, 28, generator=draws)
+    start = network.run(drive, Pass(), timesteps=4).features[0]
+    with torch.no_grad():
+        for layer in layers_of(network):
+            assert layer.leak is not None
+            assert layer.threshold is not None
+            layer.leak.uniform_(0.6, 0.9, generator=draws)
+            layer.threshold.uniform_(0.5, 0.8, generator=draws)
+    plain = Network(config, MNIST)
+    plain.blocks.append(bake(config, 0, network.block(0)))
+    ours, theirs = (n.run(drive, Pass(), timesteps=4) for n in (plain, network))
+    assert torch.equal(ours.features[0], theirs.features[0])
+    assert torch.equal(ours.logits[0], theirs.logits[0])
+    assert not torch.equal(theirs.features[0], start)
+
+
 @pytest.mark.parametrize("readout", ["integrator", "spiking"])
 @pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])
 def test_a_baked_block_fires_as_the_trained_one(

@@ -243,6 +243,12 @@ def test_memory_of_forward_rules_does_not_grow_with_time(rule: str) -> None:
     assert needs[0] == needs[1]
 
 
+@pytest.mark.parametrize("rule", [rule for rule in TIME_RULES if rule != "bptt"])
+def test_learned_constants_are_refused_by_all_but_backpropagation_through_time(rule: str) -> None:
+    with pytest.raises(ConfigError, match=r"neuron 'learned' .* use 'fixed'"):
+        RunConfig(time_rule=rule, neuron="learned")
+
+
 @pytest.mark.parametrize("rule", ["saf-e", "saf-f"])
 def test_class_neurons_that_spike_are_refused_by_accumulated_spikes(rule: str) -> None:
     with pytest.raises(ConfigError, match=r"readout 'spiking' .* use 'integrator'"):

@@ -10,8 +10,8 @@ import torch
 from snn import data, encoding
 from snn.config import RunConfig
 from snn.data import Split
-from snn.layers import Pass
-from snn.network import Network, bake, connections_of
+from snn.layers import LEAST_THRESHOLD, Pass
+from snn.network import Network, bake, connections_of, layers_of
 from snn.rewiring import connectivity
 from snn.rules import Batch
 from snn.rules.bptt import bptt, readout_loss
@@ -235,6 +235,28 @@ def test_a_measurement_per_epoch_and_block() -> None:
     assert seen == [(1, 1, 1), (1, 2, 2), (2, 1, 3), (2, 2, 4), (3, 1, 5), (3, 2, 6)]
     whole = SMALL.replace(space_rule="end-to-end")
     assert [m.block for m in Training(whole, split_of(whole))] == [0, 0]
+
+
+def test_every_layer_learns_its_own_leak_and_threshold() -> None:
+    training = trained(SMALL.replace(neuron="learned", partition="1+2"))
+    for name in ("leak", "threshold"):
+        start = getattr(training.config, name)
+        learned = [float(getattr(layer, name)) for layer in layers_of(training.network)]
+        assert len(set(learned)) == len(learned) > 3
+        assert start not in learned
+
+
+def test_learned_constants_stay_where_they_have_a_meaning() -> None:
+    config = SMALL.replace(neuron="learned", leak=1.0, learning_rate=5.0, schedule="constant")
+    stage = Stage(Network(config, DIGITS), split_of(config), range(10), device="cpu")
+    next(stage.epochs(0))
+    leaks = [float(layer.leak) for layer in stage.layers if layer.leak is not None]
+    lows = [float(layer.threshold) for layer in stage.layers if layer.threshold is not None]
+    assert len(leaks) == len(lows) == len(stage.layers)
+    assert all(0 <= leak <= 1 for leak in leaks)
+    assert all(low >= LEAST_THRESHOLD for low in lows)
+    assert {0.0, 1.0} & set(leaks)  # a step of 5 leaves the range
+    assert LEAST_THRESHOLD in lows
 
 
 def test_training_learns_the_digits() -> None:
