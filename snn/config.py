@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snn.backbones import BACKBONES
+from snn.conflicts import STEP_RULES, time_rule_faults
 from snn.partition import format_partition, parse_partition
 from snn.setting import ConfigError, Fault, Kind, Setting, choice, integer, nearest, real
 
@@ -36,7 +37,10 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
 }
-STEP_RULES = ("ottt-a", "ottt-o", "saf-e")  # rules in time with a loss at every timestep
+USUAL_LOSSES = {  # what each rule in time was published with; the others average the readout
+    **dict.fromkeys(STEP_RULES, "instantaneous"),
+    "spike-bp": "squared-error",
+}
 DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
@@ -87,8 +91,9 @@ class RunConfig:
     )
     pooling: str = choice(
         "average",
-        ("average", "max"),
-        "what a 2x2 window of the backbone passes on: the mean of its spikes, or their maximum",
+        ("average", "max", "spiking"),
+        "what a 2x2 window between layers passes on: the mean of its spikes, their maximum, or "
+        "the spikes of a neuron that sums the means and fires above 0.75; exit heads take means",
     )
     head_hidden: int = integer(
         64, "spiking neurons in each exit head; 0 reads the block directly", low=0
@@ -111,6 +116,13 @@ class RunConfig:
     leak: float = real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
     reset: str = choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
+    readout_leak: float = real(
+        1.0,
+        "share of an exit's integrators kept per timestep; 1 makes them a running mean",
+        low=0,
+        open_low=True,
+        high=1,
+    )
     surrogate: str = choice("atan", SURROGATE_SLOPES, "derivative that stands in for the spike's")
     surrogate_slope: float = real(
         None, "steepness of the surrogate", low=0, open_low=True, high=1000
@@ -142,8 +154,9 @@ class RunConfig:
     # rules
     time_rule: str = choice(
         "bptt",
-        ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f"),
-        "how error flows through time: backwards, or forwards by traces or accumulated spikes",
+        ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f"),
+        "how error flows through time: backwards, backwards from spike to spike, or forwards "
+        "by traces or accumulated spikes",
     )
     space_rule: str = choice(
         "block-local", ("block-local", "end-to-end"), "blocks one after another, or all at once"
@@ -190,9 +203,9 @@ class RunConfig:
     )
     loss: str = choice(
         "",
-        ("mean-readout", "each-step", "instantaneous"),
+        ("mean-readout", "each-step", "instantaneous", "squared-error"),
         "cross-entropy of the mean readout at the end, of that until each timestep, "
-        "or of each timestep's own",
+        "or of each timestep's own; or the squared distance of the first from one-hot, summed",
     )
     seed: int = integer(0, "seed of everything random", low=0)
 
@@ -311,51 +324,7 @@ class RunConfig:
                 "to 'block-local', or block_classes to 'all'"
             )
             faults.append(Fault(key="block_classes", message=message))
-        return faults + self._rule_conflicts()
-
-    def _rule_conflicts(self) -> list[Fault]:
-        """What the rules in time cannot do, with what to use instead."""
-        rule = self.time_rule
-        faults: list[Fault] = []
-        if rule == "bptt":
-            return faults
-        if self.reset == "hard":
-            message = f"'hard' is not possible with time_rule {rule!r}; use 'soft'"
-            faults.append(Fault(key="reset", message=message))
-        if self.norm == "batch-over-time":
-            message = (
-                f"'batch-over-time' is not possible with time_rule {rule!r}, which never sees "
-                "all timesteps at once; use 'weight-standardised'"
-            )
-            faults.append(Fault(key="norm", message=message))
-        if self.neuron == "learned":
-            message = (
-                f"'learned' is not possible with time_rule {rule!r}, which needs the same leak "
-                "at every timestep and layer; use 'fixed'"
-            )
-            faults.append(Fault(key="neuron", message=message))
-        if self.pooling == "max":
-            message = (
-                f"'max' is not possible with time_rule {rule!r}, whose signals pass through pools "
-                "that are linear; use 'average'"
-            )
-            faults.append(Fault(key="pooling", message=message))
-        if self.readout == "spiking" and not rule.startswith("ottt-"):
-            message = (
-                f"'spiking' is not possible with time_rule {rule!r}, whose class targets "
-                "never fire; use 'integrator'"
-            )
-            faults.append(Fault(key="readout", message=message))
-        if rule in STEP_RULES and self.loss == "mean-readout":
-            message = (
-                f"'mean-readout' is known only at the end, but time_rule {rule!r} learns at "
-                "every timestep; use 'instantaneous' or 'each-step'"
-            )
-            faults.append(Fault(key="loss", message=message))
-        if rule == "saf-f" and self.loss != "mean-readout":
-            message = f"must be 'mean-readout' with time_rule 'saf-f', got {self.loss!r}"
-            faults.append(Fault(key="loss", message=message))
-        return faults
+        return faults + time_rule_faults(self)
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -434,7 +403,7 @@ class RunConfig:
 
 
 def _usual_loss(time_rule: str) -> str:
-    return "instantaneous" if time_rule in STEP_RULES else "mean-readout"
+    return USUAL_LOSSES.get(time_rule, "mean-readout")
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from snn.config import RunConfig
-from snn.exits import mean_over, verdict
+from snn.exits import verdict
 from snn.layers import Pass
 from snn.measurement import Evaluation, ExitReport
 from snn.meter import Meter, detector_ops, spent_by
 from snn.network import Network
 from snn.operating import Counter, Decisions, OperatingSetting, keep
+from snn.readout import integrated
 from snn.recording import record
 from snn.trained import Images, Trained
 
@@ -103,8 +104,10 @@ def _infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> 
         cost = spent_by(meter, network.block(index))
         spent[0, staying] += cost.accumulates.sum(dim=0)
         spent[1, staying] += cost.spikes.sum(dim=0)
-        readout = mean_over(outputs.logits[0], setting.timesteps)
-        features = mean_over(outputs.features[0], setting.timesteps)
+        readout, features = (
+            integrated(x[0], leak=network.config.readout_leak)
+            for x in (outputs.logits, outputs.features)
+        )
         said = verdict(network, index, readout, features, before)
         if index + 1 < setting.depth:
             spent[0, staying] += detector_ops(network.block(index), outputs.features[0]).sum(dim=0)

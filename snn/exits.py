@@ -25,7 +25,7 @@ def verdict(
     """Combine what block `index` sees with what the blocks before it said.
 
     `readout` (batch, classes of the block) and `features` (batch, features) are
-    means over the timesteps run; `before` (batch, all classes) are the
+    what integrators hold of the timesteps run; `before` (batch, all classes) are the
     probabilities of the verdict one block earlier, None at the first. How they
     are combined is `exit_combination` of the network's config (`combined`).
     """
@@ -104,8 +104,3 @@ def _hardness(network: Network, index: int, probabilities: Tensor, features: Ten
     weight = head.detector.connections.weight
     logits = head.detector.connections.apply_weight(features, weight) + head.detector.bias
     return torch.softmax(logits, dim=1)[:, 1]
-
-
-def mean_over(inputs: Tensor, steps: int) -> Tensor:
-    """What an integrator holds after `steps` timesteps, per timestep; `inputs` has time first."""
-    return inputs[:steps].sum(dim=0) / steps

@@ -54,6 +54,13 @@ class Dynamics(Protocol):
         """What is kept from one timestep to the next."""
 
 
+class Firing(Protocol):
+    """How neurons fire where a learning rule has a derivative of its own for them."""
+
+    def __call__(self, layer: "Layer", current: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `Lif` of `layer`: the same spikes, and what is left."""
+
+
 @dataclass
 class Pass:
     """What one batch carries through the network: nothing of it outlives the batch."""
@@ -65,6 +72,7 @@ class Pass:
     observer: Observer | None = None
     generator: torch.Generator | None = None  # draws dropout masks
     dynamics: Dynamics | None = None  # None: neurons fire as they are
+    fire: Firing | None = None  # None: with the network's surrogate
 
     def weight(self, connections: "Connections") -> Tensor:
         """The effective weight, computed once per batch however many chunks there are."""
@@ -236,8 +244,9 @@ class Layer(nn.Module):
         self.name, self.lif, self.dropout = name, lif, dropout
         self.connections = nn.ModuleList(connections)
         self.skip = skip
-        targets = connections[0].weight.shape[0]
-        self.bias = nn.Parameter(torch.zeros(targets)) if has_bias else None
+        self.bias: nn.Parameter | None = None
+        if has_bias:
+            self.bias = nn.Parameter(torch.zeros(connections[0].weight.shape[0]))
         self.leak = nn.Parameter(torch.tensor(lif.leak)) if is_learned else None
         self.threshold = nn.Parameter(torch.tensor(lif.threshold)) if is_learned else None
 
@@ -260,9 +269,11 @@ class Layer(nn.Module):
         current = self._current(inputs, batch)
         if current.shape[0] != steps:  # a constant drive
             current = current.expand(steps, *current.shape[1:])
-        spikes, left = self.lif(
-            current, batch.potentials.get(self), leak=self.leak, threshold=self.threshold
-        )
+        left = batch.potentials.get(self)
+        if batch.fire is None:
+            spikes, left = self.lif(current, left, leak=self.leak, threshold=self.threshold)
+        else:
+            spikes, left = batch.fire(self, current, left)
         batch.potentials[self] = left
         if batch.observer is not None:
             batch.observer.layer(self, inputs, spikes)
@@ -298,3 +309,20 @@ class Layer(nn.Module):
             )
             batch.masks[self] = kept / (1 - self.dropout)
         return batch.masks[self]
+
+
+class PoolNeurons(Layer):
+    """One neuron per value of a pooled map, which makes spikes of it again (Lee et al. 2020).
+
+    Without leak or connections: the value is the current, and one spike in
+    `grain` passes less than a threshold. What they spend is an accumulate per
+    spike that arrives.
+    """
+
+    def __init__(self, name: str, *, lif: Lif, grain: int) -> None:
+        super().__init__(name, [], lif=lif, has_bias=False)
+        self.grain = grain
+
+    def _current(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:
+        del batch
+        return inputs[0]

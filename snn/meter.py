@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snn.cost import fan_out, skip_fan_out
-from snn.layers import Connections, Layer, Pass
+from snn.layers import Connections, Layer, Pass, PoolNeurons
 from snn.measurement import LayerReport
 from snn.network import Block, Network, Readout, layers_of
 
@@ -37,6 +37,9 @@ class Meter:
             if layer.skip not in self._fans:
                 self._fans[layer.skip] = skip_fan_out(layer, source.shape[2:]).flatten()
             counts.append(weighted(source, self._fans[layer.skip]) * layer.skip.grain)
+        if isinstance(layer, PoolNeurons):
+            arrived = inputs[0].flatten(2).sum(dim=2, dtype=torch.float64) * layer.grain
+            counts.append(arrived)
         self.accumulates.setdefault(layer, []).append(torch.stack(counts).sum(dim=0))
         self.spikes.setdefault(layer, []).append(spikes.flatten(2).sum(dim=2, dtype=torch.float64))
 

@@ -13,12 +13,15 @@ from torch import Tensor, nn
 
 from snn.backbones import BACKBONES, ConvUnit, DenseUnit, ResidualUnit, Unit
 from snn.config import RunConfig
-from snn.layers import Connections, Layer, Norm, Pass, SubSample
+from snn.layers import Connections, Layer, Norm, Pass, PoolNeurons, SubSample
 from snn.neurons import Lif
 from snn.pooling import Pooling, SpikePool
 
 CACHE_BYTES = 4 * 2**20
 """Spikes of one layer and chunk of timesteps should stay in the processor's cache."""
+
+POOL_THRESHOLD = 0.75
+"""Of pooling neurons (Lee et al. 2020, as released)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class Anatomy:
     norm: Norm
     dropout: float
     generator: torch.Generator
-    pooling: Pooling = "average"
+    pooling: str = "average"  # as in RunConfig
     is_learned: bool = False  # leak and threshold of every layer
     is_baked: bool = False
 
@@ -76,6 +79,13 @@ class Anatomy:
             is_learned=self.is_learned,
         )
 
+    def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:
+        """The neurons that a unit's pool drives, if any."""
+        if self.pooling != "spiking" or pool.kernel == 1:
+            return None
+        lif = replace(self.lif, leak=1.0, threshold=POOL_THRESHOLD, reset="hard", strict=True)
+        return PoolNeurons(name, lif=lif, grain=pool.grain)
+
 
 class Conv(nn.Module):
     """Convolution, neurons, and a pool where the unit has one."""
@@ -85,13 +95,15 @@ class Conv(nn.Module):
         channels, height = unit.channels * width, source.shape[1]
         shape = (channels, source.shape[0], unit.kernel, unit.kernel)
         self.layer = anatomy.layer(name, [shape], [source])
-        self.pool = SpikePool(height, kernel=2 if unit.pool else 1, pooling=anatomy.pooling)
-        side = self.pool.side
-        self.signal = Signal(shape=(channels, side, side), grain=self.pool.grain)
+        window: Pooling = "max" if anatomy.pooling == "max" else "average"
+        self.pool = SpikePool(height, kernel=2 if unit.pool else 1, pooling=window)
+        self.pooled = anatomy.pool_neurons(f"{name}.pool", self.pool)
+        side, grain = self.pool.side, self.pool.grain if self.pooled is None else 1
+        self.signal = Signal(shape=(channels, side, side), grain=grain)
 
     def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
-        spikes: Tensor = self.layer([x], steps, batch)
-        return self.pool(spikes)  # type: ignore[no-any-return]
+        pooled: Tensor = self.pool(self.layer([x], steps, batch))
+        return pooled if self.pooled is None else self.pooled([pooled], steps, batch)
 
 
 class Residual(nn.Module):
@@ -265,7 +277,8 @@ class Network(nn.Module):
         Follows from the config alone, so that it gives the same arithmetic on
         every machine and in every part of a network that is run by itself.
         """
-        if self.config.norm == "batch-over-time" and self.training:
+        needs_all = self.config.norm == "batch-over-time" or self.config.time_rule == "spike-bp"
+        if needs_all and self.training:
             return self.config.timesteps
         return max(1, min(self.config.timesteps, CACHE_BYTES // (4 * 64 * self._largest)))
 
@@ -351,6 +364,7 @@ def anatomy_of(
         reset="soft" if config.reset == "soft" else "hard",
         surrogate=config.surrogate,
         slope=config.surrogate_slope,
+        strict=config.time_rule == "spike-bp",
     )
     norm: Norm = "none" if is_baked else config.norm  # type: ignore[assignment]  # checked there
     return Anatomy(
@@ -358,7 +372,7 @@ def anatomy_of(
         norm=norm,
         dropout=config.dropout,
         generator=generator(config.seed, purpose, block),
-        pooling="max" if config.pooling == "max" else "average",
+        pooling=config.pooling,
         is_learned=config.neuron == "learned",
         is_baked=is_baked,
     )
@@ -410,7 +424,8 @@ def bake(config: RunConfig, index: int, block: Block) -> Block:
     for old, new in zip(connections_of(block), connections_of(plain), strict=True):
         new.weight.copy_(old.baked()[0])
     for layer, target in zip(layers_of(block), layers_of(plain), strict=True):
-        assert target.bias is not None
+        if target.bias is None:  # pooling neurons have nothing to learn
+            continue
         biases = [conn.baked()[1] for conn in layer.sources]
         parts = [bias for bias in [layer.bias, *biases] if bias is not None]
         target.bias.copy_(torch.stack(parts).sum(dim=0))

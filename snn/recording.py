@@ -8,11 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from snn.exits import mean_over, verdict
+from snn.exits import verdict
 from snn.layers import Pass
 from snn.measurement import LayerReport
 from snn.meter import LayerTotals, Meter, detector_ops, spent_by
 from snn.network import Network
+from snn.readout import integrated
 from snn.trained import Images
 
 Floats = npt.NDArray[np.float64]
@@ -73,12 +74,14 @@ def _verdicts(
     network: Network, logits: Sequence[Tensor], features: Sequence[Tensor]
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Confidence, hardness and label of every block after every timestep."""
-    steps = logits[0].shape[0]
+    steps, leak = logits[0].shape[0], network.config.readout_leak
     found: dict[str, list[Tensor]] = {"confidence": [], "hardness": [], "label": []}
     for step in range(1, steps + 1):
         before = None
         for index, (inputs, read) in enumerate(zip(logits, features, strict=True)):
-            said = verdict(network, index, mean_over(inputs, step), mean_over(read, step), before)
+            output = integrated(inputs, leak=leak, steps=step)
+            seen = integrated(read, leak=leak, steps=step)
+            said = verdict(network, index, output, seen, before)
             before = said.probabilities
             for name, values in found.items():
                 values.append(getattr(said, name))

@@ -14,6 +14,7 @@ from snn.detector import fit_detector
 from snn.examples import Examples
 from snn.layers import Pass
 from snn.network import Block, Network, generator
+from snn.readout import integrated
 
 
 def route(
@@ -64,10 +65,11 @@ def _fit_detectors(
 def _features(
     runner: Network, examples: Examples, draws: torch.Generator, offset: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean spikes over time that the head of a live block reads, and the labels."""
+    """Spikes that the head of a live block reads, integrated over time, and the labels."""
     rates, labels = [], []
     for batch in examples.in_order(draws):
         outputs = runner.run(batch.drive, Pass(), timesteps=batch.timesteps, frozen=batch.frozen)
-        rates.append(outputs.features[offset].mean(dim=0))
+        seen = integrated(outputs.features[offset], leak=runner.config.readout_leak)
+        rates.append(seen)
         labels.append(batch.labels)
     return torch.cat(rates), torch.cat(labels)

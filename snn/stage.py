@@ -25,6 +25,7 @@ from snn.network import (
     input_signal,
     layers_of,
 )
+from snn.readout import integrated
 from snn.rewiring import connectivity, make_rewirer
 from snn.routing import route
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
@@ -187,12 +188,16 @@ class Stage:
             )
             yield batch, outputs.logits
 
+    def _output(self, inputs: Tensor) -> Tensor:
+        """What integrators hold at the end that got `inputs` (time, batch, ...)."""
+        return integrated(inputs, leak=self.config.readout_leak)
+
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
         """Accuracy of the deepest exit, and spikes per neuron and timestep."""
         counter, correct = _SpikeCounter(self.live), 0
         for batch, readouts in self._validation_runs(counter):
-            decided = readouts[-1].mean(dim=0).argmax(dim=1)
+            decided = self._output(readouts[-1]).argmax(dim=1)
             correct += int((decided == batch.labels).sum())
         return correct / max(len(self.validation), 1), counter.rate
 
@@ -228,7 +233,7 @@ class Stage:
         for batch, readouts in self._validation_runs():
             labels = batch.labels.cpu()
             for count, readout in zip(counts, readouts, strict=True):
-                decided = readout.mean(dim=0).argmax(dim=1).cpu()
+                decided = self._output(readout).argmax(dim=1).cpu()
                 count += (labels * size + decided).bincount(minlength=size * size)
         return [count.reshape(size, size) for count in counts]
 

@@ -9,9 +9,11 @@ from snn.rules.bptt import bptt
 from snn.rules.ottt import ottt_a, ottt_o
 from snn.rules.rule import Batch, BatchResult, TimeRule
 from snn.rules.saf import saf_e, saf_f
+from snn.rules.spike_bp import spike_bp
 
 TIME_RULES: dict[str, TimeRule] = {
     "bptt": bptt,
+    "spike-bp": spike_bp,
     "ottt-a": ottt_a,
     "ottt-o": ottt_o,
     "saf-e": saf_e,

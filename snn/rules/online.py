@@ -59,16 +59,18 @@ def gathered(state: Pass, connections: list[Connections]) -> Iterator[None]:
             weight.backward(collected)
 
 
-def step_losses(logits: list[Tensor], sums: list[Tensor], batch: Batch, index: int) -> Tensor:
+def step_losses(
+    logits: list[Tensor], sums: list[Tensor], batch: Batch, index: int, *, leak: float
+) -> Tensor:
     """Loss of one timestep, a T-th part of the batch's, averaged over heads.
 
     `instantaneous` judges the timestep by itself (OTTT, SAF), `each-step` the
-    mean of all readouts until now, the earlier ones taken as they are. `sums`
-    holds the sums of earlier readouts and is brought up to date.
+    integrators' output until now, earlier inputs taken as they are. `sums`
+    holds what the integrators hold (`snn.readout`) and is brought up to date.
     """
     losses = []
     for slot, readout in enumerate(logits):
-        total = sums[slot] + readout
+        total = leak * (sums[slot] + readout)
         judged = readout if batch.loss == "instantaneous" else total / (index + 1)
         losses.append(F.cross_entropy(judged, batch.labels) / batch.timesteps)
         sums[slot] = total.detach()
@@ -82,9 +84,9 @@ def learn_forward(
     batch = run.batch
     sums = [torch.zeros(()) for _ in run.network.blocks][batch.frozen :]
     sums = [total.to(batch.drive) for total in sums]
-    losses = []
+    losses, leak = [], run.network.config.readout_leak
     for index in range(batch.timesteps):
-        loss = step_losses(run.step(index, dynamics), sums, batch, index)
+        loss = step_losses(run.step(index, dynamics), sums, batch, index, leak=leak)
         loss.backward()
         losses.append(loss.detach())
         if every_step:

@@ -171,6 +171,7 @@ def test_the_plan_foretells_what_training_counts(
         dropout=0.1,
         timesteps=6,
         time_rule=rule,
+        reset="hard" if rule == "spike-bp" else "soft",
         encoding=encoding,
     )
     split = data.split(

@@ -14,7 +14,8 @@ from snn.layers import LEAST_THRESHOLD, Pass
 from snn.network import Network, bake, connections_of, layers_of
 from snn.rewiring import connectivity
 from snn.rules import Batch
-from snn.rules.bptt import bptt, readout_loss
+from snn.rules.bptt import bptt
+from snn.rules.loss import readout_loss
 from snn.stage import Stage
 from snn.train import DivergedError, Training
 from tests.snn.test_cost import DIGITS

@@ -1,0 +1,94 @@
+"""Conflicts: settings that are fine alone but that a rule in time cannot serve together.
+
+Each is refused by name, with what to use instead.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from snn.setting import Fault
+
+if TYPE_CHECKING:
+    from snn.config import RunConfig
+
+STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
+"""Rules in time with a loss at every timestep."""
+
+
+def time_rule_faults(config: "RunConfig") -> list[Fault]:
+    """What the rule in time of a config cannot do."""
+    if config.time_rule == "bptt":
+        return []
+    if config.time_rule == "spike-bp":
+        return list(_spike_bp_faults(config))
+    return list(_forward_faults(config))
+
+
+def _spike_bp_faults(config: "RunConfig") -> Iterator[Fault]:
+    if config.reset == "soft":
+        yield Fault(
+            key="reset",
+            message="'soft' is not possible with time_rule 'spike-bp', where a spike ends the "
+            "path of the error; use 'hard'",
+        )
+    if config.neuron == "learned":
+        yield Fault(
+            key="neuron",
+            message="'learned' is not possible with time_rule 'spike-bp', whose derivative of a "
+            "spike has none by leak and threshold; use 'fixed'",
+        )
+    if config.leak <= 1 / math.e:
+        yield Fault(
+            key="leak",
+            message="must be above 1/e (0.368) with time_rule 'spike-bp', whose correction for "
+            f"the leak, 1 + ln(leak), would turn the error round, got {config.leak:g}; "
+            "it was published with 0.99",
+        )
+    if config.loss in ("each-step", "instantaneous"):
+        yield Fault(
+            key="loss",
+            message=f"{config.loss!r} is not possible with time_rule 'spike-bp', which corrects "
+            "its derivative once for the whole run; use 'squared-error' or 'mean-readout'",
+        )
+
+
+def _forward_faults(config: "RunConfig") -> Iterator[Fault]:
+    """Of the rules that run forward in time."""
+    rule = config.time_rule
+    if config.reset == "hard":
+        message = f"'hard' is not possible with time_rule {rule!r}; use 'soft'"
+        yield Fault(key="reset", message=message)
+    if config.norm == "batch-over-time":
+        message = (
+            f"'batch-over-time' is not possible with time_rule {rule!r}, which never sees "
+            "all timesteps at once; use 'weight-standardised'"
+        )
+        yield Fault(key="norm", message=message)
+    if config.neuron == "learned":
+        message = (
+            f"'learned' is not possible with time_rule {rule!r}, which needs the same leak "
+            "at every timestep and layer; use 'fixed'"
+        )
+        yield Fault(key="neuron", message=message)
+    if config.pooling != "average":
+        message = (
+            f"{config.pooling!r} is not possible with time_rule {rule!r}, whose signals pass "
+            "through pools that are linear; use 'average'"
+        )
+        yield Fault(key="pooling", message=message)
+    if config.readout == "spiking" and not rule.startswith("ottt-"):
+        message = (
+            f"'spiking' is not possible with time_rule {rule!r}, whose class targets "
+            "never fire; use 'integrator'"
+        )
+        yield Fault(key="readout", message=message)
+    if rule in STEP_RULES and config.loss in ("mean-readout", "squared-error"):
+        message = (
+            f"{config.loss!r} is known only at the end, but time_rule {rule!r} learns at "
+            "every timestep; use 'instantaneous' or 'each-step'"
+        )
+        yield Fault(key="loss", message=message)
+    if rule == "saf-f" and config.loss != "mean-readout":
+        message = f"must be 'mean-readout' with time_rule {rule!r}, got {config.loss!r}"
+        yield Fault(key="loss", message=message)
