@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, select
 from search.schema import ArtifactRow, Base, OperatingPointRow, TrialRow
 from search.trial import Artifact, Timings, Trial, TrialState
 from snn.config import RunConfig
-from snn.measurement import METRICS, OperatingPoint
+from snn.measurement import METRICS, LayerConnectivity, Measurement, OperatingPoint
 
 POINT = (  # what `point_of` reads, in its order
     OperatingPointRow.timesteps,
@@ -64,6 +64,18 @@ def values_of(table: type[Base], value: type[Any]) -> Select[Any]:
 def row_of(value: Any) -> dict[str, Any]:
     """The value's fields, for columns of the same names."""
     return {field.name: kept(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def measurement_row(measurement: Measurement) -> dict[str, Any]:
+    """A measurement, for its columns."""
+    layers = [dataclasses.asdict(layer) for layer in measurement.layers]
+    return {**row_of(dataclasses.replace(measurement, layers=())), "layers": layers or None}
+
+
+def measurement_of(row: Row[Any]) -> Measurement:
+    """A measurement from its columns."""
+    layers = tuple(LayerConnectivity(**layer) for layer in row.layers or ())
+    return Measurement(**{**figures(row), "layers": layers})
 
 
 def kept(value: Any) -> Any:

@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.measurement import METRICS
 
-REVISION = "0001"  # the newest migration, which these tables are the result of
+REVISION = "0002"  # the newest migration, which these tables are the result of
 VERSION_TABLE = "spikefront_version"  # Optuna's tables may stand in the same database
 
 
@@ -183,6 +183,7 @@ class MeasurementRow(Base):
     regrown: Mapped[int] = mapped_column(BigInteger)
     training_memory_bytes: Mapped[int] = mapped_column(BigInteger)
     wall_s: Mapped[float | None]
+    layers: Mapped[list[Any] | None]  # NULL: dense, or kept before there was this column
 
 
 class OperatingPointRow(Base):

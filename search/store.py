@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from search.database import Database, StoreError
-from search.rows import kept, point_row, row_of, trial_row
+from search.rows import kept, measurement_row, point_row, row_of, trial_row
 from search.schema import (
     ArtifactRow,
     EventRow,
@@ -242,7 +242,7 @@ class Store(StoreReader):
 
     def record_measurement(self, study: str, number: int, measurement: Measurement) -> None:
         """Keep an epoch of a running trial; the same epoch told again replaces it."""
-        row = row_of(measurement)
+        row = measurement_row(measurement)
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
             told = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}

@@ -13,6 +13,7 @@ from search.rows import (
     TRIALS,
     figure,
     figures,
+    measurement_of,
     point_of,
     trial_of,
     uncollected,
@@ -217,7 +218,7 @@ class StoreReader:
                 MeasurementRow.trial_id == trial_id
             )
             query = query.order_by(MeasurementRow.block, MeasurementRow.epoch)
-            return [Measurement(**figures(row)) for row in connection.execute(query)]
+            return [measurement_of(row) for row in connection.execute(query)]
 
     def operating_points(
         self, study: str, number: int | None = None, *, front_only: bool = False

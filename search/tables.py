@@ -169,8 +169,8 @@ def metrics_table(metrics: Mapping[str, float], *, title: str) -> Table:
     return table
 
 
-def curves_table(measurements: Iterable[Measurement], *, title: str = "Epochs") -> Table:
-    """A line per block and epoch."""
+def curves_table(measurements: Sequence[Measurement], *, title: str = "Epochs") -> Table:
+    """A line per block and epoch; connections that came and went where any did."""
     columns = (
         "block",
         "epoch",
@@ -178,12 +178,14 @@ def curves_table(measurements: Iterable[Measurement], *, title: str = "Epochs") 
         "train",
         "validation",
         "connected",
+        *(("regrown", "pruned") if any(m.layers for m in measurements) else ()),
         "spike rate",
         "time",
     )
     table = plain_table(*columns, title=title)
     last = None
     for m in measurements:
+        changed = (str(m.regrown), str(m.pruned)) if "regrown" in columns else ()
         if last is not None and m.block != last:
             table.add_section()
         last = m.block
@@ -194,6 +196,7 @@ def curves_table(measurements: Iterable[Measurement], *, title: str = "Epochs") 
             percent(m.train_accuracy),
             percent(m.accuracy),
             percent(m.connectivity),
+            *changed,
             f"{m.spike_rate:.4f}",
             duration(m.wall_s),
         )

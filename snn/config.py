@@ -142,14 +142,25 @@ class RunConfig:
     )
     rewiring: str = choice(
         "closed-loop",
-        ("closed-loop", "open-loop"),
-        "Grad R with a threshold that follows the target, or its published prior",
+        ("closed-loop", "open-loop", "deep-r", "deep-r-soft", "magnitude", "stds"),
+        "Grad R with a threshold that follows the target, or its published prior; Deep R, hard "
+        "or soft; magnitude pruning without return; a soft threshold that follows the target",
     )
     rewiring_ramp: float = real(
-        0.75, "share of the training over which sparsity rises", low=0, high=1, open_low=True
+        0.75,
+        "share of the training over which sparsity rises; Deep R has it from the start, the open "
+        "loop as its prior goes",
+        low=0,
+        high=1,
+        open_low=True,
     )
-    rewiring_every: int = integer(10, "optimizer steps between threshold updates", low=1)
-    prior_strength: float = real(1e-3, "alpha of the open loop's Laplace prior", low=0)
+    rewiring_every: int = integer(10, "optimizer steps between rewirings", low=1)
+    prior_strength: float = real(
+        1e-3, "alpha of the open loop's Laplace prior, and of Deep R's drift towards zero", low=0
+    )
+    rewiring_temperature: float = real(
+        1e-5, "temperature of Deep R's random walk, squared weight per step size", low=0
+    )
 
     # rules
     time_rule: str = choice(
@@ -318,6 +329,14 @@ class RunConfig:
                 f"below), got {self.target_sparsity}; use rewiring 'closed-loop'"
             )
             faults.append(Fault(key="target_sparsity", message=message))
+        if self.rewiring == "deep-r-soft" and self.target_sparsity > 0:
+            for name in ("prior_strength", "rewiring_temperature"):
+                if getattr(self, name) == 0:
+                    message = (
+                        "must be above 0 with rewiring 'deep-r-soft', whose lower bound is their "
+                        "ratio; use rewiring 'deep-r'"
+                    )
+                    faults.append(Fault(key=name, message=message))
         if self.block_classes == "hard" and self.space_rule == "end-to-end" and self.exits > 1:
             message = (
                 "'hard' needs blocks that are trained one after another: set space_rule "

@@ -27,7 +27,8 @@ def fit_detector(
         anatomy_of(config, block=index, is_baked=True, purpose="detector weights")
     )
     detector.to(rates.device)
-    rewirer = make_rewirer([detector.connections], config)
+    # numbered from the other end: not the walk of the block that has the same index
+    rewirer = make_rewirer([detector.connections], config, index=-1 - index)
     share = is_hard.double().mean()
     weight = torch.stack([0.5 / (1 - share), 0.5 / share]).to(rates)
     optimizer = torch.optim.Adam(detector.parameters(), lr=LEARNING_RATE)
@@ -37,6 +38,8 @@ def fit_detector(
         loss = F.cross_entropy(logits + detector.bias, targets, weight=weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if rewirer is not None:
+            rewirer.before_step(step, learning_rate=LEARNING_RATE)
         optimizer.step()
         if rewirer is not None:
             rewirer.after_step(step, steps=STEPS, learning_rate=LEARNING_RATE)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn.gates import Gate, StrengthGate
 from snn.neurons import Lif
 
 SPIKE_SCALE = 2.74
@@ -81,24 +82,6 @@ class Pass:
         return self.weights[connections]
 
 
-class Gate(torch.autograd.Function):
-    """w = sign * theta where theta > cut, else 0; every theta gets sign * dL/dw.
-
-    Grad R (Chen et al. 2021): connections that do not exist keep receiving
-    gradient, so that they can return.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, theta: Tensor, sign: Tensor, cut: Tensor) -> Tensor:
-        ctx.save_for_backward(sign)
-        return sign * theta * (theta > cut)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (sign,) = ctx.saved_tensors
-        return grad * sign, None, None
-
-
 class Connections(nn.Module):
     """The connections from one source to one target, a convolution or all-to-all.
 
@@ -106,9 +89,6 @@ class Connections(nn.Module):
     turns k*k spikes into one value of 1. With `is_analog` inputs are real
     numbers and not spikes.
     """
-
-    sign: Tensor | None
-    cut: Tensor
 
     def __init__(
         self,
@@ -134,32 +114,32 @@ class Connections(nn.Module):
             batch_norm = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
             self.batch_norm = batch_norm(shape[0])
             nn.init.constant_(self.batch_norm.weight, gain)
-        self.register_buffer("sign", None, persistent=False)
-        self.register_buffer("cut", torch.tensor(-math.inf), persistent=False)
+        self.gate: Gate | None = None  # what rewiring puts between `weight` and its use
 
     @property
     def is_rewired(self) -> bool:
         """Whether connections come and go during training."""
-        return self.sign is not None
+        return self.gate is not None
 
-    def rewire(self) -> None:
-        """From now on `weight` holds strengths theta >= 0 and the signs never change."""
+    def hold_strengths(self, *, is_regrowing: bool = True) -> None:
+        """From now on `weight` holds strengths, at first >= 0, and signs never change.
+
+        `is_regrowing` as in StrengthGate.
+        """
+        self.gate = StrengthGate(self.weight, is_regrowing=is_regrowing)
         with torch.no_grad():
-            self.sign = torch.where(self.weight < 0, -1.0, 1.0)
             self.weight.abs_()
-            self.cut = torch.zeros_like(self.cut)
 
     def exists(self) -> Tensor:
         """Which connections exist, a boolean like the weight."""
-        if self.is_rewired:
-            return self.weight.detach() > self.cut
-        return self.weight.detach() != 0
+        weight = self.weight.detach()
+        return weight != 0 if self.gate is None else self.gate.exists(weight)
 
     def effective_weight(self) -> Tensor:
         """The weight that inputs are multiplied with, batch norm not included."""
         weight: Tensor = self.weight
-        if self.sign is not None:
-            weight = Gate.apply(weight, self.sign, self.cut)  # type: ignore[no-untyped-call]
+        if self.gate is not None:
+            weight = self.gate(weight)
         if self.norm == "weight-standardised":
             weight = self._standardised(weight)
         return weight
@@ -171,7 +151,7 @@ class Connections(nn.Module):
         that do not exist into connections, and flip the sign of weak ones.
         """
         rows = weight.flatten(1)
-        if self.sign is None:
+        if self.gate is None:
             rows = rows - rows.mean(dim=1, keepdim=True)
             power = rows.square().sum(dim=1) * (rows.shape[1] / max(rows.shape[1] - 1, 1))
         else:

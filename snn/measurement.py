@@ -111,6 +111,17 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerConnectivity:
+    """The connections into one layer, or of an exit's readout, after an epoch."""
+
+    name: str
+    weights: int  # possible connections
+    connections: int  # those that exist
+    regrown: int  # exist now and did not an epoch ago
+    pruned: int  # existed an epoch ago and do not now
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What one epoch showed."""
 
@@ -126,6 +137,12 @@ class Measurement:
     regrown: int  # connections that exist now and did not an epoch ago
     training_memory_bytes: int
     wall_s: float  # of this epoch, validation included
+    layers: tuple[LayerConnectivity, ...] = ()  # of what is being trained; none where dense
+
+    @property
+    def pruned(self) -> int:
+        """Connections that existed an epoch ago and do not now."""
+        return sum(layer.pruned for layer in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from snn.network import (
     layers_of,
 )
 from snn.readout import integrated
-from snn.rewiring import connectivity, make_rewirer
+from snn.rewiring import Census, connectivity, make_rewirer
 from snn.routing import route
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
 
@@ -62,7 +62,7 @@ class Stage:
         self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
         self.connections = [conn for block in self.live for conn in connections_of(block)]
         self.layers = [layer for block in self.live for layer in layers_of(block)]
-        self.rewirer = make_rewirer(self.connections, config)
+        self.rewirer = make_rewirer(self.connections, config, index=self.first)
         for block in self.live:
             block.to(device)
         started = time.perf_counter()
@@ -89,16 +89,13 @@ class Stage:
         """Train, one measurement per epoch. Raises DivergedError."""
         config = self.config
         draws = generator(config.seed, "batches", self.first, self.device)
-        before = [conn.exists() for conn in self.connections]
+        census = Census(self.live, first=self.first) if self.rewirer is not None else None
         for epoch in range(1, config.epochs + 1):
             started = time.perf_counter()
             loss, train_accuracy = self._epoch(draws)
             self.training_s += time.perf_counter() - started
             accuracy, rate = self._validate()
-            now = [conn.exists() for conn in self.connections]
-            pairs = zip(now, before, strict=True)
-            regrown = sum(int((alive & ~was).sum()) for alive, was in pairs)
-            before = now
+            layers = census.take() if census is not None else ()
             yield Measurement(
                 block=self.first + 1 if config.stages > 1 else 0,
                 epoch=epoch,
@@ -109,9 +106,10 @@ class Stage:
                 accuracy=accuracy,
                 connectivity=connectivity(self.connections),
                 spike_rate=rate,
-                regrown=regrown,
+                regrown=sum(layer.regrown for layer in layers),
                 training_memory_bytes=self.memory_bytes,
                 wall_s=time.perf_counter() - started,
+                layers=layers,
             )
 
     @deterministic()
@@ -159,11 +157,13 @@ class Stage:
             group["lr"] = rate
         if self.config.weight_decay > 0:
             self._decay(1 - rate * self.config.weight_decay)
+        self._step += 1
+        if self.rewirer is not None:
+            self.rewirer.before_step(self._step, learning_rate=rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         for layer in self.layers:
             layer.confine()
-        self._step += 1
         if self.rewirer is not None:
             self.rewirer.after_step(self._step, steps=steps, learning_rate=rate)
 

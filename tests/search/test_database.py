@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from search.database import Database, StoreError
+from search.store import Store
 
 
 @pytest.fixture
@@ -89,12 +90,42 @@ def test_a_store_that_is_missing_is_not_made_by_reading(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_an_older_store_is_not_migrated_by_reading(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("search.database.REVISION", "0002")
+@pytest.fixture
+def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store as the first version wrote it, with an epoch in it."""
+    path = tmp_path / "older.db"
+    monkeypatch.setattr("search.database.REVISION", "0001")
+    Database(f"sqlite:///{path}").close()
+    monkeypatch.undo()
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute(
+            "INSERT INTO studies (name, question, toml, question_fingerprint, objectives, "
+            "created_at, changed_at, revision, stop_requested) VALUES ('old', '', '', '', '[]', "
+            "'2026-01-01 00:00:00', '2026-01-01 00:00:00', 1, 0)"
+        )
+        writer.execute(
+            "INSERT INTO trials (study_id, number, state, params, reason, error, epochs_done, "
+            "epochs_total, sampler_state) VALUES (1, 0, 'running', '{}', '', '', 1, 2, '{}')"
+        )
+        writer.execute(
+            "INSERT INTO measurements (trial_id, block, epoch, epochs_done, epochs_total, loss, "
+            "regrown, training_memory_bytes) VALUES (1, 0, 1, 1, 2, 0.5, 7, 100)"
+        )
+        writer.commit()
+    return path
+
+
+def test_an_older_store_is_not_migrated_by_reading(older: Path) -> None:
     with refused(r"was written by an older spikefront \(schema 0001\); open it for writing once"):
-        Database(f"sqlite:///{path}", read_only=True)
+        Database(f"sqlite:///{older}", read_only=True)
+
+
+def test_an_older_store_is_migrated_by_writing_and_loses_nothing(older: Path) -> None:
+    with Store(f"sqlite:///{older}") as store:
+        (measurement,) = store.measurements("old", 0)
+    assert (measurement.loss, measurement.regrown, measurement.layers) == (0.5, 7, ())
+    database = Database(f"sqlite:///{older}", read_only=True)
+    assert "pareto_front" in tables(database)
 
 
 @pytest.mark.parametrize("read_only", [True, False])

@@ -32,6 +32,7 @@ from snn.measurement import (
     METRICS,
     Evaluation,
     ExitReport,
+    LayerConnectivity,
     LayerReport,
     Measurement,
     OperatingPoint,
@@ -412,6 +413,17 @@ class TestTrials:
         assert store.measurements("digits", 0) == [again, second]
         store.record_measurement("digits", 0, second)
         assert store.trial("digits", 0).epochs_done == 11
+
+    def test_the_layers_of_an_epoch_come_back(self, store: Store) -> None:
+        store.add_trial("digits", a_trial(0))
+        layers = (
+            LayerConnectivity(name="unit1", weights=2**40, connections=2**39, regrown=3, pruned=5),
+            LayerConnectivity(name="exit1.readout", weights=10, connections=4, regrown=0, pruned=2),
+        )
+        measurement = dataclasses.replace(a_measurement(), layers=layers)
+        store.record_measurement("digits", 0, measurement)
+        assert store.measurements("digits", 0) == [measurement]
+        assert measurement.pruned == 7
 
     @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
     def test_a_figure_that_is_not_finite_survives(self, store: Store, loss: float) -> None:

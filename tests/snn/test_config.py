@@ -31,6 +31,14 @@ def test_an_unknown_setting_names_the_nearest_one() -> None:
         ({"timesteps": 2, "inference_timesteps": 3}, "at most timesteps"),
         ({"rewiring": "open-loop", "target_sparsity": 0.3}, "closed-loop"),
         (
+            {"rewiring": "deep-r-soft", "target_sparsity": 0.3, "prior_strength": 0},
+            "prior_strength must be above 0 with rewiring 'deep-r-soft'.*use rewiring 'deep-r'",
+        ),
+        (
+            {"rewiring": "deep-r-soft", "target_sparsity": 0.3, "rewiring_temperature": 0},
+            "rewiring_temperature must be above 0",
+        ),
+        (
             {"block_classes": "hard", "space_rule": "end-to-end", "partition": "1+2"},
             "set space_rule",
         ),

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from snn.layers import SPIKE_SCALE, Connections, Gate, Layer, Pass
+from snn.gates import StrengthGate
+from snn.layers import SPIKE_SCALE, Connections, Layer, Pass
 from snn.neurons import Lif
+from snn.rewiring.rewirer import strength_gate
 
 
 def test_standardised_weights_have_mean_zero_and_unit_current(draws: torch.Generator) -> None:
@@ -18,8 +20,8 @@ def test_standardised_weights_have_mean_zero_and_unit_current(draws: torch.Gener
 def test_standardised_rewired_weights_keep_their_zeros_and_signs(draws: torch.Generator) -> None:
     conn = Connections((6, 40), norm="weight-standardised", generator=draws)
     signs = conn.weight.detach().sign()
-    conn.rewire()
-    conn.cut.fill_(0.3)
+    conn.hold_strengths()
+    strength_gate(conn).cut.fill_(0.3)
     weight = conn.effective_weight()
     assert torch.equal(weight != 0, conn.exists())
     assert torch.equal(weight.sign(), signs * conn.exists())
@@ -27,8 +29,9 @@ def test_standardised_rewired_weights_keep_their_zeros_and_signs(draws: torch.Ge
 
 def test_the_gate_gives_every_strength_its_gradient() -> None:
     theta = torch.tensor([0.5, 0.1, -0.2], requires_grad=True)
-    sign = torch.tensor([1.0, -1.0, -1.0])
-    weight = Gate.apply(theta, sign, torch.tensor(0.2))
+    gate = StrengthGate(torch.tensor([1.0, -1.0, -1.0]))
+    gate.cut.fill_(0.2)
+    weight = gate(theta)
     assert weight.tolist() == [0.5, 0.0, 0.0]
     weight.backward(torch.tensor([1.0, 2.0, 3.0]))
     assert theta.grad is not None

@@ -1,6 +1,7 @@
 """Training: what depends on what, and what comes out twice the same."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,6 +166,54 @@ def test_the_asked_sparsity_is_reached_exactly(target: float, partition: str) ->
         possible = sum(conn.weight.numel() for conn in connections_of(network.block(index)))
         reached = 1 - connectivity(connections_of(network.block(index)))
         assert abs(reached - target) <= 0.5 / possible + 1e-9
+
+
+def test_every_epoch_tells_what_came_and_went_layer_by_layer() -> None:
+    config = SMALL.replace(
+        backbone="resnet5", partition="1+1", target_sparsity=0.6, learning_rate=0.05, epochs=4
+    )
+    training = Training(config, split_of(config))
+    measured = list(training)
+    for m in measured:
+        possible = sum(layer.weights for layer in m.layers)
+        assert sum(layer.connections for layer in m.layers) / possible == m.connectivity
+        assert sum(layer.regrown for layer in m.layers) == m.regrown
+        assert {layer.name for layer in m.layers} > {f"exit{m.block}.readout"}
+    for before, m in itertools.pairwise(measured):
+        for was, layer in zip(before.layers, m.layers, strict=False):
+            if before.block == m.block:
+                assert layer.connections == was.connections + layer.regrown - layer.pruned
+    assert sum(m.regrown for m in measured) > 0
+    assert all(m.layers == () for m in Training(SMALL, split_of(SMALL)))
+
+
+@pytest.mark.parametrize("rewiring", ["deep-r", "deep-r-soft", "magnitude", "stds"])
+def test_every_form_trains_to_the_asked_sparsity(rewiring: str) -> None:
+    """Two blocks and a detector between them, each rewired by itself."""
+    config = ROUTED.replace(target_sparsity=0.8, rewiring=rewiring, epochs=2, class_threshold=0.3)
+    network = trained(config).network
+    assert network.block(0).head.detector is not None
+    for index in range(len(network.blocks)):
+        head = network.block(index).head
+        detector = head.detector.connections if head.detector is not None else None
+        parts = [c for c in connections_of(network.block(index)) if c is not detector]
+        possible = sum(conn.weight.numel() for conn in parts)
+        assert 1 - connectivity(parts) == pytest.approx(0.8, abs=0.5 / possible + 1e-9)
+        if detector is not None:
+            count = detector.weight.numel()
+            assert 1 - connectivity([detector]) == pytest.approx(0.8, abs=0.5 / count + 1e-9)
+
+
+@pytest.mark.parametrize("backbone", ["resnet5", "vgg5"])
+def test_convolutions_stay_trainable_at_five_percent_of_their_connections(backbone: str) -> None:
+    """Ten classes: chance is 0.1; the same networks dense come to 0.98."""
+    config = RunConfig(
+        backbone=backbone, width=16, epochs=6, timesteps=3, head_hidden=16, target_sparsity=0.95
+    )
+    *_, last = Training(config, split_of(config))
+    assert last.connectivity == pytest.approx(0.05, abs=1e-4)
+    assert last.accuracy > 0.6
+    assert min(layer.connections for layer in last.layers) > 0  # no layer is cut off
 
 
 def test_the_open_loop_reaches_what_its_strength_gives_and_not_what_is_asked() -> None:

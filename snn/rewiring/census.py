@@ -1,0 +1,50 @@
+"""Counting connections: how many exist, came and went, layer by layer."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from snn.layers import Connections
+from snn.measurement import LayerConnectivity
+from snn.network import Block, connections_of, layers_of
+
+
+def connectivity(connections: Sequence[Connections]) -> float:
+    """Fraction of connections that exist."""
+    possible = sum(conn.weight.numel() for conn in connections)
+    return sum(int(conn.exists().sum()) for conn in connections) / possible
+
+
+class Census:
+    """Counts the connections of some blocks since it last did; `first` is the first's index."""
+
+    def __init__(self, blocks: Sequence[Block], *, first: int) -> None:
+        self._parts: list[tuple[str, list[Connections]]] = []
+        for offset, block in enumerate(blocks):
+            layers = layers_of(block)
+            self._parts += [(layer.name, layer.sources) for layer in layers]
+            placed = {conn for layer in layers for conn in layer.sources}
+            rest = [conn for conn in connections_of(block) if conn not in placed]
+            self._parts.append((f"exit{first + offset + 1}.readout", rest))
+        self._before = self._masks()
+
+    def _masks(self) -> list[list[Tensor]]:
+        return [[conn.exists() for conn in part] for _, part in self._parts]
+
+    def take(self) -> tuple[LayerConnectivity, ...]:
+        """Per layer, and per readout of an exit, what is and what changed since the last time."""
+        before, self._before = self._before, self._masks()
+        return tuple(
+            LayerConnectivity(
+                name=name,
+                weights=sum(conn.weight.numel() for conn in part),
+                connections=_count(now),
+                regrown=_count([a & ~b for a, b in zip(now, was, strict=True)]),
+                pruned=_count([b & ~a for a, b in zip(now, was, strict=True)]),
+            )
+            for (name, part), now, was in zip(self._parts, self._before, before, strict=True)
+        )
+
+
+def _count(masks: Sequence[Tensor]) -> int:
+    return sum(int(mask.sum()) for mask in masks)
