@@ -300,8 +300,8 @@ def test_learned_constants_stay_where_they_have_a_meaning() -> None:
     config = SMALL.replace(neuron="learned", leak=1.0, learning_rate=5.0, schedule="constant")
     stage = Stage(Network(config, DIGITS), split_of(config), range(10), device="cpu")
     next(stage.epochs(0))
-    leaks = [float(layer.leak) for layer in stage.layers if layer.leak is not None]
-    lows = [float(layer.threshold) for layer in stage.layers if layer.threshold is not None]
+    leaks = [layer.leak.item() for layer in stage.layers if layer.leak is not None]
+    lows = [layer.threshold.item() for layer in stage.layers if layer.threshold is not None]
     assert len(leaks) == len(lows) == len(stage.layers)
     assert all(0 <= leak <= 1 for leak in leaks)
     assert all(low >= LEAST_THRESHOLD for low in lows)
