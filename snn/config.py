@@ -278,7 +278,7 @@ class RunConfig:
         if self.detector == "":
             self._set("detector", DETECTORS.get(self.block_classes, ""))
         if self.loss == "":
-            self._set("loss", _usual_loss(self.time_rule))
+            self._set("loss", _usual_loss(self.time_rule, self.readout))
         if self.backbone not in BACKBONES or not isinstance(self.partition, str):
             return []
         faults = self._complete_partition(len(BACKBONES[self.backbone].units))
@@ -343,6 +343,12 @@ class RunConfig:
                 "to 'block-local', or block_classes to 'all'"
             )
             faults.append(Fault(key="block_classes", message=message))
+        if self.readout == "spiking" and self.readout_leak != 1:
+            message = (
+                f"must be 1 with readout 'spiking', whose spikes are counted, got "
+                f"{self.readout_leak:g}; use readout 'integrator'"
+            )
+            faults.append(Fault(key="readout_leak", message=message))
         return faults + time_rule_faults(self)
 
     @property
@@ -396,7 +402,8 @@ class RunConfig:
             changes = {"inference_timesteps": None, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
-        if "time_rule" in changes and self.loss == _usual_loss(self.time_rule):
+        usual = _usual_loss(self.time_rule, self.readout)
+        if changes.keys() & {"time_rule", "readout"} and self.loss == usual:
             changes = {"loss": "", **changes}
         if "block_classes" in changes and self.detector == DETECTORS[self.block_classes]:
             changes = {"detector": "", **changes}
@@ -421,7 +428,9 @@ class RunConfig:
         return _digest(trained)
 
 
-def _usual_loss(time_rule: str) -> str:
+def _usual_loss(time_rule: str, readout: str) -> str:
+    if time_rule == "bptt" and readout == "spiking":
+        return "squared-error"  # of spike counts, as in Grad R
     return USUAL_LOSSES.get(time_rule, "mean-readout")
 
 

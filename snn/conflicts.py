@@ -38,6 +38,12 @@ def _spike_bp_faults(config: "RunConfig") -> Iterator[Fault]:
             message="'learned' is not possible with time_rule 'spike-bp', whose derivative of a "
             "spike has none by leak and threshold; use 'fixed'",
         )
+    if config.readout == "spiking":
+        yield Fault(
+            key="readout",
+            message="'spiking' is not possible with time_rule 'spike-bp', where a class target "
+            "that never fired would never get an error; use 'integrator'",
+        )
     if config.leak <= 1 / math.e:
         yield Fault(
             key="leak",

@@ -30,7 +30,7 @@ def verdict(
     are combined is `exit_combination` of the network's config (`combined`).
     """
     head = network.block(index).head
-    own = torch.softmax(readout, dim=1)
+    own = believed(readout, loss=network.config.loss)
     probabilities = combined(
         network.config.exit_combination,
         own,
@@ -44,6 +44,23 @@ def verdict(
     return Verdict(
         probabilities=probabilities, confidence=confidence, label=label, hardness=hardness
     )
+
+
+def believed(outputs: Tensor, *, loss: str) -> Tensor:
+    """Probabilities of the classes by `outputs` (batch, classes) that were trained by `loss`.
+
+    What squared error draws towards one-hot labels estimates probabilities itself
+    (their conditional mean minimises it): the share of a class in all that is
+    positive. A softmax of numbers between 0 and 1 would never be sure. It serves
+    all other losses, and outputs none of which is positive. The largest output has
+    the largest probability.
+    """
+    soft = torch.softmax(outputs, dim=1)
+    if loss != "squared-error":
+        return soft
+    positive = outputs.clamp(min=0)
+    total = positive.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, positive / total, soft)
 
 
 def combined(

@@ -47,6 +47,7 @@ def test_an_unknown_setting_names_the_nearest_one() -> None:
         ({"hard_fraction": 1.5}, "at most 1"),
         ({"detector": "confidence"}, "one of none, mass, head, predicted"),
         ({"exit_combination": "max"}, "nested, last, maximum, mean, got 'max'"),
+        ({"readout": "spiking", "readout_leak": 0.9}, "use readout 'integrator'"),
         ({"width": 2.5}, "must be an integer"),
         ({"learning_rate": float("nan")}, "must be finite"),
         ({"width": True}, "must be an integer"),
@@ -102,6 +103,8 @@ def test_replacing_what_others_follow_from_takes_them_along() -> None:
     assert RunConfig().replace(partition="1+1+1") == RunConfig(partition="1+1+1")
     assert RunConfig().replace(backbone="resnet9") == RunConfig(backbone="resnet9")
     assert config.replace(time_rule="saf-e").loss == "instantaneous"
+    assert config.replace(readout="spiking").loss == "squared-error"
+    assert config.replace(readout="spiking", time_rule="ottt-a").loss == "instantaneous"
     assert config.replace(partition="3").replace(partition="1+2").exit_threshold == (0.9,)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from snn.config import RunConfig
-from snn.exits import Verdict, combined, verdict
+from snn.exits import Verdict, believed, combined, verdict
 from snn.operating import detector_thresholds
 
 BEFORE = [[0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.4, 0.2]]
@@ -29,6 +29,15 @@ def _said(
     return combined(
         combination, torch.tensor(own), None if before is None else torch.tensor(before), **given
     )
+
+
+def test_outputs_near_one_hot_are_shares_and_others_a_softmax() -> None:
+    outputs = torch.tensor([[0.6, 0.2, -0.1], [-1.0, -3.0, -2.0], [0.0, 0.0, 0.0]])
+    soft = torch.softmax(outputs, dim=1)
+    assert torch.equal(believed(outputs, loss="mean-readout"), soft)
+    shares = believed(outputs, loss="squared-error")
+    assert torch.allclose(shares[0], torch.tensor([0.75, 0.25, 0.0]))
+    assert torch.equal(shares[1:], soft[1:])  # nothing positive to share
 
 
 @pytest.mark.parametrize("combination", COMBINED)

@@ -249,8 +249,8 @@ def test_learned_constants_are_refused_by_all_but_backpropagation_through_time(r
         RunConfig(time_rule=rule, neuron="learned")
 
 
-@pytest.mark.parametrize("rule", ["saf-e", "saf-f"])
-def test_class_neurons_that_spike_are_refused_by_accumulated_spikes(rule: str) -> None:
+@pytest.mark.parametrize("rule", ["spike-bp", "saf-e", "saf-f"])
+def test_class_neurons_that_spike_are_refused_where_they_cannot_learn(rule: str) -> None:
     with pytest.raises(ConfigError, match=r"readout 'spiking' .* use 'integrator'"):
         RunConfig(time_rule=rule, readout="spiking")
 
