@@ -115,6 +115,13 @@ class RunConfig:
     )
     leak: float = real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
+    firing_share: float = real(
+        1.0,
+        "share of the threshold from which a neuron fires; its reset subtracts the whole",
+        low=0,
+        open_low=True,
+        high=1,
+    )
     reset: str = choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
     readout_leak: float = real(
         1.0,
@@ -165,9 +172,9 @@ class RunConfig:
     # rules
     time_rule: str = choice(
         "bptt",
-        ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f"),
-        "how error flows through time: backwards, backwards from spike to spike, or forwards "
-        "by traces or accumulated spikes",
+        ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"),
+        "how error flows through time: backwards, backwards from spike to spike, forwards by "
+        "traces or accumulated spikes, or not at all but through mean rates",
     )
     space_rule: str = choice(
         "block-local", ("block-local", "end-to-end"), "blocks one after another, or all at once"

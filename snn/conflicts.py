@@ -17,7 +17,20 @@ STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
 
 
 def time_rule_faults(config: "RunConfig") -> list[Fault]:
-    """What the rule in time of a config cannot do."""
+    """What the neurons and the rule in time of a config cannot do."""
+    return [*_neuron_faults(config), *_rule_faults(config)]
+
+
+def _neuron_faults(config: "RunConfig") -> Iterator[Fault]:
+    if config.firing_share < 1 and config.reset == "hard":
+        yield Fault(
+            key="firing_share",
+            message="must be 1 with reset 'hard', where firing early is no more than a lower "
+            f"threshold, got {config.firing_share:g}; use reset 'soft', or lower threshold",
+        )
+
+
+def _rule_faults(config: "RunConfig") -> list[Fault]:
     if config.time_rule == "bptt":
         return []
     if config.time_rule == "spike-bp":
@@ -95,6 +108,6 @@ def _forward_faults(config: "RunConfig") -> Iterator[Fault]:
             "every timestep; use 'instantaneous' or 'each-step'"
         )
         yield Fault(key="loss", message=message)
-    if rule == "saf-f" and config.loss != "mean-readout":
+    if rule in ("saf-f", "dsr") and config.loss != "mean-readout":
         message = f"must be 'mean-readout' with time_rule {rule!r}, got {config.loss!r}"
         yield Fault(key="loss", message=message)

@@ -83,7 +83,14 @@ class Anatomy:
         """The neurons that a unit's pool drives, if any."""
         if self.pooling != "spiking" or pool.kernel == 1:
             return None
-        lif = replace(self.lif, leak=1.0, threshold=POOL_THRESHOLD, reset="hard", strict=True)
+        lif = replace(
+            self.lif,
+            leak=1.0,
+            threshold=POOL_THRESHOLD,
+            reset="hard",
+            firing_share=1.0,
+            strict=True,
+        )
         return PoolNeurons(name, lif=lif, grain=pool.grain)
 
 
@@ -364,6 +371,7 @@ def anatomy_of(
         reset="soft" if config.reset == "soft" else "hard",
         surrogate=config.surrogate,
         slope=config.surrogate_slope,
+        firing_share=config.firing_share,
         strict=config.time_rule == "spike-bp",
     )
     norm: Norm = "none" if is_baked else config.norm  # type: ignore[assignment]  # checked there

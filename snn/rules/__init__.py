@@ -6,6 +6,7 @@ the ones that are frozen.
 """
 
 from snn.rules.bptt import bptt
+from snn.rules.dsr import dsr
 from snn.rules.ottt import ottt_a, ottt_o
 from snn.rules.rule import Batch, BatchResult, TimeRule
 from snn.rules.saf import saf_e, saf_f
@@ -18,6 +19,7 @@ TIME_RULES: dict[str, TimeRule] = {
     "ottt-o": ottt_o,
     "saf-e": saf_e,
     "saf-f": saf_f,
+    "dsr": dsr,
 }
 
 ONLINE_RULES = frozenset({"ottt-o", "saf-e"})

@@ -27,8 +27,10 @@ from snn.surrogate import spike
 class Traced:
     """Dynamics: values from spikes, gradients of weights from traces."""
 
-    def __init__(self, leak: float) -> None:
+    def __init__(self, leak: float, *, is_static: bool = False) -> None:
         self.leak = leak
+        self.is_static = is_static  # neither an analog input nor its weights change
+        self._static: dict[Connections, tuple[Tensor, Tensor]] = {}  # a current, and as a leaf
         self.traces: dict[Connections, Tensor] = {}
         self.bias_trace = 0.0  # of an input that is always 1
 
@@ -51,15 +53,30 @@ class Traced:
         lif = layer.lif
         left = batch.potentials.get(layer)
         h = current if left is None else current + lif.leak * left
-        spikes = spike(h - lif.threshold, lif.surrogate, lif.slope)
+        distance = h - lif.firing_share * lif.threshold
+        spikes = spike(distance, lif.surrogate, lif.slope)
         batch.potentials[layer] = (h - lif.threshold * spikes).detach()
         return spikes.unsqueeze(0)
 
     def held(self) -> list[Tensor]:
-        """The traces."""
-        return list(self.traces.values())
+        """The traces; of a constant input its current and the gradient of that."""
+        static = [t for current, leaf in self._static.values() for t in (current, leaf.grad)]
+        return [*self.traces.values(), *(t for t in static if t is not None)]
+
+    def finish(self) -> None:
+        """Gradients of the weights of constant inputs, one product for all timesteps."""
+        for current, leaf in self._static.values():
+            if leaf.grad is not None:
+                current.backward(leaf.grad)
 
     def _traced(self, conn: Connections, x: Tensor, batch: Pass) -> Tensor:
+        if self.is_static and conn.is_analog:
+            if conn not in self._static:
+                made = conn.apply_weight(x, batch.weight(conn))
+                self._static[conn] = made, made.detach().requires_grad_()
+            # the trace of an input that never changes is that of a bias, times the input
+            scaled: Tensor = _Scaled.apply(self._static[conn][1], self.bias_trace)  # type: ignore[no-untyped-call]
+            return scaled
         trace = x.detach()
         if conn in self.traces:
             trace = trace + self.leak * self.traces[conn]
@@ -72,6 +89,19 @@ class Traced:
         """The readout has no membrane and so no trace."""
         weight = batch.weight(readout.connections)
         return (readout.connections.apply_weight(x[0], weight) + readout.bias).unsqueeze(0)
+
+
+class _Scaled(torch.autograd.Function):
+    """A value whose gradient is multiplied."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.factor * grad, None
 
 
 class _TracedMap(torch.autograd.Function):
@@ -102,12 +132,13 @@ def ottt_a(
     network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
 ) -> BatchResult:
     """One step per batch, of the gradients of all timesteps."""
-    dynamics = Traced(network.config.leak)
+    dynamics = Traced(network.config.leak, is_static=batch.drive.shape[0] == 1)
     live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
     with gathered(state, live):
         result = learn_forward(
             Unrolled(network, batch, state), dynamics, apply=apply, every_step=False
         )
+        dynamics.finish()
     apply()
     return result
 

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.layers import Layer, Pass
+from snn.layers import Connections, Layer, Pass
 from snn.network import Network, Readout
+from snn.neurons import Lif
 from snn.rules.online import Unrolled, learn_forward
 from snn.rules.rule import Batch, BatchResult
 from snn.surrogate import spike
@@ -29,9 +30,13 @@ from snn.surrogate import spike
 class Accumulated:
     """Dynamics: accumulated spikes instead of spikes, potentials from them alone."""
 
-    def __init__(self, leak: float, *, is_final_only: bool = False) -> None:
+    def __init__(
+        self, leak: float, *, is_final_only: bool = False, is_static: bool = False
+    ) -> None:
         self.leak = leak
         self.is_final_only = is_final_only
+        self.is_static = is_static  # neither an analog input nor its weights change
+        self.static: dict[Connections, Tensor] = {}  # W x of such an input
         self.length = 0.0  # L[t]
         self._input: Tensor | None = None
         self._before: dict[object, Tensor] = {}  # a[t-1] of layers, and what readouts got
@@ -45,7 +50,7 @@ class Accumulated:
     def layer(self, layer: Layer, inputs: list[Tensor], batch: Pass) -> Tensor:
         """Accumulated spikes after one more timestep, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
-        potential = sum(conn.apply_weight(x[0], batch.weight(conn)) for conn, x in pairs)
+        potential = sum(self._driven(conn, x[0], batch) for conn, x in pairs)
         assert isinstance(potential, Tensor)
         if layer.skip is not None:
             potential = potential + layer.skip(inputs[-1])[0]
@@ -53,10 +58,22 @@ class Accumulated:
             potential = potential + self.length * layer.bias.view(-1, *[1] * (potential.dim() - 2))
         lif, before = layer.lif, self._before.get(layer)
         kept = torch.zeros_like(potential) if before is None else lif.leak * before
-        distance = potential - lif.threshold * (kept + 1)
-        accumulated = kept + spike(distance, lif.surrogate, lif.slope)
+        accumulated = kept + self.fired(lif, potential, kept)
         self._before[layer] = accumulated.detach()
         return accumulated.unsqueeze(0)
+
+    def fired(self, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
+        """Spikes of this timestep; `kept` is the accumulation until now, leaked."""
+        distance = potential - lif.threshold * (kept + lif.firing_share)
+        return spike(distance, lif.surrogate, lif.slope)
+
+    def _driven(self, conn: Connections, x: Tensor, batch: Pass) -> Tensor:
+        weight = batch.weight(conn)
+        if not (self.is_static and conn.is_analog) or torch.is_grad_enabled():
+            return conn.apply_weight(x, weight)
+        if conn not in self.static:  # at the first timestep, when L is 1
+            self.static[conn] = conn.apply_weight(x, weight)
+        return self.length * self.static[conn]
 
     def readout(self, readout: Readout, x: Tensor, batch: Pass) -> Tensor:
         """Of this timestep's spikes; for `saf-f` of the mean that weighs late spikes most."""
@@ -82,12 +99,14 @@ def saf_e(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], No
 
 def saf_f(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
     """One step per batch, from the last timestep."""
-    dynamics = Accumulated(network.config.leak, is_final_only=True)
+    is_static = batch.drive.shape[0] == 1
+    dynamics = Accumulated(network.config.leak, is_final_only=True, is_static=is_static)
     run = Unrolled(network, batch, state)
     with torch.no_grad():
         for index in range(batch.timesteps - 1):
             run.step(index, dynamics)
     state.weights.clear()  # made without a graph
+    dynamics.static.clear()
     logits = run.step(batch.timesteps - 1, dynamics)
     loss = torch.stack([F.cross_entropy(readout, batch.labels) for readout in logits]).mean()
     loss.backward()

@@ -3,6 +3,7 @@
 All in float64 on random networks, so that equal means equal to rounding.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snn.config import ConfigError, RunConfig
-from snn.layers import Layer, Pass
+from snn.layers import Connections, Layer, Pass
 from snn.network import Network, Task, connections_of
 from snn.rules import TIME_RULES, Batch
 from snn.rules.online import Unrolled
@@ -31,15 +32,15 @@ NETWORKS = {
 
 def network_of(changes: dict[str, Any], *, seed: int = 0) -> Network:
     """A random network whose neurons fire, with biases that are not zero."""
-    config = RunConfig(
-        timesteps=STEPS,
-        encoding="poisson",  # inputs may change from timestep to timestep
-        head_hidden=12,
-        norm="none",
-        time_rule="ottt-a",
-        seed=seed,
+    settings: dict[str, Any] = {
+        "timesteps": STEPS,
+        "encoding": "poisson",  # inputs may change from timestep to timestep
+        "head_hidden": 12,
+        "norm": "none",
+        "time_rule": "ottt-a",
         **changes,
-    )
+    }
+    config = RunConfig(seed=seed, **settings)
     network = fresh(config, TASK).double().train()
     draws = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -214,7 +215,31 @@ def _simulated(
     return rates, {layer: (h - 1).unsqueeze(0) for layer, h in potentials.items()}, length
 
 
-@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f"])
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("rule", ["ottt-a", "saf-f"])
+def test_the_current_of_a_constant_image_is_made_once(
+    changes: dict[str, Any], rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the gradient of making it at every timestep, as a drive that is repeated does."""
+    loss = "mean-readout" if rule == "saf-f" else "instantaneous"
+    network = network_of({**changes, "encoding": "direct"})
+    constant = batch_of(is_constant=True, loss=loss)
+    repeated = replace(constant, drive=constant.drive.expand(STEPS, *constant.drive.shape[1:]))
+    made: list[Connections] = []
+    apply_weight = Connections.apply_weight
+
+    def counted(self: Connections, x: Tensor, weight: Tensor) -> Tensor:
+        made.extend([self] * self.is_analog)
+        return apply_weight(self, x, weight)
+
+    monkeypatch.setattr(Connections, "apply_weight", counted)
+    once = gradients(network, rule, constant)
+    assert len(made) == (2 if rule == "saf-f" else 1)  # the last time with a graph
+    assert apart(once, gradients(network, rule, repeated)) < 1e-12
+    assert len(made) > STEPS
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"])
 @pytest.mark.parametrize(
     "changes",
     [{}, {"target_sparsity": 0.9, "dropout": 0.1}, {"space_rule": "end-to-end"}],
@@ -232,7 +257,7 @@ def test_every_rule_composes_with_blocks_sparsity_and_dropout(
     assert alive / possible == pytest.approx(wanted, abs=0.001)
 
 
-@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f"])
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"])
 def test_memory_of_forward_rules_does_not_grow_with_time(rule: str) -> None:
     from search.configure import plan
 

@@ -1,0 +1,148 @@
+"""Spike representation (DSR, Meng et al. 2022): backpropagation through mean rates.
+
+Neurons run forward as they are, without a graph. What a layer says is taken to
+be its rate, the mean of its spikes that weighs late ones most, and the rate to
+follow from the rates that come in:
+
+    rate = sum over t of leak^(T - t) s[t] / sum over t of leak^(T - t)
+    drive = W rate_in + b
+    rate = clamp(drive / threshold, 0, 1)
+
+The value of a rate is the one that was counted; its derivative by the drive is
+1 / threshold where 0 < drive < threshold. Nothing flows through time, and
+memory does not grow with it. In the paper a spike has the height of the
+threshold and the input is scaled by the leak: other units, same rule.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snn.layers import Connections, Layer, Pass
+from snn.network import Network, Readout
+from snn.rules.rule import Batch, BatchResult
+
+
+def dsr(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+    """One backward pass over rates, one step."""
+    state.observer = counted = Counted(network.config.leak)
+    with torch.no_grad():
+        x = _run(network, batch, state, counted)
+    # weights were made without a graph, and no neuron goes on from where it stands
+    state.weights.clear()
+    state.potentials.clear()
+    state.constant.clear()
+    state.observer = None
+    state.dynamics = rates = Rates(counted.rates)
+    logits = []
+    for index in range(batch.frozen, len(network.blocks)):
+        x = network.block(index)(x, 1, state)
+        logits.append(network.block(index).head(x, 1, state)[0][0])
+    loss = torch.stack([F.cross_entropy(readout, batch.labels) for readout in logits]).mean()
+    loss.backward()
+    apply()
+    return BatchResult(
+        loss=loss.detach(),
+        correct=(logits[-1].argmax(dim=1) == batch.labels).sum(),
+        held=tuple(rates.held()),
+    )
+
+
+def _run(network: Network, batch: Batch, state: Pass, counted: "Counted") -> Tensor:
+    """Run all timesteps; the rate of what enters the first live block, (1, batch, ...)."""
+    frozen = Pass()
+    entered: Tensor | None = None
+    is_constant = batch.frozen == 0 and batch.drive.shape[0] == 1
+    for start in range(0, batch.timesteps, network.chunk):
+        steps = min(network.chunk, batch.timesteps - start)
+        x = batch.drive if batch.drive.shape[0] == 1 else batch.drive[start : start + steps]
+        for index in range(batch.frozen):
+            x = network.block(index)(x, steps, frozen)
+        if not is_constant:
+            entered = counted.added(entered, x)
+        for index in range(batch.frozen, len(network.blocks)):
+            x = network.block(index)(x, steps, state)
+            network.block(index).head(x, steps, state)
+        counted.length = counted.length * counted.leak**steps + sum(
+            counted.leak**age for age in range(steps)
+        )
+    return batch.drive if entered is None else entered / counted.length
+
+
+class Counted:
+    """Sums of spikes over time that weigh late ones most, as an Observer."""
+
+    def __init__(self, leak: float) -> None:
+        self.leak = leak
+        self.length = 0.0  # the sum of the weights
+        self.totals: dict[Layer, Tensor] = {}  # (1, batch, ...)
+
+    @property
+    def rates(self) -> dict[Layer, Tensor]:
+        """Weighted mean spikes of each layer, (1, batch, ...)."""
+        return {layer: total / self.length for layer, total in self.totals.items()}
+
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        """See Observer."""
+        del inputs
+        self.totals[layer] = self.added(self.totals.get(layer), spikes)
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        """See Observer."""
+
+    def added(self, before: Tensor | None, x: Tensor) -> Tensor:
+        """The sum `before` after some more timesteps `x` (time, batch, ...)."""
+        steps = len(x)
+        ages = torch.arange(steps - 1, -1, -1, dtype=x.dtype, device=x.device)
+        total = torch.einsum("t,t...->...", self.leak**ages, x).unsqueeze(0)
+        return total if before is None else torch.add(total, before, alpha=self.leak**steps)
+
+
+class Rates:
+    """Dynamics: one pass over rates instead of time."""
+
+    def __init__(self, rates: dict[Layer, Tensor]) -> None:
+        self.rates = rates
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Rates come in as they are."""
+        return x
+
+    def layer(self, layer: Layer, inputs: list[Tensor], batch: Pass) -> Tensor:
+        """Rates of the layer's neurons, (1, batch, ...)."""
+        pairs = zip(layer.sources, inputs, strict=False)
+        drive = sum(conn(x, batch.weight(conn)) for conn, x in pairs)
+        assert isinstance(drive, Tensor)
+        if layer.skip is not None:
+            drive = drive + layer.skip(inputs[-1])
+        if layer.bias is not None:
+            drive = drive + layer.bias.view(-1, *[1] * (drive.dim() - 3))
+        rate: Tensor = _Clamped.apply(drive, self.rates[layer], layer.lif.threshold)  # type: ignore[no-untyped-call]
+        return rate
+
+    def readout(self, readout: Readout, x: Tensor, batch: Pass) -> Tensor:
+        """What integrators get on the mean."""
+        current: Tensor = readout.connections(x, batch.weight(readout.connections))
+        return current + readout.bias
+
+    def held(self) -> list[Tensor]:
+        """The rates."""
+        return list(self.rates.values())
+
+
+class _Clamped(torch.autograd.Function):
+    """A rate, with the derivative of clamp(drive / threshold, 0, 1)."""
+
+    @staticmethod
+    def forward(ctx: Any, drive: Tensor, rate: Tensor, threshold: float) -> Tensor:
+        ctx.save_for_backward((drive > 0) & (drive < threshold))
+        ctx.threshold = threshold
+        return rate.view_as(rate)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (is_between,) = ctx.saved_tensors
+        return grad * is_between / ctx.threshold, None, None
