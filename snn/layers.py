@@ -203,7 +203,7 @@ class Layer(nn.Module):
     """A population of neurons and the connections that drive it; their currents add up.
 
     With `is_learned` the population has a leak and a threshold of its own, which
-    start at the constants of `lif` and are trained (DIET-SNN, Rathi & Roy 2021).
+    start at the constants of `lif` and are trained (DIET-SNN, Rathi & Roy 2020).
     """
 
     leak: nn.Parameter | None
