@@ -37,33 +37,50 @@ class Recording:
     layers: tuple[LayerReport, ...] = field(default=())
 
 
-@torch.no_grad()
 def record(network: Network, images: Images) -> Recording:
     """Run every block for all trained timesteps on all images, once."""
-    config = network.config
+    return record_readings([network], images)[0]
+
+
+@torch.no_grad()
+def record_readings(networks: Sequence[Network], images: Images) -> list[Recording]:
+    """Recordings of networks that differ only in how their exits are read, from one run.
+
+    All have equal blocks but for detectors, and the first one is run; each tells
+    by its own config what the exits say together and which inputs are hard.
+    """
+    network = networks[0]
+    config, blocks = network.config, range(len(network.blocks))
     network.eval()
     meter = Meter()
     totals = LayerTotals(network, len(images.labels))
-    parts: list[dict[str, npt.NDArray[np.generic]]] = []
+    parts: list[list[dict[str, npt.NDArray[np.generic]]]] = [[] for _ in networks]
     macs = np.zeros(len(network.blocks))
     for drive, labels in images.batches(config):
         meter.clear()
         outputs = network.run(drive, Pass(observer=meter), timesteps=config.timesteps)
         totals.add(meter)
-        part = _verdicts(network, outputs.logits, outputs.features)
-        spent = [spent_by(meter, network.block(index)) for index in range(len(network.blocks))]
+        spent = [spent_by(meter, network.block(index)) for index in blocks]
         macs = np.array([block.macs for block in spent])
-        detector = [
-            detector_ops(network.block(index), outputs.features[index])
-            for index in range(len(network.blocks))
-        ]
-        part["accumulates"] = _cumulative([block.accumulates for block in spent])
-        part["spikes"] = _cumulative([block.spikes for block in spent])
-        part["detector"] = _cumulative(detector)
-        part["labels"] = labels.cpu().numpy()
-        parts.append(part)
-    joined = {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
-    return Recording(**joined, macs=macs, layers=totals.reports())
+        alike = {
+            "accumulates": _cumulative([block.accumulates for block in spent]),
+            "spikes": _cumulative([block.spikes for block in spent]),
+            "labels": labels.cpu().numpy(),
+        }
+        for reading, own in zip(networks, parts, strict=True):
+            features = outputs.features
+            detector = [detector_ops(reading.block(index), features[index]) for index in blocks]
+            said = _verdicts(reading, outputs.logits, features)
+            own.append({**alike, **said, "detector": _cumulative(detector)})
+    layers = totals.reports()
+    return [
+        Recording(
+            **{name: np.concatenate([p[name] for p in own], axis=-1) for name in own[0]},
+            macs=macs,
+            layers=layers,
+        )
+        for own in parts
+    ]
 
 
 def _cumulative(per_block: Sequence[Tensor]) -> npt.NDArray[np.generic]:

@@ -1,5 +1,6 @@
 """Operating points: counted from one pass, and run for real."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from snn.exits import verdict
 from snn.measurement import METRICS, OperatingPoint
 from snn.network import Network
 from snn.operating import Counter, OperatingSetting, keep
-from snn.recording import record
+from snn.recording import record, record_readings
 from snn.train import Training
 from snn.trained import Images, Trained
 from tests.snn.test_train import ROUTED, SMALL, trained
@@ -110,6 +111,22 @@ def test_every_combination_and_detector_is_counted_as_it_is_run(
     changed = read_anew(routed.trained, exit_combination=combination, detector=detector)
     assert [len(changed.network.block(index).head.classes) for index in range(3)] == [10, 5, 3]
     assert_counted_is_run(changed, images_of(routed))
+
+
+def test_readings_of_one_run_are_recordings_of_their_own(routed: Training) -> None:
+    images = images_of(routed)
+    changes: list[dict[str, Any]] = [{}, {"detector": "mass"}, {"exit_combination": "mean"}]
+    networks = [read_anew(routed.trained, **change).network for change in changes]
+    silent = copy.deepcopy(networks[1])
+    silent.block(0).head.detector = None
+    networks.append(silent)
+    for network, reading in zip(networks, record_readings(networks, images), strict=True):
+        own = record(network, images)
+        for name in ("labels", "confidence", "hardness", "label", "accumulates", "spikes"):
+            assert np.array_equal(getattr(reading, name), getattr(own, name)), name
+        assert np.array_equal(reading.detector, own.detector)
+        assert reading.layers == own.layers
+    assert own.detector[0].sum() == 0 < reading.accumulates[0].sum()
 
 
 def test_every_combination_is_another_network_at_depth(routed: Training) -> None:
