@@ -1,7 +1,7 @@
 """Trained networks on disk: one safetensors file that says what it is.
 
 The same training gives the same file, byte for byte: what depends on the clock
-lies in a small JSON file beside it and may be missing.
+or on where it was made lies in a small JSON file beside it and may be missing.
 """
 
 import copy
@@ -48,7 +48,8 @@ def save(trained: Trained, path: Path) -> None:
         # one key only: safetensors does not keep the order of several
         save_file(tensors, draft, metadata={"spikefront": json.dumps(header, sort_keys=True)})
         times = Path(folder) / "times"
-        times.write_text(json.dumps({"training_s": trained.history.training_s}))
+        beside = {"training_s": trained.history.training_s, "origin": trained.history.origin}
+        times.write_text(json.dumps(beside))
         draft.chmod(times.stat().st_mode)  # as any new file; safetensors writes it private
         os.replace(times, times_path(path))
         os.replace(draft, path)
@@ -99,6 +100,7 @@ def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") ->
             memory_bytes=tuple(header["memory_bytes"]),
             training_s=_times(path, stages),
             parameters=tuple(header["parameters"]),
+            origin=origin_of(path),
         ),
     )
 
@@ -136,6 +138,14 @@ def _times(path: Path, stages: int) -> tuple[float, ...]:
     return times
 
 
+def origin_of(path: Path) -> str:
+    """What `snn.origin` names the making of a weights file; empty where it is not known."""
+    try:
+        return str(json.loads(times_path(path).read_text())["origin"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def prefix(trained: Trained, blocks: int) -> Trained:
     """The network of the first `blocks` blocks: what training only those would have given.
 
@@ -162,7 +172,8 @@ def prefix(trained: Trained, blocks: int) -> Trained:
     return replace(
         trained,
         network=network.eval(),
-        history=History(
+        history=replace(
+            history,
             memory_bytes=history.memory_bytes[:blocks],
             training_s=history.training_s[:blocks],
             parameters=history.parameters[:blocks],

@@ -143,6 +143,22 @@ class Split:
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Names the split: 16 hex digits over every image and label of both parts, in order."""
+        digest = hashlib.sha256(str(self.classes).encode())
+        for part in (
+            self.train_images,
+            self.train_labels,
+            self.validation_images,
+            self.validation_labels,
+            self.mean,
+            self.std,
+        ):
+            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+            digest.update(part.cpu().contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
 
 def split(
     dataset: Dataset,

@@ -138,11 +138,18 @@ class Measurement:
     training_memory_bytes: int
     wall_s: float  # of this epoch, validation included
     layers: tuple[LayerConnectivity, ...] = ()  # of what is being trained; none where dense
+    is_reused: bool = False  # of a block that was trained before and is taken from the block cache
+    epochs_reused: int = 0  # of `epochs_done`, those of such blocks
 
     @property
     def pruned(self) -> int:
         """Connections that existed an epoch ago and do not now."""
         return sum(layer.pruned for layer in self.layers)
+
+    @property
+    def epochs_trained(self) -> int:
+        """Of `epochs_done`, those that this training really trained."""
+        return self.epochs_done - self.epochs_reused
 
 
 @dataclass(frozen=True, kw_only=True)

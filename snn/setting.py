@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["integer", "real", "choice", "text", "reals"]
+Kind = Literal["integer", "real", "choice", "text", "reals", "flag"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,8 @@ class Setting:
         """What is wrong with `value`, or None."""
         if self.kind in ("integer", "real"):
             return self._number_fault(value)
+        if self.kind == "flag":
+            return None if isinstance(value, bool) else f"must be true or false, got {value!r}"
         if self.kind == "reals":
             values = value if isinstance(value, tuple) else (value,)
             return next((m for v in values if (m := self._number_fault(v))), None)

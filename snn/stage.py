@@ -27,7 +27,6 @@ from snn.network import (
 )
 from snn.readout import integrated
 from snn.rewiring import Census, connectivity, make_rewirer
-from snn.routing import route
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
 
 
@@ -52,7 +51,7 @@ class Stage:
     """Trains the next block of `done`, or all of them at once where the config says so.
 
     `classes` are the labels to tell apart; only their images are used. Iterate
-    `epochs`, then `finish`.
+    `epochs`, then ask for `confusions`, and `bake`.
     """
 
     def __init__(self, done: Network, split: Split, classes: Sequence[int], *, device: str) -> None:
@@ -202,15 +201,6 @@ class Stage:
         return correct / max(len(self.validation), 1), counter.rate
 
     @deterministic()
-    def finish(self) -> list[Block]:
-        """Bake the blocks, split their classes into easy and hard, fit detectors."""
-        confusions = self.confusions()
-        started = time.perf_counter()
-        baked = self.bake()
-        route(self.done, baked, confusions, lambda: self.examples, device=self.device)
-        self.training_s += time.perf_counter() - started
-        return baked
-
     def bake(self) -> list[Block]:
         """The trained blocks in the form in which they run."""
         for block in self.live:

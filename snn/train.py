@@ -6,13 +6,23 @@ baked and run without a graph. End-to-end training is the same with one stage
 that holds all blocks and averages the losses of their exits.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
+from torch import Tensor
+
+from snn import chain
+from snn.block_cache import BlockCache, Entry
 from snn.config import RunConfig
 from snn.data import Split
+from snn.examples import Examples, examples_behind
 from snn.measurement import Measurement
-from snn.network import Network, Task
-from snn.stage import DivergedError, Stage
+from snn.network import Block, Network, Task
+from snn.origin import fingerprint, origin_of
+from snn.routing import route
+from snn.stage import DivergedError, Stage, deterministic
 from snn.trained import History, Trained
 
 __all__ = ["DivergedError", "Training", "train"]
@@ -22,16 +32,28 @@ class Training:
     """Iterate to train: one measurement per epoch; stop iterating to stop training.
 
     Once exhausted, `network` holds the trained blocks in the form in which they
-    are evaluated and stored. Raises DivergedError when the loss is not finite.
+    are evaluated and stored. Blocks that are trained one after another are
+    taken from `cache` where it has them, which gives the same network bit for
+    bit, and kept there. Raises DivergedError when the loss is not finite.
     """
 
-    def __init__(self, config: RunConfig, split: Split, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        split: Split,
+        *,
+        device: str = "cpu",
+        cache: BlockCache | None = None,
+    ) -> None:
         self.config, self.split, self.device = config, split, device
+        self.cache = cache if chain.is_chain(config) else None
         self.task = Task(image_shape=split.image_shape, classes=split.classes)
         self.network = Network(config, self.task)
         self.training_s: list[float] = []  # per stage
         self.memory_bytes: list[int] = []  # per stage
         self.parameters: list[int] = []  # per block
+        self.epochs_reused = 0  # of blocks that came from the cache
+        self._origin = origin_of(split, device)
 
     @property
     def trained(self) -> Trained:
@@ -40,24 +62,89 @@ class Training:
             memory_bytes=tuple(self.memory_bytes),
             training_s=tuple(self.training_s),
             parameters=tuple(self.parameters),
+            origin=fingerprint(self._origin),
         )
         return Trained(network=self.network, history=history)
 
     def __iter__(self) -> Iterator[Measurement]:
         classes: Sequence[int] = range(self.task.classes)
-        epochs = 0
         while len(self.network.blocks) < self.config.exits:
-            stage = Stage(self.network, self.split, classes, device=self.device)
-            yield from stage.epochs(epochs)
-            epochs += self.config.epochs
-            self.network.blocks.extend(stage.finish())
-            self.training_s.append(stage.training_s)
-            self.memory_bytes.append(stage.memory_bytes)
-            self.parameters.extend(stage.parameters)
+            description = chain.describe(self.network, classes, self._origin)
+            entry = self.cache.get(description) if self.cache is not None else None
+            if entry is None:
+                yield from self._train(classes, description)
+            else:
+                yield from self._take(classes, entry)
             if self.config.block_classes == "hard":
                 classes = self.network.block(len(self.network.blocks) - 1).head.hard
                 if len(classes) < 2:  # nothing left to tell apart
                     return
+
+    def _train(self, classes: Sequence[int], description: dict[str, Any]) -> Iterator[Measurement]:
+        """Train the next stage, and keep its block."""
+        stage = Stage(self.network, self.split, classes, device=self.device)
+        measurements = []
+        for measurement in stage.epochs(self._epochs_before):
+            measurements.append(measurement)
+            yield replace(measurement, epochs_reused=self.epochs_reused)
+        confusions = stage.confusions()
+        baked = stage.bake()
+        self.memory_bytes.append(stage.memory_bytes)
+        self.parameters.extend(stage.parameters)
+        if self.cache is not None:
+            entry = Entry(
+                description=description,
+                tensors=chain.tensors_of(baked[0], confusions[0]),
+                measurements=tuple(measurements),
+                training_s=stage.training_s,
+                memory_bytes=stage.memory_bytes,
+                parameters=stage.parameters[0],
+            )
+            self.cache.put(entry)
+        self._close(baked, confusions, lambda: stage.examples, training_s=stage.training_s)
+
+    def _take(self, classes: Sequence[int], entry: Entry) -> Iterator[Measurement]:
+        """The next block as it was trained before, with the history of that training."""
+        index, before = len(self.network.blocks), self._epochs_before
+        for measurement in entry.measurements:
+            self.epochs_reused += 1
+            yield replace(
+                measurement,
+                block=index + 1 if self.config.stages > 1 else 0,
+                epochs_done=before + measurement.epoch,
+                epochs_total=self.config.total_epochs,
+                is_reused=True,
+                epochs_reused=self.epochs_reused,
+            )
+        block, confusion = chain.rebuild(self.network, classes, entry)
+        self.memory_bytes.append(entry.memory_bytes)
+        self.parameters.append(entry.parameters)
+        self._close(
+            [block.to(self.device)],
+            [confusion],
+            lambda: examples_behind(self.network, self.split, classes)[0],
+            training_s=entry.training_s,
+        )
+
+    @property
+    def _epochs_before(self) -> int:
+        """Epochs of the stages that are done."""
+        return self.config.epochs * len(self.training_s)
+
+    def _close(
+        self,
+        baked: Sequence[Block],
+        confusions: Sequence[Tensor],
+        examples: Callable[[], Examples],
+        *,
+        training_s: float,
+    ) -> None:
+        """Decide what follows the blocks, and let them follow those that are done."""
+        started = time.perf_counter()
+        with deterministic():
+            route(self.network, baked, confusions, examples, device=self.device)
+        self.training_s.append(training_s + time.perf_counter() - started)
+        self.network.blocks.extend(baked)
 
 
 def train(config: RunConfig, split: Split, *, device: str = "cpu") -> Training:

@@ -19,6 +19,7 @@ class History:
     memory_bytes: tuple[int, ...]  # per stage
     training_s: tuple[float, ...]  # per stage
     parameters: tuple[int, ...]  # per block
+    origin: str = ""  # names what beside the config decided the bits (`snn.origin`); "": unknown
 
 
 @dataclass(frozen=True, kw_only=True)
