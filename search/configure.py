@@ -9,10 +9,12 @@ import importlib.metadata
 import platform
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.order import BlockFolder
 from search.space import run_values
 from search.study import Bound, Study
 from search.trial import Artifact, Outcome, Params, Timings, TrialState
@@ -51,12 +53,15 @@ class TrialRun:
         weights_path: Path | None = None,
         constraints: Mapping[str, Bound] | None = None,
         reuse: Path | None = None,
+        blocks: BlockFolder | None = None,
     ) -> None:
         self.config, self.weights_path, self.reuse = config, weights_path, reuse
+        self.blocks = blocks
         self.constraints = constraints or {}
         self.device = pick_device(device)
         self._split = _load_split(config, data_dir, self.device, threads)
         self._outcome: Outcome | None = None
+        self._notes: list[str] = []
 
     @property
     def outcome(self) -> Outcome:
@@ -89,26 +94,20 @@ class TrialRun:
                     reason=f"{type(error).__name__}: {error}".splitlines()[0],
                     error=traceback.format_exc(),
                 )
+        self._outcome = replace(self.outcome, notes=tuple(self._notes))
         # only now has the exception let go of the tensors in its frames
         if self.outcome.state is not TrialState.COMPLETE:
             _free_memory()
 
     def _run(self) -> Iterator[Measurement]:
-        infeasible = self._known_violation()
-        if infeasible is not None:
-            self._outcome = infeasible
-            return
         started = time.perf_counter()
-        if self.reuse is not None:
-            from snn.checkpoint import load
-
-            trained = load(self.reuse, config=self.config, device=self.device)
-        else:
-            from snn.train import Training
-
-            training = Training(self.config, self._split, device=self.device)
-            yield from training
-            trained = training.trained
+        trained = self._reused()
+        if trained is None:
+            infeasible = self._known_violation()
+            if infeasible is not None:
+                self._outcome = infeasible
+                return
+            trained = yield from self._train()
         trained_at = time.perf_counter()
         artifact = self._keep(trained)
         evaluation = _evaluate(trained, _images(self._split, VALIDATION))
@@ -122,12 +121,48 @@ class TrialRun:
             ),
         )
 
+    def _train(self) -> Generator[Measurement, None, Trained]:
+        from snn.block_cache import BlockCache
+        from snn.train import Training
+
+        cache = None
+        if self.blocks is not None:
+            cache = BlockCache(
+                self.blocks.path, limit_bytes=self.blocks.limit_bytes, notes=self._notes
+            )
+        training = Training(self.config, self._split, device=self.device, cache=cache)
+        yield from training
+        return training.trained
+
+    def _reused(self) -> Trained | None:
+        """The equal training, unless it came of other data, another engine or machine."""
+        from snn import checkpoint, origin
+
+        if self.reuse is None:
+            return None
+        path, self.reuse = self.reuse, None
+        here = origin.fingerprint(origin.origin_of(self._split, self.device))
+        if checkpoint.origin_of(path) != here:
+            # the sentence names no file, so that it is said once for all trials of a study
+            self._notes.append(
+                "weights of equal trainings are from other data, another version or another "
+                "machine; trained again"
+            )
+            return None
+        try:
+            trained = checkpoint.load(path, config=self.config, device=self.device)
+        except checkpoint.CheckpointError as error:
+            self._notes.append(f"{error}; trained again")
+            return None
+        self.reuse = path
+        return trained
+
     def _known_violation(self) -> Outcome | None:
         """An outcome if even the smallest network of the run is over a bound known beforehand."""
         from snn.cost import plan as plan_task
 
         known = {"training_memory_bytes", "parameters"} & self.constraints.keys()
-        if not known or self.reuse is not None:
+        if not known:
             return None
         images = len(self._split.train_labels)
         planned = plan_task(self.config, _task(self.config), images=images)

@@ -53,6 +53,7 @@ class Ledger:
         self._exit = ExitStack()
         self._orders: dict[int, tuple[Order, Trial]] = {}  # being carried out
         self._trained: dict[str, tuple[int, Path]] = {}  # by training fingerprint
+        self._noted: set[str] = set()  # what was said once
         self._failures = 0  # in a row
         self._polled = 0.0
         self._is_halted = False
@@ -84,6 +85,11 @@ class Ledger:
     def sampler_s(self) -> float:
         """Seconds spent on choosing what to try."""
         return self._proposals.seconds
+
+    @property
+    def epochs_reused(self) -> int:
+        """Epochs of trials finished here that came with blocks trained before."""
+        return self._spending.reused_here
 
     def next(self) -> Order | None:
         """The next trial to run, recorded as running; None when `stopped` says why there is none.
@@ -122,8 +128,9 @@ class Ledger:
         """What came of a trial: into the store, the front, and the sampler's memory."""
         self._lease.check()
         order, trial = self._orders.pop(number)
-        if order.reuse is not None:
+        if order.reuse is not None and not self._spending.has_trained(number):
             outcome = dataclasses.replace(outcome, reused_trial=order.reused_trial)
+        self._note(number, outcome.notes)
         self._close(trial, outcome)
         self.training_s += outcome.timings.training_s
         self.evaluation_s += outcome.timings.evaluation_s
@@ -231,6 +238,14 @@ class Ledger:
         self.finished_here[outcome.state] += 1
         self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
         self._progress.finished(trial.number, outcome, self.standing())
+
+    def _note(self, number: int, notes: tuple[str, ...]) -> None:
+        """Keep and say what a trial noted, the same words once for all trials."""
+        for note in notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self._store.add_event(self._study.name, "note", note, trial=number)
+                self.say(f"trial {number}  {note}")
 
     def _put_back(self, reason: str) -> None:
         if self._lease.is_held:  # otherwise what runs is another driver's

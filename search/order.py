@@ -25,6 +25,14 @@ class Order:
     reused_trial: int | None = None  # the trial of the study that these weights belong to
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlockFolder:
+    """Where trained blocks are kept for other trials, see `snn.block_cache`."""
+
+    path: Path
+    limit_bytes: int
+
+
 @runtime_checkable
 class Running(Protocol):
     """A trial at work: a measurement per epoch, and then what came of it."""
@@ -51,6 +59,7 @@ class Engine(Protocol):
         weights_path: Path | None,
         constraints: Mapping[str, Bound],
         reuse: Path | None,
+        blocks: BlockFolder | None,
     ) -> Running:
         """A trial of `config`, about to start."""
 
@@ -63,6 +72,7 @@ class Workplace:
     device: str = "cpu"  # cpu, cuda or auto
     threads: int = 1
     constraints: Mapping[str, Bound] = field(default_factory=dict)
+    blocks: BlockFolder | None = None  # None: every block is trained
     engine: Engine | None = None  # None is the one that trains networks
 
     def carry_out(self, order: Order) -> Iterator[Message]:
@@ -96,6 +106,7 @@ class Workplace:
             weights_path=order.weights_path,
             constraints=self.constraints,
             reuse=order.reuse,
+            blocks=self.blocks,
         )
 
 

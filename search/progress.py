@@ -21,8 +21,19 @@ class RunningTrial:
 
     @property
     def epochs_done(self) -> int:
-        """Epochs over all blocks, of this attempt."""
+        """Epochs over all blocks, of this attempt, those of reused blocks included."""
         return self.measurement.epochs_done if self.measurement else 0
+
+    @property
+    def epochs_trained(self) -> int:
+        """Of these, the ones that were trained now."""
+        return self.measurement.epochs_trained if self.measurement else 0
+
+    @property
+    def epochs_asked(self) -> int:
+        """Epochs that it trains in all, as far as is known."""
+        reused = self.measurement.epochs_reused if self.measurement else 0
+        return max(0, self.epochs_total - reused)
 
 
 @dataclass(frozen=True, kw_only=True)

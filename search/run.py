@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.ledger import Ledger
-from search.order import Engine, Workplace
+from search.order import BlockFolder, Engine, Workplace
 from search.progress import Progress, Silent
 from search.store import Store
 from search.study import Study
 from search.trial import TrialState
+
+BLOCKS = "blocks"  # the folder among the artifacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,7 @@ class RunReport:
 
     trials: Mapping[TrialState, int]  # finished by this run, by state
     stopped: str  # why it ended, a sentence
+    epochs_reused: int  # of blocks that were trained before
     ray_start_s: float  # until the first worker had taken an order; 0 without Ray
     training_s: float  # of all workers together
     evaluation_s: float  # of all workers together
@@ -42,7 +45,8 @@ def run_study(
     """Run `study`, or continue it, until its budget is spent.
 
     `workers` are Ray workers (None: the study's), 0 is the loop in this process.
-    Trained weights go to `artifacts`/STUDY; with `ray_address` that folder, and
+    Trained weights go to `artifacts`/STUDY, blocks for other trials to
+    `artifacts`/blocks if the study reuses them; with `ray_address` that folder, and
     `data_dir`, must be where all machines of the cluster see them. `device` is
     by default whatever GPU there is if the study asks for one, else the CPU.
     Ctrl-C is a KeyboardInterrupt from here, after trials under way have been put
@@ -57,6 +61,7 @@ def run_study(
         device=device or ("auto" if budget.gpus_per_trial else "cpu"),
         threads=max(1, int(budget.cpus_per_trial)),
         constraints=study.constraints,
+        blocks=_blocks(study, artifacts),
         engine=engine,
     )
     ray_start_s = 0.0
@@ -74,6 +79,7 @@ def run_study(
     return RunReport(
         trials=dict(ledger.finished_here),
         stopped=ledger.stopped,
+        epochs_reused=ledger.epochs_reused,
         ray_start_s=ray_start_s,
         training_s=ledger.training_s,
         evaluation_s=ledger.evaluation_s,
@@ -81,3 +87,11 @@ def run_study(
         store_s=ledger.store_s,
         total_s=time.monotonic() - begun,
     )
+
+
+def _blocks(study: Study, artifacts: Path) -> BlockFolder | None:
+    """One folder for all studies: what a block depends on is in its name, the study is not."""
+    if not study.search.reuse_blocks:
+        return None
+    limit_bytes = study.search.block_cache_mb * 1_000_000
+    return BlockFolder(path=artifacts.resolve() / BLOCKS, limit_bytes=limit_bytes)

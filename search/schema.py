@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -29,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.measurement import METRICS
 
-REVISION = "0002"  # the newest migration, which these tables are the result of
+REVISION = "0003"  # the newest migration, which these tables are the result of
 VERSION_TABLE = "spikefront_version"  # Optuna's tables may stand in the same database
 
 
@@ -152,6 +153,7 @@ class TrialRow(Base):
     error: Mapped[str] = mapped_column(PlainText)
     constraint_violation: Mapped[float | None]
     epochs_done: Mapped[int]
+    epochs_reused: Mapped[int] = mapped_column(server_default=text("0"))
     epochs_total: Mapped[int]
     reused_trial: Mapped[int | None]
     sampler_state: Mapped[dict[str, Any]]
@@ -184,6 +186,8 @@ class MeasurementRow(Base):
     training_memory_bytes: Mapped[int] = mapped_column(BigInteger)
     wall_s: Mapped[float | None]
     layers: Mapped[list[Any] | None]  # NULL: dense, or kept before there was this column
+    is_reused: Mapped[bool] = mapped_column(server_default=false())
+    epochs_reused: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class OperatingPointRow(Base):

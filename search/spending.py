@@ -16,7 +16,8 @@ class Spending:
     """Trials, epochs and hours of a study so far, those of earlier drivers included.
 
     Every trial that ran or runs counts as one of `trials`, also a failed one.
-    `epochs` are those trained, and those that running trials are about to train.
+    `epochs` are those trained, and those that running trials are about to train;
+    epochs of blocks that were trained before cost nothing.
     `hours` are those in which at least one trial ran, and those since this driver
     started: they need no bookkeeping that a killed driver could leave wrong. The
     budget is looked at before a trial starts; what runs then runs to its end.
@@ -33,6 +34,7 @@ class Spending:
         self._first_start: float | None = None  # of a trial here: Ray's start is no measure of pace
         self._finished_here = 0
         self._epochs_here = 0
+        self.reused_here = 0
 
     def start(self, number: int, epochs_total: int) -> None:
         """Trial `number` begins."""
@@ -44,9 +46,15 @@ class Spending:
         trial = self._running[number]
         self._running[number] = dataclasses.replace(trial, measurement=measurement)
 
+    def has_trained(self, number: int) -> bool:
+        """Whether running trial `number` has told of an epoch."""
+        return self._running[number].measurement is not None
+
     def finish(self, number: int, state: TrialState) -> None:
         """Trial `number` has ended."""
-        epochs = self._running.pop(number).epochs_done
+        trial = self._running.pop(number)
+        epochs = trial.epochs_trained
+        self.reused_here += trial.epochs_done - epochs
         self._counts[state] += 1
         self.epochs_done += epochs
         self._finished_here += 1
@@ -85,7 +93,7 @@ class Spending:
         trials = self._counts.total() + len(self._running)
         if budget.trials is not None and trials >= budget.trials:
             return f"all {budget.trials} trials of the budget were run"
-        epochs = self.epochs_done + sum(t.epochs_total for t in self._running.values())
+        epochs = self.epochs_done + sum(t.epochs_asked for t in self._running.values())
         if budget.epochs is not None and epochs >= budget.epochs:
             return f"all {budget.epochs} epochs of the budget were trained"
         if budget.hours is not None and self._hours() >= budget.hours:
@@ -96,7 +104,7 @@ class Spending:
         """Seconds until the first part of the budget is used up, at the pace of this driver."""
         budget = self._budget
         under_way = sum(t.epochs_done / max(1, t.epochs_total) for t in self._running.values())
-        epochs = sum(t.epochs_done for t in self._running.values())
+        epochs = sum(t.epochs_trained for t in self._running.values())
         estimates = []
         if budget.trials is not None:
             done = self._counts.total() + under_way

@@ -234,6 +234,7 @@ class Store(StoreReader):
                 "state": TrialState.WAITING.value,
                 "started_at": None,
                 "epochs_done": 0,
+                "epochs_reused": 0,
             }
             connection.execute(update(TrialRow).where(is_running).values(**waiting))
             for row in stopped:
@@ -248,7 +249,11 @@ class Store(StoreReader):
             told = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
             connection.execute(DELETE_MEASUREMENT, told)
             connection.execute(insert_into(MeasurementRow), {"trial_id": trial_id, **row})
-            progress = {name: row[name] for name in ("epochs_done", "epochs_total")}
+            progress = {
+                "epochs_done": measurement.epochs_trained,
+                "epochs_reused": measurement.epochs_reused,
+                "epochs_total": measurement.epochs_total,
+            }
             connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
 
     def finish_trial(self, study: str, number: int, outcome: Outcome) -> None:

@@ -65,6 +65,7 @@ class StudySummary:
     counts: Mapping[TrialState, int]  # trials in each state, all states there
     trials_asked: int | None  # by the budget
     epochs_trained: int
+    epochs_reused: int  # of blocks that were trained before
     operating_points: int
     front_size: int
     hypervolume: float | None  # the newest
@@ -138,6 +139,7 @@ class StoreReader:
                     TrialRow.state,
                     func.count(),
                     func.sum(TrialRow.epochs_done),
+                    func.sum(TrialRow.epochs_reused),
                 ).group_by(TrialRow.study_id, TrialRow.state)
             ).all()
             points = connection.execute(
@@ -154,7 +156,7 @@ class StoreReader:
         return [
             _summary(
                 study,
-                {state: (count, epochs) for id_, state, count, epochs in states if id_ == study.id},
+                {state: tuple(sums) for id_, state, *sums in states if id_ == study.id},
                 {on_front: count for id_, on_front, count in points if id_ == study.id},
                 latest.get(study.id),
             )
@@ -331,18 +333,19 @@ def _is_held(holder: str | None, until: datetime.datetime | None) -> bool:
 
 def _summary(
     study: Row[Any],
-    states: Mapping[str, tuple[int, int]],
+    states: Mapping[str, tuple[int, ...]],
     points: Mapping[bool, int],
     hypervolume: float | None,
 ) -> StudySummary:
-    """`states`: trials and epochs by state; `points`: operating points off and on the front."""
+    """`states`: trials, epochs trained and epochs reused; `points`: those off and on the front."""
     return StudySummary(
         name=study.name,
         question=study.question,
         objectives=tuple(study.objectives),
-        counts={state: states.get(state, (0, 0))[0] for state in TrialState},
+        counts={state: states.get(state, (0,))[0] for state in TrialState},
         trials_asked=study.trials_asked,
-        epochs_trained=sum(epochs for _, epochs in states.values()),
+        epochs_trained=sum(trained for _, trained, _ in states.values()),
+        epochs_reused=sum(reused for _, _, reused in states.values()),
         operating_points=sum(points.values()),
         front_size=points.get(True, 0),
         hypervolume=hypervolume,

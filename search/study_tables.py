@@ -66,6 +66,8 @@ class SearchSettings:
     sampler: str = "tpe"
     stopping: str = "none"
     seed: int = 0
+    reuse_blocks: bool = True  # trials take blocks that were trained before; changes no result
+    block_cache_mb: int = 2_000  # the most that is kept of them on the disk
     reference: Mapping[str, float] = field(default_factory=dict)  # by objective
 
 
@@ -81,6 +83,8 @@ SEARCH_SETTINGS = {
     "sampler": Setting(kind="choice", choices=SAMPLERS, meaning="what proposes points"),
     "stopping": Setting(kind="choice", choices=STOPPINGS, meaning="what ends trials early"),
     "seed": Setting(kind="integer", low=0, meaning="seed of the sampler"),
+    "reuse_blocks": Setting(kind="flag", meaning="take blocks that were trained before"),
+    "block_cache_mb": Setting(kind="integer", low=1, meaning="disk for trained blocks, MB"),
 }
 
 

@@ -61,6 +61,7 @@ class Outcome:
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None  # the trained weights
     reused_trial: int | None = None  # the trial of the same study whose training was taken
+    notes: tuple[str, ...] = ()  # what somebody should know and changed nothing, a line each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,8 @@ class Trial:
     reason: str = ""
     error: str = ""
     constraint_violation: float = 0.0
-    epochs_done: int = 0
+    epochs_done: int = 0  # that it trained
+    epochs_reused: int = 0  # beside them, of blocks that were trained before
     reused_trial: int | None = None
     sampler_state: Mapping[str, object] = field(default_factory=dict)  # what its sampler noted
     timings: Timings = field(default_factory=Timings)

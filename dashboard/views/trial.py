@@ -106,7 +106,8 @@ def _facts(view: data.TrialView, point: StoredPoint | None) -> list[str]:
     facts = []
     if trial.config is not None:
         facts += [trial.config.backbone, f"partition {trial.config.partition}"]
-        facts.append(f"{trial.epochs_done} of {trial.config.total_epochs} epochs")
+        done = trial.epochs_done + trial.epochs_reused
+        facts.append(f"{done} of {trial.config.total_epochs} epochs")
     if point is not None:
         facts.append(f"run for {point.point.timesteps} timesteps")
         exits = formats.thresholds(point.point.exit_thresholds)

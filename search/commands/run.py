@@ -122,6 +122,8 @@ def _say_results(
         output.say(f"{len(shown)} of {len(points)} points; all: spikefront front {study.name}")
     output.say()
     output.say(f"{report.stopped or 'done'}; this run: {tables.counts(report.trials)}")
+    if report.epochs_reused:
+        output.say(f"epochs saved by blocks that were trained before: {report.epochs_reused}")
     output.say(_times(report))
     _say_failures(output, study, store, report)
     if points:
@@ -175,6 +177,7 @@ def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, ob
         "objectives": study.objectives,
         "stopped": report.stopped,
         "trials": report.trials,
+        "epochs_reused": report.epochs_reused,
         "seconds": {
             "total": report.total_s,
             "ray_start": report.ray_start_s,

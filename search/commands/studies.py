@@ -52,7 +52,9 @@ def status(arguments: argparse.Namespace) -> int:
     output.document(
         {
             **_summary_document(stored, summary),
-            "running": [{"trial": t.number, "epochs_done": t.epochs_done} for t in running],
+            "running": [
+                {"trial": t.number, "epochs_done": t.epochs_done + t.epochs_reused} for t in running
+            ],
             "ended_early": [
                 {"trial": t.number, "state": t.state, "reason": t.reason} for t in ended
             ],
@@ -73,7 +75,7 @@ def _say_status(
         "objectives": ", ".join(stored.objectives),
         "state": _driver(stored),
         "trials": f"{finished}{asked} finished ({tables.counts(summary.counts)})",
-        "epochs trained": summary.epochs_trained,
+        "epochs trained": _epochs(summary.epochs_trained, summary.epochs_reused),
         "training": duration(sum(trial.timings.training_s for trial in trials)),
         "evaluation": duration(sum(trial.timings.evaluation_s for trial in trials)),
         "operating points": f"{summary.operating_points}, {summary.front_size} on the front",
@@ -95,7 +97,11 @@ def _driver(stored: "StoredStudy") -> str:
 
 def _running(trial: Trial) -> str:
     total = trial.config.total_epochs if trial.config else "?"
-    return f"trial {trial.number} (epoch {trial.epochs_done} of {total})"
+    return f"trial {trial.number} (epoch {trial.epochs_done + trial.epochs_reused} of {total})"
+
+
+def _epochs(trained: int, reused: int) -> str:
+    return f"{trained}, {reused} more saved by blocks trained before" if reused else str(trained)
 
 
 def _say_ended(output: Output, ended: Sequence[Trial]) -> None:
@@ -137,6 +143,7 @@ def _summary_document(stored: "StoredStudy", summary: "StudySummary") -> dict[st
         "trials": summary.counts,
         "trials_asked": summary.trials_asked,
         "epochs_trained": summary.epochs_trained,
+        "epochs_reused": summary.epochs_reused,
         "operating_points": summary.operating_points,
         "front_size": summary.front_size,
         "hypervolume": summary.hypervolume,

@@ -47,6 +47,7 @@ def _say_trial(output: Output, study: Study, trial: Trial) -> None:
     pairs: dict[str, object] = {
         "state": trial.state.value + (f": {trial.reason}" if trial.reason else ""),
         "epochs trained": trial.epochs_done,
+        "epochs reused": trial.epochs_reused,
         "training": duration(trial.timings.training_s),
         "evaluation": duration(trial.timings.evaluation_s),
         "started": moment(trial.started_at),
@@ -101,6 +102,7 @@ def _trial_document(
         "config": trial.config.to_mapping() if trial.config else None,
         "constraint_violation": trial.constraint_violation,
         "epochs_done": trial.epochs_done,
+        "epochs_reused": trial.epochs_reused,
         "reused_trial": trial.reused_trial,
         "timings": trial.timings,
         "artifact": trial.artifact,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.order import BlockFolder
 from search.study import Bound
 from search.trial import Artifact, Outcome, Timings, TrialState
 from snn.config import RunConfig
@@ -23,6 +24,8 @@ class FakeEngine:
     die_once: Path | None = None  # kills its process in the middle, unless this file is there
     hang_at_epoch: int = 0  # waits there for ever, having told the FIFO `hung`
     hung: Path | None = None
+    reused_epochs: int = 0  # of each trial, said to come from the block cache
+    notes: tuple[str, ...] = ()  # of each trial
 
     def __call__(
         self,
@@ -34,6 +37,7 @@ class FakeEngine:
         weights_path: Path | None,
         constraints: Mapping[str, Bound],
         reuse: Path | None,
+        blocks: BlockFolder | None,
     ) -> "FakeRun":
         return FakeRun(self, config, weights_path, reuse)
 
@@ -67,6 +71,8 @@ class FakeRun:
                 regrown=0,
                 training_memory_bytes=1000,
                 wall_s=0.0,
+                is_reused=epoch <= self._engine.reused_epochs,
+                epochs_reused=min(epoch, self._engine.reused_epochs),
             )
 
     def _suffer(self, epoch: int) -> None:
@@ -96,6 +102,7 @@ class FakeRun:
             evaluation=evaluation(self._config),
             timings=Timings(training_s=0.25, evaluation_s=0.125),
             artifact=artifact,
+            notes=self._engine.notes,
         )
 
 

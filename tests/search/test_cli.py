@@ -249,6 +249,20 @@ def test_trials_that_all_failed_are_a_failure(
     assert "OSError: on fire" in run("status", "tiny", "--store", store).out
 
 
+def test_a_run_and_its_status_say_what_reuse_saved(
+    run: Run, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configure, "TrialRun", FakeEngine(reused_epochs=1))
+    store = f"sqlite:///{tmp_path / 'new.db'}"
+    words = ["run", searched / "tiny.toml", "--store", store, "--artifacts", tmp_path / "artifacts"]
+    ran = run(*words, "--trials", "1", "--json")
+    assert ran.document["epochs_reused"] == 1
+    assert "epochs saved by blocks that were trained before: 1" in ran.err
+    assert run("status", "tiny", "--store", store, "--json").document["epochs_reused"] == 1
+    assert "1 more saved by blocks" in run("status", "tiny", "--store", store).out
+    assert run("show", "tiny", "0", "--store", store, "--json").document["epochs_reused"] == 1
+
+
 def test_ctrl_c_stops_with_130_and_the_same_command_goes_on(
     run: Run, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

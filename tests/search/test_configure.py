@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from search.configure import TrialRun, cut_weights, evaluate_weights, plan
+from search.order import BlockFolder
 from search.study import Bound
 from search.trial import TrialState
 from snn.config import RunConfig
@@ -36,6 +37,60 @@ def test_weights_of_the_same_training_are_evaluated_and_not_trained(tmp_path: Pa
     assert list(second) == []
     assert second.outcome.evaluation is not None
     assert second.outcome.evaluation.sampled.exit_thresholds == (0.1, 0.2)
+
+
+def test_weights_of_another_origin_are_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They used to be taken over, whatever data, torch and machine they came from."""
+    with monkeypatch.context() as patch:
+        patch.setattr("snn.origin.engine", lambda: "an older one")
+        list(TrialRun(TINY, data_dir=tmp_path, weights_path=tmp_path / "w"))
+    other = TINY.replace(exit_threshold=(0.1, 0.2))
+    again = TrialRun(other, data_dir=tmp_path, weights_path=tmp_path / "v", reuse=tmp_path / "w")
+    assert len(list(again)) == 3
+    assert again.outcome.artifact is not None
+    assert again.outcome.artifact.uri == str(tmp_path / "v")
+    (note,) = again.outcome.notes
+    assert "another version" in note
+
+
+def test_weights_that_are_damaged_are_trained_again(tmp_path: Path) -> None:
+    list(TrialRun(TINY, data_dir=tmp_path, weights_path=tmp_path / "w"))
+    (tmp_path / "w").write_bytes(b"no weights")
+    again = TrialRun(TINY, data_dir=tmp_path, weights_path=tmp_path / "v", reuse=tmp_path / "w")
+    assert len(list(again)) == 3
+    assert again.outcome.state is TrialState.COMPLETE
+    assert "not a spikefront weights file" in again.outcome.notes[0]
+
+
+def test_a_trial_takes_the_blocks_that_another_one_trained(tmp_path: Path) -> None:
+    """Weights file and evaluation are those of training all of it."""
+    blocks = BlockFolder(path=tmp_path / "blocks", limit_bytes=10_000_000)
+    place = {"data_dir": tmp_path, "blocks": blocks}
+    list(TrialRun(TINY.replace(partition="1+1"), **place))  # type: ignore[arg-type]
+    run = TrialRun(TINY, weights_path=tmp_path / "w", **place)  # type: ignore[arg-type]
+    plain = TrialRun(TINY, weights_path=tmp_path / "v", data_dir=tmp_path)
+    assert [(m.epochs_done, m.epochs_reused) for m in run] == [(1, 1), (2, 2), (3, 2)]
+    assert [m.epochs_reused for m in plain] == [0, 0, 0]
+    assert (tmp_path / "w").read_bytes() == (tmp_path / "v").read_bytes()
+    assert run.outcome.evaluation is not None
+    assert plain.outcome.evaluation is not None
+    assert run.outcome.evaluation.sampled.metrics["accuracy"] == pytest.approx(
+        plain.outcome.evaluation.sampled.metrics["accuracy"], abs=0
+    )
+
+
+def test_what_goes_wrong_with_the_cache_is_noted_in_the_outcome(tmp_path: Path) -> None:
+    blocks = BlockFolder(path=tmp_path / "blocks", limit_bytes=10_000_000)
+    list(TrialRun(TINY, data_dir=tmp_path, blocks=blocks))
+    for path in blocks.path.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    run = TrialRun(TINY, data_dir=tmp_path, blocks=blocks)
+    assert not any(m.is_reused for m in run)
+    assert run.outcome.state is TrialState.COMPLETE
+    assert len(run.outcome.notes) == 3
+    assert all("removed, trained again" in note for note in run.outcome.notes)
 
 
 def test_a_diverged_trial_is_pruned(tmp_path: Path) -> None:

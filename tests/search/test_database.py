@@ -123,7 +123,9 @@ def test_an_older_store_is_not_migrated_by_reading(older: Path) -> None:
 def test_an_older_store_is_migrated_by_writing_and_loses_nothing(older: Path) -> None:
     with Store(f"sqlite:///{older}") as store:
         (measurement,) = store.measurements("old", 0)
+        trial = store.trial("old", 0)
     assert (measurement.loss, measurement.regrown, measurement.layers) == (0.5, 7, ())
+    assert (measurement.is_reused, trial.epochs_done, trial.epochs_reused) == (False, 1, 0)
     database = Database(f"sqlite:///{older}", read_only=True)
     assert "pareto_front" in tables(database)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from search.spending import Spending
 from search.store import LeaseHeldError, Store
 from search.study import Budget, Study, StudyError, study_from_toml
 from search.trial import Outcome, Trial, TrialState
+from snn.config import RunConfig
 from snn.image_files import DataError
 from snn.measurement import Measurement
 from tests.search.fake_engine import FakeEngine, FakeRun, evaluation
@@ -350,6 +352,45 @@ def test_trained_epochs_end_a_study_whose_budget_they_are(
     done = drive(make_study(budget="epochs = 5"), store, workplace)
     assert len(states(store)) == 3
     assert done.stopped == "all 5 epochs of the budget were trained"
+
+
+def test_epochs_of_blocks_trained_before_cost_nothing(store: Store, tmp_path: Path) -> None:
+    """Also for the driver that comes after: three epochs each, of which two are trained."""
+    workplace = Workplace(data_dir=tmp_path, engine=FakeEngine(reused_epochs=1))
+    done = drive(make_study(budget="epochs = 4", run="epochs = 3"), store, workplace)
+    assert len(states(store)) == 2
+    assert (done.epochs_reused, done.standing().epochs_done) == (2, 4)
+    done = drive(make_study(budget="epochs = 6", run="epochs = 3"), store, workplace)
+    assert [(t.epochs_done, t.epochs_reused) for t in store.trials("small")] == [(2, 1)] * 3
+    assert (done.epochs_reused, done.standing().epochs_done) == (1, 6)
+    assert [m.is_reused for m in store.measurements("small", 0)] == [True, False, False]
+    (summary,) = store.study_summaries()
+    assert (summary.epochs_trained, summary.epochs_reused) == (6, 3)
+
+
+def test_what_trials_note_is_kept_and_said_once(store: Store, tmp_path: Path) -> None:
+    workplace = Workplace(data_dir=tmp_path, engine=FakeEngine(notes=("the disk is full",)))
+    said: list[str] = []
+    watcher = Silent()
+    watcher.say = said.append  # type: ignore[method-assign]
+    with Ledger(make_study(), store=store, artifacts=tmp_path, progress=watcher) as opened:
+        local.run(opened, workplace)
+    assert said == ["trial 0  the disk is full"]
+    events = [(e.kind, e.trial, e.message) for e in store.events("small")]
+    assert events == [("note", 0, "the disk is full")]
+
+
+def test_a_training_that_could_not_be_reused_is_not_called_reused(
+    store: Store, tmp_path: Path
+) -> None:
+    class Anew(FakeEngine):
+        def __call__(self, config: RunConfig, **place: Any) -> FakeRun:
+            return super().__call__(config, **{**place, "reuse": None})
+
+    space = "width = [3]\ninference_timesteps = { low = 1, high = 4 }"
+    study = make_study(space=space, budget="trials = 2")
+    drive(study, store, Workplace(data_dir=tmp_path, engine=Anew()))
+    assert [(t.epochs_done, t.reused_trial) for t in store.trials("small")] == [(2, None)] * 2
 
 
 def test_hours_are_those_of_all_drivers() -> None:

@@ -116,3 +116,51 @@ def test_networks_are_trained_and_measured(tmp_path: Path) -> None:
             assert Path(trial.artifact.uri).stat().st_size == trial.artifact.size_bytes
             assert trial.sampled.metrics["accuracy"] > 0.1
         assert store.hypervolume("digits")[-1].value > 0
+
+
+SHARED = """
+name = "shared"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 4
+[run]
+train_images = 200
+width = 4
+epochs = 1
+timesteps = 2
+[space]
+partition = ["1", "1+1", "1+1+1", "1+2"]
+[search]
+sampler = "random"
+"""
+
+
+def figures_of(folder: Path) -> dict[str, tuple[str, float, list[float]]]:
+    """By partition: the weights, and what does not depend on the clock."""
+    with Store(f"sqlite:///{folder}/store.db") as store:
+        found = {}
+        for trial in store.trials("shared"):
+            assert trial.artifact is not None
+            assert trial.sampled is not None
+            losses = [m.loss for m in store.measurements("shared", trial.number)]
+            accuracy = trial.sampled.metrics["accuracy"]
+            found[str(trial.params["partition"])] = (trial.artifact.sha256, accuracy, losses)
+    return found
+
+
+def test_trials_share_blocks_and_find_what_they_would_find_alone(tmp_path: Path) -> None:
+    """Of 8 blocks in four partitions 4 are different ones."""
+    shared = run(tmp_path / "shared", SHARED)
+    apart = run(tmp_path / "apart", SHARED + "reuse_blocks = false\n")
+    assert (shared.epochs_reused, apart.epochs_reused) == (4, 0)
+    assert figures_of(tmp_path / "shared") == figures_of(tmp_path / "apart")
+    assert len(list((tmp_path / "shared" / "blocks").iterdir())) == 4
+    assert not (tmp_path / "apart" / "blocks").exists()
+
+
+def test_another_study_of_the_same_artifacts_shares_them_too(tmp_path: Path) -> None:
+    run(tmp_path, SHARED)
+    second = run(tmp_path, SHARED.replace('name = "shared"', 'name = "second"'))
+    assert second.epochs_reused == 8
+    limited = SHARED.replace('name = "shared"', 'name = "third"') + "block_cache_mb = 1\n"
+    assert run(tmp_path, limited).epochs_reused == 8

@@ -143,6 +143,30 @@ def test_one_worker_on_ray_gives_the_trials_of_the_local_loop_without_a_word(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
+SHARED = """
+name = "shared"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 2
+[run]
+train_images = 200
+width = 4
+epochs = 1
+timesteps = 2
+[space]
+partition = ["1", "1+2"]
+[search]
+sampler = "random"
+"""
+
+
+def test_workers_share_the_blocks_that_they_trained(tmp_path: Path, cluster: str) -> None:
+    report = run(tmp_path, SHARED, workers=1, ray_address=cluster)
+    assert report.trials == {TrialState.COMPLETE: 2}
+    assert report.epochs_reused == 1
+    assert len(list((tmp_path / "blocks").iterdir())) == 2
+
+
 def test_a_lost_worker_is_replaced_once_and_the_study_goes_on(tmp_path: Path, cluster: str) -> None:
     engine = FakeEngine(crash_at_width=4, die_at_width=5, die_once=tmp_path / "died")
     said = Said()

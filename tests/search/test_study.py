@@ -123,8 +123,14 @@ def test_a_small_study_takes_the_defaults() -> None:
         ("seed = 7", "stopping = 'moasha'", "search.stopping must be one of none, got 'moasha'"),
         (
             "seed = 7",
-            "reuse_blocks = true",
-            "search.reuse_blocks is not a known key; known: sampler",
+            "reuse_block = true",
+            "search.reuse_block is not a known key; did you mean 'reuse_blocks'?",
+        ),
+        ("seed = 7", "reuse_blocks = 1", "search.reuse_blocks must be true or false, got 1"),
+        (
+            "seed = 7",
+            "block_cache_mb = 0",
+            "search.block_cache_mb must be at least 1, got 0",
         ),
         ("{ synaptic_ops = 1e6 }", "{ macs = 1 }", "search.reference.macs must be an objective of"),
         (
@@ -356,3 +362,11 @@ def test_the_budget_is_not_part_of_the_question() -> None:
     assert isinstance(theirs, Study)
     assert ours.question_fingerprint == theirs.question_fingerprint
     assert ours.differences(theirs) == []
+
+
+def test_blocks_are_reused_unless_the_study_says_otherwise_which_is_no_other_question() -> None:
+    study = read(GOOD)
+    assert (study.search.reuse_blocks, study.search.block_cache_mb) == (True, 2_000)
+    without = read(changed("seed = 7", "seed = 7\nreuse_blocks = false\nblock_cache_mb = 5"))
+    assert (without.search.reuse_blocks, without.search.block_cache_mb) == (False, 5)
+    assert without.question_fingerprint == study.question_fingerprint

@@ -60,7 +60,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "maximum": {"backbone": "vgg5", "pooling": "max"},
     "shifted": {"augmentation": "shift", "optimizer": "sgd", "learning_rate": 0.1},
     "batch norm": {"norm": "batch-over-time", "reset": "hard"},
-    **{rule: {"time_rule": rule} for rule in SETTINGS["time_rule"].choices if rule != "bptt"},
+    **{
+        rule: {"time_rule": rule, "reset": "hard" if rule == "spike-bp" else "soft"}
+        for rule in SETTINGS["time_rule"].choices
+        if rule != "bptt"
+    },
 }
 
 
