@@ -6,7 +6,7 @@ ResNet-9 of width 64 in blocks 2+1+1, for a GPU). Compared are end-to-end with
 one exit and with three, base (every block on all classes) and conditional
 (deeper blocks on hard classes); which classes are hard; what tells hard inputs;
 how outputs are combined; how many blocks. Networks are shared wherever nothing
-that was trained changes.
+that was trained changes, and so are the blocks in front of where they part.
 
 Accuracies are of validation images, which also decide which classes are hard.
 Operations are accumulates, spikes times existing connections, with classifiers
@@ -20,13 +20,16 @@ end-to-end network's training memory over that of the block that needs most.
 
 import copy
 import statistics
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from benchmarks.report import Figure, Report, arguments, data_dir
 from search.configure import pick_device, plan
 from snn import data
+from snn.block_cache import BlockCache
 from snn.config import RunConfig
 from snn.network import Block, Network
 from snn.operating import Counter, OperatingSetting
@@ -36,6 +39,7 @@ from snn.train import Training
 from snn.trained import Images, Trained
 
 EXIT_THRESHOLD = 0.5  # at every exit, where a figure names none
+CACHE_BYTES = 4 * 2**30
 GRID = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # exit thresholds
 DETECTORS = ("none", "mass", "head", "predicted")
 COMBINATIONS = ("nested", "last", "maximum", "mean")
@@ -145,6 +149,7 @@ class Bench:
     seed: int
     device: str
     report: Report
+    cache: BlockCache
     values: dict[str, float] = field(default_factory=dict)
     kept: dict[str, Trained] = field(default_factory=dict)  # by training fingerprint
 
@@ -170,12 +175,13 @@ class Bench:
         config = self.setup.config.replace(seed=self.seed, **changes)
         if config.training_fingerprint in self.kept:
             return self.kept[config.training_fingerprint]
-        training = Training(config, self.split, device=self.device)
+        training = Training(config, self.split, device=self.device, cache=self.cache)
         for _ in training:
             pass
         sizes = [len(block.head.classes) for block in _blocks(training.network)]
         self.report.line(
-            f"{name}: classes per block {sizes}, {time.perf_counter() - started:.0f} s"
+            f"{name}: classes per block {sizes}, {training.epochs_reused} epochs known, "
+            f"{time.perf_counter() - started:.0f} s"
         )
         self.kept[config.training_fingerprint] = training.trained
         return training.trained
@@ -353,8 +359,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     benches = []
     for seed in range(options.seeds):
         report.line(f"seed {seed}")
-        bench = Bench(setup, seed, pick_device(options.device), report)
-        bench.run()
+        with tempfile.TemporaryDirectory() as folder:
+            cache = BlockCache(Path(folder), limit_bytes=CACHE_BYTES)
+            bench = Bench(setup, seed, pick_device(options.device), report, cache)
+            bench.run()
         benches.append(bench.values)
     for name in benches[0]:
         # a depth that training did not reach for every seed has no mean over seeds
