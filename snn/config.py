@@ -166,7 +166,7 @@ class RunConfig:
         1e-3, "alpha of the open loop's Laplace prior, and of Deep R's drift towards zero", low=0
     )
     rewiring_temperature: float = real(
-        1e-5, "temperature of Deep R's random walk, squared weight per step size", low=0
+        1e-4, "temperature of Deep R's random walk, squared weight per step size", low=0
     )
 
     # rules
