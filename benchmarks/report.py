@@ -39,7 +39,7 @@ class Report:
         self.setting = dict(setting or {})  # what was run: options, data set, seeds
         self.figures: list[Figure] = []
         self._started = time.perf_counter()
-        self._cpu = _cpu_seconds()
+        self._cpu = busy_seconds()
 
     def line(self, text: str) -> None:
         """Show a step as soon as it is known."""
@@ -63,7 +63,7 @@ class Report:
 
     def foreign_load(self) -> float | None:
         """Cores that other processes kept busy on average since the start; None if unknown."""
-        now = _cpu_seconds()
+        now = busy_seconds()
         if now is None or self._cpu is None:
             return None
         elapsed = time.perf_counter() - self._started
@@ -122,7 +122,7 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def _cpu_seconds() -> tuple[float, float] | None:
+def busy_seconds() -> tuple[float, float] | None:
     """Busy seconds of the whole machine, and of this process with its finished children."""
     stat = Path("/proc/stat")
     if not stat.exists():
