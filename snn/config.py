@@ -95,6 +95,12 @@ class RunConfig:
         "what a 2x2 window between layers passes on: the mean of its spikes, their maximum, or "
         "the spikes of a neuron that sums the means and fires above 0.75; exit heads take means",
     )
+    feedback: str = choice(
+        "none",
+        ("none", "last-to-first"),
+        "what returns one timestep later to the first layer of each block: nothing, or what "
+        "leaves the block, through connections that begin at zero",
+    )
     head_hidden: int = integer(
         64, "spiking neurons in each exit head; 0 reads the block directly", low=0
     )

@@ -28,6 +28,12 @@ def _neuron_faults(config: "RunConfig") -> Iterator[Fault]:
             message="must be 1 with reset 'hard', where firing early is no more than a lower "
             f"threshold, got {config.firing_share:g}; use reset 'soft', or lower threshold",
         )
+    if config.feedback != "none" and config.norm == "batch-over-time":
+        yield Fault(
+            key="norm",
+            message="'batch-over-time' is not possible with feedback, which runs one timestep at "
+            "a time; use 'weight-standardised'",
+        )
 
 
 def _rule_faults(config: "RunConfig") -> list[Fault]:
@@ -38,7 +44,22 @@ def _rule_faults(config: "RunConfig") -> list[Fault]:
     return list(_forward_faults(config))
 
 
+def _feedback_fault(config: "RunConfig") -> Iterator[Fault]:
+    """Of the rules that need the whole run of a layer before the next one's."""
+    if config.feedback != "none":
+        why = {
+            "spike-bp": "takes a layer's whole run before the next layer's",
+            "dsr": "knows mean rates alone, and none of a timestep ago",
+        }[config.time_rule]
+        yield Fault(
+            key="feedback",
+            message=f"{config.feedback!r} is not possible with time_rule {config.time_rule!r}, "
+            f"which {why}; use 'none', or time_rule 'bptt'",
+        )
+
+
 def _spike_bp_faults(config: "RunConfig") -> Iterator[Fault]:
+    yield from _feedback_fault(config)
     if config.reset == "soft":
         yield Fault(
             key="reset",
@@ -75,6 +96,8 @@ def _spike_bp_faults(config: "RunConfig") -> Iterator[Fault]:
 def _forward_faults(config: "RunConfig") -> Iterator[Fault]:
     """Of the rules that run forward in time."""
     rule = config.time_rule
+    if rule == "dsr":
+        yield from _feedback_fault(config)
     if config.reset == "hard":
         message = f"'hard' is not possible with time_rule {rule!r}; use 'soft'"
         yield Fault(key="reset", message=message)

@@ -122,5 +122,11 @@ class SoftGate(Gate):
 
 
 def signs(weight: Tensor) -> Tensor:
-    """-1 or 1 like the weight; a weight of zero counts as positive, so that it can be used."""
+    """-1 or 1 like the weight; a weight of zero counts as positive, so that it can be used.
+
+    Where all are zero (feedback begins so), every other one counts as negative.
+    """
+    if not weight.detach().count_nonzero():
+        turns = torch.arange(weight.numel(), device=weight.device).view_as(weight) % 2
+        return (1 - 2 * turns).to(weight.dtype)
     return torch.where(weight.detach() < 0, -1.0, 1.0).to(weight.dtype)

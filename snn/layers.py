@@ -62,6 +62,13 @@ class Firing(Protocol):
         """As `Lif` of `layer`: the same spikes, and what is left."""
 
 
+class Feedback(Protocol):
+    """How what a block sent a timestep ago arrives at its first layer (`snn.feedback`)."""
+
+    def __call__(self, x: Tensor | None, like: Tensor) -> Tensor:
+        """Input of the last of the layer's connections; `x` is None at the first timestep."""
+
+
 @dataclass
 class Pass:
     """What one batch carries through the network: nothing of it outlives the batch."""
@@ -70,6 +77,7 @@ class Pass:
     masks: dict["Layer", Tensor] = field(default_factory=dict)
     potentials: dict["Layer", Tensor] = field(default_factory=dict)  # before the last reset
     constant: dict["Layer", Tensor] = field(default_factory=dict)  # currents that never change
+    returning: dict["Layer", Tensor] = field(default_factory=dict)  # to first layers, as feedback
     observer: Observer | None = None
     generator: torch.Generator | None = None  # draws dropout masks
     dynamics: Dynamics | None = None  # None: neurons fire as they are
@@ -224,6 +232,7 @@ class Layer(nn.Module):
         self.name, self.lif, self.dropout = name, lif, dropout
         self.connections = nn.ModuleList(connections)
         self.skip = skip
+        self.feedback: Feedback | None = None
         self.bias: nn.Parameter | None = None
         if has_bias:
             self.bias = nn.Parameter(torch.zeros(connections[0].weight.shape[0]))
@@ -237,6 +246,8 @@ class Layer(nn.Module):
 
     def forward(self, inputs: Sequence[Tensor], steps: int, batch: Pass) -> Tensor:
         """Spikes over `steps` timesteps; `inputs` one per connections, then one for the skip."""
+        if self.feedback is not None:
+            inputs = [*inputs, self.feedback(batch.returning.get(self), inputs[0])]
         if batch.dynamics is None:
             signal = self._fire(inputs, steps, batch)
         else:
@@ -268,6 +279,14 @@ class Layer(nn.Module):
             self.threshold.clamp_(min=LEAST_THRESHOLD * self.lif.threshold)
 
     def _current(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:
+        if self.feedback is None:
+            return self._driven(inputs, batch)
+        conn = self.sources[-1]
+        returned: Tensor = conn(inputs[-1], batch.weight(conn))
+        return self._driven(inputs[:-1], batch) + returned
+
+    def _driven(self, inputs: Sequence[Tensor], batch: Pass) -> Tensor:
+        """Without feedback."""
         if self in batch.constant:
             return batch.constant[self]
         pairs = zip(self.sources, inputs, strict=False)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snn.backbones import BACKBONES, ConvUnit, DenseUnit, ResidualUnit, Unit
 from snn.config import RunConfig
+from snn.feedback import feed_back
 from snn.layers import Connections, Layer, Norm, Pass, PoolNeurons, SubSample
 from snn.neurons import Lif
 from snn.pooling import Pooling, SpikePool
@@ -244,10 +245,17 @@ class Block(nn.Module):
         self.head = head
         self.source, self.signal = source, signal
 
+    @property
+    def first(self) -> Layer:
+        """The layer that gets the block's input."""
+        return next(part for part in self.units.modules() if isinstance(part, Layer))
+
     def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
         """Spikes that leave the block, (steps, batch, ...)."""
         for unit in self.units:
             x = unit(x, steps, batch)
+        if self.first.feedback is not None:
+            batch.returning[self.first] = x.detach()
         return x
 
 
@@ -284,6 +292,8 @@ class Network(nn.Module):
         Follows from the config alone, so that it gives the same arithmetic on
         every machine and in every part of a network that is run by itself.
         """
+        if self.config.feedback != "none":
+            return 1  # what comes back has to have left
         needs_all = self.config.norm == "batch-over-time" or self.config.time_rule == "spike-bp"
         if needs_all and self.training:
             return self.config.timesteps
@@ -403,7 +413,16 @@ def build_block(
         assert isinstance(unit.signal, Signal)
         signal = unit.signal
     head = Head(signal, config, classes, anatomy, f"exit{index + 1}")
-    return Block(units, head, source, signal)
+    block = Block(units, head, source, signal)
+    if config.feedback == "last-to-first":
+        feed_back(
+            block.first,
+            signal.shape,
+            grain=signal.grain,
+            side=source.shape[-1],
+            draws=generator(config.seed, "feedback", index),
+        )
+    return block
 
 
 def connections_of(module: nn.Module) -> list[Connections]:

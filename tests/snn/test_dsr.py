@@ -87,6 +87,13 @@ class _Clamp(torch.autograd.Function):
         return grad * ctx.saved_tensors[0] / ctx.top, None, None, None
 
 
+def clamped(fire: Any, of: Accumulated, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
+    """`Accumulated.fired`, given as `fire`, with the derivative of a clamp."""
+    fired = fire(of, lif, potential.detach(), kept)
+    spikes: Tensor = _Clamp.apply(potential, fired, of.length, lif.threshold)
+    return spikes
+
+
 @pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -98,12 +105,10 @@ def test_saf_f_with_this_derivative_is_spike_representation_at_any_threshold(
     ours = gradients(network, "dsr", batch)
     fire = Accumulated.fired
 
-    def clamped(self: Accumulated, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
-        fired = fire(self, lif, potential.detach(), kept)
-        spikes: Tensor = _Clamp.apply(potential, fired, self.length, lif.threshold)
-        return spikes
+    def fired(self: Accumulated, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
+        return clamped(fire, self, lif, potential, kept)
 
-    monkeypatch.setattr(Accumulated, "fired", clamped)
+    monkeypatch.setattr(Accumulated, "fired", fired)
     assert apart(ours, gradients(network, "saf-f", batch)) < 1e-12
 
 

@@ -286,6 +286,8 @@ def test_class_neurons_that_spike_are_refused_where_they_cannot_learn(rule: str)
         ({"reset": "hard"}, "use 'soft'"),
         ({"norm": "batch-over-time"}, "use 'weight-standardised'"),
         ({"loss": "mean-readout"}, "use 'instantaneous'"),
+        ({"loss": "squared-error"}, "use 'instantaneous'"),
+        ({"pooling": "spiking"}, "use 'average'"),
     ],
 )
 def test_what_physics_forbids_is_refused_with_what_to_use_instead(
