@@ -22,9 +22,9 @@ from snn.config import DATASETS, RunConfig
 from snn.measurement import Evaluation, Measurement
 
 if TYPE_CHECKING:
-    from snn.cost import Plan
     from snn.data import Split
     from snn.network import Task
+    from snn.plan import Plan
     from snn.trained import Images, Trained
 
 VALIDATION, TEST = "validation", "test"
@@ -159,7 +159,7 @@ class TrialRun:
 
     def _known_violation(self) -> Outcome | None:
         """An outcome if even the smallest network of the run is over a bound known beforehand."""
-        from snn.cost import plan as plan_task
+        from snn.plan import plan as plan_task
 
         known = {"training_memory_bytes", "parameters"} & self.constraints.keys()
         if not known:
@@ -269,7 +269,7 @@ def _task(config: RunConfig) -> Task:
 
 def plan(config: RunConfig) -> Plan:
     """What a run will need; builds the network and trains nothing."""
-    from snn.cost import plan as plan_task
+    from snn.plan import plan as plan_task
 
     return plan_task(config, _task(config))
 

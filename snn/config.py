@@ -41,6 +41,7 @@ USUAL_LOSSES = {  # what each rule in time was published with; the others averag
     **dict.fromkeys(STEP_RULES, "instantaneous"),
     "spike-bp": "squared-error",
 }
+MEMORY_MODES = ("full", "packed", "chunked", "auto")
 DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
@@ -215,6 +216,15 @@ class RunConfig:
         "or a predicted class that is hard",
     )
     timesteps: int = integer(4, "timesteps of training and full inference", low=1)
+    memory_mode: str = choice(
+        "full",
+        MEMORY_MODES,
+        "what bptt keeps for its way back: everything, spikes as bits, or states from which "
+        "stretches of time are run again; auto takes the first that fits memory_limit_mb",
+    )
+    memory_limit_mb: int = integer(
+        0, "training memory that memory_mode auto may use, megabytes; 0 for any", low=0
+    )
 
     # optimization
     epochs: int = integer(10, "passes over the training data, for each block", low=1)

@@ -18,7 +18,23 @@ STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
 
 def time_rule_faults(config: "RunConfig") -> list[Fault]:
     """What the neurons and the rule in time of a config cannot do."""
-    return [*_neuron_faults(config), *_rule_faults(config)]
+    return [*_neuron_faults(config), *_memory_faults(config), *_rule_faults(config)]
+
+
+def _memory_faults(config: "RunConfig") -> Iterator[Fault]:
+    mode = config.memory_mode
+    if config.time_rule != "bptt" and mode in ("packed", "chunked"):
+        yield Fault(
+            key="memory_mode",
+            message=f"{mode!r} is of use only to time_rule 'bptt'; {config.time_rule!r} "
+            "keeps what it needs: use 'full'",
+        )
+    if mode == "chunked" and config.norm == "batch-over-time":
+        yield Fault(
+            key="memory_mode",
+            message="'chunked' is not possible with norm 'batch-over-time', which needs all "
+            "timesteps at once; use memory_mode 'packed' or norm 'weight-standardised'",
+        )
 
 
 def _neuron_faults(config: "RunConfig") -> Iterator[Fault]:

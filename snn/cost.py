@@ -1,8 +1,6 @@
 """What a network costs: memory to train it, bytes to store it, operations to run it."""
 
-import copy
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,11 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn.config import RunConfig
-from snn.layers import Connections, Layer, Pass
-from snn.network import Block, Network, Task, build_block, connections_of, input_signal, layers_of
-from snn.rewiring import make_rewirer
-from snn.rules import TIME_RULES, Batch
+from snn.layers import Connections, Layer
+from snn.network import Block, connections_of
 
 PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
 PJ_PER_MAC = 4.6  # the same with a multiplication of 3.7 pJ
@@ -167,106 +162,3 @@ def skip_fan_out(layer: Layer, shape: Sequence[int]) -> Tensor:
 def energy_nj(accumulates: float, macs: float) -> float:
     """Estimated energy of the arithmetic, nanojoules; no memory traffic."""
     return (accumulates * PJ_PER_ACCUMULATE + macs * PJ_PER_MAC) / 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a run will need, known before training."""
-
-    parameters: int
-    model_bytes: int  # with every connection present
-    smallest_parameters: int  # of the smallest network that the run yields
-    stage_memory_bytes: tuple[int, ...]  # per stage of training
-    macs_per_image: float  # multiply-accumulates if it were not spiking: all timesteps, all blocks
-    layers: int  # spiking layers
-    seconds: float  # that planning took
-
-    @property
-    def training_memory_bytes(self) -> int:
-        """Bytes of the stage that needs most."""
-        return max(self.stage_memory_bytes)
-
-
-def plan(config: RunConfig, task: Task, *, images: int | None = None) -> Plan:
-    """Go through one training step per stage with tensors that have shapes and no data.
-
-    `images` are the training images that there are, where that is known: a
-    batch holds no more.
-    """
-    limits = [n for n in (images, config.train_images) if n]
-    config = config.replace(batch_size=min([config.batch_size, *limits]))
-    started = time.perf_counter()
-    blocks = _fresh_blocks(config, task)
-    stages = [blocks] if config.stages == 1 else [[block] for block in blocks]
-    peaks, done = [], 0
-    for live in stages:
-        frozen = blocks[:done]
-        held = held_bytes(nn.ModuleList(live), frozen, optimizer=config.optimizer)
-        peaks.append(held + _kept(config, task, blocks[: done + len(live)], done))
-        done += len(live)
-    return Plan(
-        parameters=sum(parameter_count(block) for block in blocks),
-        model_bytes=sum(4 * parameter_count(block) for block in blocks),
-        smallest_parameters=sum(parameter_count(block) for block in stages[0]),
-        stage_memory_bytes=tuple(peaks),
-        macs_per_image=config.timesteps * _dense_macs(config, task, blocks),
-        layers=sum(len(layers_of(block)) for block in blocks),
-        seconds=time.perf_counter() - started,
-    )
-
-
-def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
-    blocks: list[Block] = []
-    signal = input_signal(config, task)
-    for index in range(config.exits):
-        blocks.append(build_block(config, index, signal, range(task.classes)))
-        signal = blocks[-1].signal
-    make_rewirer([conn for block in blocks for conn in connections_of(block)], config)
-    return blocks
-
-
-def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
-    steps = 1 if config.encoding == "direct" else config.timesteps
-    return torch.zeros(steps, images, *task.image_shape, device=device)
-
-
-def _kept(config: RunConfig, task: Task, blocks: list[Block], frozen: int) -> int:
-    """Bytes kept for backward by one step that trains the blocks after the first `frozen`."""
-    network = Network(config, task)
-    network.blocks.extend(copy.deepcopy(blocks))
-    network.to("meta").train()
-    batch = Batch(
-        drive=_drive(config, task, config.batch_size, "meta"),
-        labels=torch.zeros(config.batch_size, dtype=torch.int64, device="meta"),
-        frozen=frozen,
-        timesteps=config.timesteps,
-        loss=config.loss,
-    )
-    with SavedBytes(list(network.parameters())) as saved:
-        result = TIME_RULES[config.time_rule](network, batch, Pass(), apply=lambda: None)
-    return saved.peak + saved.beside(result.held)
-
-
-class _MacCounter:
-    """Multiply-accumulates of one timestep if every input were a real number."""
-
-    def __init__(self) -> None:
-        self.total = 0.0
-
-    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
-        del spikes
-        for conn, x in zip(layer.sources, inputs, strict=False):
-            self.readout(conn, x)
-
-    def readout(self, connections: Connections, inputs: Tensor) -> None:
-        self.total += float(fan_out(connections, inputs.shape[2:]).sum())
-
-
-def _dense_macs(config: RunConfig, task: Task, blocks: list[Block]) -> float:
-    counter = _MacCounter()
-    network = Network(config, task)
-    network.blocks.extend(blocks)
-    network.eval()
-    with torch.no_grad():
-        network.run(_drive(config, task, 1, "cpu")[:1], Pass(observer=counter), timesteps=1)
-    return counter.total

@@ -100,7 +100,12 @@ def _infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> 
         meter = Meter()
         single = Network(network.config, network.task)
         single.blocks.append(network.block(index))
-        outputs = single.run(x, Pass(observer=meter), timesteps=setting.timesteps)
+        outputs = single.run(
+            x,
+            Pass(observer=meter),
+            timesteps=setting.timesteps,
+            wants=("logits", "features", "border"),
+        )
         cost = spent_by(meter, network.block(index))
         spent[0, staying] += cost.accumulates.sum(dim=0)
         spent[1, staying] += cost.spikes.sum(dim=0)

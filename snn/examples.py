@@ -125,6 +125,6 @@ def _border(done: Network, split: Split, images: Tensor) -> Tensor:
     parts = []
     for some in images.split(BATCH):
         drive = drive_of(some, split, config, None)
-        run = done.run(drive, Pass(), timesteps=config.timesteps, frozen=blocks, heads=False)
+        run = done.run(drive, Pass(), timesteps=config.timesteps, frozen=blocks, wants=("border",))
         parts.append((torch.cat(run.border) * grain).round().to(torch.uint8))
     return torch.cat(parts, dim=1)

@@ -15,6 +15,14 @@ from torch import Tensor, nn
 
 from snn.gates import Gate, StrengthGate
 from snn.neurons import Lif
+from snn.packing import Levels, PackedMap
+
+PACKED_GRAIN = 4
+"""Spikes per value of 1 up to which inputs are packed: more, and unpacking may round."""
+
+Origin = Literal["image", "neurons", "border", "pool"]
+"""Where inputs come from: the image, neurons of the same block or of the one before, or
+pooling neurons, which have no dropout."""
 
 SPIKE_SCALE = 2.74
 """1 / standard deviation of a spike whose potential is N(0, 1) with threshold 1 (OTTT)."""
@@ -82,12 +90,27 @@ class Pass:
     generator: torch.Generator | None = None  # draws dropout masks
     dynamics: Dynamics | None = None  # None: neurons fire as they are
     fire: Firing | None = None  # None: with the network's surrogate
+    is_packed: bool = False  # spikes are kept for backward as bits
+    spike: float = 1.0  # value of a spike: above 1 behind dropout
+    border_spike: float = 1.0  # of one that enters a block
 
     def weight(self, connections: "Connections") -> Tensor:
         """The effective weight, computed once per batch however many chunks there are."""
         if connections not in self.weights:
-            self.weights[connections] = connections.effective_weight()
+            weight = connections.effective_weight()
+            if weight.dim() == 4:
+                # channels last: what comes out follows, and convolutions need not reorder it
+                weight = weight.contiguous(memory_format=torch.channels_last)
+            self.weights[connections] = weight
         return self.weights[connections]
+
+    def levels(self, connections: "Connections") -> Levels | None:
+        """How inputs are packed; None where they are kept as they are."""
+        origin = connections.origin
+        if not self.is_packed or origin == "image" or connections.grain > PACKED_GRAIN:
+            return None
+        spike = {"neurons": self.spike, "border": self.border_spike, "pool": 1.0}[origin]
+        return Levels(grain=connections.grain, spike=spike)
 
 
 class Connections(nn.Module):
@@ -95,7 +118,7 @@ class Connections(nn.Module):
 
     `grain` spikes make an input of 1: average pooling before these connections
     turns k*k spikes into one value of 1. With `is_analog` inputs are real
-    numbers and not spikes.
+    numbers and not spikes. `origin` is where inputs come from.
     """
 
     def __init__(
@@ -105,12 +128,14 @@ class Connections(nn.Module):
         stride: int = 1,
         grain: int = 1,
         is_analog: bool = False,
+        origin: Origin = "neurons",
         norm: Norm = "none",
         gain: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.stride, self.grain, self.is_analog, self.norm = stride, grain, is_analog, norm
+        self.stride, self.grain, self.norm = stride, grain, norm
+        self.is_analog, self.origin = is_analog, origin
         fan_in = math.prod(shape[1:])
         weight = torch.empty(shape)
         weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
@@ -167,19 +192,34 @@ class Connections(nn.Module):
         factor = self.scale * self.gain * (power + 1e-4).rsqrt()
         return (rows * factor.unsqueeze(1)).view_as(weight)
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Currents of inputs `x`, both with time first."""
-        current = self.apply_weight(x.flatten(0, 1), weight)
+    def forward(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        levels: Levels | None = None,
+    ) -> Tensor:
+        """Currents of inputs `x`, both with time first; with `levels`, inputs are kept packed."""
+        flat = x.flatten(0, 1)
+        if levels is None:
+            current = self.apply_weight(flat, weight, bias)
+        else:
+            flat = flat.flatten(1) if weight.dim() == 2 else flat
+            current = PackedMap.apply(flat, weight, bias, self.stride, levels)  # type: ignore[no-untyped-call]
         if self.norm == "batch-over-time":
             current = self.batch_norm(current)
         unfolded: Tensor = current.unflatten(0, x.shape[:2])
         return unfolded
 
-    def apply_weight(self, x: Tensor, weight: Tensor) -> Tensor:
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The linear map alone, `x` without time."""
-        if weight.dim() == 4:
-            return F.conv2d(x, weight, stride=self.stride, padding=weight.shape[-1] // 2)
-        return F.linear(x.flatten(1), weight)
+        if weight.dim() == 2:
+            return F.linear(x.flatten(1), weight, bias)
+        current = F.conv2d(x, weight, bias, stride=self.stride, padding=weight.shape[-1] // 2)
+        if current.is_meta:
+            current = _ChannelsLast.apply(current)  # type: ignore[no-untyped-call]
+        return current
 
     @torch.no_grad()
     def baked(self) -> tuple[Tensor, Tensor | None]:
@@ -193,6 +233,20 @@ class Connections(nn.Module):
         factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         shaped = factor.view(-1, *[1] * (weight.dim() - 1))
         return weight * shaped, norm.bias - norm.running_mean * factor
+
+
+class _ChannelsLast(torch.autograd.Function):
+    """The memory order that convolutions with such weights give; without data torch is not told."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        _, channels, height, width = x.shape
+        strides = (channels * height * width, 1, width * channels, channels)
+        return x.as_strided(x.shape, strides)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
 
 
 class SubSample(nn.Module):
@@ -289,15 +343,20 @@ class Layer(nn.Module):
         """Without feedback."""
         if self in batch.constant:
             return batch.constant[self]
-        pairs = zip(self.sources, inputs, strict=False)
-        currents = [conn(x, batch.weight(conn)) for conn, x in pairs]
-        current: Tensor = currents[0] if len(currents) == 1 else currents[0] + currents[1]
+        first, *others = self.sources
+        current = self._from(first, inputs[0], batch, self.bias)
+        for conn, x in zip(others, inputs[1:], strict=False):
+            current = current + self._from(conn, x, batch)
         if self.skip is not None:
             current = current + self.skip(inputs[-1])
-        if self.bias is not None:
-            current = current + self.bias.view(-1, *[1] * (current.dim() - 3))
         if self.sources[0].is_analog and current.shape[0] == 1:
             batch.constant[self] = current
+        return current
+
+    def _from(
+        self, conn: Connections, x: Tensor, batch: Pass, bias: Tensor | None = None
+    ) -> Tensor:
+        current: Tensor = conn(x, batch.weight(conn), bias, levels=batch.levels(conn))
         return current
 
     def _mask(self, spikes: Tensor, batch: Pass) -> Tensor:

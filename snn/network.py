@@ -5,8 +5,8 @@ in a `Pass`, so there is nothing to reset.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from snn.backbones import BACKBONES, ConvUnit, DenseUnit, ResidualUnit, Unit
 from snn.config import RunConfig
 from snn.feedback import feed_back
-from snn.layers import Connections, Layer, Norm, Pass, PoolNeurons, SubSample
+from snn.layers import Connections, Layer, Norm, Origin, Pass, PoolNeurons, SubSample
 from snn.neurons import Lif
 from snn.pooling import Pooling, SpikePool
+from snn.span import Outputs, Span, run_again
 
 CACHE_BYTES = 4 * 2**20
 """Spikes of one layer and chunk of timesteps should stay in the processor's cache."""
@@ -32,6 +33,7 @@ class Signal:
     shape: tuple[int, ...]
     grain: int = 1
     is_analog: bool = False
+    origin: Origin = "neurons"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Anatomy:
                 stride=stride,
                 grain=source.grain,
                 is_analog=source.is_analog,
+                origin=source.origin,
                 norm=self.norm,
                 gain=1 / math.sqrt(summed),
                 generator=self.generator,
@@ -107,7 +110,8 @@ class Conv(nn.Module):
         self.pool = SpikePool(height, kernel=2 if unit.pool else 1, pooling=window)
         self.pooled = anatomy.pool_neurons(f"{name}.pool", self.pool)
         side, grain = self.pool.side, self.pool.grain if self.pooled is None else 1
-        self.signal = Signal(shape=(channels, side, side), grain=grain)
+        origin: Origin = "neurons" if self.pooled is None else "pool"
+        self.signal = Signal(shape=(channels, side, side), grain=grain, origin=origin)
 
     def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
         pooled: Tensor = self.pool(self.layer([x], steps, batch))
@@ -173,8 +177,9 @@ class Readout(nn.Module):
         x = x.flatten(2)
         if batch.dynamics is not None:
             return batch.dynamics.readout(self, x, batch)
-        current: Tensor = self.connections(x, batch.weight(self.connections))
-        return current + self.bias
+        conn = self.connections
+        current: Tensor = conn(x, batch.weight(conn), self.bias, levels=batch.levels(conn))
+        return current
 
 
 class Head(nn.Module):
@@ -197,7 +202,7 @@ class Head(nn.Module):
             side = source.shape[1]
             self.pool = SpikePool(side, kernel=math.ceil(side / config.head_grid))
             pooled = (source.shape[0], self.pool.side, self.pool.side)
-            source = Signal(shape=pooled, grain=source.grain * self.pool.grain)
+            source = replace(source, shape=pooled, grain=source.grain * self.pool.grain)
         else:
             self.pool = SpikePool(1, kernel=1)
         self.hidden: Layer | None = None
@@ -277,6 +282,7 @@ class Network(nn.Module):
         super().__init__()
         self.config, self.task = config, task
         self.blocks = nn.ModuleList()
+        self.memory_mode = config.memory_mode
         self._largest = _largest_layer(config, task)
 
     def block(self, index: int) -> Block:
@@ -289,48 +295,49 @@ class Network(nn.Module):
     def chunk(self) -> int:
         """Timesteps that run through all layers together.
 
-        Follows from the config alone, so that it gives the same arithmetic on
-        every machine and in every part of a network that is run by itself.
+        On a processor as many as stay in its cache, which follows from the
+        config alone, so that it gives the same arithmetic on every machine and
+        in every part of a network that is run by itself. On a GPU all of them:
+        there each operation has to be started, and memory is fast.
         """
         if self.config.feedback != "none":
             return 1  # what comes back has to have left
+        steps = self.config.timesteps
         needs_all = self.config.norm == "batch-over-time" or self.config.time_rule == "spike-bp"
         if needs_all and self.training:
-            return self.config.timesteps
-        return max(1, min(self.config.timesteps, CACHE_BYTES // (4 * 64 * self._largest)))
+            return steps
+        if next(self.parameters()).is_cuda:
+            return steps
+        return max(1, min(steps, CACHE_BYTES // (4 * 64 * self._largest)))
 
     def run(
-        self, drive: Tensor, batch: Pass, *, timesteps: int, frozen: int = 0, heads: bool = True
+        self,
+        drive: Tensor,
+        batch: Pass,
+        *,
+        timesteps: int,
+        frozen: int = 0,
+        wants: Collection[str] = ("logits", "features"),
     ) -> "Outputs":
         """Run `drive` through all blocks; the first `frozen` ones without a graph or heads.
 
         `drive` is (time, batch, ...) or, when it is constant, (1, batch, ...).
+        `wants` are the fields of Outputs that are filled. With a graph and memory
+        mode `chunked`, only states are kept at first and the timesteps are run
+        again, a stretch at a time, when gradients have come that far back.
         """
-        outputs = Outputs(logits=[], features=[], border=[])
-        live = range(frozen, len(self.blocks))
-        logits: list[list[Tensor]] = [[] for _ in live]
-        features: list[list[Tensor]] = [[] for _ in live]
-        border = []
-        for start in range(0, timesteps, self.chunk):
-            steps = min(self.chunk, timesteps - start)
-            x = drive if drive.shape[0] == 1 else drive[start : start + steps]
-            with torch.no_grad():
-                for index in range(frozen):
-                    x = self.block(index)(x, steps, batch)
-            for slot, index in enumerate(live):
-                x = self.block(index)(x, steps, batch)
-                if heads:
-                    readout, read = self.block(index).head(x, steps, batch)
-                    logits[slot].append(readout)
-                    features[slot].append(read)
-            border.append(x)
-        if heads:
-            outputs = replace(
-                outputs,
-                logits=[torch.cat(chunks) for chunks in logits],
-                features=[torch.cat(chunks) for chunks in features],
-            )
-        return replace(outputs, border=border)
+        batch.is_packed = self.memory_mode == "packed" and torch.is_grad_enabled()
+        batch.spike = 1 / (1 - self.config.dropout) if self.training else 1.0
+        batch.border_spike = 1.0 if frozen else batch.spike
+        span = Span(self, batch, frozen=frozen, wants=frozenset(wants))
+        if self.memory_mode != "chunked" or not torch.is_grad_enabled():
+            return Outputs.joined([span.run(drive, start=0, steps=timesteps)])
+        stretch = math.ceil(math.sqrt(timesteps / 2))
+        parts = []
+        for start in range(0, timesteps, stretch):
+            steps = min(stretch, timesteps - start)
+            parts.append(run_again(span, drive, start=start, steps=steps))
+        return Outputs.joined(parts)
 
 
 def _largest_layer(config: RunConfig, task: Task) -> int:
@@ -348,15 +355,6 @@ def _largest_layer(config: RunConfig, task: Task) -> int:
     return largest
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What a run gave, per block that was not frozen."""
-
-    logits: list[Tensor]  # each (time, batch, classes of the block)
-    features: list[Tensor]  # each (time, batch, features): what the readout saw
-    border: list[Tensor] = field(default_factory=list)  # spikes leaving the last block, by chunk
-
-
 def generator(seed: int, purpose: str, index: int = 0, device: str = "cpu") -> torch.Generator:
     """A generator of its own for each purpose, so that no two draws depend on each other."""
     words = [seed, index, *purpose.encode()]
@@ -368,7 +366,7 @@ def generator(seed: int, purpose: str, index: int = 0, device: str = "cpu") -> t
 
 def input_signal(config: RunConfig, task: Task) -> Signal:
     """What the first block gets."""
-    return Signal(shape=task.image_shape, is_analog=config.encoding == "direct")
+    return Signal(shape=task.image_shape, is_analog=config.encoding == "direct", origin="image")
 
 
 def anatomy_of(
@@ -404,7 +402,7 @@ def build_block(
     first = sum(config.blocks[:index])
     specs: Sequence[Unit] = BACKBONES[config.backbone].units
     units: list[nn.Module] = []
-    signal = source
+    signal = replace(source, origin="border") if source.origin == "neurons" else source
     for number in range(first, first + config.blocks[index]):
         spec = specs[number]
         name = f"unit{number + 1}"

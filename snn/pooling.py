@@ -36,11 +36,29 @@ class SpikePool(nn.Module):
         x = spikes.flatten(0, 1)
         pooled: Tensor
         if self.pooling == "average":
-            pooled = F.avg_pool2d(x, self.kernel, padding=self.padding)
+            pooled = _Mean.apply(x, self.kernel, self.padding)  # type: ignore[no-untyped-call]
         else:
             pooled = _Maximum.apply(x, self.kernel, self.padding)  # type: ignore[no-untyped-call]
         unfolded: Tensor = pooled.unflatten(0, spikes.shape[:2])
         return unfolded
+
+
+class _Mean(torch.autograd.Function):
+    """Mean of windows; keeps nothing where torch's own keeps the input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: int, padding: int) -> Tensor:
+        ctx.kernel, ctx.padding, ctx.sides = kernel, padding, x.shape[-2:]
+        return F.avg_pool2d(x, kernel, padding=padding)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        kernel, padding, (height, width) = ctx.kernel, ctx.padding, ctx.sides
+        spread = F.interpolate(grad / (kernel * kernel), scale_factor=kernel, mode="nearest")
+        if padding == 0 and spread.shape[-2:] == (height, width):
+            return spread, None, None
+        inside = spread[..., padding : padding + height, padding : padding + width]
+        return inside.contiguous(memory_format=torch.preserve_format), None, None
 
 
 class _Maximum(torch.autograd.Function):

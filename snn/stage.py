@@ -25,6 +25,7 @@ from snn.network import (
     input_signal,
     layers_of,
 )
+from snn.plan import stage_need
 from snn.readout import integrated
 from snn.rewiring import Census, connectivity, make_rewirer
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
@@ -68,6 +69,7 @@ class Stage:
         self.examples, self.validation = examples_behind(done, split, self.classes)
         self.training_s = time.perf_counter() - started  # validation not included
         self.runner = self._runner(self.live)
+        self.runner.memory_mode = self._memory_mode()
         parameters = [p for block in self.live for p in block.parameters()]
         self.optimizer = _optimizer(config, parameters)
         self.memory_bytes = 0
@@ -77,6 +79,13 @@ class Stage:
     def config(self) -> RunConfig:
         """The run config."""
         return self.done.config
+
+    def _memory_mode(self) -> str:
+        """What is kept for backward, where the config leaves it to what fits."""
+        if self.config.memory_mode != "auto":
+            return self.config.memory_mode
+        blocks = [*(self.done.block(index) for index in range(self.first)), *self.live]
+        return stage_need(self.config, self.done.task, blocks, frozen=self.first).mode
 
     def _runner(self, live: Sequence[Block]) -> Network:
         """The frozen blocks that have to run, and the live ones."""
@@ -183,7 +192,11 @@ class Stage:
         draws = generator(self.config.seed, "validation", 0, self.device)
         for batch in self.validation.in_order(draws):
             outputs = self.runner.run(
-                batch.drive, Pass(observer=counter), timesteps=batch.timesteps, frozen=batch.frozen
+                batch.drive,
+                Pass(observer=counter),
+                timesteps=batch.timesteps,
+                frozen=batch.frozen,
+                wants=("logits",),
             )
             yield batch, outputs.logits
 

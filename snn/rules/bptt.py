@@ -1,25 +1,34 @@
 """Backpropagation through time, exact but for the surrogate and the undifferentiated reset."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 
 from snn.layers import Pass
-from snn.network import Network
+from snn.network import Network, connections_of
 from snn.readout import integrated
 from snn.rules.loss import per_image, readout_loss
+from snn.rules.online import gathered
 from snn.rules.rule import Batch, BatchResult
 
 
 def bptt(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
     """One graph over all timesteps, one backward pass, one step."""
-    outputs = network.run(batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen)
+    live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
     leak = network.config.readout_leak
-    losses = [
-        readout_loss(logits, batch.labels, loss=batch.loss, leak=leak) for logits in outputs.logits
-    ]
-    loss = torch.stack(losses).mean()
-    loss.backward()
+    # stretches that are run again give their gradients to leaves
+    is_chunked = network.memory_mode == "chunked"
+    with gathered(state, live) if is_chunked else nullcontext():
+        outputs = network.run(
+            batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen, wants=("logits",)
+        )
+        losses = [
+            readout_loss(logits, batch.labels, loss=batch.loss, leak=leak)
+            for logits in outputs.logits
+        ]
+        loss = torch.stack(losses).mean()
+        loss.backward()
     apply()
     decided = integrated(outputs.logits[-1].detach(), leak=leak).argmax(dim=1)
     return BatchResult(

@@ -38,7 +38,9 @@ def spike_bp(
 ) -> BatchResult:
     """One graph over all timesteps, one backward pass, one step."""
     state.fire = fire
-    outputs = network.run(batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen)
+    outputs = network.run(
+        batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen, wants=("logits",)
+    )
     held = [_held(logits, network.config.readout_leak) for logits in outputs.logits]
     losses = [output_loss(output, batch.labels, loss=batch.loss) for output in held]
     loss = torch.stack(losses).mean()

@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from snn import data
 from snn.backbones import BACKBONES, Backbone, ConvUnit, ResidualUnit
 from snn.config import RunConfig
-from snn.cost import SavedBytes, energy_nj, fan_out, model_bytes, plan, skip_fan_out
+from snn.cost import SavedBytes, energy_nj, fan_out, model_bytes, skip_fan_out
 from snn.evaluate import evaluate
 from snn.layers import Connections, Layer, Pass, SubSample
 from snn.meter import Meter
 from snn.network import Network, Task, bake, connections_of
 from snn.neurons import Lif
+from snn.plan import plan
 from snn.recording import record
 from snn.rules import TIME_RULES
 from snn.train import Training

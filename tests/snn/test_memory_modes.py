@@ -1,0 +1,177 @@
+"""What bptt keeps for its way back changes the memory, never the gradient."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from snn.config import ConfigError, RunConfig
+from snn.cost import SavedBytes
+from snn.layers import Pass
+from snn.network import Network, Task, bake, connections_of, generator
+from snn.packing import Levels, pack, unpack
+from snn.rules import TIME_RULES, Batch
+from tests.snn.test_network import fresh
+
+TASK = Task(image_shape=(2, 8, 8), classes=10)
+NETWORKS: dict[str, dict[str, Any]] = {
+    "dense": {"backbone": "mlp2", "width": 30},
+    "pools": {"backbone": "vgg5", "width": 4},
+    "skips": {"backbone": "resnet7", "width": 4},
+    "dropout": {"backbone": "vgg5", "width": 4, "dropout": 0.3},
+    "no-norm": {"backbone": "resnet5", "width": 4, "norm": "none"},
+    "pooling-neurons": {"backbone": "vgg5", "width": 4, "dropout": 0.3, "pooling": "spiking"},
+    "blocks": {"backbone": "vgg5", "width": 4, "dropout": 0.3, "partition": "1+2"},
+    "class-neurons": {"backbone": "vgg5", "width": 4, "readout": "spiking", "votes": 2},
+    "feedback": {"backbone": "vgg5", "width": 4, "feedback": "last-to-first"},
+    "learned": {"backbone": "vgg5", "width": 4, "neuron": "learned"},
+    "images": {"backbone": "vgg5", "width": 4, "encoding": "direct"},
+    "each-step": {"backbone": "vgg5", "width": 4, "loss": "each-step"},
+    "hard-reset": {"backbone": "vgg5", "width": 4, "reset": "hard"},
+}
+LAYERS: dict[str, Any] = {
+    "backbone": "mlp2",
+    "width": 500,
+    "head_hidden": 500,
+    "norm": "none",
+    "encoding": "direct",
+}
+
+
+def network_of(changes: dict[str, Any], *, steps: int) -> Network:
+    values = {"timesteps": steps, "encoding": "poisson", "head_hidden": 12, **changes}
+    network = fresh(RunConfig(**values), TASK).double().train()
+    with torch.no_grad():  # feedback begins at zero
+        for conn in connections_of(network):
+            if not conn.weight.any():
+                conn.weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(2))
+    return network
+
+
+def batch_of(network: Network, *, frozen: int = 0) -> Batch:
+    draws = torch.Generator().manual_seed(1)
+    config = network.config
+    times = 1 if config.encoding == "direct" else config.timesteps
+    drive = torch.randn(times, 5, *TASK.image_shape, dtype=torch.float64, generator=draws)
+    return Batch(
+        drive=drive,
+        labels=torch.arange(5),
+        frozen=frozen,
+        timesteps=config.timesteps,
+        loss=config.loss,
+    )
+
+
+def gradients(network: Network, mode: str, batch: Batch) -> tuple[dict[str, Tensor], int]:
+    """Of one step of bptt, and the bytes that it kept."""
+    network.memory_mode = mode
+    network.zero_grad(set_to_none=True)
+    state = Pass(generator=generator(0, "masks"))
+    with SavedBytes(list(network.parameters())) as saved:
+        TIME_RULES["bptt"](network, batch, state, apply=lambda: None)
+    grads = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+    return grads, saved.peak
+
+
+@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_every_memory_mode_has_the_gradient_of_the_full_one(
+    mode: str, changes: dict[str, Any], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "feedback" not in changes:  # which runs one timestep at a time
+        monkeypatch.setattr(Network, "chunk", chunk)
+    network = network_of(changes, steps=7)
+    batch = batch_of(network)
+    full, most = gradients(network, "full", batch)
+    ours, kept = gradients(network, mode, batch)
+    assert ours.keys() == full.keys()
+    assert any(float(grad.abs().max()) > 0 for grad in full.values())
+    for name, grad in full.items():
+        scale = max(float(grad.abs().max()), 1e-3)
+        assert float((ours[name] - grad).abs().max()) / scale < 1e-12, name
+    assert kept < most
+
+
+@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_behind_frozen_blocks_too(mode: str, dropout: float) -> None:
+    config = RunConfig(
+        backbone="resnet7",
+        width=4,
+        partition="1+2",
+        timesteps=5,
+        encoding="poisson",
+        dropout=dropout,
+    )
+    network = fresh(config, TASK).double().train()
+    network.blocks[0] = bake(config, 0, network.block(0)).double().eval()
+    full, _ = gradients(network, "full", batch_of(network, frozen=1))
+    ours, _ = gradients(network, mode, batch_of(network, frozen=1))
+    assert full
+    assert all(name.startswith("blocks.1.") for name in ours)
+    for name, grad in full.items():
+        assert (ours[name] - grad).abs().max() < 1e-12
+
+
+def test_chunked_memory_grows_with_the_root_of_the_timesteps() -> None:
+    """States 4 N T / K and one stretch 8 N K, K = sqrt(T / 2): 4 times T costs twice."""
+    kept = {}
+    for steps in (8, 32):
+        network = network_of(LAYERS, steps=steps)
+        _, kept[steps] = gradients(network, "chunked", batch_of(network))
+        _, full = gradients(network, "full", batch_of(network))
+    assert kept[32] / kept[8] < 2.5, kept
+    assert full / kept[32] > 3.8, full  # 8 N T against 4 N (T / K - 1) + 8 N K: 4.3
+
+
+@pytest.mark.parametrize("levels", [Levels(), Levels(grain=4), Levels(grain=4, spike=1 / 0.7)])
+@pytest.mark.parametrize("layout", ["rows", "channels-last"])
+def test_unpacking_gives_the_bits_that_were_packed(
+    levels: Levels, layout: str, draws: torch.Generator
+) -> None:
+    x = (torch.rand(3, 5, 6, 6, generator=draws) < 0.3).float() * levels.spike
+    if layout == "channels-last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    if levels.grain == 4:
+        x = torch.nn.functional.avg_pool2d(x, 2)
+    codes = pack(x, levels)
+    assert codes.numel() <= x.numel() / (1 if levels.grain > 1 else 8) + 1
+    assert torch.equal(unpack(codes, levels, torch.empty_like(x)), x)
+
+
+def test_a_packed_step_keeps_potentials_and_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Per neuron and timestep 4 bytes and a bit, where the full step keeps 8 bytes."""
+    monkeypatch.setattr(Network, "chunk", 1)
+    network = network_of(LAYERS, steps=16).float()
+    batch = batch_of(network)
+    batch = Batch(**{**batch.__dict__, "drive": batch.drive.float()})
+    _, full = gradients(network, "full", batch)
+    _, packed = gradients(network, "packed", batch)
+    assert packed / full == pytest.approx((4 + 1 / 8) / 8, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"memory_mode": "packed", "time_rule": "saf-e"}, "use 'full'"),
+        ({"memory_mode": "chunked", "norm": "batch-over-time"}, "use memory_mode 'packed'"),
+    ],
+)
+def test_what_cannot_be_kept_so_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(**values)
+
+
+def test_connections_train_alike_in_every_mode() -> None:
+    """Rewired and standardised weights get their gradient through leaves too."""
+    for changes in ({}, {"target_sparsity": 0.8}):
+        network = network_of({"backbone": "vgg5", "width": 4, **changes}, steps=5)
+        if changes:
+            for conn in connections_of(network):
+                conn.hold_strengths()
+        full, _ = gradients(network, "full", batch_of(network))
+        ours, _ = gradients(network, "chunked", batch_of(network))
+        for name, grad in full.items():
+            assert (ours[name] - grad).abs().max() < 1e-12, name
