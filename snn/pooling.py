@@ -58,7 +58,7 @@ class _Mean(torch.autograd.Function):
         if padding == 0 and spread.shape[-2:] == (height, width):
             return spread, None, None
         inside = spread[..., padding : padding + height, padding : padding + width]
-        return inside.contiguous(memory_format=torch.preserve_format), None, None
+        return inside.contiguous(), None, None
 
 
 class _Maximum(torch.autograd.Function):

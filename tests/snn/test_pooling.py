@@ -44,6 +44,21 @@ def test_a_maximum_and_its_gradient_are_those_of_torch(
     assert pool.grain == 1
 
 
+@pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
+def test_a_mean_has_the_gradient_of_torch_also_where_it_is_padded(
+    side: int, kernel: int, draws: torch.Generator
+) -> None:
+    pool = SpikePool(side, kernel=kernel)
+    spikes = (torch.rand(2, 3, 4, side, side, generator=draws) < 0.3).double().requires_grad_()
+    theirs = F.avg_pool2d(spikes.flatten(0, 1), kernel, padding=pool.padding).unflatten(0, (2, 3))
+    weights = torch.randn(theirs.shape, generator=draws, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((theirs * weights).sum(), spikes)
+    ours = pool(spikes)
+    (found,) = torch.autograd.grad((ours * weights).sum(), spikes)
+    assert torch.equal(ours, theirs)
+    assert torch.allclose(found, expected, rtol=1e-15, atol=0)
+
+
 def test_a_maximum_keeps_a_byte_per_window() -> None:
     spikes = torch.zeros(3, 2, 5, 8, 8, requires_grad=True)
     with SavedBytes([]) as saved:
