@@ -90,11 +90,15 @@ class Engine:
 
 
 def ours(given: Problem) -> Trainee:
-    """Our engine as the trainer runs it: the rule `bptt` on a network of one block."""
+    """Our engine as the trainer runs it: a batch through `bptt` on a network of one block."""
+    from snn.allocator import keep_memory
     from snn.config import RunConfig
     from snn.layers import Connections, Layer, Pass
     from snn.network import Block, Head, Network, Signal, Task, anatomy_of
-    from snn.rules import TIME_RULES, Batch
+    from snn.rules import Batch
+    from snn.rules import learn as train
+
+    keep_memory()  # as every trial does
 
     class Unit(nn.Module):
         def __init__(self, layer: Layer) -> None:
@@ -141,7 +145,7 @@ def ours(given: Problem) -> Trainee:
         batch = Batch(
             drive=drive, labels=labels, frozen=0, timesteps=drive.shape[0], loss="mean-readout"
         )
-        return TIME_RULES["bptt"](network, batch, Pass(), apply=lambda: None).loss
+        return train(network, batch, Pass(), apply=lambda: None).loss
 
     return Trainee(learn=learn, parameters=tuple(parameters))
 

@@ -208,7 +208,9 @@ def _load_split(config: RunConfig, data_dir: Path, device: str, threads: int) ->
     import torch
 
     from snn import data
+    from snn.allocator import keep_memory
 
+    keep_memory()
     # between counts of threads results may differ in the last bit
     torch.set_num_threads(threads)
     return data.split(

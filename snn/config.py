@@ -222,6 +222,12 @@ class RunConfig:
         "what bptt keeps for its way back: everything, spikes as bits, or states from which "
         "stretches of time are run again; auto takes the first that fits memory_limit_mb",
     )
+    micro_batch: int = integer(
+        0,
+        "images of a batch that are taken through the network together, the others after them; "
+        "0 for as many as a processor's cache holds, and on a GPU for all",
+        low=0,
+    )
     memory_limit_mb: int = integer(
         0, "training memory that memory_mode auto may use, megabytes; 0 for any", low=0
     )

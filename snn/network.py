@@ -19,8 +19,11 @@ from snn.neurons import Lif
 from snn.pooling import Pooling, SpikePool
 from snn.span import Outputs, Span, run_again
 
-CACHE_BYTES = 4 * 2**20
-"""Spikes of one layer and chunk of timesteps should stay in the processor's cache."""
+PART_BYTES = 2 * 2**20
+"""Spikes of the largest layer, one timestep and the images that are taken together."""
+
+CHUNK_BYTES = 4 * 2**20
+"""The same, of the timesteps that are taken together."""
 
 POOL_THRESHOLD = 0.75
 """Of pooling neurons (Lee et al. 2020, as released)."""
@@ -170,15 +173,16 @@ class Readout(nn.Module):
             self.connections.weight.mul_(0.5)
         self.bias = nn.Parameter(torch.zeros(targets))
 
-    def forward(self, x: Tensor, batch: Pass) -> Tensor:
-        """Input to the integrators, (time, batch, targets)."""
+    def forward(self, x: Tensor, batch: Pass, *, packs: bool = True) -> Tensor:
+        """Input to the integrators, (time, batch, targets); `packs` where `x` may be packed."""
         if batch.observer is not None:
             batch.observer.readout(self.connections, x)
         x = x.flatten(2)
         if batch.dynamics is not None:
             return batch.dynamics.readout(self, x, batch)
         conn = self.connections
-        current: Tensor = conn(x, batch.weight(conn), self.bias, levels=batch.levels(conn))
+        levels = batch.levels(conn) if packs else None
+        current: Tensor = conn(x, batch.weight(conn), self.bias, levels=levels)
         return current
 
 
@@ -229,16 +233,49 @@ class Head(nn.Module):
 
     def forward(self, spikes: Tensor, steps: int, batch: Pass) -> tuple[Tensor, Tensor]:
         """Per class the integrators' input or mean spike, and what they and the detector read."""
-        x = self.pool(spikes).flatten(2)
-        if self.hidden is not None:
-            x = self.hidden([x], steps, batch)
+        x = self._read(self._signal(spikes, steps, batch))
         if isinstance(self.readout, Layer):
             outputs: Tensor = self.readout([x], steps, batch)
         else:
             outputs = self.readout(x, batch)
-        if self.votes > 1:
-            outputs = outputs.unflatten(2, (len(self.classes), self.votes)).mean(dim=3)
-        return outputs, x
+        return self._averaged(outputs), x
+
+    def summed(self, spikes: Tensor, steps: int, batch: Pass) -> Tensor:
+        """Sum over time (1, batch, ...) of what `mean` makes the mean outputs from.
+
+        Pooling and readout are linear: where integrators read spikes, their
+        inputs are made once per image and not once per timestep.
+        """
+        if isinstance(self.readout, Layer):
+            outputs: Tensor = self(spikes, steps, batch)[0]
+            return outputs.sum(dim=0, keepdim=True)
+        return self._signal(spikes, steps, batch).sum(dim=0, keepdim=True)
+
+    def mean(self, total: Tensor, steps: int, batch: Pass) -> Tensor:
+        """Mean over `steps` timesteps of the outputs, (batch, classes)."""
+        if isinstance(self.readout, Layer):
+            return total[0] / steps
+        x = self._read(total / steps)
+        outputs: Tensor = self.readout(x, batch, packs=False)
+        return self._averaged(outputs)[0]
+
+    def _signal(self, spikes: Tensor, steps: int, batch: Pass) -> Tensor:
+        """The spikes that reach the readout: the block's, or those of the hidden layer."""
+        if self.hidden is None:
+            return spikes
+        hidden: Tensor = self.hidden([self.pool(spikes).flatten(2)], steps, batch)
+        return hidden
+
+    def _read(self, signal: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(signal).flatten(2) if self.hidden is None else signal
+        return pooled
+
+    def _averaged(self, outputs: Tensor) -> Tensor:
+        """Over the votes of each class; `outputs` has them in its last dimension."""
+        if self.votes == 1:
+            return outputs
+        votes: Tensor = outputs.unflatten(-1, (len(self.classes), self.votes))
+        return votes.mean(dim=-1)
 
 
 class Block(nn.Module):
@@ -308,7 +345,22 @@ class Network(nn.Module):
             return steps
         if next(self.parameters()).is_cuda:
             return steps
-        return max(1, min(steps, CACHE_BYTES // (4 * 64 * self._largest)))
+        images = min(self.config.batch_size, self.micro_batch)
+        return max(1, min(steps, CHUNK_BYTES // (4 * images * self._largest)))
+
+    @property
+    def micro_batch(self) -> int:
+        """Images that go through together in training; follows as `chunk` does."""
+        config = self.config
+        if config.norm == "batch-over-time":  # whose statistics are those of the batch
+            return config.batch_size
+        if config.micro_batch:
+            return config.micro_batch
+        if next(self.parameters()).is_cuda:
+            return config.batch_size
+        images = PART_BYTES // (4 * self._largest)
+        parts = max(1, round(config.batch_size / max(images, 1)))
+        return math.ceil(config.batch_size / parts)
 
     def run(
         self,
@@ -330,14 +382,19 @@ class Network(nn.Module):
         batch.spike = 1 / (1 - self.config.dropout) if self.training else 1.0
         batch.border_spike = 1.0 if frozen else batch.spike
         span = Span(self, batch, frozen=frozen, wants=frozenset(wants))
-        if self.memory_mode != "chunked" or not torch.is_grad_enabled():
-            return Outputs.joined([span.run(drive, start=0, steps=timesteps)])
-        stretch = math.ceil(math.sqrt(timesteps / 2))
-        parts = []
-        for start in range(0, timesteps, stretch):
-            steps = min(stretch, timesteps - start)
-            parts.append(run_again(span, drive, start=start, steps=steps))
-        return Outputs.joined(parts)
+        if self.memory_mode == "chunked" and torch.is_grad_enabled():
+            stretch = math.ceil(math.sqrt(timesteps / 2))
+            starts = range(0, timesteps, stretch)
+            spans = [(start, min(stretch, timesteps - start)) for start in starts]
+            outputs = Outputs.joined([run_again(span, drive, start=s, steps=n) for s, n in spans])
+        else:
+            outputs = span.run(drive, start=0, steps=timesteps)
+        live = range(frozen, len(self.blocks))
+        means = [
+            self.block(index).head.mean(total, timesteps, batch)
+            for index, total in zip(live, outputs.sums, strict=False)
+        ]
+        return replace(outputs, means=means)
 
 
 def _largest_layer(config: RunConfig, task: Task) -> int:

@@ -17,7 +17,7 @@ from snn.cost import OPTIMIZER_COPIES, SavedBytes, fan_out, held_bytes, paramete
 from snn.layers import Connections, Layer, Pass
 from snn.network import Block, Network, Task, build_block, connections_of, input_signal, layers_of
 from snn.rewiring import make_rewirer
-from snn.rules import TIME_RULES, Batch
+from snn.rules import Batch, learn
 
 
 class LiveBytes(TorchDispatchMode):
@@ -185,7 +185,7 @@ def _need(config: RunConfig, task: Task, blocks: Sequence[Block], frozen: int, m
     )
     standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
     with SavedBytes(list(network.parameters())) as saved, LiveBytes(standing) as alive:
-        result = TIME_RULES[config.time_rule](network, batch, Pass(), apply=lambda: None)
+        result = learn(network, batch, Pass(), apply=lambda: None)
     held = held_bytes(live, still, optimizer=config.optimizer)
     # gradients were made and counted on the way, the optimizer's state was not
     trained = sum(p.numel() * p.element_size() for p in live.parameters())

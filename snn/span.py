@@ -20,6 +20,8 @@ class Outputs:
     logits: list[Tensor] = field(default_factory=list)  # each (time, batch, classes of the block)
     features: list[Tensor] = field(default_factory=list)  # each (time, batch, what readouts see)
     border: list[Tensor] = field(default_factory=list)  # spikes leaving the last block, by chunk
+    means: list[Tensor] = field(default_factory=list)  # each (batch, classes): mean over time
+    sums: list[Tensor] = field(default_factory=list)  # of what makes a mean, (1, batch, ...)
 
     @classmethod
     def joined(cls, parts: Sequence["Outputs"]) -> "Outputs":
@@ -32,6 +34,7 @@ class Outputs:
                 torch.cat(chunks) for chunks in zip(*(p.features for p in parts), strict=True)
             ],
             border=[chunk for part in parts for chunk in part.border],
+            sums=[sum(terms[1:], terms[0]) for terms in zip(*(p.sums for p in parts), strict=True)],
         )
 
 
@@ -65,7 +68,9 @@ class Span:
         out = Outputs()
         for index in range(self.frozen, len(self.network.blocks)):
             x = self.network.block(index)(x, steps, self.batch)
-            if self.wants & {"logits", "features"}:
+            if "means" in self.wants:
+                out.sums.append(self.network.block(index).head.summed(x, steps, self.batch))
+            elif self.wants & {"logits", "features"}:
                 readout, read = self.network.block(index).head(x, steps, self.batch)
                 out.logits.append(readout)
                 if "features" in self.wants:
@@ -76,7 +81,7 @@ class Span:
 
 
 def run_again(span: Span, drive: Tensor, *, start: int, steps: int) -> Outputs:
-    """Readout inputs of a stretch, whose graph is made when its gradients come.
+    """What the heads get of a stretch, whose graph is made when its gradients come.
 
     Until then only what enters the stretch is kept: the drive of the live
     blocks and the states of their neurons. Effective weights must be leaves.
@@ -97,7 +102,10 @@ def run_again(span: Span, drive: Tensor, *, start: int, steps: int) -> Outputs:
     results = _Again.apply(stretch, anchor, x, *states, *returning)  # type: ignore[no-untyped-call]
     batch.potentials.update(zip(stretch.left, results[stretch.heads :], strict=True))
     batch.returning.update(stretch.sent)
-    return Outputs(logits=list(results[: stretch.heads]))
+    results = results[: stretch.heads]
+    if "means" in span.wants:
+        return Outputs(sums=list(results))
+    return Outputs(logits=list(results))
 
 
 def _live_layers(span: Span) -> list[Layer]:
@@ -128,9 +136,10 @@ class _Stretch:
             count = min(chunk, self.steps - first)
             part = x if x.shape[0] == 1 else x[first : first + count]
             parts.append(span.live(part, count))
-        logits = Outputs.joined(parts).logits
-        self.left, self.heads = list(batch.potentials), len(logits)
-        return (*logits, *batch.potentials.values())
+        joined = Outputs.joined(parts)
+        shown = joined.sums or joined.logits
+        self.left, self.heads = list(batch.potentials), len(shown)
+        return (*shown, *batch.potentials.values())
 
 
 class _Again(torch.autograd.Function):

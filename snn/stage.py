@@ -28,7 +28,7 @@ from snn.network import (
 from snn.plan import stage_need
 from snn.readout import integrated
 from snn.rewiring import Census, connectivity, make_rewirer
-from snn.rules import ONLINE_RULES, TIME_RULES, Batch, BatchResult
+from snn.rules import ONLINE_RULES, Batch, BatchResult, learn
 
 
 class DivergedError(RuntimeError):
@@ -145,11 +145,11 @@ class Stage:
         return loss, float(torch.stack(correct).sum()) / count
 
     def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
-        rule, state = TIME_RULES[self.config.time_rule], Pass(generator=draws)
+        state = Pass(generator=draws)
         if self._step > 0:
-            return rule(self.runner, batch, state, apply=lambda: self._apply(steps))
+            return learn(self.runner, batch, state, apply=lambda: self._apply(steps))
         with SavedBytes(list(self.runner.parameters())) as saved:
-            result = rule(self.runner, batch, state, apply=lambda: self._apply(steps))
+            result = learn(self.runner, batch, state, apply=lambda: self._apply(steps))
         held = held_bytes(
             nn.ModuleList(self.live), list(self.done.blocks), optimizer=self.config.optimizer
         )

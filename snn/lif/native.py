@@ -184,7 +184,10 @@ def backward(
     neurons = one.numel()
     gradient = torch.empty_strided(potentials.shape, potentials.stride(), dtype=potentials.dtype)
     if grad_spikes[0].stride() != one.stride():
-        grad_spikes = torch.empty_like(gradient).copy_(grad_spikes)
+        if grad_spikes.stride(0) == 0:  # the same at every timestep, as behind a mean
+            grad_spikes = torch.empty_like(one).copy_(grad_spikes[0]).expand_as(potentials)
+        else:
+            grad_spikes = torch.empty_like(gradient).copy_(grad_spikes)
     carried, before = _aligned(carried, one), _aligned(before, one)
     blocks = -(-neurons // BLOCK) if with_constants else 1
     sums = torch.zeros(blocks, 2, dtype=torch.float64)

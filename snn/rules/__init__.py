@@ -5,9 +5,14 @@ around them (`snn.train`); a rule sees the blocks that are trained now behind
 the ones that are frozen.
 """
 
+from collections.abc import Callable
+
+from snn.layers import Pass
+from snn.network import Network
 from snn.rules.bptt import bptt
 from snn.rules.dsr import dsr
 from snn.rules.ottt import ottt_a, ottt_o
+from snn.rules.parts import learn as learn_in_parts
 from snn.rules.rule import Batch, BatchResult, TimeRule
 from snn.rules.saf import saf_e, saf_f
 from snn.rules.spike_bp import spike_bp
@@ -25,4 +30,13 @@ TIME_RULES: dict[str, TimeRule] = {
 ONLINE_RULES = frozenset({"ottt-o", "saf-e"})
 """Rules that make an optimizer step after every timestep."""
 
-__all__ = ["ONLINE_RULES", "TIME_RULES", "Batch", "BatchResult", "TimeRule"]
+
+def learn(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+    """Train on a batch by the rule in time of the network's config.
+
+    `apply` makes an optimizer step of the gradients and clears them.
+    """
+    return learn_in_parts(network, batch, state, apply=apply, rules=TIME_RULES, whole=ONLINE_RULES)
+
+
+__all__ = ["ONLINE_RULES", "TIME_RULES", "Batch", "BatchResult", "TimeRule", "learn"]

@@ -8,7 +8,7 @@ import torch
 from snn.layers import Pass
 from snn.network import Network, connections_of
 from snn.readout import integrated
-from snn.rules.loss import per_image, readout_loss
+from snn.rules.loss import output_loss, per_image, readout_loss
 from snn.rules.online import gathered
 from snn.rules.rule import Batch, BatchResult
 
@@ -17,21 +17,30 @@ def bptt(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], Non
     """One graph over all timesteps, one backward pass, one step."""
     live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
     leak = network.config.readout_leak
+    judges_mean = batch.loss in ("mean-readout", "squared-error") and leak == 1
     # stretches that are run again give their gradients to leaves
     is_chunked = network.memory_mode == "chunked"
     with gathered(state, live) if is_chunked else nullcontext():
         outputs = network.run(
-            batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen, wants=("logits",)
+            batch.drive,
+            state,
+            timesteps=batch.timesteps,
+            frozen=batch.frozen,
+            wants=("means",) if judges_mean else ("logits",),
         )
-        losses = [
-            readout_loss(logits, batch.labels, loss=batch.loss, leak=leak)
-            for logits in outputs.logits
-        ]
+        if judges_mean:
+            losses = [output_loss(mean, batch.labels, loss=batch.loss) for mean in outputs.means]
+            held = outputs.means[-1].detach()
+        else:
+            losses = [
+                readout_loss(logits, batch.labels, loss=batch.loss, leak=leak)
+                for logits in outputs.logits
+            ]
+            held = integrated(outputs.logits[-1].detach(), leak=leak)
         loss = torch.stack(losses).mean()
-        loss.backward()
+        (loss * batch.share).backward()
     apply()
-    decided = integrated(outputs.logits[-1].detach(), leak=leak).argmax(dim=1)
     return BatchResult(
         loss=per_image(loss, batch.labels, loss=batch.loss),
-        correct=(decided == batch.labels).sum(),
+        correct=(held.argmax(dim=1) == batch.labels).sum(),
     )

@@ -42,7 +42,7 @@ def dsr(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None
         x = network.block(index)(x, 1, state)
         logits.append(network.block(index).head(x, 1, state)[0][0])
     loss = torch.stack([F.cross_entropy(readout, batch.labels) for readout in logits]).mean()
-    loss.backward()
+    (loss * batch.share).backward()
     apply()
     return BatchResult(
         loss=loss.detach(),

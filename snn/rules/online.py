@@ -87,7 +87,7 @@ def learn_forward(
     losses, leak = [], run.network.config.readout_leak
     for index in range(batch.timesteps):
         loss = step_losses(run.step(index, dynamics), sums, batch, index, leak=leak)
-        loss.backward()
+        (loss * batch.share).backward()
         losses.append(loss.detach())
         if every_step:
             apply()

@@ -19,6 +19,7 @@ class Batch:
     frozen: int  # blocks in front that are not trained
     timesteps: int
     loss: str  # as in RunConfig
+    share: float = 1.0  # weight of this batch's loss, as a part of a larger batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,7 @@ def saf_f(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], No
     dynamics.static.clear()
     logits = run.step(batch.timesteps - 1, dynamics)
     loss = torch.stack([F.cross_entropy(readout, batch.labels) for readout in logits]).mean()
-    loss.backward()
+    (loss * batch.share).backward()
     apply()
     return BatchResult(
         loss=loss.detach(),

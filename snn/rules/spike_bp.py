@@ -44,7 +44,7 @@ def spike_bp(
     held = [_held(logits, network.config.readout_leak) for logits in outputs.logits]
     losses = [output_loss(output, batch.labels, loss=batch.loss) for output in held]
     loss = torch.stack(losses).mean()
-    loss.backward()
+    (loss * batch.share).backward()
     apply()
     return BatchResult(
         loss=per_image(loss, batch.labels, loss=batch.loss),

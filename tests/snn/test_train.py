@@ -133,7 +133,7 @@ def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
     for _ in range(2):
         for index in torch.randperm(count, generator=draws).split(config.batch_size):
             drive = encoding.direct(split.train_images[index], split.mean, split.std)
-            logits = network.run(drive, Pass(), timesteps=3).logits[0].mean(dim=0)
+            (logits,) = network.run(drive, Pass(), timesteps=3, wants=("means",)).means
             loss = torch.nn.functional.cross_entropy(logits, split.train_labels[index])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + math.cos(math.pi * done / steps))
