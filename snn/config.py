@@ -224,8 +224,8 @@ class RunConfig:
     )
     micro_batch: int = integer(
         0,
-        "images of a batch that are taken through the network together, the others after them; "
-        "0 for as many as a processor's cache holds, and on a GPU for all",
+        "images of a batch that are taken through the network together, the others after them: "
+        "fewer need less memory; 0 for all, on a processor up to what its memory serves well",
         low=0,
     )
     memory_limit_mb: int = integer(

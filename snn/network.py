@@ -19,11 +19,12 @@ from snn.neurons import Lif
 from snn.pooling import Pooling, SpikePool
 from snn.span import Outputs, Span, run_again
 
-PART_BYTES = 2 * 2**20
-"""Spikes of the largest layer, one timestep and the images that are taken together."""
+PART_BYTES = 32 * 2**20
+"""Spikes of the largest layer, one timestep and the images that are taken together, at most."""
 
-CHUNK_BYTES = 4 * 2**20
-"""The same, of the timesteps that are taken together."""
+CHUNK_BYTES = 16 * 2**20
+"""The same over the timesteps that are taken together: more, and memory is waited for; fewer,
+and starting operations is."""
 
 POOL_THRESHOLD = 0.75
 """Of pooling neurons (Lee et al. 2020, as released)."""

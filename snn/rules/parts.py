@@ -1,8 +1,8 @@
-"""One step of learning: a batch through its rule, whole or in parts that fit in the cache.
+"""One step of learning: a batch through its rule, whole or in parts.
 
 Images do not meet each other on the way, so the gradient of a batch is the sum
 of those of its parts. Taken one part after the other, what is kept for backward
-is that of a part, and is still in the processor's cache when it is needed.
+is that of a part.
 """
 
 from collections.abc import Callable, Mapping
