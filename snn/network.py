@@ -359,9 +359,8 @@ class Network(nn.Module):
             return config.micro_batch
         if next(self.parameters()).is_cuda:
             return config.batch_size
-        images = PART_BYTES // (4 * self._largest)
-        parts = max(1, round(config.batch_size / max(images, 1)))
-        return math.ceil(config.batch_size / parts)
+        images = max(1, PART_BYTES // (4 * self._largest))
+        return math.ceil(config.batch_size / math.ceil(config.batch_size / images))
 
     def run(
         self,
