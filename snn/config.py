@@ -41,6 +41,7 @@ USUAL_LOSSES = {  # what each rule in time was published with; the others averag
     **dict.fromkeys(STEP_RULES, "instantaneous"),
     "spike-bp": "squared-error",
 }
+PRECISIONS = ("float32", "bfloat16")
 MEMORY_MODES = ("full", "packed", "chunked", "auto")
 DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
@@ -230,6 +231,13 @@ class RunConfig:
     )
     memory_limit_mb: int = integer(
         0, "training memory that memory_mode auto may use, megabytes; 0 for any", low=0
+    )
+
+    precision: str = choice(
+        "float32",
+        PRECISIONS,
+        "number type in which training maps spikes to currents; weights, potentials, the image's "
+        "current and all evaluation stay in float32",
     )
 
     # optimization

@@ -15,10 +15,34 @@ if TYPE_CHECKING:
 STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
 """Rules in time with a loss at every timestep."""
 
+HALF_RULES = ("bptt", "spike-bp")
+"""Rules in time that map spikes alone, which half precision holds exactly."""
+
 
 def time_rule_faults(config: "RunConfig") -> list[Fault]:
     """What the neurons and the rule in time of a config cannot do."""
-    return [*_neuron_faults(config), *_memory_faults(config), *_rule_faults(config)]
+    return [
+        *_neuron_faults(config),
+        *_memory_faults(config),
+        *_precision_faults(config),
+        *_rule_faults(config),
+    ]
+
+
+def _precision_faults(config: "RunConfig") -> Iterator[Fault]:
+    rule = config.time_rule
+    if config.precision == "float32" or rule in HALF_RULES:
+        return
+    why = {
+        "dsr": "maps mean rates, which half precision rounds",
+        "saf-e": "maps accumulated spikes, which half precision rounds",
+        "saf-f": "maps accumulated spikes, which half precision rounds",
+    }.get(rule, "sums traces, with which half precision was not tried")
+    yield Fault(
+        key="precision",
+        message=f"{config.precision!r} is not possible with time_rule {rule!r}, which {why}; "
+        "use 'float32', or time_rule 'bptt'",
+    )
 
 
 def _memory_faults(config: "RunConfig") -> Iterator[Fault]:

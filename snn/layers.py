@@ -141,6 +141,7 @@ class Connections(nn.Module):
         weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
         self.weight = nn.Parameter(weight)
         self.scale = 1.0 if is_analog else SPIKE_SCALE
+        self.trained_in = torch.float32  # type that inputs are multiplied in while training
         if norm == "weight-standardised":
             self.gain = nn.Parameter(torch.full((shape[0],), gain))
         elif norm == "batch-over-time":
@@ -200,17 +201,41 @@ class Connections(nn.Module):
         *,
         levels: Levels | None = None,
     ) -> Tensor:
-        """Currents of inputs `x`, both with time first; with `levels`, inputs are kept packed."""
+        """Currents of inputs `x`, both with time first; with `levels`, inputs are kept packed.
+
+        Single precision comes out, also where the map itself is in half.
+        """
         flat = x.flatten(0, 1)
-        if levels is None:
-            current = self.apply_weight(flat, weight, bias)
+        if self._is_half(weight):
+            half = weight.to(self.trained_in)
+            current = self._mapped(flat, half, None, levels)
+            if bias is None:
+                current = current.to(x.dtype)
+            else:  # one pass: the sum of half and single is single
+                current = current + bias.view(-1, *[1] * (weight.dim() - 2))
         else:
-            flat = flat.flatten(1) if weight.dim() == 2 else flat
-            current = PackedMap.apply(flat, weight, bias, self.stride, levels)  # type: ignore[no-untyped-call]
+            current = self._mapped(flat, weight, bias, levels)
         if self.norm == "batch-over-time":
             current = self.batch_norm(current)
         unfolded: Tensor = current.unflatten(0, x.shape[:2])
         return unfolded
+
+    def _is_half(self, weight: Tensor) -> bool:
+        """Whether the map is in half precision now: neither in evaluation nor of an image.
+
+        A weight that is not trained stands in a block that is done.
+        """
+        is_asked = self.trained_in != torch.float32 and not self.is_analog
+        return is_asked and self.training and weight.requires_grad
+
+    def _mapped(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, levels: Levels | None
+    ) -> Tensor:
+        if levels is None:
+            return self.apply_weight(x.to(weight.dtype), weight, bias)
+        x = x.flatten(1) if weight.dim() == 2 else x
+        current: Tensor = PackedMap.apply(x, weight, bias, self.stride, levels)  # type: ignore[no-untyped-call]
+        return current
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The linear map alone, `x` without time."""

@@ -477,6 +477,9 @@ def build_block(
             side=source.shape[-1],
             draws=generator(config.seed, "feedback", index),
         )
+    for layer in layers_of(block):  # not readouts, which get mean spikes
+        for conn in layer.sources:
+            conn.trained_in = getattr(torch, config.precision)
     return block
 
 

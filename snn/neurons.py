@@ -8,13 +8,14 @@
 The input is not scaled by the leak. The reset carries no gradient.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from snn.lif import Constants, just_above, lif_backward, lif_forward
+from snn.lif import Constants, just_above, lif_backward, lif_forward, state_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +48,9 @@ class Lif:
         """
         constants: Tensor | None = None
         if leak is not None or threshold is not None:
-            filled = [
-                torch.as_tensor(value, dtype=current.dtype, device=current.device)
-                for value in (
-                    self.leak if leak is None else leak,
-                    self.threshold if threshold is None else threshold,
-                )
-            ]
-            constants = torch.stack(filled)
+            constants = torch.stack(
+                [_scalar(leak, self.leak, current), _scalar(threshold, self.threshold, current)]
+            )
         spikes, last = _LifFunction.apply(current, state, constants, self)  # type: ignore[no-untyped-call]
         return spikes, last
 
@@ -73,6 +69,27 @@ class Lif:
             slope=self.slope,
         )
 
+    def on_device(self, constants: Tensor, dtype: torch.dtype) -> Tensor:
+        """Leak, threshold, fire and scale from a leak and a threshold that the host never reads.
+
+        Double precision, so that they are `at`'s, to be rounded where they are used.
+        """
+        leak, threshold = constants.to(torch.float64).unbind()
+        fire = self.firing_share * threshold
+        scale = 1 / fire
+        if self.strict:
+            at = fire.to(dtype)
+            fire = torch.nextafter(at, torch.full_like(at, math.inf)).to(torch.float64)
+        return torch.stack([leak, threshold, fire, scale])
+
+
+def _scalar(given: Tensor | None, usual: float, like: Tensor) -> Tensor:
+    """A constant on its device, without a copy that the host would wait for."""
+    dtype = state_type(like.dtype)
+    if given is None:
+        return torch.full((), usual, dtype=dtype, device=like.device)
+    return given.to(dtype)
+
 
 class _LifFunction(torch.autograd.Function):
     """The recurrence above as one node: only the potentials h are kept for backward.
@@ -87,12 +104,15 @@ class _LifFunction(torch.autograd.Function):
         ctx: Any, current: Tensor, state: Tensor | None, constants: Tensor | None, lif: Lif
     ) -> tuple[Tensor, Tensor]:
         is_learned = constants is not None
-        leak, threshold = lif.leak, lif.threshold
-        if constants is not None and not constants.is_meta:  # shapes alone have no values
+        leak, threshold, learned = lif.leak, lif.threshold, None
+        dtype = state_type(current.dtype)
+        if constants is not None and constants.device.type == "cpu":
             leak, threshold = constants.tolist()
-        by = lif.at(leak, threshold, dtype=current.dtype, is_learned=is_learned)
-        spikes, potentials = lif_forward(current, state, by)
-        ctx.save_for_backward(potentials, state if is_learned else None)
+        elif constants is not None:  # to read them, the host would have to wait
+            learned = lif.on_device(constants, dtype)
+        by = lif.at(leak, threshold, dtype=dtype, is_learned=is_learned)
+        spikes, potentials = lif_forward(current, state, by, learned=learned)
+        ctx.save_for_backward(potentials, state if is_learned else None, learned)
         ctx.by, ctx.is_learned = by, is_learned
         ctx.set_materialize_grads(False)
         return spikes, potentials[-1]
@@ -101,11 +121,17 @@ class _LifFunction(torch.autograd.Function):
     def backward(
         ctx: Any, grad_spikes: Tensor | None, carried: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        potentials, state = ctx.saved_tensors
+        potentials, state, learned = ctx.saved_tensors
         if grad_spikes is None:
             grad_spikes = torch.zeros_like(potentials)
         gradient, of_constants = lif_backward(
-            grad_spikes, carried, potentials, state, ctx.by, with_constants=ctx.is_learned
+            grad_spikes,
+            carried,
+            potentials,
+            state,
+            ctx.by,
+            learned=learned,
+            with_constants=ctx.is_learned,
         )
         return (
             gradient if ctx.needs_input_grad[0] else None,

@@ -27,7 +27,9 @@ def pack(x: Tensor, levels: Levels) -> Tensor:
     if levels.grain > 1:
         return flat.mul(levels.grain / levels.spike).round_().to(torch.uint8)
     bits = F.pad(flat != 0, (0, -flat.numel() % 8)).view(-1, 8)
-    weights = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=x.device)
+    # made on the device: a copy from the host would be waited for
+    places = torch.arange(8, dtype=torch.uint8, device=x.device)
+    weights = torch.ones_like(places).bitwise_left_shift(places)
     return (bits * weights).sum(dim=1, dtype=torch.uint8)
 
 
@@ -56,7 +58,10 @@ def is_dense(x: Tensor) -> bool:
 
 
 class PackedMap(torch.autograd.Function):
-    """Convolution or all-to-all map of spikes (batch, ...) with a bias that may be None."""
+    """Convolution or all-to-all map of spikes (batch, ...) with a bias that may be None.
+
+    In the type of the weight, whatever that of the spikes is.
+    """
 
     @staticmethod
     def forward(
@@ -68,6 +73,7 @@ class PackedMap(torch.autograd.Function):
         ctx.empty, ctx.stride, ctx.levels = x.new_empty(0), stride, levels
         ctx.shape, ctx.strides = x.shape, x.stride()
         ctx.has_bias = bias is not None
+        x = x.to(weight.dtype)
         if weight.dim() == 2:
             return F.linear(x, weight, bias)
         return F.conv2d(x, weight, bias, stride=stride, padding=weight.shape[-1] // 2)
@@ -76,7 +82,7 @@ class PackedMap(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
         codes, weight = ctx.saved_tensors
         like = ctx.empty.new_empty_strided(ctx.shape, ctx.strides)
-        x = unpack(codes, ctx.levels, like)
+        x = unpack(codes, ctx.levels, like).to(weight.dtype)
         if weight.dim() == 2:
             grad_x = grad @ weight if ctx.needs_input_grad[0] else None
             grad_b = grad.sum(dim=0) if ctx.has_bias else None

@@ -30,6 +30,7 @@ HOMES = {
     "torch": ("snn/**/*.py", "search/configure.py", "search/doctor.py"),
     "safetensors": ("snn/**/*.py",),
     "sklearn": ("snn/image_files.py",),
+    "triton": ("snn/lif/kernels.py",),
 }
 ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
 # of snn, what loads no torch
@@ -159,9 +160,14 @@ def matches(file: PurePosixPath, home: str) -> bool:
 
 def test_the_engine_needs_torch_numpy_safetensors_and_for_the_digits_scikit_learn() -> None:
     engine = [i for i in all_imports() if i.file.parts[0] == "snn"]
-    allowed = ENGINE_NEEDS | sys.stdlib_module_names | {"snn"}
+    allowed = ENGINE_NEEDS | {"triton"} | sys.stdlib_module_names | {"snn"}
     assert [str(i) for i in engine if i.top not in allowed] == []
     assert [str(i) for i in engine if i.top == "sklearn" and i.is_eager] == []
+
+
+def test_what_only_some_builds_of_torch_bring_is_loaded_when_it_is_used() -> None:
+    kernels = [i for i in all_imports() if i.module.startswith("snn.lif.kernels")]
+    assert [str(i) for i in kernels if i.is_eager] == []
 
 
 def test_only_configure_uses_the_parts_of_the_engine_that_load_torch() -> None:

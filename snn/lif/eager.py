@@ -7,17 +7,20 @@ and any body can give the same bits.
 import torch
 from torch import Tensor
 
-from snn.lif.constants import Constants
+from snn.lif.constants import Constants, state_type
 from snn.surrogate import SURROGATES
 
 
 def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
-    """Spikes and potentials h, both like `current` (time, ...); `before` is the last h or None."""
+    """Spikes like `current` (time, ...), and potentials h; `before` is the last h or None.
+
+    Potentials are in single precision where currents are in half.
+    """
     steps = current.shape[0]
-    potentials = empty_like(current)
-    spikes = empty_like(current)
+    potentials = empty_like(current, state_type(current.dtype))
+    spikes = empty_like(current, current.dtype)
     for index in range(steps):
-        h = current[index]
+        h = current[index].to(potentials.dtype)
         if before is not None:
             h = h + left_behind(before, by) * by.leak
         potentials[index] = h
@@ -26,10 +29,10 @@ def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tens
     return spikes, potentials
 
 
-def empty_like(current: Tensor) -> Tensor:
+def empty_like(current: Tensor, dtype: torch.dtype) -> Tensor:
     """An empty tensor like `current` with time outermost in memory, also where it is constant."""
     one = torch.empty_like(current[0])
-    return one.new_empty_strided(current.shape, (one.numel(), *one.stride()))
+    return one.new_empty_strided(current.shape, (one.numel(), *one.stride()), dtype=dtype)
 
 
 def left_behind(h: Tensor, by: Constants) -> Tensor:

@@ -8,7 +8,6 @@ SPIKEFRONT_NATIVE is 0, `load` gives None and the reference runs instead.
 import ctypes
 import functools
 import hashlib
-import math
 import os
 import platform
 import shutil
@@ -19,14 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snn.lif.constants import Constants
+from snn.lif.constants import SURROGATE_IDS, Constants, factors
+from snn.lif.layout import aligned, each_aligned, like_one, time_outermost
 
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = (
     *("-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=off"),
     *("-fno-math-errno", "-fno-trapping-math", "-fPIC"),
 )
-SURROGATES = {"atan": 0, "triangular": 1, "sigmoid": 2, "fast-sigmoid": 3}
 SUFFIX = {torch.float32: "f", torch.float64: "d"}
 BLOCK = 2048  # neurons per block, as in the source
 
@@ -148,12 +147,11 @@ def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tens
     library = load()
     assert library is not None
     steps, neurons = current.shape[0], current[0].numel()
-    current = _time_outermost(current)
+    current = time_outermost(current)
     one = current[0]
-    shape, strides = current.shape, (neurons, *one.stride())
-    potentials = torch.empty_strided(shape, strides, dtype=current.dtype)
-    spikes = torch.empty_strided(shape, strides, dtype=current.dtype)
-    before = _aligned(before, one)
+    potentials = like_one(one, steps, current.dtype)
+    spikes = like_one(one, steps, current.dtype)
+    before = aligned(before, one)
     run = library.forward_f if current.dtype is torch.float32 else library.forward_d
     run(
         current.data_ptr(),
@@ -183,17 +181,10 @@ def backward(
     steps, one = potentials.shape[0], potentials[0]
     neurons = one.numel()
     gradient = torch.empty_strided(potentials.shape, potentials.stride(), dtype=potentials.dtype)
-    if grad_spikes[0].stride() != one.stride():
-        if grad_spikes.stride(0) == 0:  # the same at every timestep, as behind a mean
-            grad_spikes = torch.empty_like(one).copy_(grad_spikes[0]).expand_as(potentials)
-        else:
-            grad_spikes = torch.empty_like(gradient).copy_(grad_spikes)
-    carried, before = _aligned(carried, one), _aligned(before, one)
+    grad_spikes = each_aligned(grad_spikes, one)
+    carried, before = aligned(carried, one), aligned(before, one)
     blocks = -(-neurons // BLOCK) if with_constants else 1
     sums = torch.zeros(blocks, 2, dtype=torch.float64)
-    slope, inner = by.slope, 0.0
-    if by.surrogate == "atan":
-        slope, inner = by.slope / 2, math.pi / 2 * by.slope
     run = library.backward_f if potentials.dtype is torch.float32 else library.backward_d
     run(
         grad_spikes.data_ptr(),
@@ -204,23 +195,8 @@ def backward(
         gradient.data_ptr(),
         *(neurons, steps, neurons),
         *(by.leak, by.threshold, by.fire, by.scale, by.is_hard),
-        *(SURROGATES[by.surrogate], slope, inner),
+        *(SURROGATE_IDS[by.surrogate], *factors(by)),
         sums.data_ptr() if with_constants else None,
         torch.get_num_threads(),
     )
     return gradient, sums.sum(dim=0)
-
-
-def _time_outermost(x: Tensor) -> Tensor:
-    """`x` with one timestep dense in memory; a constant one may repeat with stride 0."""
-    one = x[0]
-    if torch.ops.aten.is_non_overlapping_and_dense(one):
-        return x
-    return x.contiguous()
-
-
-def _aligned(x: Tensor | None, like: Tensor) -> Tensor | None:
-    """`x` in the memory order of `like`."""
-    if x is None or x.stride() == like.stride():
-        return x
-    return torch.empty_like(like).copy_(x)

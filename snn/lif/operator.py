@@ -5,35 +5,45 @@ from dataclasses import astuple
 import torch
 from torch import Tensor
 
-from snn.lif import eager, native
-from snn.lif.constants import Constants
+from snn.lif import eager, fused, native
+from snn.lif.constants import Constants, state_type
 
 _CONSTANTS = (
     "float leak, float threshold, float fire, bool is_hard, float scale, str surrogate, float slope"
 )
 _library = torch.library.Library("spikefront", "DEF")
 _library.define(
-    f"lif_forward(Tensor current, Tensor? before, {_CONSTANTS}) -> (Tensor spikes, Tensor h)"
+    f"lif_forward(Tensor current, Tensor? before, Tensor? learned, {_CONSTANTS}) "
+    "-> (Tensor spikes, Tensor h)"
 )
 _library.define(
     "lif_backward(Tensor grad_spikes, Tensor? carried, Tensor h, Tensor? before, "
-    f"{_CONSTANTS}, bool with_constants) -> (Tensor grad_h, Tensor grad_constants)"
+    f"Tensor? learned, {_CONSTANTS}, bool with_constants) -> (Tensor grad_h, Tensor grad_constants)"
 )
 
 _Value = float | bool | str
 
 
 def _forward_eager(
-    current: Tensor, before: Tensor | None, *constants: _Value
+    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
 ) -> tuple[Tensor, Tensor]:
-    return eager.forward(current, before, Constants.of(constants))
+    return eager.forward(current, before, Constants.of(constants).learned(learned))
 
 
 def _forward_cpu(
-    current: Tensor, before: Tensor | None, *constants: _Value
+    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
 ) -> tuple[Tensor, Tensor]:
-    forward = native.forward if native.serves(current) else eager.forward
-    return forward(current, before, Constants.of(constants))
+    if learned is not None or not native.serves(current):
+        return _forward_eager(current, before, learned, *constants)
+    return native.forward(current, before, Constants.of(constants))
+
+
+def _forward_cuda(
+    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
+) -> tuple[Tensor, Tensor]:
+    if not fused.serves(current):
+        return _forward_eager(current, before, learned, *constants)
+    return fused.forward(current, before, learned, Constants.of(constants))
 
 
 def _backward_eager(
@@ -41,9 +51,10 @@ def _backward_eager(
     carried: Tensor | None,
     h: Tensor,
     before: Tensor | None,
+    learned: Tensor | None,
     *rest: _Value,
 ) -> tuple[Tensor, Tensor]:
-    by = Constants.of(rest[:-1])
+    by = Constants.of(rest[:-1]).learned(learned)
     gradient = eager.backward(grad_spikes, carried, h, by)
     of_constants = h.new_zeros(2, dtype=torch.float64)
     if rest[-1]:
@@ -56,22 +67,43 @@ def _backward_cpu(
     carried: Tensor | None,
     h: Tensor,
     before: Tensor | None,
+    learned: Tensor | None,
     *rest: _Value,
 ) -> tuple[Tensor, Tensor]:
-    if not native.serves(h):
-        return _backward_eager(grad_spikes, carried, h, before, *rest)
+    if learned is not None or grad_spikes.dtype != h.dtype or not native.serves(h):
+        return _backward_eager(grad_spikes, carried, h, before, learned, *rest)
     by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
     return native.backward(grad_spikes, carried, h, by, before=before, with_constants=wanted)
 
 
-def _forward_fake(
-    current: Tensor, before: Tensor | None, *constants: _Value
+def _backward_cuda(
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    h: Tensor,
+    before: Tensor | None,
+    learned: Tensor | None,
+    *rest: _Value,
 ) -> tuple[Tensor, Tensor]:
-    return eager.empty_like(current), eager.empty_like(current)
+    if not fused.serves(h):
+        return _backward_eager(grad_spikes, carried, h, before, learned, *rest)
+    by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
+    return fused.backward(grad_spikes, carried, h, before, learned, by, with_constants=wanted)
+
+
+def _forward_fake(
+    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
+) -> tuple[Tensor, Tensor]:
+    spikes = eager.empty_like(current, current.dtype)
+    return spikes, eager.empty_like(current, state_type(current.dtype))
 
 
 def _backward_fake(
-    grad_spikes: Tensor, carried: Tensor | None, h: Tensor, before: Tensor | None, *rest: _Value
+    grad_spikes: Tensor,
+    carried: Tensor | None,
+    h: Tensor,
+    before: Tensor | None,
+    learned: Tensor | None,
+    *rest: _Value,
 ) -> tuple[Tensor, Tensor]:
     return torch.empty_like(h), h.new_empty(2, dtype=torch.float64)
 
@@ -80,16 +112,25 @@ _library.impl("lif_forward", _forward_eager, "CompositeExplicitAutograd")
 _library.impl("lif_backward", _backward_eager, "CompositeExplicitAutograd")
 _library.impl("lif_forward", _forward_cpu, "CPU")
 _library.impl("lif_backward", _backward_cpu, "CPU")
+_library.impl("lif_forward", _forward_cuda, "CUDA")
+_library.impl("lif_backward", _backward_cuda, "CUDA")
 torch.library.register_fake("spikefront::lif_forward", _forward_fake)
 torch.library.register_fake("spikefront::lif_backward", _backward_fake)
 
 
-def lif_forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
+def lif_forward(
+    current: Tensor, before: Tensor | None, by: Constants, *, learned: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Spikes and potentials h before the reset, both like `current` (time, batch, ...).
 
     `before` (batch, ...) is the last h of the timesteps before, None at rest.
+    `learned` (4,), double precision, are leak, threshold, fire and scale where
+    they are known on the device alone. Of half precision are only the currents
+    and spikes.
     """
-    out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_forward(current, before, *astuple(by))
+    out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_forward(
+        current, before, learned, *astuple(by)
+    )
     return out
 
 
@@ -100,18 +141,22 @@ def lif_backward(
     before: Tensor | None,
     by: Constants,
     *,
+    learned: Tensor | None = None,
     with_constants: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Gradient of h at every timestep, and of leak and threshold (2,) where wanted, else zeros.
 
-    `carried` is the gradient of the h that follows the last timestep, None at the end.
+    `carried` is the gradient of the h that follows the last timestep, None at
+    the end; `learned` as in `lif_forward`.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_backward(
-        grad_spikes, carried, h, before, *astuple(by), with_constants
+        grad_spikes, carried, h, before, learned, *astuple(by), with_constants
     )
     return out
 
 
 def body_of(device: str) -> str:
     """The name of the body that serves single precision on a kind of device."""
-    return "native" if device == "cpu" and native.load() is not None else "eager"
+    if device == "cpu" and native.load() is not None:
+        return "native"
+    return "fused" if device == "cuda" and fused.kernels() is not None else "eager"

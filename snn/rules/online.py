@@ -82,8 +82,7 @@ def learn_forward(
 ) -> BatchResult:
     """Go through all timesteps; learn after each (`every_step`) or once at the end."""
     batch = run.batch
-    sums = [torch.zeros(()) for _ in run.network.blocks][batch.frozen :]
-    sums = [total.to(batch.drive) for total in sums]
+    sums = [batch.drive.new_zeros(()) for _ in run.network.blocks][batch.frozen :]
     losses, leak = [], run.network.config.readout_leak
     for index in range(batch.timesteps):
         loss = step_losses(run.step(index, dynamics), sums, batch, index, leak=leak)
