@@ -38,6 +38,7 @@ STEPS = {
     "bptt": SMALL,
     "packed": SMALL.replace(memory_mode="packed"),
     "chunked": SMALL.replace(memory_mode="chunked"),
+    "parts": SMALL.replace(micro_batch=4),
     "half": SMALL.replace(precision="bfloat16"),
     "learned": SMALL.replace(neuron="learned"),
     "max": SMALL.replace(pooling="max", readout="spiking", votes=2),
