@@ -23,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.report import Figure, Report, arguments, data_dir
@@ -150,13 +150,15 @@ class Bench:
     device: str
     report: Report
     cache: BlockCache
+    _: KW_ONLY
+    data_dir: Path = field(default_factory=data_dir)
     values: dict[str, float] = field(default_factory=dict)
     kept: dict[str, Trained] = field(default_factory=dict)  # by training fingerprint
 
     def __post_init__(self) -> None:
         config = self.setup.config
         self.split = data.split(
-            data.load(config.dataset, data_dir()),
+            data.load(config.dataset, self.data_dir),
             validation_fraction=config.validation_fraction,
             train_images=config.train_images,
             seed=self.seed,
@@ -186,10 +188,20 @@ class Bench:
         self.kept[config.training_fingerprint] = training.trained
         return training.trained
 
-    def read(self, trained: Trained, ways: Sequence[Mapping[str, object]] = ({},)) -> list[Reading]:
-        """The network under several settings that change no weight, from one run."""
+    def read(
+        self,
+        trained: Trained,
+        ways: Sequence[Mapping[str, object]] = ({},),
+        *,
+        images: Images | None = None,
+    ) -> list[Reading]:
+        """The network under several settings that change no weight, from one run.
+
+        On the validation images where no others are given.
+        """
         changed = [_reading(trained, way) for way in ways]
-        recordings = record_readings([each.network for each in changed], self.images)
+        judged = self.images if images is None else images
+        recordings = record_readings([each.network for each in changed], judged)
         return [
             Reading(trained=each, counter=Counter(each, recording))
             for each, recording in zip(changed, recordings, strict=True)
@@ -205,7 +217,7 @@ class Bench:
         together = self.train("end-to-end, an exit per block", space_rule="end-to-end")
         self._curve("end_to_end_exits", self.read(together)[0], reference)
         base = self.train("base")
-        conditional = self._conditional()
+        conditional = self.conditional()
         self._combinations("base", base)
         self._combinations("conditional", conditional)
         nested_base = self.read(base)[0]
@@ -214,15 +226,15 @@ class Bench:
             self._curve(name, reading, reference)
             self._depths(name, reading)
             self._efficiency(name, reading, end_to_end)
-        saved = reference["training_memory_bytes"]
-        blocks = base.history.memory_bytes
-        self.values["memory_saving"] = saved / max(blocks)
-        self.values["memory_saving_mean_block"] = saved * len(blocks) / sum(blocks)
+        self.values |= memory_savings(
+            int(reference["training_memory_bytes"]), base.history.memory_bytes
+        )
         self._detectors(conditional, reference)
         self._class_rules()
         self._block_counts(nested_base)
 
-    def _conditional(self, **changes: object) -> Trained:
+    def conditional(self, **changes: object) -> Trained:
+        """Train the form whose deeper blocks see hard classes alone."""
         settings = {
             "block_classes": "hard",
             "class_threshold": self.setup.class_threshold,
@@ -252,12 +264,8 @@ class Bench:
             self.values[f"accuracy_{name}_depth_{depth}"] = accuracy
 
     def _efficiency(self, name: str, reading: Reading, end_to_end: Reading) -> None:
-        usual, reference = reading.metrics(EXIT_THRESHOLD), end_to_end.metrics(1.0)
-        ops = reference["synaptic_ops"] / usual["synaptic_ops"]
-        dense = end_to_end.dense_ops(1.0) / reading.dense_ops(EXIT_THRESHOLD)
-        self.values[f"compute_efficiency_{name}"] = ops
-        self.values[f"compute_efficiency_dense_{name}"] = dense
-        self.values[f"memory_overhead_{name}"] = usual["model_bytes"] / reference["model_bytes"]
+        for kind, value in efficiency(reading, end_to_end, EXIT_THRESHOLD).items():
+            self.values[f"{kind}_{name}"] = value
 
     def _combinations(self, name: str, trained: Trained) -> None:
         """At full depth, and with exits by confidence alone at the usual threshold."""
@@ -286,7 +294,7 @@ class Bench:
             "class_score": "precision",
         }
         for name, changes in rules.items():
-            (reading,) = self.read(self._conditional(**changes))
+            (reading,) = self.read(self.conditional(**changes))
             usual = reading.metrics(EXIT_THRESHOLD)
             self.values[f"accuracy_hard_{name}"] = reading.metrics(1.0)["accuracy"]
             self.values[f"accuracy_hard_{name}_with_exits"] = usual["accuracy"]
@@ -300,6 +308,24 @@ class Bench:
             metrics = reading.metrics(1.0)
             self.values[f"accuracy_base_{partition}"] = metrics["accuracy"]
             self.values[f"training_memory_base_{partition}"] = metrics["training_memory_bytes"]
+
+
+def efficiency(reading: Reading, end_to_end: Reading, threshold: float) -> dict[str, float]:
+    """Operations that exits save, spike by spike and dense, and what the exits weigh."""
+    usual, reference = reading.metrics(threshold), end_to_end.metrics(1.0)
+    return {
+        "compute_efficiency": reference["synaptic_ops"] / usual["synaptic_ops"],
+        "compute_efficiency_dense": end_to_end.dense_ops(1.0) / reading.dense_ops(threshold),
+        "memory_overhead": usual["model_bytes"] / reference["model_bytes"],
+    }
+
+
+def memory_savings(whole: int, blocks: Sequence[int]) -> dict[str, float]:
+    """Training memory end to end, over that of the block that needs most and of the mean block."""
+    return {
+        "memory_saving": whole / max(blocks),
+        "memory_saving_mean_block": whole * len(blocks) / sum(blocks),
+    }
 
 
 def _blocks(network: Network) -> list[Block]:

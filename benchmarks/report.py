@@ -25,6 +25,29 @@ class Figure:
     aim: float | None = None
 
 
+class Watch:
+    """Time since it was made, and what others did to the machine meanwhile."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._cpu = busy_seconds()
+
+    def seconds(self) -> float:
+        """Wall time."""
+        return time.perf_counter() - self._started
+
+    def foreign_load(self) -> float | None:
+        """Cores that other processes kept busy on average; None if unknown.
+
+        The system counts in hundredths of a second.
+        """
+        now = busy_seconds()
+        if now is None or self._cpu is None:
+            return None
+        total, own = now[0] - self._cpu[0], now[1] - self._cpu[1]
+        return max(total - own, 0) / self.seconds()
+
+
 class Report:
     """Collects lines for people on stderr while it runs, and figures for the end."""
 
@@ -38,8 +61,7 @@ class Report:
         self.benchmark, self.against = benchmark, against
         self.setting = dict(setting or {})  # what was run: options, data set, seeds
         self.figures: list[Figure] = []
-        self._started = time.perf_counter()
-        self._cpu = busy_seconds()
+        self._watch = Watch()
 
     def line(self, text: str) -> None:
         """Show a step as soon as it is known."""
@@ -63,12 +85,8 @@ class Report:
 
     def foreign_load(self) -> float | None:
         """Cores that other processes kept busy on average since the start; None if unknown."""
-        now = busy_seconds()
-        if now is None or self._cpu is None:
-            return None
-        elapsed = time.perf_counter() - self._started
-        total, own = now[0] - self._cpu[0], now[1] - self._cpu[1]
-        return round(max(total - own, 0) / elapsed, 2)
+        load = self._watch.foreign_load()
+        return None if load is None else round(load, 2)
 
     def show(self, *, as_json: bool) -> None:
         """Print everything."""

@@ -8,13 +8,13 @@ of rewiring besides, at one seed and the same optimizer settings for all; Deep R
 with a stronger drift and walk than the defaults (`WALK`).
 """
 
-import json
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.finished import Finished
 from benchmarks.report import Figure, Report, arguments, commit, data_dir
 from search.configure import TrialRun
 from snn.config import SETTINGS, RunConfig
@@ -72,28 +72,14 @@ class Runs:
     """
 
     def __init__(self, report: Report, path: Path | None) -> None:
-        self._report, self._path, self._commit = report, path, commit()
-        self._done: dict[str, Result] = {}
-        if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                fingerprint, made_by = entry.pop("fingerprint"), entry.pop("commit")
-                if made_by == self._commit:
-                    self._done[fingerprint] = Result(**entry)
+        self._report, self._finished = report, Finished(path, {"commit": commit()})
 
     def __call__(self, config: RunConfig) -> Result:
         """Train, say what came out, and remember it."""
-        if config.fingerprint not in self._done:
-            self._done[config.fingerprint] = result = _train(config)
-            if self._path is not None:
-                entry = {
-                    "commit": self._commit,
-                    "fingerprint": config.fingerprint,
-                    **asdict(result),
-                }
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(entry) + "\n")
-        result = self._done[config.fingerprint]
+        known = self._finished.get(config.fingerprint)
+        result = _train(config) if known is None else Result(**known)
+        if known is None:
+            self._finished.put(config.fingerprint, asdict(result))
         form = config.rewiring if config.target_sparsity else "dense"
         self._report.line(
             f"{config.dataset} {form}, seed {config.seed}, asked {config.target_sparsity:.3f}: "

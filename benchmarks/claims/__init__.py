@@ -1,0 +1,22 @@
+"""The published claims of the four methods, and what is run here to hold against each.
+
+MNIST is sized for two processor cores, CIFAR-10 is as published and for a GPU.
+"""
+
+from collections.abc import Callable
+
+from benchmarks.claims.block_local import bloctrain, exits
+from benchmarks.claims.claim import Claim, Scale
+from benchmarks.claims.forward import saf
+from benchmarks.claims.grad_r import grad_r
+from benchmarks.claims.spike_bp import spike_bp
+
+CLAIMS: dict[str, Callable[[Scale], Claim]] = {
+    "spike-bp": spike_bp,
+    "grad-r": grad_r,
+    "bloctrain": bloctrain,
+    "exits": exits,
+    "saf": saf,
+}
+
+__all__ = ["CLAIMS"]

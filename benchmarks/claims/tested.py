@@ -1,0 +1,105 @@
+"""Networks trained on training images and judged once, at the end, on test images."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.bloctrain import (
+    CACHE_BYTES,
+    GRID,
+    Bench,
+    Reading,
+    Setup,
+    efficiency,
+    memory_savings,
+)
+from benchmarks.claims.claim import Place, Values
+from benchmarks.report import Report
+from snn import data
+from snn.block_cache import BlockCache
+from snn.config import RunConfig
+from snn.evaluate import sampled_setting
+from snn.operating import Counter
+from snn.recording import record
+from snn.train import Training
+from snn.trained import Images
+
+
+def held_out(split: data.Split, dataset: str, place: Place) -> Images:
+    """The test images."""
+    whole = data.load(dataset, place.data)
+    return Images(
+        images=whole.test_images.to(place.device),
+        labels=whole.test_labels.to(place.device),
+        mean=split.mean,
+        std=split.std,
+    )
+
+
+def train_and_test(config: RunConfig, place: Place) -> Values:
+    """Metrics on the test images at full depth and time. Raises DivergedError, DataError."""
+    torch.set_num_threads(place.threads)
+    split = data.split(
+        data.load(config.dataset, place.data),
+        validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
+        seed=config.seed,
+        device=place.device,
+    )
+    training = Training(config, split, device=place.device)
+    for _ in training:
+        pass
+    trained = training.trained
+    recording = record(trained.network, held_out(split, config.dataset, place))
+    setting = sampled_setting(config, len(trained.network.blocks))
+    return dict(Counter(trained, recording).point(setting).metrics)
+
+
+def threshold_at_full_accuracy(validation: Reading) -> float:
+    """The exit threshold with fewest operations that loses no accuracy; on validation images."""
+    points = {threshold: validation.metrics(threshold) for threshold in GRID}
+    full = points[1.0]["accuracy"]
+    enough = [threshold for threshold in GRID if points[threshold]["accuracy"] >= full]
+    return min(enough, key=lambda threshold: points[threshold]["synaptic_ops"])
+
+
+def compare_blocks(setup: Setup, place: Place) -> Values:
+    """End to end against block-local training, base and conditional, on the test images.
+
+    Exit thresholds are chosen on the validation images.
+    """
+    torch.set_num_threads(place.threads)
+    config = setup.config
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(
+            setup,
+            config.seed,
+            place.device,
+            Report("seeds"),
+            BlockCache(Path(folder), limit_bytes=CACHE_BYTES),
+            data_dir=place.data,
+        )
+        tests = held_out(bench.split, config.dataset, place)
+        alone = bench.train("end-to-end, one exit", partition=str(sum(config.blocks)))
+        networks = {"base": bench.train("base"), "conditional": bench.conditional()}
+        (end_to_end,) = bench.read(alone, images=tests)
+        whole = end_to_end.metrics(1.0)
+        values = {"accuracy_end_to_end": whole["accuracy"]}
+        values |= memory_savings(
+            int(whole["training_memory_bytes"]), networks["base"].history.memory_bytes
+        )
+        for name, trained in networks.items():
+            threshold = threshold_at_full_accuracy(bench.read(trained)[0])
+            (reading,) = bench.read(trained, images=tests)
+            full, usual = reading.metrics(1.0), reading.metrics(threshold)
+            found = {
+                "accuracy": full["accuracy"],
+                "accuracy_with_exits": usual["accuracy"],
+                "blocks_with_exits": usual["mean_blocks"],
+                "ops_with_exits": usual["synaptic_ops"] / full["synaptic_ops"],
+                "threshold": threshold,
+                **efficiency(reading, end_to_end, threshold),
+            }
+            values |= {f"{kind}_{name}": value for kind, value in found.items()}
+    return values

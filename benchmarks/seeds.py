@@ -1,0 +1,157 @@
+"""Every published claim of the four methods beside ours, and the page that says so.
+
+Trains what the claims need, each run once: with `--resume FILE` every finished run
+is a line of that file, and the same command goes on behind it. A line counts for
+the engine, torch, machine, device and threads that made it. Networks are judged
+on test images, once, after their training. `--markdown FILE` writes the page of
+results, with the figures of further benchmarks from their saved `--json`
+documents (`--with`).
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.claims import CLAIMS
+from benchmarks.claims.claim import Claim, Done, Place, Results, Run, Scale
+from benchmarks.finished import Finished
+from benchmarks.report import Report, Watch, arguments, commit, data_dir, machine
+from benchmarks.results import page, show
+from search.configure import environment, pick_device
+from snn import data
+from snn.origin import engine
+from snn.train import DivergedError
+
+DOCUMENT_KEYS = {"benchmark", "commit", "machine", "foreign_load", "setting", "against", "figures"}
+
+
+class Runner:
+    """Runs each run once; with a file, once over interrupted benchmarks."""
+
+    def __init__(self, place: Place, report: Report, path: Path | None) -> None:
+        self._place, self._report, self._commit = place, report, commit()
+        stamp = {
+            "engine": engine(),
+            "torch": torch.__version__,
+            "machine": machine(),
+            "place": f"{place.device}, {place.threads} threads",
+        }
+        self._finished = Finished(path, stamp)
+
+    def __call__(self, run: Run) -> Done:
+        """Run, or remember. Raises DivergedError, DataError."""
+        known = self._finished.get(run.fingerprint)
+        if known is None:
+            watch = Watch()
+            values = dict(run.measure(run.config, self._place))
+            known = {
+                "values": values,
+                "seconds": watch.seconds(),
+                "foreign_load": watch.foreign_load(),
+                "commit": self._commit,
+            }
+            self._finished.put(run.fingerprint, known)
+        done = Done(name=run.name, seed=run.config.seed, **known)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in done.values.items())
+        self._report.line(f"  {done.name}, seed {done.seed}, {done.seconds:.0f} s: {shown}")
+        return done
+
+
+def run_claims(
+    claims: Sequence[Claim], runner: Runner, report: Report
+) -> list[tuple[Claim, Results]]:
+    """Everything that can be run; a claim with a run that diverged is left out, and said so."""
+    finished = []
+    for claim in claims:
+        report.line(f"{claim.name}: {len(claim.runs)} runs")
+        try:
+            results = Results([runner(run) for run in claim.runs])
+        except DivergedError as error:
+            report.line(f"  {claim.name} is left out: {error}")
+            continue
+        finished.append((claim, results))
+        for row in claim.rows(results):
+            said = "" if row.published is None else f", published {row.published.value:.4g}"
+            report.line(f"  {row.what}: {show(row.mean, row.kind)}{said}")
+            for figure in row.figures():
+                report.add(figure)
+    return finished
+
+
+def read_document(path: Path) -> Mapping[str, Any]:
+    """The saved document of a benchmark. Raises ValueError where it is none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: {error}; give what a benchmark printed with --json") from error
+    missing = DOCUMENT_KEYS - (document.keys() if isinstance(document, dict) else set())
+    if missing:
+        raise ValueError(
+            f"{path}: has no {', '.join(sorted(missing))}; "
+            "give what a benchmark printed with --json"
+        )
+    result: Mapping[str, Any] = document
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print, and write the page. 1 where a run diverged, 2 where the input was wrong."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", nargs="+", choices=CLAIMS, metavar="CLAIM", help=", ".join(CLAIMS)
+    )
+    parser.add_argument("--dataset", choices=("mnist", "cifar10"), default="mnist")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each run (default 3)")
+    parser.add_argument("--epochs", type=int, help="in place of every run's own")
+    parser.add_argument("--threads", type=int, default=2, help="of the processor (default 2)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep finished runs there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page of results")
+    parser.add_argument(
+        "--with", nargs="+", type=Path, default=[], dest="others", metavar="JSON",
+        help="saved documents of further benchmarks, for the page",
+    )  # fmt: skip
+    options = parser.parse_args(argv)
+    if options.markdown and (options.only or options.quick):
+        parser.error("--markdown needs every claim at full size: leave out --only and --quick")
+    missing = data.available(data_dir())[options.dataset]
+    if missing is not None:
+        parser.error(missing)
+    try:
+        others = [read_document(path) for path in options.others]
+    except ValueError as error:
+        parser.error(str(error))
+    scale = Scale(
+        dataset=options.dataset, seeds=options.seeds, quick=options.quick, epochs=options.epochs
+    )
+    place = Place(data=data_dir(), device=pick_device(options.device), threads=options.threads)
+    report = Report(
+        "seeds",
+        setting={
+            "dataset": scale.dataset,
+            "quick": scale.quick,
+            "seeds": scale.seeds,
+            "epochs": "of each run" if scale.epochs is None else scale.epochs,
+            "device": environment(options.device)["device"],
+            "threads": place.threads,
+        },
+    )
+    claims = [CLAIMS[name](scale) for name in options.only or CLAIMS]
+    finished = run_claims(claims, Runner(place, report, options.resume), report)
+    if finished:
+        report.show(as_json=options.json)
+    if len(finished) < len(claims):
+        print("a run diverged; the page is not written", file=sys.stderr)
+        return 1
+    if options.markdown:
+        text = page(finished, head=report.document(), others=others)
+        options.markdown.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
