@@ -34,12 +34,13 @@ PUBLISHED_NETWORK = RunConfig(
     surrogate_slope=4.0,
     timesteps=6,
     batch_size=128,
+    micro_batch=128,  # whole batches: rules that learn at every timestep cannot take parts
     optimizer="sgd",
     learning_rate=0.1,
     epochs=300,
     augmentation="crop-flip",
 )
-TIMED_NETWORK = PUBLISHED_NETWORK.replace(width=16, batch_size=32)
+TIMED_NETWORK = PUBLISHED_NETWORK.replace(width=16, batch_size=32, micro_batch=32)
 
 
 def needs(

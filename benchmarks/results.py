@@ -188,8 +188,8 @@ def _cifar10(others: Sequence[Mapping[str, Any]]) -> str:
         "Run on another machine; its figures stand below."
         if is_there
         else "Not run for this page: it needs a GPU. The settings are the published ones as far as "
-        "they are known, and take days; `--epochs` shortens every run. [Run on a GPU](how-to/gpu.md) "
-        "has shorter trainings, one by one."
+        "they are known, and take days; `--epochs` shortens every run. "
+        "[Run on a GPU](how-to/gpu.md) has shorter trainings, one by one."
     )
     return f"## The same claims on CIFAR-10\n\n{said}\n\n{command}"
 

@@ -29,6 +29,7 @@ def small_vgg(scale: Scale) -> RunConfig:
             augmentation="none",
             epochs=1 if scale.quick else 2,
             batch_size=32,
+            micro_batch=0,
             optimizer="adam",
             learning_rate=3e-3,
         )
