@@ -89,7 +89,7 @@ class Engine:
         return self.library is None or importlib.util.find_spec(self.library) is not None
 
 
-def ours(given: Problem) -> Trainee:
+def ours(given: Problem, **settings: Any) -> Trainee:
     """Our engine as the trainer runs it: a batch through `bptt` on a network of one block."""
     from snn.allocator import keep_memory
     from snn.config import RunConfig
@@ -124,6 +124,7 @@ def ours(given: Problem) -> Trainee:
         surrogate="atan",
         surrogate_slope=2.0,
         partition="3",
+        **settings,
     )
     anatomy = anatomy_of(config, block=0)
     layers = [
@@ -326,3 +327,14 @@ def _engines() -> list[Engine]:
 
 
 ENGINES = {engine.name: engine for engine in _engines()}
+
+MODES = {
+    name: Engine(name=name, library=None, build=functools.partial(ours, **settings))
+    for name, settings in {
+        "ours-packed": {"memory_mode": "packed"},
+        "ours-chunked": {"memory_mode": "chunked"},
+        "ours-parts-of-16": {"micro_batch": 16},
+        "ours-parts-of-4": {"micro_batch": 4},
+    }.items()
+}
+"""Our engine where it keeps less for backward; the gradients are the same."""

@@ -1,16 +1,35 @@
-"""Training memory: block-local against end-to-end, and planned against counted.
+"""Training memory: what is kept for backward in each mode, planned and counted.
 
-ResNet-9 at width 64 with BlocTrain's three blocks 2+1+1 (Srinivasan & Roy 2021,
-who report up to 2.95 times less), 32x32 colour images, batch 64, T = 10, Adam.
-Counted are weights, gradients, both moments and every tensor kept for the
-backward pass, by shapes alone; of the blocks the one that needs most counts.
+1. The network of benchmarks/engines.py at T = 32 in our memory modes, against
+   SpikingJelly's bytes and the fastest eager peer's time.
+2. Rules that run forward in time: bytes from T = 2 to 32, SAF against OTTT.
+3. Block-local against end-to-end training: ResNet-9 at width 64 with BlocTrain's
+   three blocks 2+1+1 (Srinivasan & Roy 2021, who report up to 2.95 times less),
+   32x32 colour images, batch 64, T = 10, Adam. Counted are weights, gradients,
+   both moments and every tensor kept for the backward pass.
+4. Planned against counted bytes, and the planned peak against what torch's
+   allocator says, for training steps on 28x28 images. (Below a few MB what torch's
+   convolutions take and free inside themselves shows: 1 to 4 MB on 8x8 images.)
 """
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks.report import Figure, Report, arguments, data_dir
-from search.configure import TrialRun, plan
-from snn.config import RunConfig
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.engine import ALLOCATORS, MAPPED, PEERS, Timing, Worker, WorkerError
+from benchmarks.engines import ENGINES, MODES, Engine
+from benchmarks.forward_rules import needs, timings
+from benchmarks.report import Figure, Report, arguments
+from search.configure import plan
+from snn.config import DATASETS, RunConfig
+from snn.cost import SavedBytes
+from snn.layers import Pass
+from snn.network import Network, Task, build_block, input_signal
+from snn.plan import stage_need
+from snn.rules import Batch, learn
 
 RESNET9 = RunConfig(
     dataset="cifar10",
@@ -19,41 +38,232 @@ RESNET9 = RunConfig(
     head_hidden=1024,
     partition="2+1+1",
     timesteps=10,
+    micro_batch=64,
 )
-DIGITS = RunConfig(partition="1+1+1", epochs=1, dropout=0.1)
+STEPS = 32
+CHOSEN = "ours-parts-of-4"
+PLANNED = {  # settings of a training step, whose plan is held against what is counted
+    "full": {},
+    "packed": {"memory_mode": "packed"},
+    "chunked": {"memory_mode": "chunked", "timesteps": 8},
+    "parts": {"micro_batch": 16},
+    "vgg": {"backbone": "vgg5"},
+    "dropout, sparse": {"dropout": 0.1, "target_sparsity": 0.9},
+    "poisson": {"encoding": "poisson"},
+    "spike-bp": {"time_rule": "spike-bp", "reset": "hard"},
+    "ottt-o": {"time_rule": "ottt-o"},
+    "saf-e": {"time_rule": "saf-e"},
+    "saf-f": {"time_rule": "saf-f"},
+    "dsr": {"time_rule": "dsr"},
+}
+
+
+def against_peers(report: Report, *, quick: bool) -> None:
+    """Bytes kept and time, ours in every mode and eager peers."""
+    peers = [
+        engine
+        for engine in ENGINES.values()
+        if engine.is_peer and not engine.is_compiled and engine.is_installed
+    ]
+    engines = [ENGINES["ours"], *MODES.values(), *peers]
+    steps = 8 if quick else STEPS
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder)
+        saved = {engine.name: _saved(engine, steps, cache) for engine in engines}
+        seconds = _seconds(engines, steps, cache, rounds=1 if quick else 3)
+    report.line(f"T = {steps}: kept for backward, forward and backward")
+    for engine in engines:
+        kept, took = saved[engine.name] / 2**20, 1000 * seconds[engine.name]
+        report.line(f"  {engine.name:<20} {kept:7.1f} MiB {took:7.0f} ms")
+    jelly = [saved[peer.name] for peer in peers if peer.library == "spikingjelly"]
+    if not jelly:
+        report.line("SpikingJelly is not installed: nothing to compare with")
+        return
+    report.add(
+        Figure(
+            name=f"saved_vs_spikingjelly_T{steps}",
+            value=saved[CHOSEN] / min(jelly),
+            unit="",
+            better="lower",
+            aim=1 / 9,
+        )
+    )
+    report.add(
+        Figure(
+            name=f"time_at_that_memory_vs_fastest_eager_peer_T{steps}",
+            value=seconds[CHOSEN] / min(seconds[peer.name] for peer in peers),
+            unit="",
+            better="lower",
+            aim=0.75,
+        )
+    )
+
+
+def _saved(engine: Engine, steps: int, cache: Path) -> float:
+    worker = Worker(engine, steps, MAPPED, cache)
+    worker.ask("warm", iterations=1)
+    kept = worker.ask("memory")["saved"]
+    worker.close()
+    return float(kept)
+
+
+def _seconds(
+    engines: Sequence[Engine], steps: int, cache: Path, *, rounds: int
+) -> dict[str, float]:
+    """Best iterations, the engines taking turns; the better of two allocators for each."""
+    running: list[Timing] = []
+    for engine in engines:
+        for allocator in ALLOCATORS:
+            try:
+                worker = Worker(engine, steps, ALLOCATORS[allocator], cache)
+                warmed = worker.ask("warm", iterations=1)["seconds"]
+            except WorkerError:
+                continue
+            running.append(Timing(engine, allocator, worker, warmed))
+    for _ in range(rounds):
+        for timing in running:
+            timing.measure(2)
+    for timing in running:
+        timing.worker.close()
+    return {
+        engine.name: min(t.best for t in running if t.engine.name == engine.name)
+        for engine in engines
+    }
+
+
+def forward_rules(report: Report, *, quick: bool) -> None:
+    """Memory over timesteps, and the rules against each other."""
+    kept = {
+        steps: plan(RunConfig(time_rule="saf-e", timesteps=steps)).stages[0].kept
+        for steps in (2, 32)
+    }
+    report.add(
+        Figure(
+            name="online_growth_T2_to_T32",
+            value=kept[32] / kept[2],
+            unit="",
+            better="lower",
+            aim=1.0,
+        )
+    )
+    bytes_of = {rule: need.training_memory_bytes for rule, need in needs().items()}
+    report.line("VGG-11, batch 128, T = 6: training memory")
+    for rule, size in bytes_of.items():
+        report.line(f"  {rule:<8} {size / 1e6:7.0f} MB")
+    report.add(
+        Figure(
+            name="saf_vs_ottt_memory",
+            value=bytes_of["saf-e"] / bytes_of["ottt-o"],
+            unit="",
+            better="lower",
+            aim=0.72,
+        )
+    )
+    timed = timings(turns=2 if quick else 5)
+    for rule in timed.turns:
+        report.line(f"  {rule:<8} {1000 * timed.best(rule):7.0f} ms a step at width 16, batch 32")
+    for name, ours, theirs, aim in (
+        ("saf_f_vs_ottt_time", "saf-f", "ottt-a", 0.4),
+        ("saf_e_vs_ottt_time", "saf-e", "ottt-o", None),
+    ):
+        value = timed.best(ours) / timed.best(theirs)
+        report.add(Figure(name=name, value=value, unit="", better="lower", aim=aim))
+
+
+def blocks(report: Report) -> None:
+    """ResNet-9, by shapes alone."""
+    whole = plan(RESNET9.replace(space_rule="end-to-end")).stages[0]
+    parts = plan(RESNET9).stages
+    report.line(f"end-to-end {whole.training_memory_bytes / 1e6:.0f} MB")
+    report.line(
+        f"block-local {', '.join(f'{p.training_memory_bytes / 1e6:.0f}' for p in parts)} MB"
+    )
+    each = [part.training_memory_bytes for part in parts]
+    total = whole.training_memory_bytes
+    for name, value, aim in (
+        ("block_local_saving_resnet9", total / max(each), 2.95),
+        ("block_local_saving_resnet9_mean_block", total * len(each) / sum(each), None),
+        ("block_local_saving_resnet9_kept_mean_block",
+         whole.kept * len(parts) / sum(part.kept for part in parts), None),
+    ):  # fmt: skip
+        report.add(Figure(name=name, value=value, unit="times", better="higher", aim=aim))
+
+
+def planner(report: Report) -> None:
+    """The largest error of the plan, of what is kept and of the peak."""
+    kept_errors, peak_errors = {}, {}
+    for name, settings in PLANNED.items():
+        values = {"dataset": "mnist", "width": 32, "timesteps": 4, **settings}
+        config = RunConfig(**values)  # type: ignore[arg-type]
+        kept, peak, planned_kept, planned_peak = _step(config)
+        kept_errors[name] = abs(planned_kept / kept - 1)
+        peak_errors[name] = abs(planned_peak / peak - 1)
+        report.line(
+            f"  {name:<16} kept {kept / 1e6:6.2f} MB, planned {planned_kept / 1e6:6.2f}; "
+            f"peak {peak / 1e6:6.2f} MB, planned {planned_peak / 1e6:6.2f}"
+        )
+    for name, errors in (("planner_error", peak_errors), ("planner_error_kept", kept_errors)):
+        report.add(Figure(name=name, value=max(errors.values()), unit="", better="lower", aim=0.05))
+
+
+def _step(config: RunConfig) -> tuple[int, int, int, int]:
+    """Of one training step on random images: kept, peak, and both as planned."""
+    shape, classes = DATASETS[config.dataset]
+    task = Task(image_shape=shape, classes=classes)
+    network = Network(config, task)
+    network.blocks.append(build_block(config, 0, input_signal(config, task), range(classes)))
+    network.train()
+    draws = torch.Generator().manual_seed(0)
+    times = 1 if config.encoding == "direct" else config.timesteps
+    batch = Batch(
+        drive=torch.randn(times, config.batch_size, *shape, generator=draws),
+        labels=torch.zeros(config.batch_size, dtype=torch.int64),
+        frozen=0,
+        timesteps=config.timesteps,
+        loss=config.loss,
+    )
+    planned = stage_need(config, task, [network.block(0)], frozen=0)
+    with SavedBytes(list(network.parameters())) as saved:
+        result = learn(network, batch, Pass(), apply=lambda: None)
+    kept = saved.peak + saved.beside(result.held)
+    del result
+    network.zero_grad(set_to_none=True)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        learn(network, batch, Pass(), apply=lambda: None)
+    standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
+    before = sum(tensor.numel() * tensor.element_size() for tensor in standing)
+    events = profiled.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = [(e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"]
+    now = highest = 0
+    for _, size in sorted(changes, key=lambda change: change[0]):
+        now += size
+        highest = max(highest, now)
+    # the optimizer's state is planned but not part of this step
+    state = planned.held - 2 * sum(p.numel() * p.element_size() for p in network.parameters())
+    state -= sum(b.numel() * b.element_size() for b in network.buffers())
+    return kept, before + highest, planned.kept, planned.peak - state
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Count, and print."""
-    options = arguments(__doc__.splitlines()[0], has_quick=False).parse_args(argv)
-    report = Report("memory", setting={"backbone": "resnet9", "partition": RESNET9.partition})
-    whole = plan(RESNET9.replace(space_rule="end-to-end")).training_memory_bytes
-    blocks = plan(RESNET9).stage_memory_bytes
-    report.line(f"end-to-end {whole / 1e6:.0f} MB")
-    report.line(f"block-local {', '.join(f'{b / 1e6:.0f}' for b in blocks)} MB")
-    report.add(
-        Figure(
-            name="block_local_saving_resnet9",
-            value=whole / max(blocks),
-            unit="times",
-            better="higher",
-            aim=2.95,
-        )
+    """Count, time, and print."""
+    parser = arguments(__doc__.splitlines()[0])
+    parts = ("peers", "forward", "blocks", "planner")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="only these")
+    options = parser.parse_args(argv)
+    installed = {engine.library for engine in ENGINES.values() if engine.is_installed}
+    report = Report(
+        "memory",
+        against=("torch", *(peer for peer in PEERS if peer in installed)),
+        setting={"quick": options.quick, "threads": torch.get_num_threads()},
     )
-    report.add(
-        Figure(
-            name="block_local_saving_resnet9_mean_block",
-            value=whole * len(blocks) / sum(blocks),
-            unit="times",
-            better="higher",
-        )
-    )
-    counted: dict[int, int] = {}
-    for measurement in TrialRun(DIGITS, data_dir=data_dir()):
-        counted[measurement.block] = measurement.training_memory_bytes
-    planned = plan(DIGITS).stage_memory_bytes
-    errors = [abs(p / c - 1) for p, c in zip(planned, counted.values(), strict=True)]
-    report.add(Figure(name="planner_error", value=max(errors), unit="", better="lower", aim=0.05))
+    if "planner" in options.parts:
+        planner(report)
+    if "blocks" in options.parts:
+        blocks(report)
+    if "forward" in options.parts:
+        forward_rules(report, quick=options.quick)
+    if "peers" in options.parts:
+        against_peers(report, quick=options.quick)
     report.show(as_json=options.json)
     return 0
 

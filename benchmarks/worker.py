@@ -39,10 +39,10 @@ class Worker:
     """An engine and its problem. Every method answers one request."""
 
     def __init__(self, engine: str, timesteps: int) -> None:
-        from benchmarks.engines import ENGINES, problem
+        from benchmarks.engines import ENGINES, MODES, problem
 
         self._given = problem(timesteps)
-        self._trainee = ENGINES[engine].build(self._given)
+        self._trainee = (ENGINES | MODES)[engine].build(self._given)
 
     def _iterate(self) -> float:
         """Forward and backward once; the loss."""

@@ -184,15 +184,18 @@ def _need(config: RunConfig, task: Task, blocks: Sequence[Block], frozen: int, m
         loss=config.loss,
     )
     standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
-    with SavedBytes(list(network.parameters())) as saved, LiveBytes(standing) as alive:
+    with SavedBytes(list(network.parameters())) as saved:
         result = learn(network, batch, Pass(), apply=lambda: None)
+    kept = saved.peak + saved.beside(result.held)
+    del result
+    network.zero_grad(set_to_none=True)
+    with LiveBytes(standing) as alive:  # by itself: what counts savings holds them a little longer
+        learn(network, batch, Pass(), apply=lambda: None)
     held = held_bytes(live, still, optimizer=config.optimizer)
     # gradients were made and counted on the way, the optimizer's state was not
     trained = sum(p.numel() * p.element_size() for p in live.parameters())
     state = OPTIMIZER_COPIES[config.optimizer] * trained
-    return Need(
-        mode=mode, kept=saved.peak + saved.beside(result.held), held=held, peak=alive.peak + state
-    )
+    return Need(mode=mode, kept=kept, held=held, peak=alive.peak + state)
 
 
 class _MacCounter:
