@@ -328,13 +328,14 @@ def _engines() -> list[Engine]:
 
 ENGINES = {engine.name: engine for engine in _engines()}
 
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "ours-packed": {"memory_mode": "packed"},
+    "ours-chunked": {"memory_mode": "chunked"},
+    "ours-parts-of-16": {"micro_batch": 16},
+    "ours-parts-of-4": {"micro_batch": 4},
+}
 MODES = {
     name: Engine(name=name, library=None, build=functools.partial(ours, **settings))
-    for name, settings in {
-        "ours-packed": {"memory_mode": "packed"},
-        "ours-chunked": {"memory_mode": "chunked"},
-        "ours-parts-of-16": {"micro_batch": 16},
-        "ours-parts-of-4": {"micro_batch": 4},
-    }.items()
+    for name, settings in _SETTINGS.items()
 }
 """Our engine where it keeps less for backward; the gradients are the same."""

@@ -15,13 +15,14 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.engine import ALLOCATORS, MAPPED, PEERS, Timing, Worker, WorkerError
 from benchmarks.engines import ENGINES, MODES, Engine
-from benchmarks.forward_rules import needs, timings
+from benchmarks.forward_rules import needs, time_rules
 from benchmarks.report import Figure, Report, arguments
 from search.configure import plan
 from snn.config import DATASETS, RunConfig
@@ -42,7 +43,9 @@ RESNET9 = RunConfig(
 )
 STEPS = 32
 CHOSEN = "ours-parts-of-4"
-PLANNED = {  # settings of a training step, whose plan is held against what is counted
+PLANNED: dict[
+    str, dict[str, Any]
+] = {  # settings of a training step, whose plan is held against what is counted
     "full": {},
     "packed": {"memory_mode": "packed"},
     "chunked": {"memory_mode": "chunked", "timesteps": 8},
@@ -159,14 +162,14 @@ def forward_rules(report: Report, *, quick: bool) -> None:
             aim=0.72,
         )
     )
-    timed = timings(turns=2 if quick else 5)
+    timed = time_rules(rounds=2 if quick else 5)
     for rule in timed.turns:
         report.line(f"  {rule:<8} {1000 * timed.best(rule):7.0f} ms a step at width 16, batch 32")
     for name, ours, theirs, aim in (
         ("saf_f_vs_ottt_time", "saf-f", "ottt-a", 0.4),
         ("saf_e_vs_ottt_time", "saf-e", "ottt-o", None),
     ):
-        value = timed.best(ours) / timed.best(theirs)
+        value = timed.ratio(ours, theirs)
         report.add(Figure(name=name, value=value, unit="", better="lower", aim=aim))
 
 
@@ -194,7 +197,7 @@ def planner(report: Report) -> None:
     kept_errors, peak_errors = {}, {}
     for name, settings in PLANNED.items():
         values = {"dataset": "mnist", "width": 32, "timesteps": 4, **settings}
-        config = RunConfig(**values)  # type: ignore[arg-type]
+        config = RunConfig(**values)
         kept, peak, planned_kept, planned_peak = _step(config)
         kept_errors[name] = abs(planned_kept / kept - 1)
         peak_errors[name] = abs(planned_peak / peak - 1)
@@ -232,7 +235,7 @@ def _step(config: RunConfig) -> tuple[int, int, int, int]:
         learn(network, batch, Pass(), apply=lambda: None)
     standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
     before = sum(tensor.numel() * tensor.element_size() for tensor in standing)
-    events = profiled.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = profiled.profiler.kineto_results.events()
     changes = [(e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"]
     now = highest = 0
     for _, size in sorted(changes, key=lambda change: change[0]):

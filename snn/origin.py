@@ -15,6 +15,7 @@ import torch
 
 import snn
 from snn.data import Split
+from snn.lif import body_of
 
 
 def origin_of(split: Split, device: str) -> dict[str, str]:
@@ -31,6 +32,7 @@ def origin_of(split: Split, device: str) -> dict[str, str]:
         "machine": f"{platform.machine()}, {processor()}, "
         f"{torch.backends.cpu.get_cpu_capability()}",
         "device": _device(device),
+        "neurons": body_of(device.split(":")[0]),  # bits of one surrogate differ
         "threads": str(torch.get_num_threads()),
         "arithmetic": f"{torch.get_default_dtype()}, {torch.get_float32_matmul_precision()}",
     }

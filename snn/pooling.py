@@ -54,11 +54,15 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         kernel, padding, (height, width) = ctx.kernel, ctx.padding, ctx.sides
-        spread = F.interpolate(grad / (kernel * kernel), scale_factor=kernel, mode="nearest")
-        if padding == 0 and spread.shape[-2:] == (height, width):
-            return spread, None, None
-        inside = spread[..., padding : padding + height, padding : padding + width]
-        return inside.contiguous(), None, None
+        last = (grad / (kernel * kernel)).permute(0, 2, 3, 1)  # channels last, as spikes lie
+        images, rows, columns, channels = last.shape
+        spread = last.new_empty(images, rows, kernel, columns, kernel, channels)
+        spread.copy_(last[:, :, None, :, None, :].expand_as(spread))
+        pixels = spread.view(images, rows * kernel, columns * kernel, channels)
+        if pixels.shape[1:3] != (height, width):
+            inside = slice(padding, padding + height), slice(padding, padding + width)
+            pixels = pixels[:, inside[0], inside[1]].contiguous()
+        return pixels.permute(0, 3, 1, 2), None, None
 
 
 class _Maximum(torch.autograd.Function):
