@@ -71,13 +71,14 @@ class Runs:
     fingerprint, its result. Lines of other commits are passed over.
     """
 
-    def __init__(self, report: Report, path: Path | None) -> None:
+    def __init__(self, report: Report, path: Path | None, *, threads: int = 2) -> None:
+        self._threads = threads
         self._report, self._finished = report, Finished(path, {"commit": commit()})
 
     def __call__(self, config: RunConfig) -> Result:
         """Train, say what came out, and remember it."""
         known = self._finished.get(config.fingerprint)
-        result = _train(config) if known is None else Result(**known)
+        result = _train(config, self._threads) if known is None else Result(**known)
         if known is None:
             self._finished.put(config.fingerprint, asdict(result))
         form = config.rewiring if config.target_sparsity else "dense"
@@ -88,9 +89,9 @@ class Runs:
         return result
 
 
-def _train(config: RunConfig) -> Result:
+def _train(config: RunConfig, threads: int) -> Result:
     started = time.perf_counter()
-    trial = TrialRun(config, data_dir=data_dir(), threads=2)
+    trial = TrialRun(config, data_dir=data_dir(), threads=threads)
     for _ in trial:
         pass
     evaluation = trial.outcome.evaluation
@@ -150,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, and print."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="seeds to average over (default 3)")
+    parser.add_argument("--threads", type=int, default=2, help="of each training (default 2)")
     parser.add_argument("--forms", action="store_true", help="also compare all forms, seed 0")
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="keep finished runs there, and go on from them"
@@ -157,8 +159,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     dataset = "mnist" if available(data_dir())["mnist"] is None else "digits"
     setting = {"dataset": dataset, "quick": options.quick, "seeds": options.seeds}
+    setting["threads"] = options.threads
     report = Report("rewiring", setting=setting)
-    runs = Runs(report, options.resume)
+    runs = Runs(report, options.resume, threads=options.threads)
     config = config_for(dataset, quick=options.quick)
     closed_loop(report, runs, config, range(options.seeds))
     if options.forms:
