@@ -22,14 +22,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.engine import ALLOCATORS, MAPPED, PEERS, Timing, Worker, WorkerError
 from benchmarks.engines import ENGINES, MODES, Engine
-from benchmarks.forward_rules import needs, time_rules
+from benchmarks.forward_rules import PUBLISHED_NETWORK, needs, time_rules
 from benchmarks.report import Figure, Report, arguments
 from search.configure import plan
 from snn.config import DATASETS, RunConfig
 from snn.cost import SavedBytes
 from snn.layers import Pass
 from snn.network import Network, Task, build_block, input_signal
-from snn.plan import stage_need
+from snn.plan import LiveBytes, stage_need
 from snn.rules import Batch, learn
 
 RESNET9 = RunConfig(
@@ -162,6 +162,7 @@ def forward_rules(report: Report, *, quick: bool) -> None:
             aim=0.72,
         )
     )
+    _against_ottt_of_spikingjelly(report)
     timed = time_rules(rounds=2 if quick else 5)
     for rule in timed.turns:
         report.line(f"  {rule:<8} {1000 * timed.best(rule):7.0f} ms a step at width 16, batch 32")
@@ -171,6 +172,51 @@ def forward_rules(report: Report, *, quick: bool) -> None:
     ):
         value = timed.ratio(ours, theirs)
         report.add(Figure(name=name, value=value, unit="", better="lower", aim=aim))
+
+
+def _against_ottt_of_spikingjelly(report: Report) -> None:
+    """Bytes alive at once per image: SAF-E here, and OTTT as SpikingJelly has it."""
+    if not any(e.library == "spikingjelly" and e.is_installed for e in ENGINES.values()):
+        return
+    sizes = (4, 8)
+    theirs = [spikingjelly_ottt_peak(size) for size in sizes]
+    ours = [
+        plan(PUBLISHED_NETWORK.replace(time_rule="saf-e", batch_size=size)).stages[0].peak
+        for size in sizes
+    ]
+    each = [(peaks[1] - peaks[0]) / (sizes[1] - sizes[0]) for peaks in (ours, theirs)]
+    report.line(
+        f"alive at once per image: saf-e {each[0] / 1e6:.2f} MB, "
+        f"OTTT of SpikingJelly {each[1] / 1e6:.2f} MB"
+    )
+    report.add(
+        Figure(
+            name="saf_vs_spikingjelly_ottt_memory",
+            value=each[0] / each[1],
+            unit="",
+            better="lower",
+            aim=0.72,
+        )
+    )
+
+
+def spikingjelly_ottt_peak(images: int) -> int:
+    """Bytes alive at once while SpikingJelly's VGG-11 WS learns from two timesteps, after each."""
+    from spikingjelly.activation_based import functional
+    from spikingjelly.activation_based.model.spiking_vggws_ottt import ottt_spiking_vggws
+
+    net = ottt_spiking_vggws(num_classes=10, tau=2.0, decay_input=False, v_threshold=1.0)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    drive = torch.randn(2, images, 3, 32, 32)
+    labels = torch.zeros(images, dtype=torch.int64)
+    with LiveBytes([*net.parameters(), *net.buffers(), drive, labels]) as alive:
+        for x in drive.unbind(0):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(net(x), labels)
+            loss.backward()
+            optimizer.step()
+            functional.detach_net(net)
+    return int(alive.peak)
 
 
 def blocks(report: Report) -> None:

@@ -1,10 +1,14 @@
 """What all tests share: one seed for everything random."""
 
+import os
 import random
 import sys
 
 import numpy as np
 import pytest
+
+# read when triton is first imported, by whichever test: kernels run without a GPU
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)
