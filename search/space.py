@@ -4,7 +4,6 @@ Points are drawn define-by-run: axes are asked one after another, and an axis
 whose condition does not hold is not asked and is absent from the params.
 """
 
-import dataclasses
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -204,25 +203,59 @@ class RandomSuggest:
         return math.exp(self._random.uniform(math.log(low), math.log(high)))
 
 
+class _Insisting(RandomSuggest):
+    """Takes one value of one choice, everything else at random."""
+
+    def __init__(self, name: str, value: Value) -> None:
+        super().__init__()
+        self._name, self._value = name, value
+
+    def choice(self, name: str, values: Sequence[Value]) -> Value:
+        return self._value if name == self._name else super().choice(name, values)
+
+
 def conflict(run: Mapping[str, Any], space: Space) -> Fault | None:
-    """Why no point of the space is a run, or None when one of those tried is."""
-    suggest = RandomSuggest()
-    first: ConfigError | None = None
+    """What of the space can never be part of a run: all of it, or a value of a choice; or None."""
+    faults = _obstacle(run, space, RandomSuggest())
+    if faults:
+        return Fault(key="space", message=f"has no point that can run: {_reasons(run, faults)}")
+    for name, axis in space.axes.items():
+        for value in axis.values if isinstance(axis, Choice) else ():
+            faults = _obstacle(run, space, _Insisting(name, value), where=(name, value))
+            if faults:
+                message = f"has {value!r}, with which no point can run: {_reasons(run, faults)}"
+                return Fault(key=f"space.{name}", message=message)
+    return None
+
+
+def _obstacle(
+    run: Mapping[str, Any],
+    space: Space,
+    suggest: RandomSuggest,
+    *,
+    where: tuple[str, Value] | None = None,
+) -> Sequence[Fault]:
+    """What is wrong with the first point where none of those tried is a run; `where` holds in all.
+
+    Nothing where a point is a run, or where the axis that is insisted on never exists.
+    """
+    first: Sequence[Fault] = ()
     for _ in range(_POINTS_TRIED):
+        params = space.sample(suggest)
+        if where is not None and params.get(where[0]) != where[1]:
+            continue
         try:
-            RunConfig.from_mapping(run_values(run, space.sample(suggest)))
+            RunConfig.from_mapping(run_values(run, params))
         except ConfigError as error:
-            first = first or error
+            first = first or error.faults
         else:
-            return None
-    assert first is not None
-    reasons = (
-        dataclasses.replace(fault, key=f"{'run' if fault.key in run else 'space'}.{fault.key}")
-        for fault in first.faults
-    )
-    return Fault(
-        key="space", message=f"has no point that can run: {'; '.join(str(r) for r in reasons)}"
-    )
+            return ()
+    return first
+
+
+def _reasons(run: Mapping[str, Any], faults: Sequence[Fault]) -> str:
+    places = (f"{'run' if fault.key in run else 'space'}.{fault.key}" for fault in faults)
+    return "; ".join(f"{place} {f.message}" for place, f in zip(places, faults, strict=True))
 
 
 __all__ = [

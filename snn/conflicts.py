@@ -24,6 +24,7 @@ def time_rule_faults(config: "RunConfig") -> list[Fault]:
     return [
         *_neuron_faults(config),
         *_memory_faults(config),
+        *_parts_faults(config),
         *_precision_faults(config),
         *_rule_faults(config),
     ]
@@ -58,6 +59,28 @@ def _memory_faults(config: "RunConfig") -> Iterator[Fault]:
             key="memory_mode",
             message="'chunked' is not possible with norm 'batch-over-time', which needs all "
             "timesteps at once; use memory_mode 'packed' or norm 'weight-standardised'",
+        )
+
+
+def _parts_faults(config: "RunConfig") -> Iterator[Fault]:
+    """Of what is to save memory."""
+    if config.micro_batch > 0 and config.norm == "batch-over-time":
+        yield Fault(
+            key="micro_batch",
+            message="must be 0 with norm 'batch-over-time', whose statistics are those of the "
+            f"whole batch, got {config.micro_batch}; use norm 'weight-standardised'",
+        )
+    if config.micro_batch > 0 and config.time_rule in ("ottt-o", "saf-e"):
+        yield Fault(
+            key="micro_batch",
+            message=f"must be 0 with time_rule {config.time_rule!r}, which learns from the whole "
+            f"batch at every timestep, got {config.micro_batch}; use a smaller batch_size",
+        )
+    if config.memory_limit_mb > 0 and config.memory_mode != "auto":
+        yield Fault(
+            key="memory_limit_mb",
+            message=f"must be 0 with memory_mode {config.memory_mode!r}, which nothing chooses, "
+            f"got {config.memory_limit_mb}; use memory_mode 'auto'",
         )
 
 
@@ -171,6 +194,12 @@ def _forward_faults(config: "RunConfig") -> Iterator[Fault]:
             "every timestep; use 'instantaneous' or 'each-step'"
         )
         yield Fault(key="loss", message=message)
+    if rule in ("saf-f", "dsr") and config.readout_leak != 1:
+        message = (
+            f"must be 1 with time_rule {rule!r}, which learns from one weighted mean of the "
+            f"spikes, got {config.readout_leak:g}"
+        )
+        yield Fault(key="readout_leak", message=message)
     if rule in ("saf-f", "dsr") and config.loss != "mean-readout":
         message = f"must be 'mean-readout' with time_rule {rule!r}, got {config.loss!r}"
         yield Fault(key="loss", message=message)

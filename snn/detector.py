@@ -28,7 +28,9 @@ def fit_detector(
     )
     detector.to(rates.device)
     # numbered from the other end: not the walk of the block that has the same index
-    rewirer = make_rewirer([detector.connections], config, index=-1 - index)
+    # trained by Adam, whatever the network was trained by
+    by_adam = config.replace(optimizer="adam")
+    rewirer = make_rewirer([detector.connections], by_adam, index=-1 - index)
     share = is_hard.double().mean()
     weight = torch.stack([0.5 / (1 - share), 0.5 / share]).to(rates)
     optimizer = torch.optim.Adam(detector.parameters(), lr=LEARNING_RATE)

@@ -380,7 +380,9 @@ class Network(nn.Module):
         """
         batch.is_packed = self.memory_mode == "packed" and torch.is_grad_enabled()
         batch.spike = 1 / (1 - self.config.dropout) if self.training else 1.0
-        batch.border_spike = 1.0 if frozen else batch.spike
+        # a block that is trained by itself gets what the one before sends at inference
+        is_alone = len(self.blocks) - frozen == 1
+        batch.border_spike = 1.0 if is_alone or frozen else batch.spike
         span = Span(self, batch, frozen=frozen, wants=frozenset(wants))
         if self.memory_mode == "chunked" and torch.is_grad_enabled():
             stretch = math.ceil(math.sqrt(timesteps / 2))

@@ -85,7 +85,9 @@ class Stage:
         if self.config.memory_mode != "auto":
             return self.config.memory_mode
         blocks = [*(self.done.block(index) for index in range(self.first)), *self.live]
-        return stage_need(self.config, self.done.task, blocks, frozen=self.first).mode
+        images = min(self.config.batch_size, max(len(self.examples), 1))
+        config = self.config.replace(batch_size=images)
+        return stage_need(config, self.done.task, blocks, frozen=self.first).mode
 
     def _runner(self, live: Sequence[Block]) -> Network:
         """The frozen blocks that have to run, and the live ones."""
@@ -125,24 +127,31 @@ class Stage:
         """Mean loss and accuracy of one pass over the examples."""
         config, count = self.config, len(self.examples)
         order = torch.randperm(count, generator=draws, device=draws.device)
-        batches = order.split(config.batch_size)
+        batches = self._batches(order)
         self.runner.train()
         for index in range(self.examples.frozen):
             self.runner.block(index).eval()
         per_batch = config.timesteps if config.time_rule in ONLINE_RULES else 1
         steps = config.epochs * len(batches) * per_batch
         losses, correct = [], []
-        for index in batches:
-            batch = self.examples.batch(index, draws, augmentation=config.augmentation)
+        for images in batches:
+            batch = self.examples.batch(images, draws, augmentation=config.augmentation)
             result = self._train_batch(batch, draws, steps=steps)
             losses.append(result.loss)
             correct.append(result.correct)
-        sizes = torch.tensor([len(index) for index in batches], device=draws.device)
+        sizes = torch.tensor([len(images) for images in batches], device=draws.device)
         loss = float((torch.stack(losses) * sizes).sum()) / count
         if not math.isfinite(loss):
             block = self.first + 1
             raise DivergedError(f"the loss of block {block} became {loss}; lower learning_rate")
         return loss, float(torch.stack(correct).sum()) / count
+
+    def _batches(self, order: Tensor) -> Sequence[Tensor]:
+        batches = list(order.split(self.config.batch_size))
+        is_single = len(batches) > 1 and len(batches[-1]) == 1
+        if is_single and self.config.norm == "batch-over-time":  # one image has no statistics
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
     def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
         state = Pass(generator=draws)

@@ -22,10 +22,11 @@ class Census:
         self._parts: list[tuple[str, list[Connections]]] = []
         for offset, block in enumerate(blocks):
             layers = layers_of(block)
-            self._parts += [(layer.name, layer.sources) for layer in layers]
+            self._parts += [(layer.name, layer.sources) for layer in layers if layer.sources]
             placed = {conn for layer in layers for conn in layer.sources}
             rest = [conn for conn in connections_of(block) if conn not in placed]
-            self._parts.append((f"exit{first + offset + 1}.readout", rest))
+            if rest:  # class neurons are a layer of their own
+                self._parts.append((f"exit{first + offset + 1}.readout", rest))
         self._before = self._masks()
 
     def _masks(self) -> list[list[Tensor]]:

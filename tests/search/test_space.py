@@ -407,6 +407,16 @@ def test_a_space_in_which_nothing_can_run_is_a_conflict_that_names_the_settings(
     assert found.startswith("space has no point that can run: run.block_classes 'hard' needs block")
 
 
+def test_a_choice_that_can_never_run_is_a_conflict_that_names_it() -> None:
+    """`spike-bp` needs a hard reset, and the reset is fixed at soft."""
+    space = a_space({"time_rule": ["bptt", "spike-bp"], "leak": {"low": 0.5, "high": 0.9}})
+    found = str(conflict({}, space))
+    assert found.startswith("space.time_rule has 'spike-bp', with which no point can run:")
+    assert "use 'hard'" in found
+    both = a_space({"time_rule": ["bptt", "spike-bp"], "reset": ["soft", "hard"]})
+    assert conflict({}, both) is None
+
+
 def test_a_space_in_which_something_can_run_is_no_conflict() -> None:
     run = {"inference_timesteps": 6}
     assert conflict(run, a_space({"timesteps": {"low": 2, "high": 8}}, **run)) is None

@@ -1,17 +1,21 @@
 """What bptt keeps for its way back changes the memory, never the gradient."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from snn import data
 from snn.config import ConfigError, RunConfig
 from snn.cost import SavedBytes
 from snn.layers import Pass
 from snn.network import Network, Task, bake, connections_of, generator
 from snn.packing import Levels, pack, unpack
+from snn.plan import plan
 from snn.rules import TIME_RULES, Batch
+from snn.stage import Stage
 from tests.snn.test_network import fresh
 
 TASK = Task(image_shape=(2, 8, 8), classes=10)
@@ -152,9 +156,59 @@ def test_a_packed_step_keeps_potentials_and_bits(monkeypatch: pytest.MonkeyPatch
     assert packed / full == pytest.approx((3 * 4 + 2 / 8) / (3 * 4 + 2 * 4), rel=0.05)
 
 
+@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("keeps_border", [True, False])
+def test_a_second_stage_has_the_same_gradients(
+    mode: str, keeps_border: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a trained block, with dropout: its spikes have no dropout on them."""
+    if not keeps_border:
+        monkeypatch.setattr("snn.examples.BORDER_BYTES", 0)
+    config = RunConfig(
+        backbone="vgg5", width=4, partition="1+2", dropout=0.3, epochs=1, train_images=64
+    )
+    split = data.split(
+        data.load("digits", Path()), validation_fraction=0.2, train_images=64, seed=0, device="cpu"
+    )
+    done = Network(config, Task(image_shape=split.image_shape, classes=10))
+    first = Stage(done, split, range(10), device="cpu")
+    list(first.epochs(0))
+    done.blocks.extend(first.bake())
+    stage = Stage(done, split, range(10), device="cpu")
+    batch = stage.examples.batch(torch.arange(16), torch.Generator().manual_seed(0))
+    stage.runner.train()
+    for index in range(batch.frozen):
+        stage.runner.block(index).eval()
+    full, _ = gradients(stage.runner, "full", batch)
+    ours, _ = gradients(stage.runner, mode, batch)
+    for name, grad in full.items():
+        scale = max(float(grad.abs().max()), 1e-3)
+        assert float((ours[name] - grad).abs().max()) / scale < 1e-5, name
+
+
+def test_the_mode_that_fits_is_chosen_for_the_images_that_there_are() -> None:
+    config = RunConfig(
+        backbone="vgg5", width=4, timesteps=8, train_images=64, batch_size=256, epochs=1,
+        memory_mode="auto", memory_limit_mb=5,
+    )  # fmt: skip
+    split = data.split(
+        data.load("digits", Path()), validation_fraction=0.2, train_images=64, seed=0, device="cpu"
+    )
+    task = Task(image_shape=split.image_shape, classes=10)
+    stage = Stage(Network(config, task), split, range(10), device="cpu")
+    planned = plan(config, task, images=len(split.train_labels)).stages[0]
+    assert stage.runner.memory_mode == planned.mode == "full"
+    tight = config.replace(memory_limit_mb=1)
+    assert Stage(Network(tight, task), split, range(10), device="cpu").runner.memory_mode != "full"
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"micro_batch": 4, "time_rule": "ottt-o"}, "use a smaller batch_size"),
+        ({"micro_batch": 4, "norm": "batch-over-time"}, "use norm 'weight-standardised'"),
+        ({"memory_limit_mb": 4}, "use memory_mode 'auto'"),
+        ({"readout_leak": 0.9, "time_rule": "dsr"}, "must be 1 with time_rule 'dsr'"),
         ({"memory_mode": "packed", "time_rule": "saf-e"}, "use 'full'"),
         ({"memory_mode": "chunked", "norm": "batch-over-time"}, "use memory_mode 'packed'"),
     ],
