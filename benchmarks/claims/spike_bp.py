@@ -22,7 +22,7 @@ def lenet(scale: Scale) -> RunConfig:
             reset="hard",
             time_rule="spike-bp",
             timesteps=10 if scale.quick else 20,
-            train_images=500 if scale.quick else 5_000,
+            train_images=500 if scale.quick else 2_000,
             validation_fraction=1 / 300,
             epochs=1 if scale.quick else 2,
             batch_size=32,
