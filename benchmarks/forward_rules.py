@@ -20,7 +20,7 @@ from snn.config import DATASETS, RunConfig
 from snn.layers import Pass
 from snn.network import Network, Task, build_block, generator, input_signal
 from snn.plan import Need
-from snn.rules import TIME_RULES, Batch
+from snn.rules import ONLINE_RULES, TIME_RULES, Batch
 
 RULES = ("ottt-o", "ottt-a", "saf-e", "saf-f", "dsr", "bptt")
 QUIET = 0.12  # cores that others may keep busy
@@ -34,20 +34,25 @@ PUBLISHED_NETWORK = RunConfig(
     surrogate_slope=4.0,
     timesteps=6,
     batch_size=128,
-    micro_batch=128,  # whole batches: rules that learn at every timestep cannot take parts
     optimizer="sgd",
     learning_rate=0.1,
     epochs=300,
     augmentation="crop-flip",
 )
-TIMED_NETWORK = PUBLISHED_NETWORK.replace(width=16, batch_size=32, micro_batch=32)
+TIMED_NETWORK = PUBLISHED_NETWORK.replace(width=16, batch_size=32)
+
+
+def whole(config: RunConfig, rule: str) -> RunConfig:
+    """The config with another rule and whole batches, which some rules need."""
+    parts = 0 if rule in ONLINE_RULES else config.batch_size
+    return config.replace(time_rule=rule, micro_batch=parts)
 
 
 def needs(
     config: RunConfig = PUBLISHED_NETWORK, rules: Sequence[str] = RULES
 ) -> Mapping[str, Need]:
     """Bytes that training by each rule needs, planned and not run."""
-    return {rule: plan(config.replace(time_rule=rule)).stages[0] for rule in rules}
+    return {rule: plan(whole(config, rule)).stages[0] for rule in rules}
 
 
 @dataclass
@@ -87,7 +92,7 @@ def time_rules(
     """Steps by each rule in turn, `rounds` times after one to warm up."""
     timings = Timings({rule: [] for rule in rules})
     with _threads(threads):
-        trainees = {rule: _Trainee(config.replace(time_rule=rule)) for rule in rules}
+        trainees = {rule: _Trainee(whole(config, rule)) for rule in rules}
         for trainee in trainees.values():
             trainee.step()
         for _ in range(rounds):
