@@ -77,7 +77,19 @@ A published figure has a label:
 {labels}
 
 Where the published figure is of other data or another network, the two columns stand beside each
-other and are not to be compared by size; the deviations of each claim are below its table."""
+other and are not to be compared by size; the deviations of each claim are below its
+table.{_left_out(head)}"""
+
+
+def _left_out(head: Mapping[str, Any]) -> str:
+    names = head["setting"].get("left_out", [])
+    if not names:
+        return ""
+    return (
+        "\n\n**Not run for this page**, and so nothing is said about them here: the claims "
+        + ", ".join(f"`{name}`" for name in names)
+        + " of the command at the end."
+    )
 
 
 def _provenance(finished: Sequence[tuple[Claim, Results]], head: Mapping[str, Any]) -> str:
@@ -236,10 +248,12 @@ def _remake(head: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str
         for other, name in zip(others, names, strict=True)
         if other["benchmark"] != "seeds"
     ]
+    left_out = head["setting"].get("left_out", [])
+    only = f" --only {' '.join(head['setting']['claims'])}" if left_out else ""
     further = f" --with {' '.join(names)}" if names else ""
     setting = head["setting"]
     lines.append(
-        f"{MADE_BY} --dataset {setting['dataset']} --seeds {setting['seeds']} "
+        f"{MADE_BY}{only} --dataset {setting['dataset']} --seeds {setting['seeds']} "
         f"--threads {setting['threads']} --resume FILE --markdown docs/results.md{further}"
     )
     return "## To make this page again\n\n```\n" + "\n".join(lines) + "\n```"

@@ -282,10 +282,10 @@ def test_a_table_is_markdown() -> None:
     assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
-def test_a_page_of_a_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_of_quick_runs_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        seeds.main(["--markdown", "page.md", "--only", "saf"])
-    assert "--markdown needs every claim at full size" in capsys.readouterr().err
+        seeds.main(["--markdown", "page.md", "--quick"])
+    assert "--markdown needs runs at full size" in capsys.readouterr().err
 
 
 def test_what_is_no_document_is_refused(tmp_path: Path) -> None:
