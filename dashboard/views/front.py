@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from dashboard import data, figures, formats, frames, page
+from dashboard import course_figures, data, formats, frames, front_figure, page
 from dashboard.points import RUN_COLUMNS, PointTable
 from search.trial import TrialState
 
@@ -111,7 +111,7 @@ def _log_toggle(table: PointTable, axis_name: str, side: str) -> bool:
 
 
 def _chart(view: data.StudyView, x: str, y: str, colour: str, log_x: bool, log_y: bool) -> None:
-    figure = figures.front(
+    figure = front_figure.front(
         view.table,
         x=x,
         y=y,
@@ -167,7 +167,7 @@ def _beside(url: str, view: data.StudyView) -> None:
         with st.container(border=True):
             st.markdown("**Hypervolume**")
             st.plotly_chart(
-                figures.hypervolume(
+                course_figures.hypervolume(
                     [record.trial for record in view.hypervolumes],
                     [record.value for record in view.hypervolumes],
                     page.mode(),

@@ -4,7 +4,7 @@ import math
 
 import streamlit as st
 
-from dashboard import data, figures, formats, page
+from dashboard import course_figures, data, formats, page
 from search.trial import TrialState
 
 STATES = {
@@ -92,7 +92,7 @@ def _hypervolume(card: data.StudyCard) -> None:
     )
     known = [value for value in card.hypervolumes if math.isfinite(value)]
     if len(known) > 1:
-        st.image(figures.sparkline(known, page.mode()), width="stretch")
+        st.image(course_figures.sparkline(known, page.mode()), width="stretch")
 
 
 def _progress_words(card: data.StudyCard) -> str:

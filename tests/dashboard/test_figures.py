@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dashboard
-from dashboard import figures, trial_figures
+from dashboard import figures, front_figure, trial_figures
 from dashboard.points import PointTable, staircase
 from dashboard.theme import PALETTES, Mode
 from snn.measurement import METRICS, ExitReport, Measurement
@@ -53,7 +53,7 @@ def drawn(points: PointTable, **changes: object) -> "figures.go.Figure":
         "selected": [],
         "mode": "light",
     }
-    return figures.front(points, **(how | changes))  # type: ignore[arg-type]
+    return front_figure.front(points, **(how | changes))  # type: ignore[arg-type]
 
 
 def trace(figure: "figures.go.Figure", name: str) -> "figures.go.Scatter":
