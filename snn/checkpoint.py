@@ -20,8 +20,7 @@ from torch import Tensor
 
 from snn.config import ConfigError, RunConfig
 from snn.network import Block, Network, Task, anatomy_of, build_block, input_signal
-from snn.partition import format_partition
-from snn.trained import History, Trained
+from snn.trained import History, Trained, prefix_config
 
 FORMAT = 1
 
@@ -159,11 +158,7 @@ def prefix(trained: Trained, blocks: int) -> Trained:
             f"blocks must be 1 to {have} of a block-local network, got {blocks} "
             f"of a network trained {config.space_rule}"
         )
-    cut = config.replace(
-        partition=format_partition(config.blocks[:blocks]),
-        exit_threshold=config.exit_threshold[: blocks - 1] or (0.9,),
-    )
-    network = Network(cut, trained.network.task)
+    network = Network(prefix_config(config, blocks), trained.network.task)
     network.blocks.extend(trained.network.block(index) for index in range(blocks - 1))
     network.blocks.append(copy.deepcopy(trained.network.block(blocks - 1)))
     last = network.block(blocks - 1).head

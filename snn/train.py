@@ -6,6 +6,7 @@ baked and run without a graph. End-to-end training is the same with one stage
 that holds all blocks and averages the losses of their exits.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from snn.network import Block, Network, Task
 from snn.origin import fingerprint, origin_of
 from snn.routing import route
 from snn.stage import DivergedError, Stage, deterministic
-from snn.trained import History, Trained
+from snn.trained import History, Trained, prefix_config
 
 __all__ = ["DivergedError", "Training", "train"]
 
@@ -54,6 +55,7 @@ class Training:
         self.parameters: list[int] = []  # per block
         self.epochs_reused = 0  # of blocks that came from the cache
         self._origin = origin_of(split, device)
+        self._open: Stage | _Taken | None = None  # the stage whose epochs are being yielded
 
     @property
     def trained(self) -> Trained:
@@ -65,6 +67,32 @@ class Training:
             origin=fingerprint(self._origin),
         )
         return Trained(network=self.network, history=history)
+
+    def snapshot(self) -> Trained:
+        """The network as it is after the epoch just yielded, for `snn.evaluate`.
+
+        The blocks that are done, and a baked copy of those being trained: of blocks
+        trained one after another a network of its own depth, with the config that
+        is cut to it (`prefix_config`). Training goes on as if nothing had been asked.
+        A block from the cache is the finished one, whichever of its epochs was
+        yielded. Once training is over, the same as `trained`. Raises ValueError
+        before the first epoch.
+        """
+        stage = self._open
+        if stage is None:
+            if not self.network.blocks:
+                raise ValueError("nothing has been trained yet: iterate first")
+            return self.trained
+        blocks = [*self.network.blocks, *stage.bake()]
+        network = Network(prefix_config(self.config, len(blocks)), self.task)
+        network.blocks.extend(blocks)
+        history = History(
+            memory_bytes=(*self.memory_bytes, stage.memory_bytes),
+            training_s=(*self.training_s, stage.training_s),
+            parameters=(*self.parameters, *stage.parameters),
+            origin=fingerprint(self._origin),
+        )
+        return Trained(network=network.eval(), history=history)
 
     def __iter__(self) -> Iterator[Measurement]:
         classes: Sequence[int] = range(self.task.classes)
@@ -83,6 +111,7 @@ class Training:
     def _train(self, classes: Sequence[int], description: dict[str, Any]) -> Iterator[Measurement]:
         """Train the next stage, and keep its block."""
         stage = Stage(self.network, self.split, classes, device=self.device)
+        self._open = stage
         measurements = []
         for measurement in stage.epochs(self._epochs_before):
             measurements.append(measurement)
@@ -106,6 +135,9 @@ class Training:
     def _take(self, classes: Sequence[int], entry: Entry) -> Iterator[Measurement]:
         """The next block as it was trained before, with the history of that training."""
         index, before = len(self.network.blocks), self._epochs_before
+        block, confusion = chain.rebuild(self.network, classes, entry)
+        block.to(self.device)
+        self._open = _Taken(block, entry)
         for measurement in entry.measurements:
             self.epochs_reused += 1
             yield replace(
@@ -116,11 +148,10 @@ class Training:
                 is_reused=True,
                 epochs_reused=self.epochs_reused,
             )
-        block, confusion = chain.rebuild(self.network, classes, entry)
         self.memory_bytes.append(entry.memory_bytes)
         self.parameters.append(entry.parameters)
         self._close(
-            [block.to(self.device)],
+            [block],
             [confusion],
             lambda: examples_behind(self.network, self.split, classes)[0],
             training_s=entry.training_s,
@@ -145,6 +176,20 @@ class Training:
             route(self.network, baked, confusions, examples, device=self.device)
         self.training_s.append(training_s + time.perf_counter() - started)
         self.network.blocks.extend(baked)
+        self._open = None
+
+
+class _Taken:
+    """A stage that was trained before: what a snapshot asks of any stage."""
+
+    def __init__(self, block: Block, entry: Entry) -> None:
+        self.memory_bytes, self.training_s = entry.memory_bytes, entry.training_s
+        self.parameters = [entry.parameters]
+        self._block = block
+
+    def bake(self) -> list[Block]:
+        """A copy of the block, which was baked when it was kept."""
+        return [copy.deepcopy(self._block)]
 
 
 def train(config: RunConfig, split: Split, *, device: str = "cpu") -> Training:
