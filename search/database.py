@@ -40,6 +40,14 @@ class StoreError(ValueError):
     """A store that cannot be opened, or that cannot do what was asked; one line."""
 
 
+class StoreGoneError(StoreError):
+    """A store that does not answer now, and may do so later."""
+
+
+class AlreadyError(StoreError):
+    """What was to be kept is kept already."""
+
+
 class Database:
     """Read and write transactions on the database of a URL.
 
@@ -206,7 +214,31 @@ class Database:
             yield
         except exc.StatementError as error:
             lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-            raise StoreError(f"{self.name}: {lines[0]}") from error
+            kind = StoreGoneError if _may_come_back(error) else StoreError
+            raise kind(f"{self.name}: {lines[0]}") from error
+
+
+# what SQLite says of a file that is locked, on a disk that is full, or on one that is not there
+_SQLITE_PASSES = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+)
+# classes of SQLSTATE: connection, conflict between transactions, resources, operator, system
+_POSTGRES_PASSES = ("08", "40", "53", "57", "58")
+
+
+def _may_come_back(error: exc.StatementError) -> bool:
+    """Whether the same may succeed later, without anything being done differently."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSES
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:  # no server said so
+        return error.connection_invalidated or isinstance(error, exc.OperationalError)
+    return str(state)[:2] in _POSTGRES_PASSES
 
 
 def _parse(url: str) -> URL:

@@ -1,35 +1,17 @@
 """The lease: one driver per study, seen to be alive by renewing a row of the store."""
 
-import os
-import re
-import socket
+import contextlib
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
-from search.store import LeaseHeldError, Store, StoreError
+from search.holder import is_gone, this_process
+from search.store import LeaseHeldError, Store, StoreError, StoreGoneError
 
 SECONDS = 60.0
 RENEW_EVERY_S = 10.0
-
-
-def this_process() -> str:
-    """How this process signs a lease: `host:pid`."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def is_gone(holder: str) -> bool:
-    """Whether `holder` was a process of this host that is no more; never for other hosts."""
-    match = re.fullmatch(rf"{re.escape(socket.gethostname())}:(\d+)", holder)
-    if match is None:
-        return False
-    try:
-        os.kill(int(match[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it is there, and belongs to somebody else
-        return False
-    return False
+TRY_AGAIN_S = 1.0  # when the store did not answer
 
 
 class Lease:
@@ -45,6 +27,7 @@ class Lease:
         self.holder = holder or this_process()
         self._ended = threading.Event()
         self._lost: LeaseHeldError | None = None
+        self._renewed = 0.0  # when, by the clock that goes on while a machine sleeps
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -69,7 +52,8 @@ class Lease:
         self._ended.set()
         self._thread.join()
         if self._lost is None:
-            self._store.release_lease(self._study, self.holder)
+            with contextlib.suppress(StoreGoneError):  # then it is free when it has run out
+                self._store.release_lease(self._study, self.holder)
 
     @property
     def is_held(self) -> bool:
@@ -77,26 +61,40 @@ class Lease:
         return self._lost is None
 
     def check(self) -> None:
-        """Raise LeaseHeldError when another driver has taken the study over."""
+        """Raise LeaseHeldError when another driver has taken the study over.
+
+        A process that was stopped, or had no store, for so long that this could have
+        happened asks the store.
+        """
+        if time.time() - self._renewed > SECONDS / 2:
+            self.renew()
         if self._lost is not None:
             raise self._lost
 
     def _acquire(self) -> None:
         self._store.acquire_lease(self._study, self.holder, SECONDS)
+        self._renewed = time.time()
 
     def _keep(self) -> None:
-        while not self._ended.wait(RENEW_EVERY_S):
-            self.renew()
+        pause_s = RENEW_EVERY_S
+        while not self._ended.wait(pause_s):
+            pause_s = RENEW_EVERY_S if self.renew() else TRY_AGAIN_S
 
-    def renew(self) -> None:
-        """Let the lease last from now; what the thread does every few seconds."""
+    def renew(self) -> bool:
+        """Let the lease last from now, what the thread does every few seconds; whether it does.
+
+        A lease that has run out lives again if nobody has taken the study meanwhile.
+        """
         try:
             self._store.renew_lease(self._study, self.holder, SECONDS)
         except LeaseHeldError as taken:
             self._lost = taken
             self._ended.set()
         except StoreError:
-            pass  # a store that is busy may answer in ten seconds; the lease lasts for six tries
+            return False  # it may answer soon
+        else:
+            self._renewed = time.time()
+        return self._lost is None
 
 
 __all__ = ["RENEW_EVERY_S", "SECONDS", "Lease", "LeaseHeldError", "is_gone", "this_process"]

@@ -1,9 +1,11 @@
 """The ledger: a driver's side of one study. All that a driver writes goes through here."""
 
 import dataclasses
+import threading
 import time
 from collections import Counter, deque
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,10 +13,11 @@ from typing import Self
 from search.growth import Growth
 from search.lease import Lease
 from search.order import Order
+from search.patience import Patience, usual_seconds
 from search.progress import Progress, Silent, Standing
 from search.proposals import Proposals
 from search.spending import Spending
-from search.store import Store, StoreError
+from search.store import Store, StoreError, StoreGoneError
 from search.study import Study, StudyError, study_from_toml
 from search.trial import Outcome, Trial, TrialState
 from snn.config import Fault, RunConfig
@@ -57,12 +60,14 @@ class Ledger:
         self._failures = 0  # in a row
         self._polled = 0.0
         self._is_halted = False
+        self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
 
     def __enter__(self) -> Self:
         is_new = _check_question(self._store, self._study)
         if is_new:
             self._store.create_study(self._study)
         with ExitStack() as stack:
+            stack.enter_context(self._waiting_for_the_store())
             stack.enter_context(self._lease)
             stack.callback(self._put_back, "its driver stopped; it will run again")
             self._put_back("its driver was lost; it will run again")
@@ -113,6 +118,7 @@ class Ledger:
 
     def record(self, number: int, measurement: Measurement) -> None:
         """An epoch of a trial that runs."""
+        self._lease.check()
         self._spending.measure(number, measurement)
         begun = time.perf_counter()
         self._store.record_measurement(self._study.name, number, measurement)
@@ -249,7 +255,18 @@ class Ledger:
 
     def _put_back(self, reason: str) -> None:
         if self._lease.is_held:  # otherwise what runs is another driver's
-            self._store.requeue_running(self._study.name, reason)
+            with suppress(StoreGoneError):  # then it is left to the next driver
+                self._store.requeue_running(self._study.name, reason)
+
+    @contextmanager
+    def _waiting_for_the_store(self) -> Iterator[None]:
+        self._store.patience = Patience(
+            seconds=usual_seconds(), say=self.say, interrupted=self.interrupted
+        )
+        try:
+            yield
+        finally:
+            self._store.patience = None
 
 
 def _finished(trial: Trial, outcome: Outcome) -> Trial:

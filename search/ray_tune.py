@@ -67,7 +67,7 @@ def run(
     Without `address` Ray is started on this machine and ended behind the study.
     """
     begun = time.monotonic()
-    with _interrupts() as interrupted, _session(budget, workers, address):
+    with _interrupts(ledger.interrupted) as interrupted, _session(budget, workers, address):
         if interrupted.is_set():
             raise KeyboardInterrupt
         ledger.say(f"Ray is up after {time.monotonic() - begun:.1f} s")
@@ -326,9 +326,8 @@ def _silence() -> None:
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[threading.Event]:
+def _interrupts(interrupted: threading.Event) -> Iterator[threading.Event]:
     """Set by the first Ctrl-C, which the loop obeys between two events; the second is Python's."""
-    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
-from search.database import Database, StoreError
+from search.database import AlreadyError, Database, StoreError, StoreGoneError
+from search.patience import Patience, patient
 from search.rows import kept, measurement_row, point_row, row_of, trial_row
 from search.schema import (
     ArtifactRow,
@@ -46,6 +47,7 @@ __all__ = [
     "LeaseHeldError",
     "Store",
     "StoreError",
+    "StoreGoneError",
     "StoredPoint",
     "StoredStudy",
     "StudySummary",
@@ -64,6 +66,7 @@ class LeaseHeldError(StoreError):
         )
 
 
+@patient
 class Store(StoreReader):
     """The store at a URL: `sqlite:///runs/spikefront.db`, `postgresql://user@host/name`.
 
@@ -71,6 +74,8 @@ class Store(StoreReader):
     nor changes anything. Infinite figures are kept as they are and those that
     are not numbers as NULL, read back as NaN. Raises StoreError in one line.
     """
+
+    patience: Patience | None = None  # what waits when the database does not answer
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         super().__init__(Database(url, read_only=read_only))
@@ -210,7 +215,8 @@ class Store(StoreReader):
             try:
                 connection.execute(insert_into(TrialRow), {"study_id": study_id, **row})
             except exc.IntegrityError as error:
-                raise StoreError(f"study {study!r} already has a trial {trial.number}") from error
+                message = f"study {study!r} already has a trial {trial.number}"
+                raise AlreadyError(message) from error
 
     def start_trial(self, study: str, number: int) -> None:
         """A waiting trial runs."""
@@ -316,7 +322,7 @@ class Store(StoreReader):
         found = self._find_trial(connection, study, number)
         if found.state not in states:
             message = f"must be {' or '.join(states)}, but is {found.state} already"
-            raise StoreError(f"study {study!r}: trial {number} {message}")
+            raise AlreadyError(f"study {study!r}: trial {number} {message}")
         trial_id: int = found.id
         return trial_id
 

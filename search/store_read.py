@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, func, select
 
 from search.database import Database, StoreError
+from search.holder import is_gone
 from search.rows import (
     POINT,
     TRIALS,
@@ -328,6 +329,9 @@ class StoreReader:
 
 
 def _is_held(holder: str | None, until: datetime.datetime | None) -> bool:
+    """Whether a driver is at work; one of this host that has died is not, whatever its lease."""
+    if holder is not None and is_gone(holder):
+        return False
     return holder is not None and until is not None and until > datetime.datetime.now(datetime.UTC)
 
 

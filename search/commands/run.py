@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands import InputError
+from search.commands import InputError, RunError
 from search.commands.output import Output
 from search.commands.train import check_device
 from search.study import Study, load_study
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run a study to the end of its budget, or until Ctrl-C."""
     from search.progress import watch
     from search.run import run_study
-    from search.store import Store
+    from search.store import Store, StoreGoneError
 
     study = read_study(arguments)
     check_datasets(study, arguments.data)
@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             output.note("stopped; the same command goes on from here")
             raise
+        except StoreGoneError as gone:  # in the middle of it
+            raise RunError(str(gone)) from gone
         _say_results(output, study, store, report, arguments)
         output.document(_document(study, store, report))
         return _exit_code(study, store, report)

@@ -46,7 +46,8 @@ def status(arguments: argparse.Namespace) -> int:
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]
     _say_status(output, stored, summary, trials)
     if running:
-        output.say(Text(f"running: {', '.join(_running(trial) for trial in running)}"))
+        word = "running" if stored.is_running else "was running, and will run again"
+        output.say(Text(f"{word}: {', '.join(_running(trial) for trial in running)}"))
     _say_ended(output, ended)
     _say_events(output, events)
     output.document(
@@ -89,6 +90,8 @@ def _say_status(
 
 
 def _driver(stored: "StoredStudy") -> str:
+    if not stored.is_running and stored.lease_holder is not None:
+        return f"not running: {stored.lease_holder} is gone; the same command goes on"
     if not stored.is_running:
         return "not running"
     stop = ", asked to stop" if stored.stop_requested else ""

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class FakeEngine:
     die_once: Path | None = None  # kills its process in the middle, unless this file is there
     hang_at_epoch: int = 0  # waits there for ever, having told the FIFO `hung`
     hung: Path | None = None
+    epoch_s: float = 0.0  # how long an epoch takes
     reused_epochs: int = 0  # of each trial, said to come from the block cache
     notes: tuple[str, ...] = ()  # of each trial
 
@@ -77,6 +79,7 @@ class FakeRun:
 
     def _suffer(self, epoch: int) -> None:
         engine = self._engine
+        time.sleep(engine.epoch_s)
         if self._config.width == engine.crash_at_width:
             raise ZeroDivisionError("no such width")
         if self._config.width == engine.die_at_width:

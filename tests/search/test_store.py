@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import datetime
 import math
-import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -37,8 +36,7 @@ from snn.measurement import (
     Measurement,
     OperatingPoint,
 )
-
-POSTGRES = os.environ.get("SPIKEFRONT_TEST_POSTGRES", "postgresql://root@localhost:5432/postgres")
+from tests.search.postgres import any_server
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -52,17 +50,13 @@ def postgres(backend: str) -> Iterator[sqlalchemy.Engine | None]:
     if backend == "sqlite":
         yield None
         return
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    url = sqlalchemy.make_url(POSTGRES).set(drivername="postgresql+psycopg")
-    engine = sqlalchemy.create_engine(
-        url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 2}
-    )
-    try:
-        engine.connect().close()
-    except sqlalchemy.exc.OperationalError as error:
-        pytest.skip(f"no PostgreSQL answers (SPIKEFRONT_TEST_POSTGRES names one): {error.orig}")
-    yield engine
-    engine.dispose()
+    with any_server() as server:
+        url = sqlalchemy.make_url(server).set(drivername="postgresql+psycopg")
+        engine = sqlalchemy.create_engine(
+            url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 2}
+        )
+        yield engine
+        engine.dispose()
 
 
 @contextlib.contextmanager
@@ -75,7 +69,7 @@ def a_fresh_url(postgres: sqlalchemy.Engine | None, folder: Path) -> Iterator[st
     with postgres.connect() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
     options = {"options": f"-csearch_path={schema}"}
-    yield sqlalchemy.make_url(POSTGRES).update_query_dict(options).render_as_string(False)
+    yield postgres.url.update_query_dict(options).render_as_string(False)
     with postgres.connect() as connection:
         connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
 

@@ -1,0 +1,43 @@
+"""`spikefront` in a process of its own, for tests that send it signals; it may train nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from search import configure, lease
+from search.cli import main
+from tests.search.fake_engine import FakeEngine
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(
+    *words: object, engine: dict[str, Any] | None = None, lease_s: float = 60.0, **environment: str
+) -> "subprocess.Popen[str]":
+    """The command with these words; `engine` are fields of a FakeEngine, None trains for real."""
+    given = json.dumps({"engine": engine, "lease_s": lease_s})
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.search.command", given, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(given: str) -> int:
+    settings = json.loads(given)
+    lease.SECONDS, lease.RENEW_EVERY_S = settings["lease_s"], settings["lease_s"] / 6
+    if settings["engine"] is not None:
+        paths = {name: Path(v) for name, v in settings["engine"].items() if isinstance(v, str)}
+        configure.TrialRun = FakeEngine(**settings["engine"] | paths)  # type: ignore[misc, assignment]
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv.pop(1)))

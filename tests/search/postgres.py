@@ -1,0 +1,108 @@
+"""PostgreSQL for tests: the server that answers, or one of our own from installed binaries."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NAMED = os.environ.get("SPIKEFRONT_TEST_POSTGRES")
+USUAL = (
+    "postgresql://root@localhost:5432/postgres",
+    "postgresql://postgres@localhost:5432/postgres",
+)
+ACCOUNT = "postgres"  # whom the server runs as when we are root, which it refuses
+NONE = "no PostgreSQL: none answers, and no binaries are installed (SPIKEFRONT_TEST_POSTGRES)"
+
+
+class Server:
+    """A server of our own, in a folder that is thrown away, on a port that was free."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries, self._folder = binaries, folder
+        self._port = free_port()
+        self.url = f"postgresql://{ACCOUNT}@127.0.0.1:{self._port}/postgres"
+        if os.getuid() == 0:
+            shutil.chown(folder, ACCOUNT, ACCOUNT)
+        words = ["-A", "trust", "-U", ACCOUNT, "--no-sync", "--no-locale", "-E", "UTF8"]
+        self._run("initdb", "-D", f"{folder}/data", *words)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off -k {self._folder}"
+        log = f"{self._folder}/log"
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-l", log, "-o", options, "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        """Stop it; `immediate` is as if it had crashed."""
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-m", how, "stop")
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [str(self._binaries / program), *words]
+        if os.getuid() == 0:
+            command = ["runuser", "-u", ACCOUNT, "--", *command]
+        done = subprocess.run(
+            command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{program}: {done.stderr}"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def binaries() -> Path | None:
+    """The folder of the newest server that is installed."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parts[-2])
+    found = shutil.which("pg_ctl")
+    folders += [Path(found).resolve().parent] if found else []
+    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[Server]:
+    """A server that a test may stop and start."""
+    found = binaries()
+    if found is None:
+        pytest.skip(NONE)
+    with tempfile.TemporaryDirectory(prefix="spikefront-postgres-") as folder:
+        server = Server(found, Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(AssertionError):  # a test may have stopped it
+                server.stop()
+
+
+@contextlib.contextmanager
+def any_server() -> Iterator[str]:
+    """The URL of a server: the named one, the usual one, or our own."""
+    pytest.importorskip("psycopg", reason="no PostgreSQL: psycopg is not installed")
+    if NAMED:
+        yield NAMED
+        return
+    for url in USUAL:
+        if answers(url):
+            yield url
+            return
+    with own_server() as server:
+        yield server.url
+
+
+def answers(url: str) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
