@@ -20,7 +20,7 @@ SQL = (
     "search/migrations/**/*.py",
 )
 HOMES = {
-    "optuna": ("search/sampler.py",),
+    "optuna": ("search/sampler.py", "search/importance.py"),
     "ray": ("search/ray_tune.py",),
     "sqlalchemy": SQL,
     "alembic": SQL,
@@ -35,9 +35,9 @@ HOMES = {
 ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
 # of snn, what loads no torch
 LIGHT = {f"snn.{name}" for name in ("config", "backbones", "partition", "measurement")}
-LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files"}
+LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
 HEAVY = {"torch", "ray", "optuna"}
-LOADS_HEAVY = {"search.sampler", "search.ray_tune"}
+LOADS_HEAVY = {"search.sampler", "search.importance", "search.ray_tune"}
 
 
 class Import(NamedTuple):

@@ -10,7 +10,7 @@ from search.study import study_from_toml
 from tests.dashboard.example_store import TOML
 
 APP = str(Path(dashboard.__file__ or "").parent / "app.py")
-VIEWS = ("views/studies.py", "views/front.py", "views/trial.py")
+VIEWS = ("views/studies.py", "views/front.py", "views/trial.py", "views/matters.py")
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", **query: str) -> AppTest:

@@ -1,0 +1,83 @@
+"""A study's trials as parallel coordinates."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from dashboard import formats
+from dashboard.matters_figures import coloured, finite, scaled, small
+from dashboard.points import Axis
+from dashboard.theme import PALETTES, Mode
+from dashboard.trial_table import Rows, TrialTable, best_rows, is_log, spread_rows
+
+MOST_LINES = 600
+MOST_AXES = 10  # of parameters
+
+
+def parallel(
+    table: TrialTable, params: Sequence[str], metrics: Sequence[str], colour: str, mode: Mode
+) -> go.Figure:
+    """Trials as lines through all their parameters and metrics, coloured by one of these.
+
+    Drag along an axis to keep only the lines that pass there. A parameter that a trial has
+    not is drawn at the foot of its axis, below a dash.
+    """
+    palette = PALETTES[mode]
+    chosen = table.metric(colour)
+    rows = spread_rows(len(table), MOST_LINES, best_rows(chosen))
+    axes = [table.param(name) for name in params[:MOST_AXES]]
+    axes += [table.metric(name) for name in metrics]
+    figure = small(mode, height=460)
+    figure.add_trace(
+        go.Parcoords(
+            dimensions=[_dimension(axis, rows) for axis in axes],
+            line=coloured(chosen, rows, palette),
+            unselected={"line": {"color": palette.faded, "opacity": 0.06}},
+            labelfont={"color": palette.text, "size": 12},
+            tickfont={"color": palette.muted, "size": 11},
+            rangefont={"color": "rgba(0,0,0,0)", "size": 1},
+            labelangle=-18,
+            labelside="top",
+        )
+    )
+    figure.update_layout(margin={"l": 60, "r": 60, "t": 84, "b": 16})
+    return figure
+
+
+def _dimension(axis: Axis, rows: Rows) -> dict[str, object]:
+    label = html.escape(axis.label)
+    if axis.values is None:
+        assert axis.names is not None
+        names = sorted(set(axis.names), key=lambda name: (name != "–", name))
+        places = {name: place for place, name in enumerate(names)}
+        return {
+            "label": label,
+            "values": [places[axis.names[row]] for row in rows],
+            "tickvals": list(range(len(names))),
+            "ticktext": [html.escape(name[:18]) for name in names],
+        }
+    values = scaled(axis)
+    known = finite(values)
+    low, high = float(known.min()), float(known.max())
+    span = (high - low) or 1.0
+    ticks = [low + span * share for share in (0, 0.25, 0.5, 0.75, 1)]
+    distinct = np.unique(known)
+    if distinct.size <= 8:
+        ticks = [float(value) for value in distinct]
+    shown = [10**tick if is_log(axis) else tick for tick in ticks]
+    texts = [formats.quantity(axis.name, _round(value)) for value in shown]
+    has_gaps = bool(np.isnan(values).any())
+    foot = low - 0.12 * span
+    return {
+        "label": label,
+        "values": np.nan_to_num(values[rows], nan=foot).astype(np.float32),
+        "range": [foot if has_gaps else low, high if high > low else low + 1.0],
+        "tickvals": [foot, *ticks] if has_gaps else ticks,
+        "ticktext": [html.escape(text) for text in (["–", *texts] if has_gaps else texts)],
+    }
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.3g}")
