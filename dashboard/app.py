@@ -11,7 +11,7 @@ st.navigation(
     [
         st.Page("views/studies.py", title="Studies", icon=":material/list:", default=True),
         st.Page("views/front.py", title="Front", icon=":material/stairs:"),
-        st.Page("views/trial.py", title="Trial", icon=":material/neurology:"),
+        st.Page("views/network.py", title="Network", icon=":material/neurology:"),
         st.Page("views/matters.py", title="What matters", icon=":material/tune:"),
     ],
     position="top",

@@ -12,7 +12,7 @@ from dashboard.theme import Mode
 from search.store import StoreError
 
 VIEWS = Path(__file__).parent / "views"
-STUDIES, FRONT, TRIAL = (str(VIEWS / f"{name}.py") for name in ("studies", "front", "trial"))
+STUDIES, FRONT, NETWORK = (str(VIEWS / f"{name}.py") for name in ("studies", "front", "network"))
 
 LIVE_S = 3.0  # between looks at a study that runs
 IDLE_S = 20.0  # between looks for a study that starts

@@ -1,7 +1,7 @@
 """Pictures of the pages: `python -m dashboard.screenshots STORE OUT_DIR [--study NAME]`.
 
 Starts the app on a free port, opens each page in a headless Chromium, and
-writes studies.png, front.png and trial.png.
+writes studies.png, front.png and network.png.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def pages(url: str, study: str | None) -> dict[str, str]:
     return {
         "studies": "/",
         "front": f"/front?{urlencode({'study': name})}",
-        "trial": f"/trial?{urlencode(shown)}",
+        "network": f"/network?{urlencode(shown)}",
     }
 
 

@@ -199,7 +199,7 @@ def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
     table = view.table
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.page_link(
-            page.TRIAL,
+            page.NETWORK,
             label="Open trial",
             icon=":material/neurology:",
             query_params={

@@ -68,8 +68,8 @@ def place_of(tab: Tab, point: int) -> tuple[float, float]:
     [
         ("/", "trials finished", "light", 1440),
         ("/front?study=digits", "Knee of the front", "dark", 420),
-        ("/trial?study=digits&trial=0", "Where each class leaves", "dark", 1440),
-        ("/trial?study=digits&trial=6", "It failed", "light", 420),
+        ("/network?study=digits&trial=0", "Where each class leaves", "dark", 1440),
+        ("/network?study=digits&trial=6", "It failed", "light", 420),
     ],
 )
 def test_a_page_is_drawn_without_complaints_and_without_other_hosts(

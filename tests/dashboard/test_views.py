@@ -10,7 +10,7 @@ from search.study import study_from_toml
 from tests.dashboard.example_store import TOML
 
 APP = str(Path(dashboard.__file__ or "").parent / "app.py")
-VIEWS = ("views/studies.py", "views/front.py", "views/trial.py", "views/matters.py")
+VIEWS = ("views/studies.py", "views/front.py", "views/network.py", "views/matters.py")
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", **query: str) -> AppTest:
@@ -193,7 +193,7 @@ def test_a_trial_shows_every_metric_of_its_point_with_its_unit(
     view = data.trial_view(example_url, "digits", 0)
     point = view.points[3]
     app = shown(
-        monkeypatch, example_url, "views/trial.py", study="digits", trial="0", point=str(point.id)
+        monkeypatch, example_url, "views/network.py", study="digits", trial="0", point=str(point.id)
     )
     figures = metrics(app)
     assert len(figures) == 13
@@ -206,14 +206,14 @@ def test_without_a_point_a_trial_shows_the_one_that_was_sampled(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampled = data.trial_view(example_url, "digits", 0).points[0].point
-    app = shown(monkeypatch, example_url, "views/trial.py", study="digits", trial="0")
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="0")
     assert metrics(app)["Accuracy"] == f"{100 * sampled.metrics['accuracy']:.1f} %"
 
 
 def test_a_failed_trial_shows_its_reason_and_traceback(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/trial.py", study="digits", trial="6")
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="6")
     assert "It failed" in words(app)
     assert "Traceback (most recent call last)" in words(app)
     assert not app.metric
@@ -223,13 +223,13 @@ def test_a_failed_trial_shows_its_reason_and_traceback(
 def test_a_pruned_and_a_running_trial_can_be_looked_at(
     number: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/trial.py", study="digits", trial=number)
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial=number)
     assert f"Trial {number}" in words(app)
 
 
 def test_a_trial_that_is_not_there_is_said_and_another_shown(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/trial.py", study="digits", trial="99")
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="99")
     assert "There is no trial" in words(app)
     assert "0 to 15" in words(app)

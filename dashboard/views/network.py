@@ -17,7 +17,7 @@ COLOURS = {
 }
 
 
-def trial() -> None:
+def network() -> None:
     """The page, drawn again while its study runs."""
     url = data.store_url()
     page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
@@ -244,4 +244,4 @@ def _config(view: data.TrialView) -> None:
         st.dataframe(frames.settings(fixed), hide_index=True, width="stretch", height=38 * 11)
 
 
-trial()
+network()
