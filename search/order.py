@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from search.study import Bound
+from search.time_limit import OvertimeError, TimeLimit, overtime
 from search.trial import Outcome, TrialState
 from snn.config import RunConfig
 from snn.measurement import Measurement
@@ -73,19 +74,29 @@ class Workplace:
     threads: int = 1
     constraints: Mapping[str, Bound] = field(default_factory=dict)
     blocks: BlockFolder | None = None  # None: every block is trained
+    trial_s: float | None = None  # the time that a trial may take
     engine: Engine | None = None  # None is the one that trains networks
 
     def carry_out(self, order: Order) -> Iterator[Message]:
         """The order's measurements, and last its outcome.
 
         An exception becomes an outcome with its traceback: a trial that crashes
-        does not end its study. Only a missing data set (snn.data.DataError) is
-        raised, because every other trial would miss it too.
+        does not end its study. One whose time is over is pruned. Only a missing
+        data set (snn.data.DataError) is raised, because every other trial would
+        miss it too.
         """
+        limit = TimeLimit(seconds=self.trial_s)
         try:
-            running = self._start(order)
-            yield from running
+            with limit.enforced():
+                running = self._start(order)
+                measurements = iter(running)
+            while (measurement := _next(measurements, limit)) is not None:
+                yield measurement
+                if limit.is_over:
+                    raise OvertimeError
             outcome = running.outcome
+        except OvertimeError:
+            outcome = overtime(self.trial_s or 0.0)
         except Exception as error:
             if _is_missing_data(error):
                 raise
@@ -108,6 +119,11 @@ class Workplace:
             reuse=order.reuse,
             blocks=self.blocks,
         )
+
+
+def _next(measurements: Iterator[Measurement], limit: TimeLimit) -> Measurement | None:
+    with limit.enforced():
+        return next(measurements, None)
 
 
 def crash(error: BaseException) -> Outcome:

@@ -26,6 +26,7 @@ from ray.tune.search import Searcher
 
 from search.order import Order, Workplace
 from search.study import Budget
+from search.time_limit import overtime
 from search.trial import Outcome, TrialState
 from snn.measurement import Measurement
 
@@ -47,6 +48,7 @@ ENVIRONMENT = {
 
 OBJECT_STORE_BYTES = 100_000_000  # orders and messages are small; Ray would take a third of RAM
 ANSWER_S = 10.0  # for the head of a cluster
+GRACE_S = 10.0  # behind the end of its time, for a worker to end a trial by itself
 ATTEMPTS = 2  # how often a trial is started when its workers die
 
 
@@ -71,7 +73,7 @@ def run(
         if interrupted.is_set():
             raise KeyboardInterrupt
         ledger.say(f"Ray is up after {time.monotonic() - begun:.1f} s")
-        driver = Driver(ledger, interrupted)
+        driver = Driver(ledger, interrupted, trial_s=workplace.trial_s)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             tuner = _tuner(driver, workplace, budget, workers, Path(folder))
             try:
@@ -143,8 +145,12 @@ class Driver(TrialProgressCallback):
     As a TrialProgressCallback it takes the place of Tune's own, which prints.
     """
 
-    def __init__(self, ledger: "Ledger", interrupted: threading.Event) -> None:
+    def __init__(
+        self, ledger: "Ledger", interrupted: threading.Event, *, trial_s: float | None = None
+    ) -> None:
         super().__init__()
+        self._trial_s = trial_s
+        self._begun: dict[int, tuple[float, Any]] = {}  # when, and Tune's trial
         self._ledger = ledger
         self._interrupted = interrupted
         self.first_start: float | None = None
@@ -154,7 +160,9 @@ class Driver(TrialProgressCallback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has taken an order."""
-        self.first_start = self.first_start or time.monotonic()
+        now = time.monotonic()
+        self.first_start = self.first_start or now
+        self._begun[_order(trial).number] = (now, trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -191,6 +199,18 @@ class Driver(TrialProgressCallback):
                 raise KeyboardInterrupt
             if self._ledger.should_halt():
                 raise Halt
+            self._end_overdue()
+
+    def _end_overdue(self) -> None:
+        """Trials whose workers do not end them at the end of their time end with their workers."""
+        now = time.monotonic()
+        for number, (begun, trial) in list(self._begun.items()):
+            if not self._ledger.is_running(number):
+                del self._begun[number]
+            elif self._trial_s is not None and now - begun > self._trial_s + GRACE_S:
+                self._ledger.finish(number, overtime(self._trial_s))
+                trial.max_failures = 0  # Tune is not to give it to another one
+                ray.kill(trial.temporary_state.ray_actor)
 
     def _is_running(self, trial: Any) -> bool:
         """Not when its worker was lost behind its outcome: then Tune runs it again for nothing."""

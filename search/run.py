@@ -62,6 +62,7 @@ def run_study(
         threads=max(1, int(budget.cpus_per_trial)),
         constraints=study.constraints,
         blocks=_blocks(study, artifacts),
+        trial_s=budget.trial_minutes and budget.trial_minutes * 60,
         engine=engine,
     )
     ray_start_s = 0.0

@@ -54,6 +54,7 @@ class Budget:
     trials: int | None = None
     hours: float | None = None  # of wall time
     epochs: int | None = None  # trained by all trials together
+    trial_minutes: float | None = None  # that one trial may take; then it is ended
     workers: int = 2  # 0 runs trials in the process of the driver
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
@@ -75,6 +76,9 @@ BUDGET_SETTINGS = {
     "trials": Setting(kind="integer", low=1, meaning="trials that may be made"),
     "hours": Setting(kind="real", low=0, open_low=True, meaning="wall time"),
     "epochs": Setting(kind="integer", low=1, meaning="epochs trained by all trials together"),
+    "trial_minutes": Setting(
+        kind="real", low=0, open_low=True, meaning="time that a trial may take"
+    ),
     "workers": Setting(kind="integer", low=0, meaning="trials at a time; 0 is without workers"),
     "cpus_per_trial": Setting(kind="real", low=0, open_low=True, meaning="processor cores"),
     "gpus_per_trial": Setting(kind="real", low=0, meaning="graphics processors; fractions allowed"),

@@ -1,5 +1,6 @@
 """An engine that trains nothing, for tests of what is around it; Ray's workers import it too."""
 
+import ctypes
 import hashlib
 import os
 import signal
@@ -23,6 +24,8 @@ class FakeEngine:
     crash_at_width: int = 0  # raises there, outside of the trial's own care
     die_at_width: int = 0  # kills its process there
     die_once: Path | None = None  # kills its process in the middle, unless this file is there
+    stuck_at_width: int = 0  # waits there for ever, in Python
+    stuck_in_native_code: bool = False  # or in C, which lets nothing else of Python run meanwhile
     hang_at_epoch: int = 0  # waits there for ever, having told the FIFO `hung`
     hung: Path | None = None
     epoch_s: float = 0.0  # how long an epoch takes
@@ -87,6 +90,10 @@ class FakeRun:
         if engine.die_once is not None and epoch == 2 and not engine.die_once.exists():
             engine.die_once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._config.width == engine.stuck_at_width and epoch == 2:
+            if engine.stuck_in_native_code:
+                ctypes.PyDLL(None).sleep(1000)
+            threading.Event().wait()
         if engine.hung is not None and epoch == engine.hang_at_epoch:
             engine.hung.write_text(str(os.getpid()))
             threading.Event().wait()

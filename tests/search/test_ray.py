@@ -187,6 +187,22 @@ def test_a_lost_worker_is_replaced_once_and_the_study_goes_on(tmp_path: Path, cl
     assert sum("worker lost, runs again" in line for line in said.lines) == 2
 
 
+def test_a_worker_that_hangs_in_native_code_ends_with_its_trial(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_tune, "GRACE_S", 1.0)
+    study = STUDY.replace("trials = 5", "trials = 5\ntrial_minutes = 0.03")
+    engine = FakeEngine(stuck_at_width=5, stuck_in_native_code=True)
+    report = run(tmp_path, study, workers=2, ray_address=cluster, engine=engine)
+    assert report.trials == {TrialState.COMPLETE: 4, TrialState.PRUNED: 1}
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        (ended,) = [t for t in store.trials("small") if t.state is TrialState.PRUNED]
+        assert ended.params["width"] == 5
+        assert ended.reason == "took longer than budget.trial_minutes (0.03)"
+        assert [m.epoch for m in store.measurements("small", ended.number)] == [1]
+        assert store.events("small") == []  # nobody was given it again
+
+
 def test_an_interrupt_of_the_driver_ends_its_workers_and_puts_their_trials_back(
     tmp_path: Path, cluster: str
 ) -> None:

@@ -1,0 +1,126 @@
+"""A study whose driver is killed at random moments, and started again each time.
+
+In a process of its own, which loads everything once: each driver is forked from it, so that
+twenty of them take seconds.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import alembic.command  # noqa: F401
+import optuna  # noqa: F401
+
+from search import local, proposals, sampler  # noqa: F401
+from search.progress import Silent, Standing
+from search.run import run_study
+from search.store import Store
+from search.study import study_from_toml
+from tests.search.fake_engine import FakeEngine
+
+ROOT = Path(__file__).parents[2]
+
+
+def kill(folder: Path, study: str, *, times: int, within_s: float, epoch_s: float | None) -> int:
+    """How many drivers of `study` were killed before one came to its end.
+
+    The store and the weights are in `folder`. Each driver is killed up to `within_s` after it has
+    begun a trial, `times` at the most. Trials train for real where `epoch_s` is None.
+    """
+    words = [str(folder), study, str(times), str(within_s), json.dumps(epoch_s)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.search.killing", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def main(folder: Path, text: str, times: int, within_s: float, epoch_s: float | None) -> int:
+    chance = random.Random(0)
+    if epoch_s is None:
+        _load_engine()
+    for killed in range(times + 1):
+        process = os.fork()
+        if process == 0:
+            _drive(folder, text, epoch_s)
+        if killed < times and _kill(process, folder, chance.uniform(0, within_s)):
+            continue
+        _, status = os.waitpid(process, 0)
+        assert status == 0, status
+        return killed
+    raise AssertionError("the last one is not killed")
+
+
+def _load_engine() -> None:
+    import snn.block_cache
+    import snn.data
+    import snn.evaluate
+    import snn.plan
+    import snn.train  # noqa: F401
+
+
+class Ready(Silent):
+    """Says in a file that the first trial of a driver has begun."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Path | None = path
+
+    def update(self, standing: Standing) -> None:
+        if self._path is not None:
+            self._path.touch()
+            self._path = None
+
+
+def _drive(folder: Path, text: str, epoch_s: float | None) -> None:
+    """The driver; does not return."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        with Store(f"sqlite:///{folder}/store.db") as store:
+            run_study(
+                study_from_toml(text),
+                store=store,
+                artifacts=folder,
+                data_dir=folder,
+                workers=0,
+                progress=Ready(folder / "ready"),
+                engine=None if epoch_s is None else FakeEngine(epoch_s=epoch_s),
+            )
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _kill(process: int, folder: Path, after_s: float) -> bool:
+    """Whether the driver was there to be killed."""
+    until = time.monotonic() + 60
+    while not (folder / "ready").exists():
+        if _has_ended(process):
+            return False
+        assert time.monotonic() < until, "the driver does not start"
+        time.sleep(0.002)
+    (folder / "ready").unlink()
+    time.sleep(after_s)
+    if _has_ended(process):
+        return False
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return True
+
+
+def _has_ended(process: int) -> bool:
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    print(main(Path(words[0]), words[1], int(words[2]), float(words[3]), json.loads(words[4])))
