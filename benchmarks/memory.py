@@ -113,25 +113,37 @@ def _saved(engine: Engine, steps: int, cache: Path) -> float:
 def _seconds(
     engines: Sequence[Engine], steps: int, cache: Path, *, rounds: int
 ) -> dict[str, float]:
-    """Best iterations, the engines taking turns; the better of two allocators for each."""
-    running: list[Timing] = []
-    for engine in engines:
-        for allocator in ALLOCATORS:
-            try:
-                worker = Worker(engine, steps, ALLOCATORS[allocator], cache)
-                warmed = worker.ask("warm", iterations=1)["seconds"]
-            except WorkerError:
-                continue
-            running.append(Timing(engine, allocator, worker, warmed))
+    """Best iterations, the engines taking turns; the better of two allocators for each.
+
+    One process at a time: at T = 32 each holds gigabytes, and all of them together
+    were more than a machine of 24 GB has.
+    """
+    best: dict[str, dict[str, list[Timing]]] = {engine.name: {} for engine in engines}
     for _ in range(rounds):
-        for timing in running:
-            timing.measure(2)
-    for timing in running:
-        timing.worker.close()
+        for engine in engines:
+            tried = best[engine.name]
+            faster = sorted(tried, key=lambda name: min(t.best for t in tried[name]))
+            for allocator in faster[:1] or ALLOCATORS:
+                timing = _timed(engine, allocator, steps, cache)
+                if timing is not None:
+                    tried.setdefault(allocator, []).append(timing)
     return {
-        engine.name: min(t.best for t in running if t.engine.name == engine.name)
-        for engine in engines
+        name: min(timing.best for timings in tried.values() for timing in timings)
+        for name, tried in best.items()
+        if tried
     }
+
+
+def _timed(engine: Engine, allocator: str, steps: int, cache: Path) -> Timing | None:
+    """One process from its start to its end; None where it cannot."""
+    try:
+        worker = Worker(engine, steps, ALLOCATORS[allocator], cache)
+        timing = Timing(engine, allocator, worker, worker.ask("warm", iterations=1)["seconds"])
+        timing.measure(3)
+    except WorkerError:
+        return None
+    worker.close()
+    return timing
 
 
 def forward_rules(report: Report, *, quick: bool) -> None:

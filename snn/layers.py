@@ -100,6 +100,8 @@ class Pass:
             weight = connections.effective_weight()
             if weight.dim() == 4:
                 # channels last: what comes out follows, and convolutions need not reorder it
+                if weight.shape[1] == 1:  # in both orders at once, of which torch takes the other
+                    weight = weight.clone(memory_format=torch.channels_last)
                 weight = weight.contiguous(memory_format=torch.channels_last)
             self.weights[connections] = weight
         return self.weights[connections]

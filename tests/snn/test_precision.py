@@ -1,5 +1,7 @@
 """Training in half precision: what is rounded, and what is not."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -139,7 +141,9 @@ def test_it_trains_as_well_as_single_precision() -> None:
     ours, theirs = (list(Training(c, split_of(c)))[-1] for c in (half, single))
     assert ours.loss != theirs.loss
     assert ours.loss == pytest.approx(theirs.loss, abs=0.02)
-    assert ours.accuracy == pytest.approx(theirs.accuracy, abs=0.02)
+    # 288 validation images, and two trainings that part in their first step: three sigmas
+    spread = 3 * math.sqrt(2 * 0.97 * 0.03 / 288)
+    assert ours.accuracy == pytest.approx(theirs.accuracy, abs=spread)
     assert theirs.accuracy > 0.95
 
 
