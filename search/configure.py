@@ -9,17 +9,17 @@ import importlib.metadata
 import platform
 import time
 import traceback
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.order import BlockFolder
 from search.space import run_values
 from search.study import Bound, Study
 from search.trial import Artifact, Outcome, Params, Timings, TrialState
 from snn.config import DATASETS, RunConfig
-from snn.measurement import Evaluation, Measurement
+from snn.measurement import Evaluation, Measurement, OperatingPoint
 
 if TYPE_CHECKING:
     from snn.data import Split
@@ -110,7 +110,7 @@ class TrialRun:
             trained = yield from self._train()
         trained_at = time.perf_counter()
         artifact = self._keep(trained)
-        evaluation = _evaluate(trained, _images(self._split, VALIDATION))
+        evaluation = self._judge(trained)
         self._outcome = Outcome(
             state=TrialState.COMPLETE,
             evaluation=evaluation,
@@ -133,6 +133,9 @@ class TrialRun:
         training = Training(self.config, self._split, device=self.device, cache=cache)
         yield from training
         return training.trained
+
+    def _judge(self, trained: Trained) -> Evaluation:
+        return _evaluate(trained, _images(self._split, VALIDATION))
 
     def _reused(self) -> Trained | None:
         """The equal training, unless it came of other data, another engine or machine."""
@@ -193,6 +196,42 @@ class TrialRun:
         return Artifact(
             uri=str(path), sha256=checkpoint.sha256(path), size_bytes=path.stat().st_size
         )
+
+
+class ConfirmRun(TrialRun):
+    """A training that is judged on the test images, at given operating points and no others."""
+
+    def __init__(
+        self, config: RunConfig, *, points: Sequence[OperatingPoint], data_dir: Path, **place: Any
+    ) -> None:
+        super().__init__(config, data_dir=data_dir, **place)
+        self._points, self._data_dir = points, data_dir
+
+    def _judge(self, trained: Trained) -> Evaluation:
+        from snn.evaluate import evaluate_at
+        from snn.operating import OperatingSetting
+
+        settings = [
+            OperatingSetting(
+                timesteps=point.timesteps,
+                exit_thresholds=tuple(point.exit_thresholds),
+                detector_threshold=point.detector_threshold,
+            )
+            for point in self._points
+        ]
+        images = _images(self._split, TEST, self._data_dir, self.config.dataset)
+        return evaluate_at(trained, images, settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirming:
+    """An engine whose runs are judged on the test images, at `points`."""
+
+    points: Sequence[OperatingPoint]
+
+    def __call__(self, config: RunConfig, **place: Any) -> ConfirmRun:
+        """A training of `config`, about to start."""
+        return ConfirmRun(config, points=self.points, **place)
 
 
 def pick_device(device: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from search.confirmation import Confirmed, confirmed_document
 from search.folder import (
     CARD,
     CONFIG,
@@ -60,6 +61,7 @@ class Content:
     weights_bytes: int
     data_fingerprint: str | None
     environment: Mapping[str, object]
+    confirmed: Confirmed | None = None  # the same point with other seeds, on the test images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,7 @@ def export_point(
         )
     weights = _checked(trial, trial.artifact)
     recorded = store.evaluation(study, trial.number)
+    confirmed = store.confirmed(study).get(point.id)
     with new_folder(out, force=force) as folder:
         return _write(
             folder,
@@ -122,6 +125,7 @@ def export_point(
             recorded=recorded,
             bench=Bench(data_dir=data_dir, device=device, threads=threads),
             test=test,
+            confirmed=confirmed,
         )
 
 
@@ -172,6 +176,7 @@ def _write(
     recorded: Evaluation | None,
     bench: Bench,
     test: bool,
+    confirmed: Confirmed | None = None,
 ) -> Exported:
     from search import configure
 
@@ -196,6 +201,7 @@ def _write(
             **configure.environment(bench.device, bench.threads),
             "spikefront": project_version(),
         },
+        confirmed=confirmed,
     )
     (folder / CONFIG).write_text(config_text(kept, title=_title(content)), encoding="utf-8")
     (folder / METRICS_FILE).write_text(json_text(document(content)), encoding="utf-8")
@@ -323,6 +329,7 @@ def document(content: Content) -> dict[str, object]:
         "operating_point": point_settings(content.point),
         "validation": {"images": content.images, "metrics": content.point.metrics},
         "test": {"images": test.images, "metrics": test.sampled.metrics} if test else None,
+        "confirmed": confirmed_document(content.confirmed),
         "exits": content.exits,
         "layers": content.layers,
         "weights": {

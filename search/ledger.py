@@ -4,8 +4,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +12,7 @@ from typing import Self
 from search.growth import Growth
 from search.lease import Lease
 from search.order import Order
-from search.patience import Patience, usual_seconds
+from search.patience import waiting_for
 from search.progress import Progress, Silent, Standing
 from search.proposals import Proposals
 from search.spending import Spending
@@ -67,7 +66,9 @@ class Ledger:
         if is_new:
             self._store.create_study(self._study)
         with ExitStack() as stack:
-            stack.enter_context(self._waiting_for_the_store())
+            stack.enter_context(
+                waiting_for(self._store, say=self.say, interrupted=self.interrupted)
+            )
             stack.enter_context(self._lease)
             stack.callback(self._put_back, "its driver stopped; it will run again")
             self._put_back("its driver was lost; it will run again")
@@ -257,16 +258,6 @@ class Ledger:
         if self._lease.is_held:  # otherwise what runs is another driver's
             with suppress(StoreGoneError):  # then it is left to the next driver
                 self._store.requeue_running(self._study.name, reason)
-
-    @contextmanager
-    def _waiting_for_the_store(self) -> Iterator[None]:
-        self._store.patience = Patience(
-            seconds=usual_seconds(), say=self.say, interrupted=self.interrupted
-        )
-        try:
-            yield
-        finally:
-            self._store.patience = None
 
 
 def _finished(trial: Trial, outcome: Outcome) -> Trial:

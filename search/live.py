@@ -80,11 +80,12 @@ def _epoch(trial: RunningTrial) -> str:
 
 def _summary(standing: Standing) -> RenderableType:
     asked = "" if standing.trials_asked is None else f" of {standing.trials_asked}"
-    parts = [f"{standing.study}: {standing.finished}{asked} trials"]
+    parts = [f"{standing.study}: {standing.finished}{asked} {standing.noun}"]
     parts.append(f"{standing.epochs_done} epochs")
     if standing.best_accuracy is not None:
         parts.append(f"best accuracy {percent(standing.best_accuracy)}")
-    parts.append(f"front {standing.front_size}")
+    if standing.front_size is not None:
+        parts.append(f"front {standing.front_size}")
     if standing.hypervolume is not None:
         parts.append(f"hypervolume {standing.hypervolume:.3f}")
     parts.append(f"{duration(standing.elapsed_s)} so far")

@@ -1,11 +1,10 @@
 """The whole loop on one page, in this process: what Ray does with many workers, with one."""
 
-from search.ledger import Ledger
-from search.order import Workplace
+from search.order import Foreman, Workplace
 from search.trial import Outcome
 
 
-def run(ledger: Ledger, workplace: Workplace) -> None:
+def run(ledger: Foreman, workplace: Workplace) -> None:
     """Run trial after trial until the budget is spent, the space exhausted, or a stop asked for."""
     while (order := ledger.next()) is not None:
         for message in workplace.carry_out(order):

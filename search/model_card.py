@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from search.units import figure, percent, scaled
+from search.confirmation import Confirmed
+from search.units import counted, figure, percent, scaled
 from snn.backbones import BACKBONES
 from snn.measurement import METRICS, ExitReport, LayerReport
 
@@ -82,7 +83,28 @@ def _figures(content: "Content") -> str:
         for name, metric in METRICS.items()
     ]
     table = _table([*columns, "meaning"], rows)
-    return f"## Figures\n\n{table}\n\n{_selection(content)}"
+    parts = ["## Figures", table, _selection(content), _confirmed(content.confirmed)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _confirmed(confirmed: Confirmed | None) -> str:
+    if confirmed is None or not confirmed.seeds:
+        return ""
+    names = [name for name in METRICS if name != "training_s"]
+    rows = []
+    for name in names:
+        spread = confirmed.spread(name)
+        std = "-" if math.isnan(spread.std) else figure(name, spread.std)
+        rows.append([f"`{name}`", figure(name, spread.mean), std])
+    lost = f"; {confirmed.seeds_lost} more gave no figures" if confirmed.seeds_lost else ""
+    text = (
+        f"The same config was trained anew with {counted(confirmed.seeds, 'other seed')}{lost}, "
+        "which draw initial weights, batches, noise and the images that are held out, and run at "
+        f"this operating point on the {confirmed.images} test images. The weights in this folder "
+        "are not among them."
+    )
+    table = _table(["figure", "mean on test images", "standard deviation over seeds"], rows)
+    return f"### With other seeds\n\n{text}\n\n{table}"
 
 
 def _test(name: str, metrics: Mapping[str, float] | None) -> list[str]:

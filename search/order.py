@@ -1,5 +1,6 @@
 """Orders: what a worker is asked to do, the same in this process and on any other."""
 
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,36 @@ class Running(Protocol):
 
     def __iter__(self) -> Iterator[Measurement]:
         """Measurements, epoch by epoch."""
+
+
+@runtime_checkable
+class Foreman(Protocol):
+    """Whoever has orders to give and hears what comes of them: one study's ledger, say."""
+
+    @property
+    def interrupted(self) -> threading.Event:
+        """Set by Ctrl-C, where that does not raise by itself."""
+
+    def next(self) -> Order | None:
+        """The next order; None when there is none any more."""
+
+    def is_running(self, number: int) -> bool:
+        """Whether that order was given, and its outcome is not known."""
+
+    def record(self, number: int, measurement: Measurement) -> None:
+        """An epoch of an order that is carried out."""
+
+    def retry(self, number: int, message: str) -> None:
+        """The worker of an order was lost, and another one begins it anew."""
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """What came of an order."""
+
+    def should_halt(self) -> bool:
+        """Whether to leave at once, because someone asked for it. Cheap, to be called often."""
+
+    def say(self, text: str) -> None:
+        """Something that people should know."""
 
 
 @runtime_checkable
@@ -103,13 +134,16 @@ class Workplace:
             outcome = crash(error)
         yield outcome
 
-    def _start(self, order: Order) -> Running:
-        engine = self.engine
-        if engine is None:
-            from search.configure import TrialRun
+    def engine_for(self, order: Order) -> Engine:
+        """What carries the order out."""
+        if self.engine is not None:
+            return self.engine
+        from search.configure import TrialRun
 
-            engine = TrialRun
-        return engine(
+        return TrialRun
+
+    def _start(self, order: Order) -> Running:
+        return self.engine_for(order)(
             order.config,
             data_dir=self.data_dir,
             device=self.device,

@@ -10,8 +10,9 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from search.database import AlreadyError, StoreGoneError
 from search.units import duration
@@ -79,6 +80,25 @@ class Patience:
             f"{gone}; waited {duration(time.monotonic() - begun)}. "
             "The same command goes on from here when the store is back"
         ) from gone
+
+
+@runtime_checkable
+class HasPatience(Protocol):
+    """A store that is `patient`."""
+
+    patience: Patience | None
+
+
+@contextmanager
+def waiting_for(
+    store: HasPatience, *, say: Callable[[str], None], interrupted: threading.Event
+) -> Iterator[None]:
+    """Meanwhile this thread waits for the store where it does not answer."""
+    store.patience = Patience(seconds=usual_seconds(), say=say, interrupted=interrupted)
+    try:
+        yield
+    finally:
+        store.patience = None
 
 
 def patient(store: Kind) -> Kind:

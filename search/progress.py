@@ -45,11 +45,12 @@ class Standing:
     running: tuple[RunningTrial, ...]
     trials_asked: int | None
     epochs_done: int
-    front_size: int
+    front_size: int | None  # None where no front is being made
     hypervolume: float | None  # fraction; None before anything is on the front
     best_accuracy: float | None
     elapsed_s: float  # of this driver
     left_s: float | None  # an estimate; None while there is nothing to estimate from
+    noun: str = "trials"  # what is counted
 
     @property
     def finished(self) -> int:
@@ -134,7 +135,9 @@ def trial_line(number: int, outcome: Outcome) -> str:
 def standing_line(standing: Standing) -> str:
     """Where a study stands, in a line."""
     asked = "" if standing.trials_asked is None else f"/{standing.trials_asked}"
-    parts = [f"{standing.finished}{asked} trials", f"front {standing.front_size}"]
+    parts = [f"{standing.finished}{asked} {standing.noun}"]
+    if standing.front_size is not None:
+        parts.append(f"front {standing.front_size}")
     if standing.hypervolume is not None:
         parts.append(f"hypervolume {standing.hypervolume:.3f}")
     if standing.left_s is not None:

@@ -17,21 +17,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
-from search.order import Order, Workplace
+from search.order import Foreman, Order, Workplace
 from search.study import Budget
 from search.time_limit import overtime
 from search.trial import Outcome, TrialState
 from snn.measurement import Measurement
-
-if TYPE_CHECKING:  # workers import this file, and have no use for a store
-    from search.ledger import Ledger
 
 # Read by Ray when it starts.
 ENVIRONMENT = {
@@ -57,7 +54,7 @@ class RayError(ValueError):
 
 
 def run(
-    ledger: "Ledger",
+    ledger: Foreman,
     workplace: Workplace,
     *,
     budget: Budget,
@@ -112,7 +109,7 @@ class Halt(BaseException):
 class Orders(Searcher):
     """Hands the ledger's orders to Tune."""
 
-    def __init__(self, ledger: "Ledger") -> None:
+    def __init__(self, ledger: Foreman) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
 
@@ -146,7 +143,7 @@ class Driver(TrialProgressCallback):
     """
 
     def __init__(
-        self, ledger: "Ledger", interrupted: threading.Event, *, trial_s: float | None = None
+        self, ledger: Foreman, interrupted: threading.Event, *, trial_s: float | None = None
     ) -> None:
         super().__init__()
         self._trial_s = trial_s

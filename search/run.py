@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.ledger import Ledger
-from search.order import BlockFolder, Engine, Workplace
+from search.order import BlockFolder, Engine, Foreman, Workplace
 from search.progress import Progress, Silent
 from search.store import Store
-from search.study import Study
+from search.study import Budget, Study
 from search.trial import TrialState
 
 BLOCKS = "blocks"  # the folder among the artifacts
@@ -61,20 +61,14 @@ def run_study(
         device=device or ("auto" if budget.gpus_per_trial else "cpu"),
         threads=max(1, int(budget.cpus_per_trial)),
         constraints=study.constraints,
-        blocks=_blocks(study, artifacts),
+        blocks=block_folder(study, artifacts),
         trial_s=budget.trial_minutes and budget.trial_minutes * 60,
         engine=engine,
     )
     ray_start_s = 0.0
     with Ledger(study, store=store, artifacts=artifacts, progress=progress or Silent()) as ledger:
-        if not workers:
-            from search import local
-
-            local.run(ledger, workplace)
-        elif not ledger.is_spent():  # Ray takes seconds to start
-            from search import ray_tune
-
-            ray_start_s = ray_tune.run(
+        if not ledger.is_spent():
+            ray_start_s = set_to_work(
                 ledger, workplace, budget=budget, workers=workers, address=ray_address
             )
     return RunReport(
@@ -90,7 +84,29 @@ def run_study(
     )
 
 
-def _blocks(study: Study, artifacts: Path) -> BlockFolder | None:
+def set_to_work(
+    foreman: Foreman,
+    workplace: Workplace,
+    *,
+    budget: Budget,
+    workers: int,
+    address: str | None = None,
+) -> float:
+    """Carry out all orders: on Ray workers, or with 0 in this process.
+
+    Returns the seconds until the first Ray worker had started.
+    """
+    if not workers:
+        from search import local
+
+        local.run(foreman, workplace)
+        return 0.0
+    from search import ray_tune  # which takes seconds
+
+    return ray_tune.run(foreman, workplace, budget=budget, workers=workers, address=address)
+
+
+def block_folder(study: Study, artifacts: Path) -> BlockFolder | None:
     """One folder for all studies: what a block depends on is in its name, the study is not."""
     if not study.search.reuse_blocks:
         return None

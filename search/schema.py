@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.measurement import METRICS
 
-REVISION = "0003"  # the newest migration, which these tables are the result of
+REVISION = "0004"  # the newest migration, which these tables are the result of
 VERSION_TABLE = "spikefront_version"  # Optuna's tables may stand in the same database
 
 
@@ -112,6 +112,11 @@ def _study(*, index: bool = False, key: bool = False) -> Any:
 def _trial(*, index: bool = False, key: bool = False) -> Any:
     reference = ForeignKey("trials.id", ondelete="CASCADE")
     return mapped_column(reference, index=index or None, primary_key=key)
+
+
+def _point(*, key: bool = False) -> Any:
+    reference = ForeignKey("operating_points.id", ondelete="CASCADE")
+    return mapped_column(reference, primary_key=key)
 
 
 class StudyRow(Base):
@@ -218,6 +223,42 @@ class OperatingPointRow(Base):
 
 for _name in METRICS:
     setattr(OperatingPointRow, _name, mapped_column(Double, nullable=True))
+
+
+class TestRunRow(Base):
+    """A front's member trained again with another seed; its metrics are of the test images.
+
+    Nothing that chooses, judges or stops trials reads this table or `confirmed`.
+    """
+
+    __tablename__ = "test_runs"
+
+    point_id: Mapped[int] = _point(key=True)
+    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    study_id: Mapped[int] = _study(index=True)
+    state: Mapped[str]
+    reason: Mapped[str] = mapped_column(PlainText)
+    error: Mapped[str] = mapped_column(PlainText)
+    training_fingerprint: Mapped[str]
+    images: Mapped[int | None]
+    finished_at: Mapped[datetime.datetime]
+
+
+class ConfirmedRow(Base):
+    """Mean and spread of an operating point's test runs, made anew whenever one is added."""
+
+    __tablename__ = "confirmed"
+
+    point_id: Mapped[int] = _point(key=True)
+    study_id: Mapped[int] = _study(index=True)
+    seeds: Mapped[int]  # that the means are over
+    seeds_lost: Mapped[int]  # that gave no figures
+
+
+for _name in METRICS:
+    setattr(TestRunRow, _name, mapped_column(Double, nullable=True))
+    for _part in ("mean", "std"):
+        setattr(ConfirmedRow, f"{_name}_{_part}", mapped_column(Double, nullable=True))
 
 
 class LayerRow(Base):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
+from search.confirmation import SeedRun
 from search.database import AlreadyError, Database, StoreError, StoreGoneError
 from search.patience import Patience, patient
 from search.rows import kept, measurement_row, point_row, row_of, trial_row
@@ -26,6 +27,7 @@ from search.schema import (
     StudyRow,
     TrialRow,
 )
+from search.store_confirmed import keep_test_runs
 from search.store_read import StoredPoint, StoredStudy, StoreReader, StudySummary
 from search.store_statements import (
     CHANGE_STUDY,
@@ -299,6 +301,14 @@ class Store(StoreReader):
                 connection.execute(UPDATE_STUDY, {"of_study": study_id, "reference": point})
             if records:
                 _replace_hypervolume(connection, study_id, records)
+
+    def record_test_runs(self, study: str, runs: Mapping[int, SeedRun]) -> None:
+        """Keep what one training gave at operating points, by their ids (`StoredPoint.id`).
+
+        A run of the same point and seed is replaced; means and spreads follow.
+        """
+        with self._changing(study) as (connection, study_id):
+            keep_test_runs(connection, study_id, runs, _now())
 
     def add_event(self, study: str, kind: str, message: str, *, trial: int | None = None) -> None:
         """Keep that something happened to the study."""

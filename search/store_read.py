@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
+from search.confirmation import Confirmed
 from search.database import Database, StoreError
 from search.holder import is_gone
 from search.rows import (
@@ -30,6 +31,7 @@ from search.schema import (
     StudyRow,
     TrialRow,
 )
+from search.store_confirmed import confirmed_points
 from search.store_statements import FIND_TRIAL, STUDY_ID, select_points
 from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.config import nearest
@@ -281,6 +283,11 @@ class StoreReader:
                 wall_s=figure(trial.evaluation_wall_s),
                 images=trial.validation_images,
             )
+
+    def confirmed(self, study: str) -> dict[int, Confirmed]:
+        """What confirming the study gave, by the id of the operating point (`StoredPoint.id`)."""
+        with self._database.reading() as connection:
+            return confirmed_points(connection, self._study_id(connection, study))
 
     def hypervolume(self, study: str) -> list[HypervolumeRecord]:
         """The hypervolume after each trial that finished, oldest record first."""

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from search.confirmation import Confirmed, Spread
 from search.trial import Trial, TrialState
 from search.units import duration, figure, moment, percent, scaled
 from snn.measurement import (
@@ -108,12 +109,23 @@ def studies_table(summaries: Iterable["StudySummary"]) -> Table:
 
 
 def front_table(
-    points: Sequence[PointOfTrial], names: Sequence[str], *, knee: int | None = None
+    points: Sequence[PointOfTrial],
+    names: Sequence[str],
+    *,
+    knee: int | None = None,
+    confirmed: Sequence[Confirmed | None] = (),
 ) -> Table:
-    """A line per operating point; the one at index `knee` is marked."""
+    """A line per operating point; the one at index `knee` is marked.
+
+    `confirmed` has what is known of each point from other seeds; where it is
+    not empty, the table has a column for it.
+    """
     table = plain_table("", "trial", "T", "exits at", "blocks", left=("", "exits at"))
     for name in names:
         table.add_column(heading(name), justify="right", vertical="bottom", overflow="fold")
+    if confirmed:
+        table.add_column("test\naccuracy", justify="right", vertical="bottom", overflow="fold")
+        table.add_column("seeds", justify="right", vertical="bottom", overflow="fold")
     for index, member in enumerate(points):
         point = member.point
         is_knee = index == knee
@@ -124,9 +136,24 @@ def front_table(
             thresholds(point),
             str(point.blocks),
             *(figure(name, point.metrics.get(name, math.nan)) for name in names),
+            *(_confirmed_cells(confirmed[index]) if confirmed else ()),
             style="bold" if is_knee else None,
         )
     return table
+
+
+def _confirmed_cells(confirmed: Confirmed | None) -> tuple[str, str]:
+    if confirmed is None:
+        return "-", "-"
+    lost = f" of {len(confirmed.runs)}" if confirmed.seeds_lost else ""
+    return spread(confirmed.spread("accuracy")), f"{confirmed.seeds}{lost}"
+
+
+def spread(accuracy: Spread) -> str:
+    """An accuracy over seeds: 97.2 ± 0.3 %."""
+    if math.isnan(accuracy.std):
+        return percent(accuracy.mean)
+    return f"{100 * accuracy.mean:.1f} ± {100 * accuracy.std:.1f} %"
 
 
 def trials_table(trials: Iterable[Trial], names: Sequence[str]) -> Table:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from snn.config import ConfigError, RunConfig
 from snn.network import Block, Network, Task, anatomy_of, build_block, input_signal
-from snn.trained import History, Trained, prefix_config
+from snn.trained import History, Trained
 
 FORMAT = 1
 
@@ -158,7 +158,7 @@ def prefix(trained: Trained, blocks: int) -> Trained:
             f"blocks must be 1 to {have} of a block-local network, got {blocks} "
             f"of a network trained {config.space_rule}"
         )
-    network = Network(prefix_config(config, blocks), trained.network.task)
+    network = Network(config.prefix(blocks), trained.network.task)
     network.blocks.extend(trained.network.block(index) for index in range(blocks - 1))
     network.blocks.append(copy.deepcopy(trained.network.block(blocks - 1)))
     last = network.block(blocks - 1).head

@@ -453,6 +453,18 @@ class RunConfig:
             changes = {"exit_threshold": same, **changes}
         return dataclasses.replace(self, **changes)
 
+    def prefix(self, blocks: int) -> "RunConfig":
+        """The config of the first `blocks` blocks, at its operating point without the exits behind.
+
+        Where blocks are trained one after another, training it gives their weights.
+        """
+        if blocks == self.exits:
+            return self
+        return self.replace(
+            partition=format_partition(self.blocks[:blocks]),
+            exit_threshold=self.exit_threshold[: blocks - 1] or RunConfig.exit_threshold,
+        )
+
     @property
     def fingerprint(self) -> str:
         """Names this run: 16 hex digits over every setting."""

@@ -24,7 +24,7 @@ from snn.network import Block, Network, Task
 from snn.origin import fingerprint, origin_of
 from snn.routing import route
 from snn.stage import DivergedError, Stage, deterministic
-from snn.trained import History, Trained, prefix_config
+from snn.trained import History, Trained
 
 __all__ = ["DivergedError", "Training", "train"]
 
@@ -73,7 +73,7 @@ class Training:
 
         The blocks that are done, and a baked copy of those being trained: of blocks
         trained one after another a network of its own depth, with the config that
-        is cut to it (`prefix_config`). Training goes on as if nothing had been asked.
+        is cut to it (`RunConfig.prefix`). Training goes on as if nothing had been asked.
         A block from the cache is the finished one, whichever of its epochs was
         yielded. Once training is over, the same as `trained`. Raises ValueError
         before the first epoch.
@@ -84,7 +84,7 @@ class Training:
                 raise ValueError("nothing has been trained yet: iterate first")
             return self.trained
         blocks = [*self.network.blocks, *stage.bake()]
-        network = Network(prefix_config(self.config, len(blocks)), self.task)
+        network = Network(self.config.prefix(len(blocks)), self.task)
         network.blocks.extend(blocks)
         history = History(
             memory_bytes=(*self.memory_bytes, stage.memory_bytes),

@@ -8,7 +8,6 @@ from torch import Tensor
 from snn import encoding
 from snn.config import RunConfig
 from snn.network import Network, generator
-from snn.partition import format_partition
 
 BATCH = 256
 
@@ -34,19 +33,6 @@ class Trained:
     def config(self) -> RunConfig:
         """The run config that it was trained by."""
         return self.network.config
-
-
-def prefix_config(config: RunConfig, blocks: int) -> RunConfig:
-    """The config of the first `blocks` blocks, at its operating point without the exits behind.
-
-    Where blocks are trained one after another, training it gives their weights.
-    """
-    if blocks == config.exits:
-        return config
-    return config.replace(
-        partition=format_partition(config.blocks[:blocks]),
-        exit_threshold=config.exit_threshold[: blocks - 1] or RunConfig.exit_threshold,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,14 @@
 """`spikefront front`: the best trade-offs of a study, or the one that is picked."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from search import tables
 from search.commands import InputError
 from search.commands.options import PICKS
 from search.commands.output import Output
+from search.confirmation import Confirmed, confirmed_document
 from search.store import Store, StoredPoint
 from search.study import Study, study_from_toml
 from snn.measurement import METRICS
@@ -15,8 +16,8 @@ from snn.measurement import METRICS
 if TYPE_CHECKING:
     from snn.measurement import OperatingPoint
 
-# Columns of a table of points: what names a point, and one metric.
-POINT_WIDTH, METRIC_WIDTH = 40, 14
+# Columns of a table of points: what names a point, one metric, what other seeds gave.
+POINT_WIDTH, METRIC_WIDTH, CONFIRMED_WIDTH = 40, 14, 24
 
 
 def front(arguments: argparse.Namespace) -> int:
@@ -26,19 +27,34 @@ def front(arguments: argparse.Namespace) -> int:
         stored = store.stored_study(arguments.study)
         points = store.operating_points(arguments.study, front_only=True)
         hypervolume = store.hypervolume(arguments.study)
+        confirmed = store.confirmed(arguments.study)
     study = study_from_toml(stored.toml, stored.name)
     knee = knee_of(points, study)
     members = in_order(points, study)
     if arguments.pick is not None:
         members = [picked(points, arguments.pick, study)]
-    say_front(output, study, members, knee=knee, all_metrics=arguments.all_metrics)
+    say_front(
+        output,
+        study,
+        members,
+        knee=knee,
+        all_metrics=arguments.all_metrics,
+        confirmed=confirmed,
+    )
     output.document(
         {
             "study": stored.name,
             "objectives": stored.objectives,
             "hypervolume": hypervolume[-1].value if hypervolume else None,
             "pick": arguments.pick,
-            "points": [point_document(member) | {"is_knee": member is knee} for member in members],
+            "points": [
+                point_document(member)
+                | {
+                    "is_knee": member is knee,
+                    "confirmed": confirmed_document(confirmed.get(member.id)),
+                }
+                for member in members
+            ],
         }
     )
     return 0
@@ -83,22 +99,33 @@ def say_front(
     *,
     knee: StoredPoint | None,
     all_metrics: bool = False,
+    confirmed: Mapping[int, Confirmed] | None = None,
 ) -> None:
-    """The front as a table, its knee marked."""
+    """The front as a table, its knee marked; `confirmed` by the ids of points."""
     if not members:
         output.say(f"{study.name} has no front yet: no trial is complete")
         return
     place = next((i for i, member in enumerate(members) if member is knee), None)
-    say_points(output, members, metrics_of(study, all_metrics=all_metrics), knee=place)
+    names = metrics_of(study, all_metrics=all_metrics)
+    say_points(output, members, names, knee=place, confirmed=confirmed)
 
 
 def say_points(
-    output: Output, members: Sequence[StoredPoint], names: Sequence[str], *, knee: int | None = None
+    output: Output,
+    members: Sequence[StoredPoint],
+    names: Sequence[str],
+    *,
+    knee: int | None = None,
+    confirmed: Mapping[int, Confirmed] | None = None,
 ) -> None:
     """Operating points as a table, or as several below each other where it would be too wide."""
-    fit = max(1, (output.console.width - POINT_WIDTH) // METRIC_WIDTH)
+    known = [(confirmed or {}).get(member.id) for member in members]
+    shown = known if any(known) else []
+    width = output.console.width - POINT_WIDTH - (CONFIRMED_WIDTH if shown else 0)
+    fit = max(1, width // METRIC_WIDTH)
     for start in range(0, len(names), fit):
-        output.say(tables.front_table(members, names[start : start + fit], knee=knee))
+        part = names[start : start + fit]
+        output.say(tables.front_table(members, part, knee=knee, confirmed=shown))
 
 
 def metrics_of(study: Study, *, all_metrics: bool = False) -> tuple[str, ...]:

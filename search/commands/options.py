@@ -12,6 +12,7 @@ DEFAULT_STORE = "sqlite:///runs/spikefront.db"
 DEFAULT_ARTIFACTS = "runs/artifacts"
 DEFAULT_DATA = "data"
 DEFAULT_PORT = 8501
+DEFAULT_SEEDS = 3
 DEVICES = ("auto", "cpu", "cuda")
 PICKS = 'knee, best:METRIC, or bounds such as "accuracy>=0.95 model_bytes<=1e5 best:synaptic_ops"'
 
@@ -71,6 +72,18 @@ COMMANDS = (
             'spikefront front digits --pick "accuracy>=0.9 best:synaptic_ops"',
         ),
         options="study all_metrics pick_of_front store json",
+    ),
+    Command(
+        name="confirm",
+        module="confirm",
+        purpose="Train members of a front again with fresh seeds, run them on the test images, "
+        "and keep mean and spread; what was done before is not done again.",
+        examples=(
+            "spikefront confirm digits",
+            "spikefront confirm digits --pick knee --pick best:accuracy --seeds 5",
+            "spikefront confirm digits --workers 0",
+        ),
+        options="study seeds picks store artifacts data workers ray device_of_study json",
     ),
     Command(
         name="show",
@@ -290,6 +303,21 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     ),
     "pick_of_front": _option("--pick", f"only the point picked by {PICKS}", metavar="SPEC"),
     "pick": _option("--pick", f"point of the front: {PICKS} (default: knee)", metavar="SPEC"),
+    "picks": _option(
+        "--pick",
+        f"only the point picked by {PICKS}; may be given several times (default: the whole front)",
+        metavar="SPEC",
+        dest="picks",
+        action="append",
+        default=[],
+    ),
+    "seeds": _option(
+        "--seeds",
+        "seeds that each point shall have in all (default: %(default)s)",
+        metavar="N",
+        type=positive_integer,
+        default=DEFAULT_SEEDS,
+    ),
     "trial": _option(
         "--trial",
         "the point that this trial sampled, or with --pick the pick among the trial's points",

@@ -9,6 +9,7 @@ from rich.text import Text
 from search import tables
 from search.commands.front import in_order, metrics_of, say_points, settings_document
 from search.commands.output import Output
+from search.confirmation import Confirmed, confirmed_document
 from search.store import Store, StoredPoint
 from search.study import Study, study_from_toml
 from search.trial import Trial
@@ -27,19 +28,20 @@ def show(arguments: argparse.Namespace) -> int:
         measurements = store.measurements(arguments.study, arguments.trial)
         points = store.operating_points(arguments.study, arguments.trial)
         evaluation = store.evaluation(arguments.study, arguments.trial)
+        confirmed = store.confirmed(arguments.study)
     study = study_from_toml(stored.toml, stored.name)
     _say_trial(output, study, trial)
     if measurements:
         output.say(tables.curves_table(measurements))
     if trial.sampled is not None:
-        _say_points(output, study, trial.sampled, points)
+        _say_points(output, study, trial.sampled, points, confirmed)
     if evaluation is not None:
         output.say(tables.layers_table(evaluation.layers))
         title = "Exits at the sampled point (validation images)"
         output.say(tables.exits_table(evaluation.exits, title=title))
     if trial.error:
         output.say(Text(trial.error.rstrip(), style="red"))
-    output.document(_trial_document(study, trial, measurements, points, evaluation))
+    output.document(_trial_document(study, trial, measurements, points, evaluation, confirmed))
     return 0
 
 
@@ -73,16 +75,20 @@ def _shared(values: Mapping[str, object], params: Mapping[str, object]) -> dict[
 
 
 def _say_points(
-    output: Output, study: Study, sampled: "OperatingPoint", points: Sequence[StoredPoint]
+    output: Output,
+    study: Study,
+    sampled: "OperatingPoint",
+    points: Sequence[StoredPoint],
+    confirmed: Mapping[int, Confirmed],
 ) -> None:
     title = (
         f"Sampled operating point: {sampled.timesteps} timesteps, "
         f"exits at {tables.thresholds(sampled)}"
     )
     output.say(tables.metrics_table(sampled.metrics, title=title))
-    if len(points) > 1:
+    if len(points) > 1 or confirmed.keys() & {member.id for member in points}:
         output.say(Text("Operating points of this network", style="bold"))
-        say_points(output, in_order(points, study), metrics_of(study))
+        say_points(output, in_order(points, study), metrics_of(study), confirmed=confirmed)
 
 
 def _trial_document(
@@ -91,6 +97,7 @@ def _trial_document(
     measurements: "Sequence[Measurement]",
     points: Sequence[StoredPoint],
     evaluation: "Evaluation | None",
+    confirmed: Mapping[int, Confirmed],
 ) -> dict[str, object]:
     return {
         "study": study.name,
@@ -110,7 +117,11 @@ def _trial_document(
         "started_at": trial.started_at,
         "finished_at": trial.finished_at,
         "measurements": measurements,
-        "points": [settings_document(m.point) | {"on_front": m.on_front} for m in points],
+        "points": [
+            settings_document(m.point)
+            | {"on_front": m.on_front, "confirmed": confirmed_document(confirmed.get(m.id))}
+            for m in points
+        ],
         "layers": evaluation.layers if evaluation else [],
         "exits": evaluation.exits if evaluation else [],
         "images": evaluation.images if evaluation else None,

@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy
 
+from search.confirmation import Confirmed, SeedRun
 from search.schema import REVISION, Base
 from search.store import LeaseHeldError, Store, StoreError
 from search.study import Study, study_from_toml
@@ -182,6 +183,16 @@ def an_outcome(*points: OperatingPoint, **fields: Any) -> Outcome:
         **fields,
     }
     return Outcome(state=TrialState.COMPLETE, **fields)
+
+
+def a_seed_run(seed: int, **metrics: float) -> SeedRun:
+    return SeedRun(
+        seed=seed,
+        state=TrialState.COMPLETE,
+        training_fingerprint="abcd",
+        metrics=a_point(**metrics).metrics,
+        images=359,
+    )
 
 
 def finished(store: Store, number: int, *points: OperatingPoint, **fields: Any) -> None:
@@ -514,6 +525,29 @@ class TestFront:
         [everything] = raw(store, "SELECT * FROM pareto_front WHERE study = 'digits'")
         assert set(columns) | {"exit_thresholds"} <= set(everything._fields)
         assert raw(store, "SELECT * FROM pareto_front WHERE study = 'other'") == []
+
+    def test_test_runs_come_back_with_their_means_and_those_stand_in_the_view(
+        self, store: Store
+    ) -> None:
+        finished(store, 0, a_point(), a_point(is_sampled=True))
+        one, two = (point.id for point in store.operating_points("digits"))
+        store.update_front("digits", [one, two])
+        assert store.confirmed("digits") == {}
+        for seed, accuracy in ((7, 0.75), (5, 0.25), (7, 0.5)):  # the last one replaces the first
+            store.record_test_runs("digits", {one: a_seed_run(seed, accuracy=accuracy)})
+        lost = SeedRun(
+            seed=8, state=TrialState.PRUNED, training_fingerprint="abcd", reason="diverged"
+        )
+        store.record_test_runs("digits", {one: lost, two: lost})
+        confirmed = store.confirmed("digits")
+        expected = (a_seed_run(5, accuracy=0.25), a_seed_run(7, accuracy=0.5), lost)
+        assert confirmed == {one: Confirmed(runs=expected), two: Confirmed(runs=(lost,))}
+        assert confirmed[one].spread("accuracy").mean == 0.375
+        sql = "SELECT test_accuracy, test_accuracy_std, test_seeds FROM pareto_front ORDER BY 3"
+        std = pytest.approx(0.125 * math.sqrt(2))
+        assert raw(store, sql) == [(None, None, 0), (0.375, std, 2)]
+        store.delete_study("digits")
+        assert raw(store, "SELECT * FROM test_runs") == raw(store, "SELECT * FROM confirmed") == []
 
     def test_the_hypervolume_keeps_one_record_per_trial(self, store: Store) -> None:
         reference = {"accuracy": 0.0, "synaptic_ops": 1e6}
