@@ -94,6 +94,7 @@ def confirm_study(
         device=device or ("auto" if budget.gpus_per_trial else "cpu"),
         threads=max(1, int(budget.cpus_per_trial)),
         blocks=block_folder(study, artifacts),
+        trial_s=budget.trial_minutes and budget.trial_minutes * 60,
     )
     confirmer = Confirmer(
         study, store=store, artifacts=artifacts, seeds=seeds, picks=picks, progress=progress
