@@ -10,6 +10,9 @@ best iteration counts. Iterations during which other programs kept more than
 `trial_time_vs_fastest_peer` is what a search pays: a fresh process that
 imports, builds, compiles into an empty cache and trains 100 steps with Adam at
 T = 8. Figures in bytes are of one iteration of forward and backward.
+
+With `--device cuda` all of this is on a GPU: every iteration is waited for, growth
+is of what torch allocates there, and SpikingJelly runs whatever kernel it chooses.
 """
 
 import json
@@ -27,6 +30,7 @@ import torch
 
 from benchmarks.engines import ENGINES, Engine
 from benchmarks.report import Figure, Report, arguments
+from search.configure import environment as environment_of
 
 THREADS = 2
 QUIET = 0.12  # cores that others may keep busy
@@ -38,6 +42,7 @@ ALLOCATORS = {
 }
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 AIMS = {"eager_peer": 0.55, "peer": 0.9, "trial": 0.7, "convolutions": 1.25}
+GPU_AIMS = {"spikingjelly": 1 / 1.2}  # of its fastest mode
 TRIAL_TIMESTEPS = (8, 12)  # the second to see whether anything is compiled anew
 
 
@@ -69,10 +74,16 @@ class Worker:
     """The other end of a process with one engine in it."""
 
     def __init__(
-        self, engine: Engine, timesteps: int, allocator: Mapping[str, str], cache: Path
+        self,
+        engine: Engine,
+        timesteps: int,
+        allocator: Mapping[str, str],
+        cache: Path,
+        *,
+        device: str = "cpu",
     ) -> None:
         self._process = subprocess.Popen(
-            command(engine.name, timesteps),
+            command(device, engine.name, timesteps),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -161,17 +172,34 @@ def contenders(timings: Sequence[Timing]) -> list[Timing]:
     return kept
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where engines run, and where they keep what they compiled."""
+
+    cache: Path
+    device: str = "cpu"
+
+    @property
+    def allocators(self) -> Mapping[str, Mapping[str, str]]:
+        """Those that are tried; a GPU has torch's."""
+        return ALLOCATORS if self.device == "cpu" else {"": {}}
+
+    def worker(self, engine: Engine, timesteps: int, allocator: Mapping[str, str]) -> Worker:
+        """A process of its own. Raises WorkerError."""
+        return Worker(engine, timesteps, allocator, self.cache, device=self.device)
+
+
 def steady(
-    engines: Sequence[Engine], timesteps: int, cache: Path, report: Report, *, quick: bool
+    engines: Sequence[Engine], timesteps: int, place: Place, report: Report, *, quick: bool
 ) -> list[Timing]:
     """Everybody once, then the contenders in turn."""
     warm, iterations, rounds = (1, 2, 1) if quick else (2, 5, 4)
-    allocators = [""] if quick else list(ALLOCATORS)
+    allocators = [""] if quick else list(place.allocators)
     timings: list[Timing] = []
     alive: list[Timing] = []
     for engine, allocator in ((e, a) for e in engines for a in allocators):
         try:
-            worker = Worker(engine, timesteps, ALLOCATORS[allocator], cache)
+            worker = place.worker(engine, timesteps, ALLOCATORS[allocator])
             warmed = worker.ask("warm", iterations=warm)["seconds"]
             timing = Timing(engine, allocator, worker, warmed)
             timing.measure(iterations)
@@ -194,13 +222,19 @@ def steady(
     return timings
 
 
-def report_steady(timings: Sequence[Timing], timesteps: int, report: Report) -> None:
+def report_steady(
+    timings: Sequence[Timing], timesteps: int, report: Report, *, device: str = "cpu"
+) -> None:
     """The ratios of one number of timesteps."""
     mine = [timing for timing in timings if timing.engine.name == "ours"]
     peers = [timing for timing in timings if timing.engine.is_peer]
     eager = [timing for timing in peers if not timing.engine.is_compiled]
     bare = [timing for timing in timings if not timing.engine.is_spiking]
     against = {"fastest_eager_peer": eager, "fastest_peer": peers, "convolutions": bare}
+    aims = AIMS
+    if device != "cpu":
+        aims = GPU_AIMS
+        against["spikingjelly"] = [t for t in peers if t.engine.library == "spikingjelly"]
     for name, group in against.items():
         if not mine or not group:
             continue
@@ -212,18 +246,18 @@ def report_steady(timings: Sequence[Timing], timesteps: int, report: Report) -> 
                 value=own.best / best.best,
                 unit="",
                 better="lower",
-                aim=AIMS[name.removeprefix("fastest_")],
+                aim=aims.get(name.removeprefix("fastest_")),
             )
         )
 
 
-def gradient_error(timesteps: int, cache: Path, report: Report) -> float:
+def gradient_error(timesteps: int, place: Place, report: Report) -> float:
     """Largest difference of a parameter's gradient, relative to that gradient's largest."""
     found = {}
     for name in ("ours", "spikingjelly-s"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "gradients.pt"
-            worker = Worker(ENGINES[name], timesteps, {}, cache)
+            worker = place.worker(ENGINES[name], timesteps, {})
             loss = worker.ask("gradients", path=str(path))["loss"]
             worker.close()
             found[name] = loss, torch.load(path)
@@ -234,12 +268,12 @@ def gradient_error(timesteps: int, cache: Path, report: Report) -> float:
     return error
 
 
-def memory(engines: Sequence[Engine], timesteps: int, cache: Path, report: Report) -> None:
+def memory(engines: Sequence[Engine], timesteps: int, place: Place, report: Report) -> None:
     """A table of bytes; every tensor has pages of its own while it is taken."""
-    report.line(f"T = {timesteps}: kept for backward, growth of the resident peak")
+    report.line(f"T = {timesteps}: kept for backward, growth of the peak")
     for engine in engines:
         try:
-            worker = Worker(engine, timesteps, MAPPED, cache)
+            worker = place.worker(engine, timesteps, MAPPED)
             worker.ask("warm", iterations=2)
             seen = worker.ask("memory")
             worker.close()
@@ -259,12 +293,12 @@ class Trial:
     compiled_anew: int  # after the timesteps changed
 
 
-def run_trial(engine: Engine, allocator: str, steps: int) -> Trial:
+def run_trial(engine: Engine, allocator: str, steps: int, *, device: str = "cpu") -> Trial:
     """Raises WorkerError."""
     with tempfile.TemporaryDirectory() as cache:
         started = time.monotonic()
         done = subprocess.run(
-            command("trial", engine.name, TRIAL_TIMESTEPS[0], steps, TRIAL_TIMESTEPS[1]),
+            command("trial", device, engine.name, TRIAL_TIMESTEPS[0], steps, TRIAL_TIMESTEPS[1]),
             capture_output=True,
             text=True,
             cwd=ROOT,
@@ -284,7 +318,12 @@ def run_trial(engine: Engine, allocator: str, steps: int) -> Trial:
 
 
 def trials(
-    engines: Sequence[Engine], allocators: Mapping[str, str], report: Report, *, quick: bool
+    engines: Sequence[Engine],
+    allocators: Mapping[str, str],
+    report: Report,
+    *,
+    device: str = "cpu",
+    quick: bool,
 ) -> None:
     """Each engine with the allocator that suits it; ours and the two fastest three times."""
     steps = 10 if quick else 100
@@ -292,7 +331,7 @@ def trials(
 
     def run(engine: Engine) -> None:
         try:
-            trial = run_trial(engine, allocators.get(engine.name, ""), steps)
+            trial = run_trial(engine, allocators.get(engine.name, ""), steps, device=device)
         except WorkerError as error:
             report.line(f"  {engine.name}: left out, {error}")
             return
@@ -321,7 +360,7 @@ def trials(
             value=seen["ours"].seconds / best,
             unit="",
             better="lower",
-            aim=AIMS["trial"],
+            aim=AIMS["trial"] if device == "cpu" else None,
         )
     )
     report.add(
@@ -345,7 +384,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--timesteps", nargs="+", type=int, default=[8, 32], metavar="T")
     parts = ("gradients", "steady", "memory", "trial")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="only these")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(argv)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error(
+            "--device cuda needs a GPU that torch sees; spikefront doctor says what it has"
+        )
     engines = [ENGINES[name] for name in options.engines if ENGINES[name].is_installed]
     missing = {ENGINES[name].library for name in options.engines} - {e.library for e in engines}
     if missing:
@@ -354,13 +398,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = Report(
         "engine",
         against=("torch", *against),
-        setting={"timesteps": options.timesteps, "threads": THREADS, "quick": options.quick},
+        setting={
+            "timesteps": options.timesteps,
+            "threads": THREADS,
+            "quick": options.quick,
+            "device": environment_of(options.device)["device"],
+        },
     )
     allocators: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder)
+        place = Place(cache=Path(folder), device=options.device)
         if "gradients" in options.parts and ENGINES["spikingjelly-s"].is_installed:
-            errors = [gradient_error(steps, cache, report) for steps in options.timesteps]
+            errors = [gradient_error(steps, place, report) for steps in options.timesteps]
             report.add(
                 Figure(
                     name="gradient_error_vs_spikingjelly",
@@ -372,14 +421,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         for steps in options.timesteps:
             if "steady" in options.parts:
-                timings = steady(engines, steps, cache, report, quick=options.quick)
-                report_steady(timings, steps, report)
+                timings = steady(engines, steps, place, report, quick=options.quick)
+                report_steady(timings, steps, report, device=options.device)
                 for timing in fastest(timings, len(timings)):
                     allocators.setdefault(timing.engine.name, timing.allocator)
             if "memory" in options.parts:
-                memory(engines, steps, cache, report)
+                memory(engines, steps, place, report)
         if "trial" in options.parts:
-            trials(engines, allocators, report, quick=options.quick)
+            trials(engines, allocators, report, device=options.device, quick=options.quick)
     report.show(as_json=options.json)
     return 0
 

@@ -7,11 +7,12 @@
 Neurons: h = 0.5 v + x, a spike where h >= 1, v = h - s with no gradient through
 the reset, ATan with slope 2. Inputs are random spikes that change over time.
 
-Every engine gets the same parameters and inputs and is used as its documentation
-says. SpikingJelly computes the same loss and gradients as ours. Norse the same
-loss: its input is scaled by 1 - leak, so its weights are doubled, and it has no
-ATan. snnTorch has no neuron with these equations (its reset comes one timestep
-later): the same work, not the same numbers.
+Every engine gets the same parameters and inputs, on the same device, and is used as
+its documentation says; SpikingJelly chooses its kernel for a device by itself. It
+computes the same loss and gradients as ours. Norse the same loss: its input is scaled
+by 1 - leak, so its weights are doubled, and it has no ATan. snnTorch has no neuron
+with these equations (its reset comes one timestep later): the same work, not the
+same numbers.
 """
 
 import functools
@@ -42,8 +43,8 @@ class Problem:
     biases: tuple[Tensor, ...]
 
 
-def problem(timesteps: int, *, dtype: torch.dtype = torch.float32) -> Problem:
-    """The same at every call; `timesteps` more of them begin with the same weights."""
+def problem(timesteps: int, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Problem:
+    """The same at every call and on every device; more timesteps begin with the same weights."""
     draws = torch.Generator().manual_seed(0)
     weights, biases = [], []
     for shape, gain in zip(SHAPES, GAINS, strict=True):
@@ -53,10 +54,10 @@ def problem(timesteps: int, *, dtype: torch.dtype = torch.float32) -> Problem:
     labels = torch.randint(0, CLASSES, (BATCH,), generator=draws)
     drive = torch.rand(timesteps, BATCH, CHANNELS, SIDE, SIDE, generator=draws) < INPUT_RATE
     return Problem(
-        drive=drive.to(dtype),
-        labels=labels,
-        weights=tuple(weight.to(dtype) for weight in weights),
-        biases=tuple(bias.to(dtype) for bias in biases),
+        drive=drive.to(device, dtype),
+        labels=labels.to(device),
+        weights=tuple(weight.to(device, dtype) for weight in weights),
+        biases=tuple(bias.to(device, dtype) for bias in biases),
     )
 
 
@@ -136,7 +137,7 @@ def ours(given: Problem, **settings: Any) -> Trainee:
     head = Head(signal, config, range(CLASSES), anatomy, "exit1")
     network = Network(config, Task(image_shape=(CHANNELS, SIDE, SIDE), classes=CLASSES))
     network.blocks.append(Block([Unit(layer) for layer in layers], head, source, signal))
-    network.to(given.drive.dtype).train()
+    network.to(given.drive.device, given.drive.dtype).train()
     biased: list[tuple[Any, Any]] = [(layer.sources[0].weight, layer.bias) for layer in layers]
     biased.append((head.readout.connections.weight, head.readout.bias))
     parameters = [p for pair in biased for p in pair if isinstance(p, nn.Parameter)]

@@ -1,9 +1,9 @@
 """One engine in a process of its own, told what to do line by line.
 
-`python -m benchmarks.worker ENGINE TIMESTEPS` reads a JSON request per line on
-stdin and answers each with a JSON line on stdout. `python -m benchmarks.worker
-trial ENGINE TIMESTEPS STEPS OTHER_TIMESTEPS` trains once, from nothing, and ends.
-Threads are as many as OMP_NUM_THREADS says.
+`python -m benchmarks.worker DEVICE ENGINE TIMESTEPS` reads a JSON request per line
+on stdin and answers each with a JSON line on stdout. `python -m benchmarks.worker
+trial DEVICE ENGINE TIMESTEPS STEPS OTHER_TIMESTEPS` trains once, from nothing, and
+ends. Threads are as many as OMP_NUM_THREADS says.
 """
 
 import functools
@@ -38,14 +38,14 @@ def compilations() -> int:
 class Worker:
     """An engine and its problem. Every method answers one request."""
 
-    def __init__(self, engine: str, timesteps: int) -> None:
+    def __init__(self, device: str, engine: str, timesteps: int) -> None:
         from benchmarks.engines import ENGINES, MODES, problem
 
-        self._given = problem(timesteps)
+        self._given = problem(timesteps, device=device)
         self._trainee = (ENGINES | MODES)[engine].build(self._given)
 
     def _iterate(self) -> float:
-        """Forward and backward once; the loss."""
+        """Forward and backward once; the loss, which a device is waited for."""
         for parameter in self._trainee.parameters:
             parameter.grad = None
         return float(self._trainee.learn(self._given.drive, self._given.labels))
@@ -79,12 +79,17 @@ class Worker:
         import torch
 
         loss = self._iterate()
-        found = [parameter.grad for parameter in self._trainee.parameters]
-        torch.save(found, path)
+        grads = (parameter.grad for parameter in self._trainee.parameters)
+        torch.save([None if grad is None else grad.cpu() for grad in grads], path)
         return {"loss": loss}
 
     def memory(self) -> Mapping[str, float]:
-        """Bytes kept for backward, and growth of the resident peak over one iteration."""
+        """Bytes kept for backward, and growth of the peak over one iteration.
+
+        The peak is of resident memory, or of what torch allocates on a GPU.
+        """
+        import torch
+
         from snn.cost import SavedBytes
 
         with SavedBytes(self._trainee.parameters) as saved:
@@ -93,19 +98,26 @@ class Worker:
         for parameter in self._trainee.parameters:
             parameter.grad = None
         gc.collect()
+        if self._given.drive.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+            standing = torch.cuda.memory_allocated()
+            self._iterate()
+            return {"saved": saved.peak, "growth": torch.cuda.max_memory_allocated() - standing}
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = _read_kib("VmRSS")
         self._iterate()
         return {"saved": saved.peak, "growth": 1024 * (_read_kib("VmHWM") - before)}
 
 
-def trial(engine: str, timesteps: int, steps: int, other_timesteps: int) -> Mapping[str, float]:
+def trial(
+    device: str, engine: str, timesteps: int, steps: int, other_timesteps: int
+) -> Mapping[str, float]:
     """Train with Adam, then go on with other timesteps. `ended` is on the system's clock."""
     import torch
 
     from benchmarks.engines import ENGINES, problem
 
-    given, other = problem(timesteps), problem(other_timesteps)
+    given, other = (problem(count, device=device) for count in (timesteps, other_timesteps))
     trainee = ENGINES[engine].build(given)
     optimizer = torch.optim.Adam(trainee.parameters, lr=1e-3)
 
@@ -113,6 +125,8 @@ def trial(engine: str, timesteps: int, steps: int, other_timesteps: int) -> Mapp
         trainee.learn(drive, given.labels)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if given.drive.is_cuda:
+            torch.cuda.synchronize()
 
     for _ in range(steps):
         step(given.drive)
@@ -144,14 +158,14 @@ def main(arguments: list[str]) -> int:
         return "error" not in reply
 
     if arguments[0] == "trial":
-        engine, *numbers = arguments[1:]
-        return 0 if answer(lambda: trial(engine, *map(int, numbers))) else 1
-    engine, timesteps = arguments
+        device, engine, *numbers = arguments[1:]
+        return 0 if answer(lambda: trial(device, engine, *map(int, numbers))) else 1
+    device, engine, timesteps = arguments
     worker: Worker
 
     def start() -> Mapping[str, Any]:
         nonlocal worker
-        worker = Worker(engine, int(timesteps))
+        worker = Worker(device, engine, int(timesteps))
         return {}
 
     if not answer(start):

@@ -135,3 +135,22 @@ def test_unknown_engines_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="2"):
         benchmark.main(["--engines", "theirs"])
     assert "invalid choice: 'theirs'" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(["--device", "cuda"])
+    assert "--device cuda needs a GPU" in capsys.readouterr().err
+
+
+def test_on_a_gpu_the_aim_is_against_spikingjelly() -> None:
+    report = Report("engine")
+    timings = [timing("ours", (1.0, 0.0)), timing("spikingjelly-m", (1.5, 0.0))]
+    benchmark.report_steady(timings, 8, report, device="cuda")
+    figures = {figure.name: figure for figure in report.figures}
+    assert figures["time_vs_spikingjelly_T8"].value == pytest.approx(1 / 1.5)
+    assert figures["time_vs_spikingjelly_T8"].aim == pytest.approx(1 / 1.2)
+    assert figures["time_vs_fastest_peer_T8"].aim is None
