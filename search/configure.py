@@ -24,7 +24,7 @@ from snn.measurement import Evaluation, Measurement, OperatingPoint
 if TYPE_CHECKING:
     from snn.data import Split
     from snn.network import Task
-    from snn.plan import Plan
+    from snn.plan import Least, Plan
     from snn.trained import Images, Trained
 
 VALIDATION, TEST = "validation", "test"
@@ -313,6 +313,13 @@ def plan(config: RunConfig) -> Plan:
     from snn.plan import plan as plan_task
 
     return plan_task(config, _task(config))
+
+
+def least(config: RunConfig, *, images: int, memory: bool = True) -> Least:
+    """What the smallest network of a run is known to need, with at least that many images."""
+    from snn.plan import least as least_need
+
+    return least_need(config, _task(config), images=images, memory=memory)
 
 
 def evaluate_weights(

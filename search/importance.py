@@ -1,6 +1,6 @@
 """How much each parameter of a study decides over a metric, as Optuna's importances have it.
 
-Beside `search.sampler` the only file that knows Optuna.
+Beside `search.sampler` and its memory the only file that knows Optuna.
 """
 
 import math

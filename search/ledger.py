@@ -4,6 +4,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,8 @@ from search.proposals import Proposals
 from search.spending import Spending
 from search.store import Store, StoreError, StoreGoneError
 from search.study import Study, StudyError, study_from_toml
-from search.trial import Outcome, Trial, TrialState
-from snn.config import Fault, RunConfig
+from search.trial import RULED_OUT, Outcome, Trial, TrialState
+from snn.config import Fault
 from snn.measurement import Measurement
 
 MAX_FAILURES = 20  # in a row, before whatever they have in common ends the study
@@ -103,14 +104,17 @@ class Ledger:
         Trials that wait come first, by number; then the sampler is asked.
         """
         while not (self.is_spent() or self.should_halt()):
-            trial = self._waiting.popleft() if self._waiting else self._ask()
+            if self._waiting:
+                return self._hand_out(self._waiting.popleft())
+            trial = self._ask()
+            passed = self._proposals.passed
             if trial is None:
+                self._tell_passed(passed, None)
                 self.stopped = self._proposals.exhausted()
-            elif trial.config is not None:
-                return self._hand_out(trial, trial.config)
             else:
-                self._start(trial, 0)
-                self._close(trial, Outcome(state=TrialState.FAILED, reason=trial.reason))
+                order = self._hand_out(trial)
+                self._tell_passed(passed, trial.number)
+                return order
         return None
 
     def is_running(self, number: int) -> bool:
@@ -203,13 +207,21 @@ class Ledger:
             params=proposal.params,
             state=TrialState.RUNNING,
             config=proposal.config,
-            reason=proposal.fault,
             sampler_state=proposal.sampler_state,
         )
         self._number += 1
         return trial
 
-    def _hand_out(self, trial: Trial, config: RunConfig) -> Order:
+    def _tell_passed(self, passed: Sequence[str], number: int | None) -> None:
+        """The points that were ruled out on the way to a trial, or to finding none."""
+        begun = time.perf_counter()
+        for message in passed:
+            self._store.add_event(self._study.name, RULED_OUT, message, trial=number)
+        self.store_s += time.perf_counter() - begun
+
+    def _hand_out(self, trial: Trial) -> Order:
+        config = trial.config
+        assert config is not None
         number, weights = self._trained.get(config.training_fingerprint, (None, None))
         if weights is not None and not weights.is_file():
             number, weights = None, None

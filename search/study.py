@@ -16,6 +16,7 @@ from typing import Any
 
 import tomli_w
 
+from search.first_points import first_points
 from search.space import Space, conflict
 from search.space_table import read_space
 from search.study_tables import (
@@ -33,6 +34,8 @@ from search.study_tables import (
 )
 from snn.config import SETTINGS, Fault, nearest
 
+_DEFAULTS = SearchSettings()
+LATER_KEYS = ("points",)  # of [search]
 TABLES = ("constraints", "budget", "run", "space", "search")
 KEYS = ("name", "objectives", *TABLES)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -139,6 +142,9 @@ class Study:
             values[f"space.{name}"] = {"kind": type(axis).__name__, **dataclasses.asdict(axis)}
         for name in ("sampler", "stopping", "seed"):
             values[f"search.{name}"] = getattr(self.search, name)
+        for name in LATER_KEYS:  # absent by default, so that older studies ask what they asked
+            if getattr(self.search, name) != getattr(_DEFAULTS, name):
+                values[f"search.{name}"] = getattr(self.search, name)
         for name, value in self.search.reference.items():
             values[f"search.reference.{name}"] = value
         # Tuples and lists are one to JSON, and then to whoever compares.
@@ -186,6 +192,8 @@ def study_from_toml(text: str, source: str = "study") -> Study:
     faults.extend(space_faults)
     if space is not None and not faults and (contradiction := conflict(run, space)):
         faults.append(contradiction)
+    if space is not None and not faults:
+        first_points(run, space, search.points, search.seed, faults)
     if faults or space is None:
         raise StudyError(source, faults)
     return Study(

@@ -70,6 +70,7 @@ class SearchSettings:
     reuse_blocks: bool = True  # trials take blocks that were trained before; changes no result
     block_cache_mb: int = 2_000  # the most that is kept of them on the disk
     reference: Mapping[str, float] = field(default_factory=dict)  # by objective
+    points: tuple[Mapping[str, Any], ...] = ()  # tried first, as they were given
 
 
 BUDGET_SETTINGS = {
@@ -181,13 +182,24 @@ def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault])
     """How points are found."""
     table = dict(as_table(given, "search", faults))
     reference = as_table(table.pop("reference", {}), "search.reference", faults)
+    points = _points(table.pop("points", []), faults)
     for name in table:
-        if name not in (*SEARCH_SETTINGS, "reference"):
-            known = (*SEARCH_SETTINGS, "reference")
+        if name not in SEARCH_SETTINGS:
+            known = (*SEARCH_SETTINGS, "points", "reference")
             faults.append(unknown_key(f"search.{name}", name, known))
     known_table = {name: value for name, value in table.items() if name in SEARCH_SETTINGS}
     values = _settings(known_table, "search", SEARCH_SETTINGS, faults)
-    return SearchSettings(**values, reference=_reference(reference, objectives, faults))
+    return SearchSettings(
+        **values, points=points, reference=_reference(reference, objectives, faults)
+    )
+
+
+def _points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]:
+    if isinstance(given, list) and all(isinstance(point, dict) for point in given):
+        return tuple(given)
+    message = f"must be a list of tables like {{ width = 16, dropout = 0.1 }}, got {given!r}"
+    faults.append(Fault(key="search.points", message=message))
+    return ()
 
 
 def _reference(

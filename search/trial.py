@@ -106,6 +106,9 @@ class HypervolumeRecord:
     value: float  # fraction of the box between the ideal and the reference point
 
 
+RULED_OUT = "ruled out"  # the kind of an event: a point that was not tried
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened to a study: a retry, a lost worker, a lease taken over."""
@@ -117,6 +120,7 @@ class Event:
 
 
 __all__ = [
+    "RULED_OUT",
     "Artifact",
     "Event",
     "FrontPoint",

@@ -101,6 +101,33 @@ class Plan:
         return max(need.peak for need in self.stages)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """What the smallest network that a run yields is known to have, before training."""
+
+    parameters: int
+    model_bytes: int | None  # at least; None where connections go
+    training_memory_bytes: int | None  # None where it was not asked for
+
+
+def least(config: RunConfig, task: Task, *, images: int, memory: bool = True) -> Least:
+    """Of the first block where blocks are trained one after another, otherwise of all.
+
+    There are at least `images` training images, so that the memory is not less than this.
+    """
+    limits = [n for n in (images, config.train_images) if n]
+    config = config.replace(batch_size=min([config.batch_size, *limits]))
+    blocks = _fresh_blocks(config, task)
+    first = blocks if config.stages == 1 else blocks[:1]
+    weights = [conn.weight.numel() for block in first for conn in connections_of(block)]
+    need = stage_need(config, task, first, frozen=0) if memory else None
+    return Least(
+        parameters=sum(parameter_count(block) for block in first),
+        model_bytes=4 * sum(weights) if config.target_sparsity == 0 else None,
+        training_memory_bytes=None if need is None else need.training_memory_bytes,
+    )
+
+
 def plan(config: RunConfig, task: Task, *, images: int | None = None) -> Plan:
     """Go through one training step per stage with tensors that have shapes and no data.
 

@@ -20,7 +20,7 @@ SQL = (
     "search/migrations/**/*.py",
 )
 HOMES = {
-    "optuna": ("search/sampler.py", "search/importance.py"),
+    "optuna": ("search/sampler.py", "search/sampler_memory.py", "search/importance.py"),
     "ray": ("search/ray_tune.py",),
     "sqlalchemy": SQL,
     "alembic": SQL,
@@ -37,7 +37,7 @@ ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
 LIGHT = {f"snn.{name}" for name in ("config", "backbones", "partition", "measurement")}
 LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
 HEAVY = {"torch", "ray", "optuna"}
-LOADS_HEAVY = {"search.sampler", "search.importance", "search.ray_tune"}
+LOADS_HEAVY = {"search.sampler", "search.sampler_memory", "search.importance", "search.ray_tune"}
 
 
 class Import(NamedTuple):

@@ -10,7 +10,7 @@ from search import tables
 from search.commands.output import Output
 from search.store import Store
 from search.study import study_from_toml
-from search.trial import Event, Trial, TrialState
+from search.trial import RULED_OUT, Event, Trial, TrialState
 from search.units import duration, moment
 
 if TYPE_CHECKING:
@@ -44,12 +44,13 @@ def status(arguments: argparse.Namespace) -> int:
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]
-    _say_status(output, stored, summary, trials)
+    ruled_out = [event for event in events if event.kind == RULED_OUT]
+    _say_status(output, stored, summary, trials, ruled_out)
     if running:
         word = "running" if stored.is_running else "was running, and will run again"
         output.say(Text(f"{word}: {', '.join(_running(trial) for trial in running)}"))
     _say_ended(output, ended)
-    _say_events(output, events)
+    _say_events(output, [event for event in events if event.kind != RULED_OUT])
     output.document(
         {
             **_summary_document(stored, summary),
@@ -59,6 +60,7 @@ def status(arguments: argparse.Namespace) -> int:
             "ended_early": [
                 {"trial": t.number, "state": t.state, "reason": t.reason} for t in ended
             ],
+            "ruled_out": len(ruled_out),
             "events": events,
         }
     )
@@ -66,7 +68,11 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def _say_status(
-    output: Output, stored: "StoredStudy", summary: "StudySummary", trials: Sequence[Trial]
+    output: Output,
+    stored: "StoredStudy",
+    summary: "StudySummary",
+    trials: Sequence[Trial],
+    ruled_out: Sequence[Event],
 ) -> None:
     study = study_from_toml(stored.toml, stored.name)
     asked = f" of {summary.trials_asked}" if summary.trials_asked else ""
@@ -84,6 +90,11 @@ def _say_status(
         "begun": moment(summary.created_at),
         "last change": moment(summary.last_change_at),
     }
+    if ruled_out:
+        pairs["ruled out"] = (
+            f"{len(ruled_out)} points, before any of them was tried; the last: "
+            f"{ruled_out[-1].message}"
+        )
     if study.question:
         output.say(Text(study.question, style="italic"))
     output.say(tables.pairs_table(pairs, title=stored.name))

@@ -237,17 +237,21 @@ def test_a_space_is_tried_to_its_last_point_also_by_a_sampler_with_favourites(
     assert sorted(trial.params["width"] for trial in store.trials("small")) == list(range(1, 41))
 
 
-def test_a_point_that_is_no_run_is_a_failed_trial_with_the_reason(
+def test_a_point_that_is_no_run_costs_no_trial_and_is_an_event(
     store: Store, workplace: Workplace
 ) -> None:
     space = "width = { low = 1, high = 200 }\ninference_timesteps = { low = 1, high = 8 }"
     drive(make_study(space=space, budget="trials = 12"), store, workplace)
-    trials = store.trials("small")
-    failed = [trial for trial in trials if trial.state is TrialState.FAILED]
-    assert len(trials) == 12
-    assert failed
-    assert all(t.params["inference_timesteps"] > 4 for t in failed)  # type: ignore[operator]
-    assert failed[0].reason.startswith("no valid run: inference_timesteps must be at most")
+    assert states(store) == [TrialState.COMPLETE] * 12
+    events = [event for event in store.events("small") if event.kind == "ruled out"]
+    assert events
+    assert events[0].message.startswith("no valid run: inference_timesteps must be at most")
+    of_trials = [
+        trial.number
+        for trial in store.trials("small")
+        for _ in trial.sampler_state.get("ruled_out", [])  # type: ignore[attr-defined]
+    ]
+    assert of_trials == [event.trial for event in events]
 
 
 def test_what_all_trials_have_against_them_ends_the_study(store: Store, tmp_path: Path) -> None:

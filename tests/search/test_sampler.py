@@ -168,6 +168,48 @@ def test_a_point_put_in_the_place_of_one_that_was_asked_is_as_good_as_asked(name
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
+def test_points_that_were_ruled_out_are_remembered_behind_a_restart(name: str) -> None:
+    def choosy(sampler: Sampler, start: int, trials: int) -> list[Trial]:
+        history = []
+        for number in range(start, start + trials):
+            params, state = sampler.ask(number)
+            for attempt in range(number % 3):
+                sampler.rule_out(number, 0.5 + attempt)
+                params, state = sampler.ask(number, attempt + 1)
+            if number % 5 == 4:
+                params, state = sampler.ask(number, 7)  # takes the one before back
+            history.append(finished(number, params, dict(state)))
+            sampler.tell(history[-1])
+        return history
+
+    study = a_study(name)
+    undisturbed = make_sampler(study, [])
+    count = trials_before_resuming(name) // 2
+    history = choosy(undisturbed, 0, count)
+    for trial in history:
+        assert len(trial.sampler_state.get("ruled_out", [])) == trial.number % 3  # type: ignore[arg-type]
+    rebuilt = make_sampler(study, history)
+    more = 1 if name == "gp" else 12
+    assert choosy(rebuilt, count, more) == choosy(undisturbed, count, more)
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2"])
+def test_points_that_were_ruled_out_are_avoided(name: str) -> None:
+    sampler = make_sampler(a_study(name), [])
+    passed = []
+    for number in range(60):
+        attempt = 0
+        params, state = sampler.ask(number)
+        while int(params["width"]) > 20:
+            sampler.rule_out(number, (int(params["width"]) - 20) / 20)
+            attempt += 1
+            params, state = sampler.ask(number, attempt)
+        passed.append(attempt)
+        sampler.tell(dataclasses.replace(finished(2, params, dict(state)), number=number))
+    assert sum(passed[-20:]) < 0.6 * sum(passed[:20])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_rebuilt_while_trials_run_goes_on_alike_in_whatever_order_they_end(
     name: str,
 ) -> None:
