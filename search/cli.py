@@ -48,6 +48,7 @@ ERRORS_OF_INPUT = (
     ("snn.config", "ConfigError"),
     ("snn.image_files", "DataError"),
     ("snn.checkpoint", "CheckpointError"),
+    ("snn.interchange.description", "InterchangeError"),
 )
 
 

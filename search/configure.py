@@ -337,10 +337,17 @@ def evaluate_weights(
     """
     from snn.checkpoint import load
 
-    split = _load_split(config, data_dir, pick_device(device), threads)
+    images = images_of(config, data_dir=data_dir, device=device, threads=threads, test=test)
     trained = load(weights, config=config, device=pick_device(device))
-    images = _images(split, TEST if test else VALIDATION, data_dir, config.dataset)
     return _evaluate(trained, images)
+
+
+def images_of(
+    config: RunConfig, *, data_dir: Path, device: str = "cpu", threads: int = 1, test: bool = False
+) -> Images:
+    """The validation or test images of a config. Raises DataError."""
+    split = _load_split(config, data_dir, pick_device(device), threads)
+    return _images(split, TEST if test else VALIDATION, data_dir, config.dataset)
 
 
 def cut_weights(config: RunConfig, weights: Path, blocks: int, target: Path) -> RunConfig:

@@ -62,6 +62,7 @@ class Content:
     data_fingerprint: str | None
     environment: Mapping[str, object]
     confirmed: Confirmed | None = None  # the same point with other seeds, on the test images
+    graphs: tuple[str, ...] = ()  # NIR files beside the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +95,15 @@ def export_point(
     force: bool = False,
     test: bool = False,
     device: str = "cpu",
+    nir_form: str | None = None,
 ) -> Exported:
     """Write an operating point of a study to the folder `out`.
 
     The network is run on the validation images to say what happens at each exit,
     and to hold its figures against the recorded ones; without the data set this
     is left out, with a note. `test` runs it on the test images too, and then
-    the data set must be there. Raises ExportError, StoreError or DataError.
+    the data set must be there. With `nir_form` NIR graphs are written too, see
+    `snn.interchange`. Raises ExportError, StoreError, DataError or InterchangeError.
     """
     check_target(out, force=force)
     trial = store.trial(study, point.trial)
@@ -126,6 +129,7 @@ def export_point(
             bench=Bench(data_dir=data_dir, device=device, threads=threads),
             test=test,
             confirmed=confirmed,
+            nir_form=nir_form,
         )
 
 
@@ -177,11 +181,17 @@ def _write(
     bench: Bench,
     test: bool,
     confirmed: Confirmed | None = None,
+    nir_form: str | None = None,
 ) -> Exported:
     from search import configure
 
     target = folder / WEIGHTS
     kept = cut(config, weights, point, target)
+    graphs: list[str] = []
+    if nir_form is not None:
+        from search.graphs import write_graphs
+
+        graphs = write_graphs(kept, target, folder, data_dir=bench.data_dir, form=nir_form)
     evaluated, notes = _evaluated(kept, target, bench, must=test)
     content = Content(
         origin=origin,
@@ -202,6 +212,7 @@ def _write(
             "spikefront": project_version(),
         },
         confirmed=confirmed,
+        graphs=tuple(graphs),
     )
     (folder / CONFIG).write_text(config_text(kept, title=_title(content)), encoding="utf-8")
     (folder / METRICS_FILE).write_text(json_text(document(content)), encoding="utf-8")
@@ -338,6 +349,7 @@ def document(content: Content) -> dict[str, object]:
             "size_bytes": content.weights_bytes,
         },
         "data": {"dataset": config.dataset, "fingerprint": content.data_fingerprint},
+        "nir": content.graphs,
         "seed": config.seed,
         "run_fingerprint": config.fingerprint,
         "training_fingerprint": config.training_fingerprint,

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tomllib
 import uuid
@@ -23,6 +24,7 @@ CONFIG, WEIGHTS, METRICS_FILE, CARD = (
     "README.md",
 )
 FILES = (CONFIG, WEIGHTS, METRICS_FILE, CARD)
+GRAPH_FILES = re.compile(r"network(-exit\d+)?\.nir|network\.json")  # with --nir
 FORMAT = 1  # of metrics.json; a higher one was written by a newer spikefront
 
 # Wall times are another figure every time; all other metrics are counts.
@@ -226,7 +228,8 @@ def _is_only_export(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         return False
     names = {entry.name for entry in path.iterdir()}
-    if not {CONFIG, WEIGHTS, METRICS_FILE} <= names <= set(FILES):
+    graphs = {name for name in names if GRAPH_FILES.fullmatch(name)}
+    if not {CONFIG, WEIGHTS, METRICS_FILE} <= names <= set(FILES) | graphs:
         return False
     try:
         _recorded(path / METRICS_FILE)

@@ -224,6 +224,12 @@ def _again(content: "Content") -> str:
         "spikefront train .             # the same weights again, from nothing",
     ]
     text = "## Run it again\n\n```\n" + "\n".join(lines) + "\n```\n\n"
+    if content.graphs:
+        text += (
+            f"`{content.graphs[0]}` is the network as a NIR graph, for other simulators and chips "
+            "(https://neuroir.org); `network.json` says how its input is made, its output read, "
+            "and how exits work together.\n\n"
+        )
     return text + (
         "`config.toml` holds every setting and may stand in the `[run]` table of a study file; "
         "`metrics.json` has these figures in full precision, and more. The folder needs no store."

@@ -31,10 +31,14 @@ HOMES = {
     "safetensors": ("snn/**/*.py",),
     "sklearn": ("snn/image_files.py",),
     "triton": ("snn/lif/kernels.py",),
+    "nir": ("snn/interchange/*.py",),
 }
 ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
 # of snn, what loads no torch
-LIGHT = {f"snn.{name}" for name in ("config", "backbones", "partition", "measurement")}
+LIGHT = {
+    f"snn.{name}"
+    for name in ("config", "backbones", "partition", "measurement", "interchange.description")
+}
 LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
 HEAVY = {"torch", "ray", "optuna"}
 LOADS_HEAVY = {"search.sampler", "search.sampler_memory", "search.importance", "search.ray_tune"}
@@ -160,7 +164,7 @@ def matches(file: PurePosixPath, home: str) -> bool:
 
 def test_the_engine_needs_torch_numpy_safetensors_and_for_the_digits_scikit_learn() -> None:
     engine = [i for i in all_imports() if i.file.parts[0] == "snn"]
-    allowed = ENGINE_NEEDS | {"triton"} | sys.stdlib_module_names | {"snn"}
+    allowed = ENGINE_NEEDS | {"triton", "nir"} | sys.stdlib_module_names | {"snn"}
     assert [str(i) for i in engine if i.top not in allowed] == []
     assert [str(i) for i in engine if i.top == "sklearn" and i.is_eager] == []
 
@@ -170,14 +174,17 @@ def test_what_only_some_builds_of_torch_bring_is_loaded_when_it_is_used() -> Non
     assert [i.is_eager for i in kernels] == [False]
 
 
-def test_only_configure_uses_the_parts_of_the_engine_that_load_torch() -> None:
+RUNS_THE_ENGINE = (PurePosixPath("search/configure.py"), PurePosixPath("search/graphs.py"))
+
+
+def test_only_two_files_use_the_parts_of_the_engine_that_load_torch() -> None:
     strays = [
         str(i)
         for i in all_imports()
         if i.file.parts[0] in ("search", "dashboard")
         and i.top == "snn"
         and not any(f"{i.module}.".startswith(f"{light}.") for light in LIGHT_WITH_NUMPY)
-        and i.file != PurePosixPath("search/configure.py")
+        and i.file not in RUNS_THE_ENGINE
     ]
     assert strays == []
 

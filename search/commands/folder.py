@@ -8,6 +8,7 @@ from search import tables
 from search.commands import InputError
 from search.commands.output import Output
 from search.folder import (
+    CONFIG,
     WEIGHTS,
     Difference,
     Folder,
@@ -32,6 +33,8 @@ def export(arguments: argparse.Namespace) -> int:
 
     output = Output(as_json=arguments.as_json)
     check_target(arguments.out, force=arguments.force)
+    if arguments.nir_form is not None and not arguments.nir:
+        raise InputError("--nir-form: is of use only with --nir, which writes graphs; add it")
     with Store(arguments.store, read_only=True) as store:
         point = _wanted(store, arguments)
         exported = export_point(
@@ -42,6 +45,7 @@ def export(arguments: argparse.Namespace) -> int:
             data_dir=arguments.data,
             force=arguments.force,
             test=arguments.test,
+            nir_form=(arguments.nir_form or "plain") if arguments.nir else None,
         )
     say_exported(output, exported)
     output.document(exported_document(exported))
@@ -89,6 +93,8 @@ def say_exported(output: Output, exported: "Exported") -> None:
     if content.test is not None:
         columns["test"] = content.test.sampled.metrics
     _say_figures(output, columns)
+    if content.graphs:
+        output.say(f"NIR: {', '.join(content.graphs)}")
     for note in exported.notes:
         output.note(note)
     for difference in exported.differences:
@@ -121,9 +127,14 @@ def exported_document(exported: "Exported") -> dict[str, object]:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Run a folder on data; 1 when it is not what was recorded."""
+    """Run a folder on data; 1 when it is not what was recorded. Or run a NIR file."""
     from search import configure
 
+    if arguments.folder.suffix == ".nir":
+        from search.commands.graph import evaluate_graph
+
+        return evaluate_graph(arguments)
+    _refuse_graph_options(arguments)
     output = Output(as_json=arguments.as_json)
     folder = read_folder(arguments.folder)
     evaluation = configure.evaluate_weights(
@@ -154,6 +165,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
         }
     )
     return 1 if unlike or found else 0
+
+
+def _refuse_graph_options(arguments: argparse.Namespace) -> None:
+    for name in ("dataset", "timesteps", "encoding", "dt"):
+        if getattr(arguments, name) is not None:
+            raise InputError(
+                f"--{name}: is of use only for a NIR file; what an exported folder is run with "
+                f"stands in its {CONFIG}"
+            )
 
 
 def device_of(folder: Folder) -> str:

@@ -102,18 +102,21 @@ COMMANDS = (
             "spikefront export digits --out runs/digits-best",
             "spikefront export digits --pick best:accuracy --out best --test",
             "spikefront export digits --trial 3 --out runs/trial-3",
+            "spikefront export digits --out runs/digits-nir --nir",
         ),
-        options="study trial pick out_required force test_too data store json",
+        options="study trial pick out_required force nir nir_form test_too data store json",
     ),
     Command(
         name="evaluate",
         module="folder",
-        purpose="Run an exported folder on data, and print its figures beside the recorded ones.",
+        purpose="Run an exported folder on data, and print its figures beside the recorded ones; "
+        "or measure a NIR file, whoever wrote it.",
         examples=(
             "spikefront evaluate runs/digits-best",
             "spikefront evaluate runs/digits-best --test --json",
+            "spikefront evaluate theirs.nir --dataset digits --timesteps 8 --test",
         ),
-        options="folder data test_only json",
+        options="folder data test_only dataset timesteps encoding dt json",
     ),
     Command(
         name="train",
@@ -225,7 +228,9 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     "study_file": _option("study_file", "study file", metavar="STUDY.toml", type=_path),
     "study": _option("study", "name of a study in the store", metavar="STUDY"),
     "trial_number": _option("trial", "number of a trial, from 0", metavar="TRIAL", type=natural),
-    "folder": _option("folder", "exported folder", metavar="DIR", type=_path),
+    "folder": _option(
+        "folder", "exported folder, or a NIR file", metavar="DIR|FILE.nir", type=_path
+    ),
     "config_or_folder": _option(
         "source",
         "exported folder, or a TOML file of run settings (what stands in [run])",
@@ -330,6 +335,36 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
         "--force",
         "replace the folder of --out if it is an exported one",
         action="store_true",
+    ),
+    "nir": _option(
+        "--nir",
+        "write NIR graphs for other simulators too, one per exit",
+        action="store_true",
+    ),
+    "nir_form": _option(
+        "--nir-form",
+        "with --nir: plain, or norse without average pools and LIF nodes (default: plain)",
+        choices=("plain", "norse"),
+    ),
+    "dataset": _option(
+        "--dataset", "data set of a NIR file (default: the one that it names)", metavar="NAME"
+    ),
+    "timesteps": _option(
+        "--timesteps",
+        "timesteps that a NIR file is run (default: its own, otherwise 4)",
+        metavar="T",
+        type=positive_integer,
+    ),
+    "encoding": _option(
+        "--encoding",
+        "how images enter a NIR file (default: its own, otherwise direct)",
+        choices=("direct", "poisson"),
+    ),
+    "dt": _option(
+        "--dt",
+        "seconds of a timestep of a NIR file (default: its own, otherwise 1e-4)",
+        metavar="S",
+        type=positive_real,
     ),
     "test_too": _option(
         "--test", "evaluate on the test set too, and record it", action="store_true"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy
 
@@ -552,6 +553,55 @@ def test_a_folder_that_is_no_export_is_not_evaluated(run: Run, tmp_path: Path) -
     (tmp_path / "folder").mkdir()
     refused(run("evaluate", "folder"), "folder: must be an exported folder, but has no config.toml")
     refused(run("evaluate", "none"), "none: must be an exported folder, but does not exist")
+
+
+# ---- NIR
+
+
+def test_a_network_goes_out_as_graphs_that_evaluate_here(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
+    ran = run("export", "tiny", "--pick", "best:accuracy", "--out", "best", "--nir", "--json")
+    assert ran.code == 0, ran.err
+    graphs = ran.document["metrics"]["nir"]
+    assert graphs[0] == "network.nir"
+    assert graphs[-1] == "network.json"
+    assert "network.nir" in (tmp_path / "best" / "README.md").read_text()
+    whole = run("evaluate", "best", "--json").document
+    deepest = run("evaluate", "best/network.nir", "--json")
+    assert deepest.code == 0, deepest.err
+    assert deepest.document["images"] == whole["images"]
+    assert deepest.document["metrics"]["mean_blocks"] == len(graphs) - 1
+    assert deepest.document["metrics"]["training_s"] is None
+    assert deepest.document["data"]["dataset"] == "digits"
+    shorter = run("evaluate", "best/network.nir", "--timesteps", "1", "--json").document
+    assert shorter["metrics"]["synaptic_ops"] < deepest.document["metrics"]["synaptic_ops"]
+    assert run("export", "tiny", "--out", "best", "--force").code == 0  # graphs are replaced, too
+    assert not (tmp_path / "best" / "network.nir").exists()
+
+
+def test_a_graph_from_elsewhere_needs_a_data_set_that_fits(run: Run, tmp_path: Path) -> None:
+    nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
+    weight = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
+    nir.write(tmp_path / "theirs.nir", nir.NIRGraph.from_list(nir.Linear(weight=weight)))
+    refused(run("evaluate", "theirs.nir"), "theirs.nir: does not say what it classifies; name")
+    refused(run("evaluate", "theirs.nir", "--dataset", "digts"), "did you mean 'digits'?")
+    ran = run("evaluate", "theirs.nir", "--dataset", "digits", "--test", "--json")
+    assert ran.code == 0, ran.err
+    metrics = ran.document["metrics"]
+    assert metrics["macs"] == 640  # the image never changes, and the map is run once
+    assert metrics["synaptic_ops"] == metrics["spikes_per_inference"] == 0
+    assert metrics["model_bytes"] == 2560
+    wide = nir.Linear(weight=np.ones((10, 5), np.float32))
+    nir.write(tmp_path / "wide.nir", nir.NIRGraph.from_list(wide))
+    refused(
+        run("evaluate", "wide.nir", "--dataset", "digits"),
+        "wide.nir: its input has shape 5 and an image of the data set 1x8x8",
+    )
+
+
+def test_what_belongs_to_graphs_is_refused_elsewhere(run: Run, exported: Path) -> None:
+    refused(run("evaluate", "best", "--timesteps", "2"), "--timesteps: is of use only for a NIR")
+    refused(run("export", "tiny", "--out", "x", "--nir-form", "norse"), "--nir-form: is of use")
 
 
 # ---- train

@@ -1,0 +1,50 @@
+"""Files of NIR graphs."""
+
+import importlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from snn.interchange.description import InterchangeError
+
+INSTALL = "pip install 'spikefront[nir]'"
+
+
+def nir_library() -> Any:
+    """The package `nir`. Raises InterchangeError that says how to install it."""
+    try:
+        return importlib.import_module("nir")
+    except ImportError as error:
+        raise InterchangeError(
+            f"NIR files need the package nir, which cannot be imported ({error}); {INSTALL}"
+        ) from None
+
+
+def write(graph: Any, path: Path) -> None:
+    """Write a graph to `path`, whole or not at all."""
+    nir = nir_library()
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        nir.write(draft, graph)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Any:
+    """The graph in `path`. Raises InterchangeError for anything else."""
+    nir = nir_library()
+    if not path.is_file():
+        raise InterchangeError(f"{path}: no such NIR file")
+    try:
+        graph = nir.read(path)
+    except Exception as error:  # nir reads anything and fails anywhere
+        reason = (str(error).splitlines() or [""])[0]
+        raise InterchangeError(
+            f"{path}: must be a NIR graph, got a file that cannot be read as one "
+            f"({type(error).__name__}: {reason})"
+        ) from None
+    if not isinstance(graph, nir.NIRGraph):
+        raise InterchangeError(f"{path}: must be a NIR graph, got a single {type(graph).__name__}")
+    return graph

@@ -1,0 +1,181 @@
+"""Figures of a NIR graph on labelled images, counted as those of our own networks are."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn.config import RunConfig
+from snn.cost import energy_nj
+from snn.interchange.description import KEY, Description, InterchangeError, Measured
+from snn.interchange.simulation import Simulation, Spent
+from snn.measurement import LayerReport
+from snn.readout import integrated
+from snn.trained import Images
+
+
+def description_of(graph: Any) -> Description | None:
+    """How a graph of ours is run; None for one from elsewhere. Raises InterchangeError."""
+    text = (graph.metadata or {}).get(KEY)
+    if text is None:
+        return None
+    return Description.from_json(text.decode() if isinstance(text, bytes) else str(text))
+
+
+def run_settings(about: Description) -> RunConfig:
+    """The settings that decide which images a graph is run on, and how they come in."""
+    return RunConfig(
+        dataset=about.dataset,
+        encoding=about.encoding,
+        timesteps=about.trained_timesteps,
+        seed=about.seed,
+        validation_fraction=about.validation_fraction,
+        train_images=about.train_images,
+    )
+
+
+def measure(graph: Any, images: Images, about: Description) -> Measured:
+    """Run a graph on images, read out as `about` says. Raises InterchangeError."""
+    simulation = Simulation(graph, dt_s=about.dt_s)
+    shape = tuple(int(side) for side in simulation.nodes[simulation.input].input_type["input"])
+    is_flat = _is_flat(shape, tuple(images.images.shape[1:]))
+    tally, correct = _Tally(simulation), 0
+    for drive, labels in images.batches(run_settings(about)):
+        x = drive[: about.timesteps]
+        x = x.flatten(2) if is_flat else x
+        outputs, are_spikes, spent = _run(simulation, x, about.timesteps)
+        decided = _decided(outputs, about, are_spikes=are_spikes)
+        correct += int((decided == labels).sum())
+        tally.add(spent)
+    count = len(images.labels)
+    return Measured(
+        images=count,
+        metrics={"accuracy": correct / count, **tally.metrics(count, about)},
+        layers=tally.layers(count, about),
+    )
+
+
+def _run(simulation: Simulation, x: Tensor, timesteps: int) -> tuple[Tensor, bool, Spent]:
+    try:
+        return simulation.run(x, timesteps=timesteps)
+    except RuntimeError as error:  # torch, of shapes that do not meet
+        reason = (str(error).splitlines() or [""])[0]
+        raise InterchangeError(f"it cannot be run: {reason}") from error
+
+
+def _is_flat(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    if shape == image:
+        return False
+    if shape == (math.prod(image),):
+        return True
+    raise InterchangeError(
+        f"its input has shape {_times(shape)} and an image of the data set {_times(image)}; "
+        "name its data set with --dataset"
+    )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _decided(outputs: Tensor, about: Description, *, are_spikes: bool) -> Tensor:
+    """Labels (batch,) from outputs (time, batch, outputs)."""
+    leak = 1.0 if are_spikes else about.readout_leak
+    total = integrated(outputs.flatten(2), leak=leak)
+    if total.shape[1] != len(about.classes) * about.votes:
+        raise InterchangeError(
+            f"it has {total.shape[1]} outputs, which is no multiple of the "
+            f"{len(about.classes)} classes of {about.dataset}; name its data set with --dataset"
+        )
+    votes = total.unflatten(1, (len(about.classes), about.votes)).mean(dim=2)
+    return torch.tensor(about.classes)[votes.argmax(dim=1)]
+
+
+class _Tally:
+    """Sums over batches."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._accumulates: dict[str, float] = {}
+        self._spikes: dict[str, float] = {}
+        self._macs: dict[str, float] = {}
+        self._sizes = {
+            name: _size(simulation.nodes[name].output_type) for name in simulation.populations
+        }
+
+    def add(self, spent: Spent) -> None:
+        """A batch more."""
+        for sums, more in (
+            (self._accumulates, spent.accumulates),
+            (self._spikes, spent.spikes),
+        ):
+            for name, values in more.items():
+                sums[name] = sums.get(name, 0.0) + float(values.sum())
+        self._macs.update(spent.macs)
+
+    def metrics(self, count: int, about: Description) -> dict[str, float]:
+        """Everything but the accuracy."""
+        weights = self._simulation.connections.values()
+        possible = sum(part.weight.numel() for part in weights)
+        alive = sum(int(torch.count_nonzero(part.weight)) for part in weights)
+        biases = [part.bias for part in weights if part.bias is not None]
+        stored = sum(_stored(part.weight) for part in weights)
+        stored += sum(4 * int(torch.count_nonzero(bias)) for bias in biases)
+        ops = sum(self._accumulates.values()) / count
+        macs = sum(self._macs.values())
+        steps = about.timesteps
+        return {
+            "synaptic_ops": ops,
+            "macs": macs,
+            "est_energy_nj": energy_nj(ops, macs),
+            "spikes_per_inference": sum(self._spikes.values()) / count,
+            "latency_steps": float(steps * len(self._sizes)),
+            "mean_timesteps": float(steps),
+            "mean_blocks": float(about.exit),
+            "model_bytes": float(stored),
+            "connectivity": alive / possible if possible else 1.0,
+            "parameters": float(possible + sum(bias.numel() for bias in biases)),
+        }
+
+    def layers(self, count: int, about: Description) -> tuple[LayerReport, ...]:
+        """A line per population of neurons, with the nodes that drive it; and the readout."""
+        return tuple(
+            self._layer(name, self._driving(name), count, about)
+            for name in (*self._simulation.populations, self._simulation.output)
+            if name in self._sizes or self._driving(name)
+        )
+
+    def _driving(self, name: str) -> list[str]:
+        sources = self._simulation.sources[name]
+        return [source for source in sources if source in self._simulation.connections]
+
+    def _layer(
+        self, name: str, driving: Sequence[str], count: int, about: Description
+    ) -> LayerReport:
+        weights = [self._simulation.connections[source].weight for source in driving]
+        neurons = self._sizes.get(name) or _size(self._simulation.nodes[name].input_type)
+        spikes = self._spikes.get(name, 0.0) / count
+        nodes = [*driving, name]
+        return LayerReport(
+            block=about.exit,
+            name=name,
+            neurons=neurons,
+            weights=sum(weight.numel() for weight in weights),
+            connections=sum(int(torch.count_nonzero(weight)) for weight in weights),
+            spikes_per_inference=spikes,
+            spike_rate=spikes / (neurons * about.timesteps),
+            synaptic_ops=sum(self._accumulates.get(node, 0.0) for node in nodes) / count,
+            macs=sum(self._macs.get(node, 0.0) for node in nodes),
+        )
+
+
+def _size(shaped: Any) -> int:
+    return math.prod(int(side) for side in next(iter(shaped.values())))
+
+
+def _stored(weight: Tensor) -> int:
+    """Bytes of weights as `snn.cost.model_bytes` counts them."""
+    possible, alive = weight.numel(), int(torch.count_nonzero(weight))
+    return min(4 * possible, 4 * alive + math.ceil(possible / 8))

@@ -1,0 +1,209 @@
+"""Nodes of a NIR graph at work: what each does with what arrives at a timestep."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snn.interchange.description import InterchangeError
+
+SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
+INTEGRATING = ("I", "LI", "CubaLI")
+LINEAR = ("Linear", "Affine", "Conv1d", "Conv2d")
+SHAPING = ("Flatten", "AvgPool2d", "SumPool2d", "Scale", "Delay")
+KNOWN = (*SPIKING, *INTEGRATING, *LINEAR, *SHAPING, "Input", "Output")
+
+
+def kind_of(node: Any) -> str:
+    """The name of a node's type."""
+    return type(node).__name__
+
+
+class Weights:
+    """A node with weights."""
+
+    def __init__(self, node: Any) -> None:
+        self.kind = kind_of(node)
+        self.weight = torch.from_numpy(np.asarray(node.weight, dtype=np.float32))
+        bias = getattr(node, "bias", None)
+        self.bias = None if bias is None else torch.from_numpy(np.asarray(bias, dtype=np.float32))
+        self._exists = (self.weight != 0).to(torch.float64)
+        self._options: dict[str, Any] = {}
+        if self.kind in ("Conv1d", "Conv2d"):
+            self._options = {
+                name: _whole(getattr(node, name)) for name in ("stride", "padding", "dilation")
+            } | {"groups": int(node.groups)}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._map(x, self.weight, self.bias)
+
+    def reached(self, spikes: Tensor) -> Tensor:
+        """Spikes times the connections that exist behind them, (batch,)."""
+        return self._map(spikes.to(torch.float64), self._exists, None).flatten(1).sum(dim=1)
+
+    def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.kind == "Conv1d":
+            return F.conv1d(x, weight, bias, **self._options)
+        if self.kind == "Conv2d":
+            return F.conv2d(x, weight, bias, **self._options)
+        return F.linear(x, weight, bias)
+
+
+def _whole(value: Any) -> Any:
+    """A number, or one per side; strings as they are."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, str):
+        return value
+    numbers = np.atleast_1d(np.asarray(value)).tolist()
+    return int(numbers[0]) if len(numbers) == 1 else tuple(int(n) for n in numbers)
+
+
+class State:
+    """What a node without weights does at a timestep; holds what it keeps until the next."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def counted(self, spikes: Tensor) -> Tensor:
+        """Where spikes are afterwards."""
+        return self(spikes)
+
+
+class _Neurons(State):
+    """IF, LIF, CubaLIF, Threshold, and those of them that never fire."""
+
+    def __init__(self, node: Any, dt_s: float) -> None:
+        kind = kind_of(node)
+        self._is_firing = kind in SPIKING
+        self._synapse = None
+        if kind.startswith("Cuba"):
+            share = dt_s / _float64(node.tau_syn)
+            self._synapse = (_single(1 - share), _single(share * _float64(node.w_in)))
+        tau = getattr(node, "tau", getattr(node, "tau_mem", None))
+        if kind == "Threshold":
+            self._keep, self._gain, self._rest = _single(0.0), _single(1.0), _single(0.0)
+        elif tau is None:  # IF and I
+            gain = dt_s * _float64(node.r)
+            self._keep, self._gain, self._rest = _single(1.0), _single(gain), _single(0.0)
+        else:
+            share = dt_s / _float64(tau)
+            self._keep = _single(1 - share)
+            self._gain = _single(share * _float64(node.r))
+            self._rest = _single(share * _float64(node.v_leak))
+        if self._is_firing:
+            self._threshold = _single(node.threshold if kind == "Threshold" else node.v_threshold)
+            self._reset = _single(getattr(node, "v_reset", 0.0))
+        self._v: Tensor | None = None
+        self._current: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._synapse is not None:
+            keep, gain = self._synapse
+            arriving = x * gain
+            kept = self._current
+            self._current = arriving if kept is None else kept * keep + arriving
+            x = self._current
+        x = x * self._gain + self._rest
+        v = x if self._v is None else self._v * self._keep + x
+        if not self._is_firing:
+            self._v = v
+            return v
+        spikes = (v > self._threshold).to(v.dtype)
+        self._v = torch.where(spikes > 0, self._reset, v)
+        return spikes
+
+
+def _float64(value: Any) -> Any:
+    return np.asarray(value, dtype=np.float64)
+
+
+def _single(value: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(value, dtype=np.float32))
+
+
+class _Shaped(State):
+    """Flatten and pools; they keep nothing."""
+
+    def __init__(self, node: Any) -> None:
+        self._kind = kind_of(node)
+        if self._kind == "Flatten":
+            axes = len(np.atleast_1d(next(iter(node.input_type.values()))))
+            ends = (int(node.start_dim), int(node.end_dim))
+            self._start, self._end = (end + 1 if end >= 0 else axes + 1 + end for end in ends)
+        else:
+            self._kernel, self._stride, self._padding = (
+                _pair(getattr(node, name)) for name in ("kernel_size", "stride", "padding")
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._kind == "Flatten":
+            return x.flatten(self._start, self._end)
+        divisor = None if self._kind == "AvgPool2d" else 1
+        return F.avg_pool2d(x, self._kernel, self._stride, self._padding, divisor_override=divisor)
+
+    def counted(self, spikes: Tensor) -> Tensor:
+        """All of a window's."""
+        if self._kind == "Flatten":
+            return self(spikes)
+        return F.avg_pool2d(spikes, self._kernel, self._stride, self._padding, divisor_override=1)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    numbers = np.atleast_1d(np.asarray(value)).tolist()
+    return int(numbers[0]), int(numbers[-1])
+
+
+class _Scaled(State):
+    """Scale: a factor per value, which spikes carry on to the weights behind."""
+
+    def __init__(self, node: Any) -> None:
+        self._scale = _single(node.scale)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * self._scale
+
+    def counted(self, spikes: Tensor) -> Tensor:
+        return spikes
+
+
+class _Delayed(State):
+    """Delay, in whole timesteps and the same for all."""
+
+    def __init__(self, node: Any, dt_s: float) -> None:
+        steps = np.unique(np.round(_float64(node.delay) / dt_s))
+        if len(steps) != 1:
+            raise InterchangeError("its Delay node must have one delay for all, got several")
+        self._steps = int(steps[0])
+        self._values: list[Tensor] = []
+        self._counts: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._later(self._values, x)
+
+    def counted(self, spikes: Tensor) -> Tensor:
+        return self._later(self._counts, spikes)
+
+    def _later(self, queue: list[Tensor], x: Tensor) -> Tensor:
+        queue.append(x)
+        return queue.pop(0) if len(queue) > self._steps else torch.zeros_like(x)
+
+
+class _Nothing(State):
+    """Nodes that `Simulation` handles itself."""
+
+
+def state_of(node: Any, dt_s: float) -> State:
+    """A node's state at rest."""
+    kind = kind_of(node)
+    if kind in (*SPIKING, *INTEGRATING):
+        return _Neurons(node, dt_s)
+    if kind in ("Flatten", "AvgPool2d", "SumPool2d"):
+        return _Shaped(node)
+    if kind == "Scale":
+        return _Scaled(node)
+    if kind == "Delay":
+        return _Delayed(node, dt_s)
+    return _Nothing()

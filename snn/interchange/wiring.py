@@ -1,0 +1,327 @@
+"""From a trained network to NIR graphs, one per exit.
+
+Connections go out as they are baked: norm folded in, connections that are gone at
+zero. Average pools stay pools; where several currents meet, their edges meet, and NIR
+sums them. A hard reset is a LIF node. NIR has no soft reset, and it is put together from what
+every simulator that was tried runs:
+
+    h[t] = leak * h[t-1] + x[t] - leak * threshold * s[t-1]        s[t] = h[t] > threshold
+
+is a CubaLIF whose *current* is h (tau_syn from the leak; a spike resets only the
+membrane), whose membrane forgets at once (tau_mem = dt, so that it equals the current),
+and one connection of each neuron with itself, of weight -leak * threshold, which acts a
+timestep later as every loop in a graph does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snn.config import RunConfig
+from snn.interchange.description import DT_S, KEY, Description, InterchangeError
+from snn.interchange.files import nir_library
+from snn.layers import Connections, Layer
+from snn.network import Conv, Dense, Head, Network, Readout, Residual
+from snn.pooling import SpikePool
+
+ENDLESS_STEPS = 2.0**40
+"""Time constant of neurons without leak, in timesteps: 1 - 2^-40 is 1 in single precision."""
+
+Form = Literal["plain", "norse"]
+"""`norse` writes what Norse has no node for with nodes that it has: average pools as
+convolutions, and neurons with a hard reset as CubaLIF, too, because it takes R of a LIF for 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap:
+    """A node whose output is read, and its shape."""
+
+    node: str
+    shape: tuple[int, ...]
+
+
+def inexpressible(config: RunConfig) -> list[str]:
+    """What NIR has no node for, each with what to use instead; none where all can be said."""
+    found = []
+    if config.pooling == "max":
+        found.append(
+            "pooling 'max' has no NIR node (a maximum of spikes); use pooling 'average' or "
+            "'spiking'"
+        )
+    if config.feedback != "none":
+        found.append(
+            f"feedback {config.feedback!r} has no NIR node (a map spread to the nearest pixel of "
+            "a larger one); use feedback 'none'"
+        )
+    if config.exits > 1 and config.detector == "head" and config.detector_threshold < 1:
+        found.append(
+            "detector 'head' decides by a second readout, and a graph has one output; use "
+            "detector 'mass' or 'predicted', which the outputs decide, or detector_threshold 1"
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitGraph:
+    """The graph of a network down to one of its exits."""
+
+    graph: Any
+    about: Description
+    reads: str  # the node whose output the exit reads
+
+
+def graphs(
+    network: Network,
+    *,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    form: Form = "plain",
+) -> list[ExitGraph]:
+    """A graph per exit of a baked network, the first exit's first.
+
+    `mean` and `std` of the training pixels are written down for whoever makes the
+    input; None where they are not known.
+    Raises InterchangeError naming everything that cannot be expressed.
+    """
+    faults = inexpressible(network.config)
+    if faults:
+        raise InterchangeError("\n".join(faults))
+    made = []
+    for index in range(len(network.blocks)):
+        wiring = Wiring(form=form)
+        signal = wiring.input(network.task.image_shape)
+        for block in range(index + 1):
+            for unit in network.block(block).units:
+                signal = wiring.unit(unit, signal)
+        head = network.block(index).head
+        wiring.head(head, signal)
+        about = _described(network, index, mean, std)
+        made.append(ExitGraph(graph=wiring.graph(about), about=about, reads=signal.node))
+    return made
+
+
+def _described(
+    network: Network, index: int, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Description:
+    config, head = network.config, network.block(index).head
+    return Description(
+        dataset=config.dataset,
+        encoding=config.encoding,
+        mean=None if mean is None else tuple(mean),
+        std=None if std is None else tuple(std),
+        timesteps=config.inference_timesteps,
+        trained_timesteps=config.timesteps,
+        readout=config.readout,
+        readout_leak=config.readout_leak,
+        classes=head.classes,
+        votes=head.votes,
+        exit=index + 1,
+        seed=config.seed,
+        validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
+    )
+
+
+class Wiring:
+    """Nodes and edges of a graph in the making. Names have no dots: simulators change those."""
+
+    def __init__(self, *, form: Form) -> None:
+        self._nir, self._form = nir_library(), form
+        self._nodes: dict[str, Any] = {}
+        self._edges: list[tuple[str, str]] = []
+
+    def graph(self, about: Description) -> Any:
+        """The whole, its types checked."""
+        metadata = {"dt": about.dt_s, "timesteps": about.timesteps, KEY: about.to_json()}
+        return self._nir.NIRGraph(nodes=self._nodes, edges=self._edges, metadata=metadata)
+
+    def input(self, shape: tuple[int, ...]) -> Tap:
+        """Where images come in."""
+        node = self._nir.Input(input_type={"input": np.array(shape)})
+        return self._add("input", node, [], shape)
+
+    def unit(self, unit: object, signal: Tap) -> Tap:
+        """A unit of a backbone behind `signal`."""
+        if isinstance(unit, Conv):
+            pooled = self._pool(unit.pool, self._layer(unit.layer, [signal]))
+            return pooled if unit.pooled is None else self._neurons(unit.pooled, [pooled])
+        if isinstance(unit, Residual):
+            between = self._layer(unit.first, [signal])
+            return self._layer(unit.second, [between, signal])
+        assert isinstance(unit, Dense)
+        return self._layer(unit.layer, [signal])
+
+    def head(self, head: Head, signal: Tap) -> None:
+        """The exit, down to the output."""
+        signal = self._pool(head.pool, signal)
+        if head.hidden is not None:
+            signal = self._layer(head.hidden, [signal])
+        if isinstance(head.readout, Readout):
+            name, bias = "readout", head.readout.bias
+            signal = self._connections(name, head.readout.connections, signal, bias)
+        else:
+            signal = self._layer(head.readout, [signal])
+        node = self._nir.Output(output_type={"output": np.array(signal.shape)})
+        self._add("output", node, [signal], signal.shape)
+
+    def _add(self, name: str, node: Any, sources: Sequence[Tap], shape: tuple[int, ...]) -> Tap:
+        self._nodes[name] = node
+        self._edges.extend((source.node, name) for source in sources)
+        return Tap(node=name, shape=shape)
+
+    def _layer(self, layer: Layer, inputs: Sequence[Tap]) -> Tap:
+        name = _plain(layer.name)
+        sources = [
+            self._connections(f"{name}_in{place}", conn, signal, layer.bias if place == 0 else None)
+            for place, (conn, signal) in enumerate(zip(layer.sources, inputs, strict=False))
+        ]
+        if layer.skip is not None:
+            sources.append(self._sampled(f"{name}_skip", inputs[-1], layer.skip.stride))
+        return self._neurons(layer, sources)
+
+    def _connections(self, name: str, conn: Connections, signal: Tap, bias: Tensor | None) -> Tap:
+        weight = _array(conn.weight)
+        if weight.ndim == 2:
+            flat, shape = self._flat(signal), (weight.shape[0],)
+            if bias is None:
+                return self._add(name, self._nir.Linear(weight=weight), [flat], shape)
+            node = self._nir.Affine(weight=weight, bias=_array(bias))
+            return self._add(name, node, [flat], shape)
+        given = np.zeros(len(weight), np.float32) if bias is None else _array(bias)
+        return self._convolved(
+            name, weight, given, signal, stride=conn.stride, padding=weight.shape[-1] // 2
+        )
+
+    def _convolved(
+        self, name: str, weight: Any, bias: Any, signal: Tap, *, stride: int, padding: int
+    ) -> Tap:
+        kernel = weight.shape[-1]
+        node = self._nir.Conv2d(
+            input_shape=tuple(signal.shape[1:]),
+            weight=weight,
+            stride=(stride, stride),
+            padding=(padding, padding),
+            dilation=(1, 1),
+            groups=1,
+            bias=bias,
+        )
+        sides = [(side + 2 * padding - kernel) // stride + 1 for side in signal.shape[1:]]
+        return self._add(name, node, [signal], (weight.shape[0], *sides))
+
+    def _flat(self, signal: Tap) -> Tap:
+        """As a vector; the last three axes, so that a batch in front stays one."""
+        if len(signal.shape) == 1:
+            return signal
+        name = f"{signal.node}_flat"
+        size = int(np.prod(signal.shape))
+        if name in self._nodes:
+            return Tap(node=name, shape=(size,))
+        node = self._nir.Flatten(
+            start_dim=-3, end_dim=-1, input_type={"input": np.array(signal.shape)}
+        )
+        return self._add(name, node, [signal], (size,))
+
+    def _pool(self, pool: SpikePool, signal: Tap) -> Tap:
+        if pool.kernel == 1:
+            return signal
+        name = f"{signal.node}_pool{pool.kernel}"
+        return self._averaged(
+            name, signal, kernel=pool.kernel, stride=pool.kernel, padding=pool.padding
+        )
+
+    def _sampled(self, name: str, signal: Tap, stride: int) -> Tap:
+        """Every `stride`-th pixel: an average over single pixels."""
+        if stride == 1:
+            return signal
+        return self._averaged(name, signal, kernel=1, stride=stride, padding=0)
+
+    def _averaged(self, name: str, signal: Tap, *, kernel: int, stride: int, padding: int) -> Tap:
+        channels = signal.shape[0]
+        if self._form == "norse":
+            weight = np.zeros((channels, channels, kernel, kernel), np.float32)
+            weight[range(channels), range(channels)] = 1 / kernel**2
+            bias = np.zeros(channels, np.float32)
+            return self._convolved(name, weight, bias, signal, stride=stride, padding=padding)
+        node = self._nir.AvgPool2d(
+            kernel_size=np.array([kernel, kernel]),
+            stride=np.array([stride, stride]),
+            padding=np.array([padding, padding]),
+        )
+        sides = [(side + 2 * padding - kernel) // stride + 1 for side in signal.shape[1:]]
+        return self._add(name, node, [signal], (channels, *sides))
+
+    def _neurons(self, layer: Layer, sources: Sequence[Tap]) -> Tap:
+        name, shape = _plain(layer.name), sources[0].shape
+        leak = layer.lif.leak if layer.leak is None else float(layer.leak)
+        threshold = layer.lif.threshold if layer.threshold is None else float(layer.threshold)
+        fire = layer.lif.firing_share * threshold
+        limit = _beside(fire, above=layer.lif.strict)
+        steps = ENDLESS_STEPS if leak >= 1 else 1 / (1 - leak)
+        given = {"v_leak": 0.0, "v_threshold": float(limit), "v_reset": 0.0}
+        is_soft = layer.lif.reset == "soft" and leak > 0
+        if not is_soft and leak > 0 and self._form == "plain":
+            given |= {"tau": steps * DT_S, "r": steps}
+            return self._add(name, self._nir.LIF(**_filled(given, shape)), sources, shape)
+        of_current, of_membrane = (steps, 1.0) if is_soft else (1.0, steps)
+        given |= {"tau_syn": of_current * DT_S, "w_in": of_current}
+        given |= {"tau_mem": of_membrane * DT_S, "r": of_membrane}
+        spikes = self._add(name, self._nir.CubaLIF(**_filled(given, shape)), sources, shape)
+        if is_soft:
+            self._subtract(spikes, -leak * threshold)
+        return spikes
+
+    def _subtract(self, spikes: Tap, weight: float) -> None:
+        """What a spike takes off its neuron a timestep later: the soft reset."""
+        units = spikes.shape[0]
+        own = np.eye(units, dtype=np.float32) * np.float32(weight)
+        if len(spikes.shape) == 3:
+            bias = np.zeros(units, np.float32)
+            own = own[:, :, None, None]
+            back = self._convolved(f"{spikes.node}_reset", own, bias, spikes, stride=1, padding=0)
+        else:
+            # snnTorch takes a LIF and a Linear that lead to each other for a layer of its own,
+            # and then wires the input to the Linear; with a node between it does not
+            between = self._nir.Flatten(
+                start_dim=-1, end_dim=-1, input_type={"input": np.array(spikes.shape)}
+            )
+            again = self._add(f"{spikes.node}_again", between, [spikes], spikes.shape)
+            linear = self._nir.Linear(weight=own)
+            back = self._add(f"{spikes.node}_reset", linear, [again], spikes.shape)
+        self._edges.append((back.node, spikes.node))
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().to(torch.float32).contiguous().numpy()
+
+
+def _filled(parameters: dict[str, float], shape: tuple[int, ...]) -> dict[str, Any]:
+    """A value per neuron, which is what type checks accept."""
+    return {name: np.full(shape, value) for name, value in parameters.items()}
+
+
+def _beside(value: float, *, above: bool) -> Any:
+    """The single-precision number next to a threshold at, or only above, which neurons fire.
+
+    NIR fires above a threshold, some simulators at it, too. Beside the threshold both do
+    what is meant, but for a potential that is this very number.
+    """
+    return np.nextafter(np.float32(value), np.float32(np.inf if above else -np.inf))
+
+
+def neuron_names(network: Network, depth: int) -> Iterator[tuple[Layer, str]]:
+    """The layers of the graph of exit `depth`, and the nodes that are their neurons."""
+    for index in range(depth):
+        block = network.block(index)
+        parts = [*block.units, block.head] if index + 1 == depth else [*block.units]
+        for part in parts:
+            for layer in part.modules():
+                if isinstance(layer, Layer):
+                    yield layer, _plain(layer.name)
