@@ -4,25 +4,20 @@ Everything read of a study is kept under the study's version in the store, so th
 a page that changes an axis reads nothing again, and a running study is always current.
 """
 
-import io
 import os
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import numpy as np
 import streamlit as st
 
 from dashboard.points import PointTable
-from search import front
-from search.export import artifact_path, export_point
-from search.folder import ExportError
+from dashboard.study_table import knee_of, point_table
 from search.store import Store, StoredPoint, StoredStudy, StoreError, StudySummary
+from search.store_columns import TrialColumns
+from search.store_read import StudyHead
 from search.study import Study, StudyError, study_from_toml
 from search.trial import HypervolumeRecord, Trial, TrialState
-from snn.measurement import METRICS, Evaluation, Measurement
+from snn.measurement import Evaluation, Measurement
 
 DEFAULT_STORE = "sqlite:///runs/spikefront.db"
 STORE_VARIABLE = "SPIKEFRONT_STORE"
@@ -33,7 +28,6 @@ class StudyCard:
     """One study at a glance."""
 
     summary: StudySummary
-    hypervolumes: tuple[float, ...]  # after each finished trial
 
     @property
     def finished(self) -> int:
@@ -59,6 +53,13 @@ class StudyCard:
         """From the study's first row to its last change."""
         return (self.summary.last_change_at - self.summary.created_at).total_seconds()
 
+    @property
+    def remaining_s(self) -> float | None:
+        """What the rest will take at the pace so far; None where that cannot be told."""
+        if self.state != "running" or self.progress is None or self.finished < 2:
+            return None
+        return self.elapsed_s * (1 - self.progress) / self.progress
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyView:
@@ -67,6 +68,7 @@ class StudyView:
     stored: StoredStudy
     study: Study | None  # None when its TOML is of another version of spikefront
     table: PointTable
+    trials: TrialColumns
     hypervolumes: tuple[HypervolumeRecord, ...]
     knee: int | None  # id of the front's knee
     counts: Mapping[TrialState, int]
@@ -94,40 +96,55 @@ def _opened(url: str) -> Store:
 
 
 def open_store(url: str) -> Store:
-    """The store of `url`. Raises StoreError when it cannot be read, also when it went away."""
-    try:
-        store = _opened(url)
-        store.study_summaries()
-    except StoreError:
-        _opened.clear()  # it may come back as another file
-        return Store(url, read_only=True)
-    return store
+    """The store of `url`. Raises StoreError when it cannot be opened."""
+    return _opened(url)
+
+
+def forget_store() -> None:
+    """Open it anew the next time: it may come back as another file."""
+    _opened.clear()
 
 
 # --- studies -----------------------------------------------------------------------------
 
 
-def study_cards(url: str) -> list[StudyCard]:
+def study_heads(url: str) -> list[StudyHead]:
     """All studies, the one changed last first."""
-    store = open_store(url)
-    cards = [
-        StudyCard(
-            summary=summary, hypervolumes=_curve(url, summary.name, store.version(summary.name))
-        )
-        for summary in store.study_summaries()
+    return open_store(url).study_heads()
+
+
+def study_cards(url: str) -> list[StudyCard]:
+    """All studies, the one changed last first; who runs is always asked anew."""
+    heads = study_heads(url)
+    cards = _cards(url, tuple((head.name, head.version) for head in heads))
+    return [
+        replace(card, summary=replace(card.summary, is_running=head.is_running))
+        for head, card in zip(heads, cards, strict=True)
     ]
-    return sorted(cards, key=lambda card: card.summary.last_change_at, reverse=True)
 
 
-@st.cache_resource(show_spinner=False, max_entries=512)
-def _curve(url: str, study: str, version: object) -> tuple[float, ...]:
-    return tuple(record.value for record in _opened(url).hypervolume(study))
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _cards(url: str, versions: tuple[tuple[str, str], ...]) -> list[StudyCard]:
+    by_name = {summary.name: summary for summary in _opened(url).study_summaries()}
+    if not all(name in by_name for name, _ in versions):
+        raise StoreError("a study was just deleted; look again")
+    return [StudyCard(summary=by_name[name]) for name, _ in versions]
+
+
+def courses(url: str, cards: Sequence[StudyCard]) -> dict[str, tuple[float, ...]]:
+    """Hypervolume after each finished trial, of these studies."""
+    return _courses(url, tuple((card.summary.name, card.summary.version) for card in cards))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _courses(url: str, versions: tuple[tuple[str, str], ...]) -> dict[str, tuple[float, ...]]:
+    return _opened(url).hypervolume_courses([name for name, _ in versions])
 
 
 def is_anything_running(url: str) -> bool:
     """Whether some study has a driver at work; False also where no store can be read."""
     try:
-        return any(summary.is_running for summary in open_store(url).study_summaries())
+        return any(head.is_running for head in study_heads(url))
     except StoreError:
         return False
 
@@ -137,9 +154,9 @@ def is_anything_running(url: str) -> bool:
 
 def study_view(url: str, study: str) -> StudyView:
     """The front of one study. Raises StoreError for a study that is not there."""
-    store = open_store(url)
-    store.stored_study(study)
-    return _study_view(url, study, store.version(study))
+    view = _study_view(url, study, open_store(url).version(study))
+    stored = open_store(url).stored_study(study)
+    return replace(view, stored=stored)  # a lease that is renewed is no new version
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -151,24 +168,20 @@ def read_study(store: Store, name: str) -> StudyView:
     """The front of one study, read now."""
     stored = store.stored_study(name)
     study = _parsed(stored)
-    trials = store.trials(name)
-    points = store.operating_points(name)
-    states = [trial.state for trial in trials]
+    limits = study.constraints if study else {}
+    columns = store.columns(name, tuple(dict.fromkeys((*stored.objectives, *limits))))
+    trials = columns.trials
+    table = point_table(store, name, columns, stored.objectives, limits)
     return StudyView(
         stored=stored,
         study=study,
-        table=point_table(points, trials, stored.objectives, study),
+        table=table,
+        trials=trials,
         hypervolumes=tuple(store.hypervolume(name)),
-        knee=knee_of(points, stored.objectives),
-        counts={state: states.count(state) for state in TrialState if state in states},
-        epochs_trained=sum(trial.epochs_done for trial in trials),
+        knee=knee_of(table),
+        counts={s: trials.states.count(s) for s in TrialState if s in trials.states},
+        epochs_trained=int(trials.epochs_done.sum()),
     )
-
-
-def knee_of(points: Sequence[StoredPoint], objectives: Sequence[str]) -> int | None:
-    """Id of the front's knee, the one that `spikefront export --pick knee` takes."""
-    members = [point for point in points if point.on_front]
-    return front.knee(members, objectives).id if members else None
 
 
 def _parsed(stored: StoredStudy) -> Study | None:
@@ -178,54 +191,9 @@ def _parsed(stored: StoredStudy) -> Study | None:
         return None
 
 
-def point_table(
-    stored: Sequence[StoredPoint],
-    trials: Sequence[Trial],
-    objectives: Sequence[str],
-    study: Study | None,
-) -> PointTable:
-    """Operating points as columns, with what their trials were and the study's limits."""
-    points = [each.point for each in stored]
-    bounds = {n: (b.min, b.max) for n, b in study.constraints.items()} if study else {}
-    metrics = {
-        name: np.asarray([point.metrics[name] for point in points], dtype=np.float64)
-        for name in METRICS
-    }
-    names = dict.fromkeys(name for trial in trials for name in trial.params)
-    partitions = {trial.number: partition_of(trial) for trial in trials}
-    return PointTable(
-        ids=np.asarray([each.id for each in stored], dtype=np.int64),
-        trials=np.asarray([each.trial for each in stored], dtype=np.int64),
-        on_front=np.asarray([each.on_front for each in stored], dtype=np.bool_),
-        is_sampled=np.asarray([point.is_sampled for point in points], dtype=np.bool_),
-        is_feasible=_within(metrics, bounds, len(points)),
-        metrics=metrics,
-        timesteps=np.asarray([point.timesteps for point in points], dtype=np.int64),
-        blocks=np.asarray([point.blocks for point in points], dtype=np.int64),
-        detector_thresholds=np.asarray([p.detector_threshold for p in points], dtype=np.float64),
-        exit_thresholds=tuple(point.exit_thresholds for point in points),
-        partitions=tuple(partitions.get(each.trial, "") for each in stored),
-        params={name: tuple(each.params.get(name) for each in stored) for name in names},
-        objectives=tuple(objectives),
-        bounds=bounds,
-    )
-
-
 def partition_of(trial: Trial) -> str:
     """How the trial's network is cut into blocks; empty when that is not known."""
     return trial.config.partition if trial.config else str(trial.params.get("partition", ""))
-
-
-def _within(
-    metrics: Mapping[str, np.ndarray],
-    bounds: Mapping[str, tuple[float | None, float | None]],
-    count: int,
-) -> np.ndarray:
-    inside = np.ones(count, dtype=np.bool_)
-    for name, (low, high) in bounds.items():
-        inside &= metrics[name] >= (-np.inf if low is None else low)
-        inside &= metrics[name] <= (np.inf if high is None else high)
-    return inside
 
 
 # --- one trial ---------------------------------------------------------------------------
@@ -261,45 +229,3 @@ def trials_of(url: str, study: str) -> tuple[Trial, ...]:
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _trials(url: str, study: str, version: object) -> tuple[Trial, ...]:
     return tuple(_opened(url).trials(study))
-
-
-# --- taking away -------------------------------------------------------------------------
-
-
-def export_problem(url: str, study: str, number: int) -> str | None:
-    """Why nothing of this trial can be exported, or None."""
-    trial = next((each for each in trials_of(url, study) if each.number == number), None)
-    if trial is None or trial.artifact is None:
-        return "This trial kept no weights."
-    try:
-        path = artifact_path(trial.artifact.uri)
-    except ExportError as error:
-        return str(error)
-    return None if path.is_file() else "Its weights are not on this machine."
-
-
-def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
-    """One operating point as the folder that `spikefront export` writes, zipped.
-
-    Raises ExportError or StoreError when it cannot be made.
-    """
-    store = Store(url, read_only=True)
-    stored = next(each for each in store.operating_points(study, number) if each.id == point)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / f"{study}-{number}-{point}"
-        export_point(store, study, stored, folder, data_dir=data_dir())
-        return zipped(folder)
-
-
-def zipped(folder: Path) -> bytes:
-    """The folder as a zip file that unpacks to a folder of the same name."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            archive.write(path, path.relative_to(folder.parent))
-    return buffer.getvalue()
-
-
-def data_dir() -> Path:
-    """Where data sets lie, as for every command."""
-    return Path(os.environ.get("SPIKEFRONT_DATA") or "data")

@@ -17,9 +17,21 @@ from dashboard.theme import FONT, PALETTES, Mode, Palette
 
 Rows = NDArray[np.int64]
 
-MOST_FADED = 20_000  # dominated points drawn; the rest is thinned away evenly
+MOST_FADED = 12_000  # dominated points drawn, see `one_per_cell`
 SVG_LIMIT = 2_500  # beyond, points are drawn by WebGL
+CELLS = 220  # that an axis is divided into where points are thinned
 MOST_CATEGORIES = 8
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "x",
+    "pentagon",
+    "star",
+)
+SPACE_SYMBOLS = ("circle", "square", "diamond", "cross", "x", "circle-open", "square-open")
 HOVER_OBJECTIVES_FIRST = ("accuracy", "synaptic_ops", "training_memory_bytes", "model_bytes")
 
 
@@ -119,12 +131,47 @@ def thinned(rows: Rows, limit: int = MOST_FADED) -> Rows:
     return rows[np.linspace(0, rows.size - 1, limit).astype(np.int64)]
 
 
+def one_per_cell(rows: Rows, axes: Sequence[tuple[Axis, bool]], limit: int = MOST_FADED) -> Rows:
+    """Rows that cover what all of them cover on the screen: one for each small cell of it.
+
+    `axes` come with whether they are logarithmic. Nothing is left out where there are few
+    points, so that whoever stands alone is always drawn; what is still too much is thinned evenly.
+    """
+    if rows.size <= limit:
+        return rows
+    cells = np.zeros(rows.size, dtype=np.int64)
+    for axis, is_log in axes:
+        cells = cells * CELLS + _cell(axis, rows, is_log=is_log)
+    _, first = np.unique(cells, return_index=True)
+    return thinned(rows[np.sort(first)], limit)
+
+
+def _cell(axis: Axis, rows: Rows, *, is_log: bool) -> NDArray[np.int64]:
+    if axis.values is None:
+        return np.zeros(rows.size, dtype=np.int64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.log10(axis.values[rows]) if is_log else axis.values[rows]
+    known = np.isfinite(values)
+    if not known.any():
+        return np.zeros(rows.size, dtype=np.int64)
+    low, high = float(values[known].min()), float(values[known].max())
+    scaled = (np.where(known, values, low) - low) / ((high - low) or 1.0)
+    return np.minimum((scaled * CELLS).astype(np.int64), CELLS - 1)
+
+
 def coordinates(axis: Axis, rows: Rows) -> object:
     """What plotly draws for these rows: 32-bit numbers travel at half the size."""
     if axis.values is None:
         assert axis.names is not None
-        return [axis.names[row] for row in rows]
+        return [html.escape(str(name)) for name in axis.names[rows]]
     return axis.values[rows].astype(np.float32)
+
+
+def ids_of(table: PointTable, rows: Rows) -> NDArray[np.int32] | NDArray[np.int64]:
+    """Ids of these points; as 32-bit numbers, which plotly takes as they are, where they fit."""
+    ids = table.ids[rows]
+    fits = ids.size == 0 or int(ids.max()) < 2**31
+    return ids.astype(np.int32) if fits else ids
 
 
 def colour_scale(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
@@ -141,6 +188,8 @@ def colour_scale(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object
     }
     scale: dict[str, object] = {"colorscale": ramp(palette), "showscale": True}
     known = values[np.isfinite(values)]
+    if not known.size:
+        return {"color": palette.faded, "showscale": False}
     if colour.is_log_by_default and known.size and known.max() / known.min() > 3:
         ticks = log_ticks(float(known.min()), float(known.max()))
         bar |= {"tickvals": np.log10(ticks), "ticktext": [short(colour.name, t) for t in ticks]}
@@ -171,12 +220,24 @@ def short(name: str, value: float) -> str:
     return formats.quantity(name, value).replace(".00", "").replace(".0", "")
 
 
+def shapes(axis: Axis, table: PointTable, *, in_space: bool = False) -> list[tuple[str, str]]:
+    """Each value of an axis and the symbol that stands for it, the same in every figure."""
+    every = np.arange(len(table))
+    if axis.values is not None:
+        _, first = np.unique(axis.values, return_index=True)
+        words = axis.words(first)
+    else:
+        words = sorted(set(axis.words(every)))
+    symbols = SPACE_SYMBOLS if in_space else SYMBOLS
+    return [(word, symbols[place % len(symbols)]) for place, word in enumerate(words)]
+
+
 def categories(
     colour: Axis, rows: Rows, palette: Palette
 ) -> list[tuple[str, str, NDArray[np.int64]]]:
     """Name, colour and rows per category; the rarest share the last colour when there are many."""
     assert colour.names is not None
-    names = np.asarray([colour.names[row] for row in rows], dtype=object)
+    names = colour.names[rows]
     counts = {name: int((names == name).sum()) for name in sorted(set(names), key=str)}
     kept = sorted(counts, key=lambda name: -counts[name])[: MOST_CATEGORIES - 1]
     if len(counts) <= MOST_CATEGORIES:
@@ -192,22 +253,29 @@ def categories(
 def hover(table: PointTable, rows: Rows, *, brief: bool = False) -> dict[str, object]:
     """What a trace of these points says under the mouse."""
     return {
-        "hovertext": [hover_text(table, int(row), brief=brief) for row in rows],
+        "hovertext": hover_texts(table, rows.tolist(), brief=brief),
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
 
 
-def hover_text(table: PointTable, row: int, *, brief: bool = False) -> str:
-    """Who a point is and what it achieves, as the few tags that plotly knows."""
+def hover_texts(table: PointTable, rows: Sequence[int], *, brief: bool = False) -> list[str]:
+    """Who points are and what they achieve, as the few tags that plotly knows."""
+    exits = table.exit_thresholds(rows)
+    return [
+        _hover_text(table, row, formats.thresholds(each), brief=brief)
+        for row, each in zip(rows, exits, strict=True)
+    ]
+
+
+def _hover_text(table: PointTable, row: int, exits: str, *, brief: bool) -> str:
     head = f"<b>Trial {table.trials[row]}</b>"
-    if table.partitions[row]:
-        head += f"  ·  {html.escape(table.partitions[row])}"
+    if table.partition(row):
+        head += f"  ·  {html.escape(table.partition(row))}"
     head += f"  ·  T {table.timesteps[row]}"
-    exits = formats.thresholds(table.exit_thresholds[row])
-    lines = [head, f"exit thresholds {exits}"] if exits != "–" else [head]
+    lines = [head, f"exit thresholds {exits}"] if exits != formats.NOTHING else [head]
     shown = table.objectives if brief else hover_metrics(table.objectives)
     for name in shown:
-        value = formats.quantity(name, float(table.metrics[name][row]))
+        value = formats.quantity(name, table.figure(name, row))
         lines.append(f"{html.escape(formats.label(name))}  <b>{html.escape(value)}</b>")
     if not table.is_feasible[row]:
         lines.append("outside a constraint")

@@ -1,28 +1,56 @@
 """Tables of the pages, as pandas frames."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from dashboard import formats
+from dashboard.data import StudyCard
 from dashboard.points import PointTable
 from search.trial import Trial
 from snn.config import SETTINGS, RunConfig
 
 
+def studies(cards: Sequence[StudyCard], courses: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """One row per study; a course of many values is shown at a few of them."""
+    return pd.DataFrame(
+        {
+            "Study": [card.summary.name for card in cards],
+            "State": [card.state for card in cards],
+            "Progress": [card.progress for card in cards],
+            "Trials": [card.finished for card in cards],
+            "Front": [card.summary.front_size for card in cards],
+            "Hypervolume": [card.summary.hypervolume for card in cards],
+            "Course": [_few(courses.get(card.summary.name, ())) for card in cards],
+            "Wall time": [formats.duration(card.elapsed_s) for card in cards],
+            "Last change": [card.summary.last_change_at for card in cards],
+            "Question": [" ".join(card.summary.question.split()) for card in cards],
+        }
+    )
+
+
+def _few(values: Sequence[float], count: int = 40) -> list[float]:
+    step = max(1, len(values) // count)
+    return [round(value, 4) for value in values[::step] if math.isfinite(value)]
+
+
 def points(table: PointTable, rows: Sequence[int]) -> pd.DataFrame:
     """One row per point: who it is, its objectives, how it is run, its parameters."""
-    columns: dict[str, list[object]] = {
-        "Trial": [int(table.trials[row]) for row in rows],
-        "Partition": [table.partitions[row] for row in rows],
+    exits = table.exit_thresholds(rows)
+    columns: dict[str, list[object]] = {"Trial": [int(table.trials[row]) for row in rows]}
+    for name in table.objectives:
+        columns[name] = [table.figure(name, row) for row in rows]
+    columns |= {
+        "Partition": [table.partition(row) for row in rows],
         "Timesteps run": [int(table.timesteps[row]) for row in rows],
-        "Exit thresholds": [formats.thresholds(table.exit_thresholds[row]) for row in rows],
+        "Exit thresholds": [formats.thresholds(each) for each in exits],
     }
-    for name in dict.fromkeys((*table.objectives, "model_bytes", "latency_steps")):
-        columns[name] = [float(table.metrics[name][row]) for row in rows]
-    for name, values in table.params.items():
+    for name in ("accuracy", "model_bytes", "latency_steps"):
+        columns.setdefault(name, [table.figure(name, row) for row in rows])
+    for name, values in table.trial_params.items():
         if name != "partition" and not name.startswith("exit_threshold"):
-            columns[f"param:{name}"] = [values[row] for row in rows]
+            columns[f"param:{name}"] = [values[table.places[row]] for row in rows]
     return pd.DataFrame(columns)
 
 

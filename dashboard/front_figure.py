@@ -1,7 +1,8 @@
-"""The front of a study as a figure: operating points over two axes."""
+"""The front of a study as a figure over two axes: the front clear, the rest behind it."""
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
@@ -15,74 +16,121 @@ from dashboard.figures import (
     colour_scale,
     coordinates,
     hover,
+    ids_of,
+    one_per_cell,
+    shapes,
     template,
-    thinned,
 )
+from dashboard.front_marks import add_bounds, add_references
+from dashboard.look import Look
 from dashboard.points import Axis, PointTable, staircase
+from dashboard.references import Reference
+from dashboard.sight import Sight
+from dashboard.targets import Target
 from dashboard.theme import PALETTES, Mode, Palette
+
+HEIGHT = 560
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What the parts of a figure are drawn from."""
+
+    figure: go.Figure
+    table: PointTable
+    look: Look
+    palette: Palette
+    chosen: frozenset[int]  # rows that were selected
+
+    @property
+    def x(self) -> Axis:
+        """Across."""
+        return self.table.axis(self.look.x)
+
+    @property
+    def y(self) -> Axis:
+        """Up."""
+        return self.table.axis(self.look.y)
+
+    def place(self, rows: Rows) -> dict[str, object]:
+        """Where these points are."""
+        return {"x": coordinates(self.x, rows), "y": coordinates(self.y, rows)}
 
 
 def front(
     table: PointTable,
+    sight: Sight,
+    look: Look,
     *,
-    x: str,
-    y: str,
-    colour: str,
-    log_x: bool,
-    log_y: bool,
-    knee: int | None,
-    selected: Sequence[int],
+    selected: Sequence[int] = (),
+    targets: Sequence[Target] = (),
+    references: Sequence[Reference] = (),
     mode: Mode,
 ) -> go.Figure:
-    """Operating points over two axes: the front clear, the rest as its background.
+    """Operating points over two axes.
 
-    `knee` and `selected` are ids of operating points. The step line is the front over the two
-    axes shown: what nothing better is known than, in these two alone.
+    `selected` are ids of operating points. The step line is the front over the two axes
+    shown: what nothing better is known than, in these two alone.
     """
     palette = PALETTES[mode]
-    axis_x, axis_y = table.axis(x), table.axis(y)
     figure = go.Figure()
+    chosen = frozenset(table.rows_of(selected))
+    drawing = Drawing(figure=figure, table=table, look=look, palette=palette, chosen=chosen)
     figure.update_layout(
         template=template(mode),
-        height=560,
-        uirevision=f"{x}|{y}|{log_x}|{log_y}",
+        height=HEIGHT,
+        uirevision=look.view,
         hovermode="closest",
         margin={"l": 8, "r": 8, "t": 40, "b": 8},
     )
-    figure.update_xaxes(**axis_layout(axis_x, log=log_x, side="x"))
-    figure.update_yaxes(**axis_layout(axis_y, log=log_y, side="y"))
-    chosen = set(table.rows_of(selected))
-    _add_faded(figure, table, axis_x, axis_y, chosen, palette)
-    _add_steps(figure, table, axis_x, axis_y, palette)
-    _add_members(figure, table, axis_x, axis_y, table.axis(colour), chosen, palette)
-    _add_knee(figure, table, axis_x, axis_y, knee, palette, log=(log_x, log_y))
-    _add_bounds(figure, table, axis_x, axis_y, palette, log=(log_x, log_y))
+    figure.update_xaxes(**axis_layout(drawing.x, log=look.log_x, side="x"))
+    figure.update_yaxes(**axis_layout(drawing.y, log=look.log_y, side="y"))
+    if not look.hides_dominated:
+        _add_faded(drawing, sight)
+    _add_steps(drawing, sight)
+    _add_members(drawing, sight)
+    _add_best(drawing, sight)
+    _add_knee(drawing, sight)
+    add_references(figure, drawing.x, drawing.y, references, palette)
+    logs = (look.log_x, look.log_y)
+    add_bounds(figure, (drawing.x, drawing.y), table.bounds, targets, palette, log=logs)
     return figure
 
 
-def _add_faded(
-    figure: go.Figure, table: PointTable, x: Axis, y: Axis, chosen: set[int], palette: Palette
-) -> None:
+def not_drawn(table: PointTable, sight: Sight, look: Look) -> int:
+    """Points that have no place on the axes: a figure is missing, infinite, or has no logarithm."""
+    rows = np.concatenate([sight.front, sight.dominated, sight.outside])
+    lost = np.zeros(rows.size, dtype=np.bool_)
+    axes = [(look.x, look.log_x), (look.y, look.log_y)]
+    for name, is_log in [*axes, *([(look.z, look.log_z)] if look.z else [])]:
+        values = table.axis(name).values
+        if values is not None:
+            lost |= ~np.isfinite(values[rows])
+            lost |= (values[rows] <= 0) & is_log
+    return int(lost.sum())
+
+
+def _add_faded(drawing: Drawing, sight: Sight) -> None:
     """Points that are not on the front; those outside a constraint as rings."""
-    for name, mask, symbol in (
-        ("dominated", ~table.on_front & table.is_feasible, "circle"),
-        ("outside a constraint", ~table.on_front & ~table.is_feasible, "circle-open"),
+    look, palette = drawing.look, drawing.palette
+    for name, every, symbol in (
+        ("dominated", sight.dominated, "circle"),
+        ("outside a limit", sight.outside, "circle-open"),
     ):
-        every = np.flatnonzero(mask)
-        rows = thinned(every)
+        axes = ((drawing.x, look.log_x), (drawing.y, look.log_y))
+        rows = one_per_cell(every, axes)
         if not rows.size:
             continue
         is_large = rows.size > SVG_LIMIT
         scatter = go.Scattergl if is_large else go.Scatter
-        shown = f" ({rows.size:,} of {every.size:,} shown)" if rows.size < every.size else ""
-        words = {"hoverinfo": "skip"} if is_large else hover(table, rows, brief=True)
-        figure.add_trace(
+        shown = f" ({rows.size:,} of {every.size:,} drawn)" if rows.size < every.size else ""
+        words = {"hoverinfo": "skip"} if is_large else hover(drawing.table, rows, brief=True)
+        drawing.figure.add_trace(
             scatter(
-                x=coordinates(x, rows),
-                y=coordinates(y, rows),
+                **drawing.place(rows),
                 mode="markers",
                 name=name + shown,
-                customdata=table.ids[rows],
+                customdata=ids_of(drawing.table, rows),
                 marker={
                     "size": 5,
                     "symbol": symbol,
@@ -90,40 +138,40 @@ def _add_faded(
                     "opacity": 0.38,
                     "line": {"width": 1 if symbol != "circle" else 0, "color": palette.faded},
                 },
-                **_selection(
-                    rows, chosen, opacity=0.38, marked={"size": 12, "color": palette.accent}
+                **selection(
+                    rows, drawing.chosen, opacity=0.38, marked={"size": 12, "color": palette.accent}
                 ),
                 **words,
             )
         )
 
 
-def _selection(
-    rows: Rows, chosen: set[int], *, opacity: float, marked: Mapping[str, object]
+def selection(
+    rows: Rows, chosen: frozenset[int], *, opacity: float, marked: Mapping[str, object]
 ) -> dict[str, object]:
     """Which points of a trace are chosen and how they stand out; the others step back."""
     if not chosen:
         return {"unselected": {"marker": {"opacity": opacity}}}
     return {
-        "selectedpoints": [place for place, row in enumerate(rows) if int(row) in chosen],
+        "selectedpoints": np.flatnonzero(np.isin(rows, list(chosen))).tolist(),
         "selected": {"marker": {"opacity": 1, **marked}},
         "unselected": {"marker": {"opacity": opacity * 0.4}},
     }
 
 
-def _add_steps(figure: go.Figure, table: PointTable, x: Axis, y: Axis, palette: Palette) -> None:
+def _add_steps(drawing: Drawing, sight: Sight) -> None:
     """The staircase: what is reached at each x, never a value that no point has."""
-    rows = staircase(x, y, np.flatnonzero(table.is_feasible))
+    x, y = drawing.x, drawing.y
+    rows = staircase(x, y, np.concatenate([sight.front, sight.dominated]))
     if rows.size < 2:
         return
-    figure.add_trace(
+    drawing.figure.add_trace(
         go.Scatter(
-            x=coordinates(x, rows),
-            y=coordinates(y, rows),
+            **drawing.place(rows),
             mode="lines",
-            name=f"best {x.label.lower()} against {y.label.lower()}",
+            name=f"best {y.label.lower()} against {x.label.lower()}",
             line={
-                "color": palette.accent,
+                "color": drawing.palette.accent,
                 "width": 1.6,
                 "shape": "hv" if x.better == "lower" else "vh",
             },
@@ -133,74 +181,98 @@ def _add_steps(figure: go.Figure, table: PointTable, x: Axis, y: Axis, palette: 
     )
 
 
-def _add_members(
-    figure: go.Figure,
-    table: PointTable,
-    x: Axis,
-    y: Axis,
-    colour: Axis,
-    chosen: set[int],
-    palette: Palette,
-) -> None:
-    rows = np.flatnonzero(table.on_front)
+def _add_members(drawing: Drawing, sight: Sight) -> None:
+    rows = sight.front
     if not rows.size:
         return
+    table, palette = drawing.table, drawing.palette
+    colour = table.axis(drawing.look.colour)
     if colour.is_number:
         marker = {"color": coordinates(colour, rows), **colour_scale(colour, rows, palette)}
-        _add_member_trace(figure, table, (x, y), rows, chosen, palette, "front", marker)
-        return
-    for name, colour_of, members in categories(colour, rows, palette):
-        _add_member_trace(
-            figure, table, (x, y), members, chosen, palette, name, {"color": colour_of}
-        )
+        _add_member_trace(drawing, rows, "front", marker)
+    else:
+        for name, colour_of, members in categories(colour, rows, palette):
+            _add_member_trace(drawing, members, name, {"color": colour_of})
+    if drawing.look.shape:
+        _add_shape_legend(drawing, rows)
 
 
-def _add_member_trace(
-    figure: go.Figure,
-    table: PointTable,
-    axes: tuple[Axis, Axis],
-    rows: Rows,
-    chosen: set[int],
-    palette: Palette,
-    name: str,
-    marker: dict[str, object],
-) -> None:
-    figure.add_trace(
-        go.Scatter(
-            x=coordinates(axes[0], rows),
-            y=coordinates(axes[1], rows),
+def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str, object]) -> None:
+    if drawing.look.shape:
+        axis = drawing.table.axis(drawing.look.shape)
+        symbol_of = dict(shapes(axis, drawing.table))
+        marker = {**marker, "symbol": [symbol_of[word] for word in axis.words(rows)]}
+    scatter = go.Scattergl if rows.size > SVG_LIMIT else go.Scatter
+    drawing.figure.add_trace(
+        scatter(
+            **drawing.place(rows),
             mode="markers",
             name=html.escape(name),
-            customdata=table.ids[rows],
+            customdata=ids_of(drawing.table, rows),
             marker={
                 "size": 11,
                 "opacity": 1,
-                "line": {"width": 1.5, "color": palette.background},
+                "line": {"width": 1.5, "color": drawing.palette.background},
                 **marker,
             },
-            **_selection(rows, chosen, opacity=1.0, marked={"size": 15}),
-            **hover(table, rows),
+            **selection(rows, drawing.chosen, opacity=1.0, marked={"size": 15}),
+            **hover(drawing.table, rows),
         )
     )
 
 
-def _add_knee(
-    figure: go.Figure,
-    table: PointTable,
-    x: Axis,
-    y: Axis,
-    knee: int | None,
-    palette: Palette,
-    *,
-    log: tuple[bool, bool],
-) -> None:
-    rows = np.asarray(table.rows_of([knee] if knee is not None else []), dtype=np.int64)
-    if not rows.size:
+def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
+    """What each shape stands for, as entries of the legend without points."""
+    assert drawing.look.shape is not None
+    axis = drawing.table.axis(drawing.look.shape)
+    present = set(axis.words(rows))
+    for word, symbol in shapes(axis, drawing.table):
+        if word in present:
+            drawing.figure.add_trace(
+                go.Scatter(
+                    x=[None],
+                    y=[None],
+                    mode="markers",
+                    name=html.escape(f"{axis.label} {word}"),
+                    marker={"size": 10, "symbol": symbol, "color": drawing.palette.muted},
+                )
+            )
+
+
+def _add_best(drawing: Drawing, sight: Sight) -> None:
+    """A diamond around the best of the front in each objective."""
+    if not sight.best or not sight.front.size:
         return
-    figure.add_trace(
+    names: dict[int, list[str]] = {}
+    for name, row in sight.best.items():
+        names.setdefault(row, []).append(formats.label(name).lower())
+    rows = np.asarray(list(names), dtype=np.int64)
+    drawing.figure.add_trace(
         go.Scatter(
-            x=coordinates(x, rows),
-            y=coordinates(y, rows),
+            **drawing.place(rows),
+            mode="markers",
+            name="best of an objective",
+            marker={
+                "size": 18,
+                "symbol": "diamond-open",
+                "color": drawing.palette.text,
+                "line": {"width": 1.6, "color": drawing.palette.text},
+            },
+            hovertext=[f"best {html.escape(' and '.join(words))}" for words in names.values()],
+            hoverinfo="skip",
+            unselected={"marker": {"opacity": 1}},
+        )
+    )
+
+
+def _add_knee(drawing: Drawing, sight: Sight) -> None:
+    if sight.knee is None:
+        return
+    rows = np.asarray([sight.knee], dtype=np.int64)
+    x, y, palette = drawing.x, drawing.y, drawing.palette
+    drawing.figure.add_trace(
+        go.Scatter(
+            **drawing.place(rows),
             mode="markers",
             name="knee",
             marker={
@@ -211,17 +283,20 @@ def _add_knee(
             },
             hoverinfo="skip",
             showlegend=False,
-            # Shapes of selection must not grey the ring out.
+            # A selection must not grey the ring out.
             unselected={"marker": {"opacity": 1}},
         )
     )
     if x.values is None or y.values is None:
         return
-    at = [float(axis.values[rows[0]]) for axis in (x, y) if axis.values is not None]
+    at = [float(x.values[sight.knee]), float(y.values[sight.knee])]
+    if not np.isfinite(at).all():
+        return
+    logs = (drawing.look.log_x, drawing.look.log_y)
     place = [
-        float(np.log10(value)) if is_log else value for value, is_log in zip(at, log, strict=True)
+        float(np.log10(value)) if is_log else value for value, is_log in zip(at, logs, strict=True)
     ]
-    figure.add_annotation(
+    drawing.figure.add_annotation(
         x=place[0],
         y=place[1],
         text="<b>knee</b>",
@@ -236,37 +311,3 @@ def _add_knee(
         bgcolor=palette.background,
         borderpad=2,
     )
-
-
-def _add_bounds(
-    figure: go.Figure,
-    table: PointTable,
-    x: Axis,
-    y: Axis,
-    palette: Palette,
-    *,
-    log: tuple[bool, bool],
-) -> None:
-    """Constraints of the axes shown, as lines that say their limit."""
-    for axis, side, is_log in ((x, "x", log[0]), (y, "y", log[1])):
-        for relation, limit in zip(("≥", "≤"), table.bounds.get(axis.name, ()), strict=False):
-            if limit is None or (is_log and limit <= 0):
-                continue
-            other = "y" if side == "x" else "x"
-            figure.add_shape(
-                type="line",
-                line={"color": palette.muted, "width": 1.2, "dash": "dash"},
-                **{f"{side}0": limit, f"{side}1": limit, f"{other}0": 0, f"{other}1": 1},
-                **{f"{other}ref": f"{other} domain"},
-            )
-            figure.add_annotation(
-                text=f"{relation} {html.escape(formats.quantity(axis.name, limit))}",
-                # Shapes take values on a logarithmic axis, notes their logarithm.
-                **{side: float(np.log10(limit)) if is_log else limit, other: 0},
-                **{f"{other}ref": f"{other} domain"},
-                xanchor="right" if side == "x" else "left",
-                yanchor="bottom",
-                showarrow=False,
-                font={"color": palette.muted, "size": 12},
-                bgcolor=palette.background,
-            )

@@ -2,17 +2,19 @@
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, formats
+from dashboard import data, formats, takeaway
 from dashboard.theme import Mode
 from search.store import StoreError
 
 VIEWS = Path(__file__).parent / "views"
-STUDIES, FRONT, NETWORK = (str(VIEWS / f"{name}.py") for name in ("studies", "front", "network"))
+STUDIES, FRONT, COMPARE, EXPORT, NETWORK = (
+    str(VIEWS / f"{name}.py") for name in ("studies", "front", "compare", "export", "network")
+)
 
 LIVE_S = 3.0  # between looks at a study that runs
 IDLE_S = 20.0  # between looks for a study that starts
@@ -51,7 +53,8 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        st.subheader("No results to show")
+        data.forget_store()
+        st.subheader("No results to show", anchor=False)
         st.text(str(error))
         next_step()
         st.stop()
@@ -80,11 +83,21 @@ def choose(
     """
     current = recall(name, options, default)
     key = f"choose-{name}"
-    st.session_state[key] = current
+    preset(key, current)
     st.selectbox(
         label, options, key=key, format_func=show, help=help, on_change=_take, args=(name, key)
     )
     return current
+
+
+def preset(key: str, value: object) -> None:
+    """The value of the widget with this key, before it is drawn.
+
+    It is set only where it differs: a page that looks again by itself would otherwise
+    undo what somebody is just changing.
+    """
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
 
 
 def recall(name: str, options: Sequence[str], default: str) -> str:
@@ -108,6 +121,58 @@ def _take(name: str, key: str) -> None:
     remember(name, str(st.session_state[key]))
 
 
+def switch(label: str, name: str, *, default: bool, help: str | None = None) -> bool:
+    """A toggle whose value lives in the address bar under `name`: `on` or `off`."""
+    current = {"on": True, "off": False}.get(st.query_params.get(name, ""), default)
+    key = f"switch-{name}"
+    preset(key, current)
+    st.toggle(label, key=key, help=help, on_change=_flip, args=(name, key, default))
+    return current
+
+
+def _flip(name: str, key: str, default: bool) -> None:
+    is_on = bool(st.session_state[key])
+    put(name, "" if is_on == default else "on" if is_on else "off")
+
+
+def pick_one(label: str, name: str, options: Mapping[str, str], *, help: str | None = None) -> str:
+    """One of a few options side by side, by value and words; the first is the default."""
+    default = next(iter(options))
+    current = st.query_params.get(name, default)
+    current = current if current in options else default
+    key = f"one-{name}"
+    preset(key, current)
+    st.segmented_control(
+        label,
+        list(options),
+        format_func=lambda option: options[option],
+        key=key,
+        help=help,
+        required=True,
+        on_change=lambda: put(name, _unless(st.session_state[key], default)),
+    )
+    return current
+
+
+def choose_plainly(label: str, name: str, options: Mapping[str, str]) -> None:
+    """A select box of values and words, in the address unless it is the first."""
+    default = next(iter(options))
+    current = st.query_params.get(name, default)
+    key = f"choose-{name}"
+    preset(key, current if current in options else default)
+    st.selectbox(
+        label,
+        list(options),
+        key=key,
+        format_func=lambda option: options[option],
+        on_change=lambda: put(name, _unless(st.session_state[key], default)),
+    )
+
+
+def _unless(value: object, default: str) -> str:
+    return "" if value in (None, default) else str(value)
+
+
 def put(name: str, value: str) -> None:
     """Set a part of the address, or take it out when `value` is empty."""
     if value:
@@ -118,7 +183,7 @@ def put(name: str, value: str) -> None:
 
 def study_names(url: str) -> list[str]:
     """All studies, the one changed last first; stops with what to do on an empty store."""
-    names = [card.summary.name for card in data.study_cards(url)]
+    names = [head.name for head in data.study_heads(url)]
     if not names:
         st.subheader("No studies yet", anchor=False)
         next_step()
@@ -150,10 +215,10 @@ def live(body: Callable[[], None], *, is_running: Callable[[], bool]) -> None:
 
 def export_button(url: str, study: str, *, trial: int, point: int, key: str) -> None:
     """Download one operating point as the folder that `spikefront export` writes, zipped."""
-    problem = data.export_problem(url, study, trial)
+    problem = takeaway.export_problem(url, study, trial)
     st.download_button(
         "Export",
-        data=lambda: data.exported_zip(url, study, trial, point),
+        data=lambda: takeaway.exported_zip(url, study, trial, point),
         file_name=f"{study}-{trial}-{point}.zip",
         mime="application/zip",
         key=f"export-{key}",

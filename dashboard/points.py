@@ -1,6 +1,7 @@
 """A study's operating points as columns, with what can be an axis of a figure."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,13 +13,22 @@ from search.front import pareto_mask
 from snn.measurement import METRICS
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Objects = NDArray[np.object_]
+Thresholds = Sequence[tuple[float, ...]]
+
+MOST_SHAPES = 8
 
 RUN_COLUMNS = {
     "run:timesteps": "Timesteps at inference",
     "run:blocks": "Blocks kept",
     "run:detector_threshold": "Detector threshold",
+}
+RUN_MEANINGS = {
+    "run:timesteps": "Timesteps that the network is run for; it may have been trained with more.",
+    "run:blocks": "Blocks that are run at most.",
+    "run:detector_threshold": "Above it the detector of hard classes sends an image on.",
 }
 
 
@@ -31,14 +41,24 @@ class Axis:
     unit: str
     better: Literal["higher", "lower"] | None  # None for parameters
     values: Floats | None  # None when the values are names
-    names: tuple[str, ...] | None = None  # per point, when they are not numbers
+    names: Objects | None = None  # a string per point, when they are not numbers
 
     @property
     def is_number(self) -> bool:
         """Whether values lie on a scale."""
         return self.values is not None
 
-    @property
+    def words(self, rows: Integers) -> list[str]:
+        """The values of these points as text, for names of categories."""
+        if self.values is None:
+            assert self.names is not None
+            return [str(name) for name in self.names[rows]]
+        return [
+            formats.NOTHING if np.isnan(value) else formats.plain_number(value)
+            for value in self.values[rows].tolist()
+        ]
+
+    @functools.cached_property
     def can_be_log(self) -> bool:
         """Whether every value can be shown on a logarithmic scale."""
         if self.values is None:
@@ -52,38 +72,67 @@ class Axis:
         return self.unit in formats.WIDE_UNITS and self.can_be_log
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PointTable:
-    """Operating points of one study; every column has one entry per point."""
+    """Operating points of one study.
 
-    ids: NDArray[np.int64]  # of the stored rows
-    trials: NDArray[np.int64]
+    Columns have an entry per point; those called `trial_...` one per trial, `places` says which.
+    """
+
+    ids: Integers  # of the stored rows
+    places: Integers
     on_front: Bools
     is_sampled: Bools
     is_feasible: Bools  # within the study's constraints
-    metrics: Mapping[str, Floats]
-    timesteps: NDArray[np.int64]
-    blocks: NDArray[np.int64]
-    detector_thresholds: Floats
-    exit_thresholds: tuple[tuple[float, ...], ...]
-    partitions: tuple[str, ...]  # "" where not known
-    params: Mapping[str, tuple[object, ...]]  # None where inactive
+    figures: Mapping[str, Floats]  # every metric, and `detector_threshold`
+    timesteps: Integers
+    blocks: Integers
+    thresholds_of: Callable[[Sequence[int]], Thresholds]  # exit thresholds of points with these ids
+    trial_numbers: Integers
+    trial_partitions: tuple[str, ...]  # "" where not known
+    trial_params: Mapping[str, tuple[object, ...]]  # None where inactive
     objectives: tuple[str, ...]
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @functools.cached_property
+    def trials(self) -> Integers:
+        """Number of each point's trial."""
+        return self.trial_numbers[self.places]
+
+    @functools.cached_property
     def axis_names(self) -> tuple[str, ...]:
         """Objectives first, then the other metrics, what varied, and how points are run."""
         metrics = [name for name in METRICS if name not in self.objectives]
-        varied = [name for name, values in self.params.items() if len(set(values)) > 1]
-        extra = ["partition"] if "partition" not in varied and any(self.partitions) else []
+        varied = [name for name, values in self.trial_params.items() if len(set(values)) > 1]
+        has_cuts = any(self.trial_partitions)
+        extra = ["partition"] if "partition" not in varied and has_cuts else []
         return (*self.objectives, *metrics, *varied, *extra, *RUN_COLUMNS)
+
+    @functools.cached_property
+    def shape_names(self) -> tuple[str, ...]:
+        """What the shape of a mark can tell: columns that have few different values."""
+        own = [name for name, values in self.trial_params.items() if len(set(values)) > 1]
+        few = [name for name in own if len(set(self.trial_params[name])) <= MOST_SHAPES]
+        cuts = len(set(self.trial_partitions))
+        if "partition" not in few and 1 < cuts <= MOST_SHAPES:
+            few.append("partition")
+        run = {"run:timesteps": self.timesteps, "run:blocks": self.blocks}
+        return (*few, *(n for n, v in run.items() if 1 < len(np.unique(v)) <= MOST_SHAPES))
+
+    @functools.cached_property
+    def _axes(self) -> dict[str, Axis]:
+        return {}
 
     def axis(self, name: str) -> Axis:
         """The column `name` as an axis. Raises KeyError for a name not in `axis_names`."""
+        if name not in self._axes:
+            self._axes[name] = self._make_axis(name)
+        return self._axes[name]
+
+    def _make_axis(self, name: str) -> Axis:
         if name in METRICS:
             metric = METRICS[name]
             return Axis(
@@ -91,52 +140,65 @@ class PointTable:
                 label=formats.label(name),
                 unit=metric.unit,
                 better=metric.better,
-                values=self.metrics[name],
+                values=self.figures[name],
             )
         if name in RUN_COLUMNS:
-            values = {
-                "run:timesteps": self.timesteps,
-                "run:blocks": self.blocks,
-                "run:detector_threshold": self.detector_thresholds,
-            }[name].astype(np.float64)
-            return Axis(name=name, label=RUN_COLUMNS[name], unit="", better=None, values=values)
-        if name == "partition":
-            return _named_axis(name, self.partitions)
-        column = self.params[name]
-        if all(value is None or _is_number(value) for value in column):
-            numbers = [np.nan if value is None else float(str(value)) for value in column]
             return Axis(
                 name=name,
-                label=formats.label(name),
+                label=RUN_COLUMNS[name],
                 unit="",
                 better=None,
-                values=np.asarray(numbers, dtype=np.float64),
+                values=self._run_column(name).astype(np.float64),
             )
-        return _named_axis(name, ["–" if value is None else str(value) for value in column])
+        label = formats.label(name)
+        if name == "partition":
+            column: Sequence[object] = self.trial_partitions
+        else:
+            column = self.trial_params[name]
+        if all(value is None or _is_number(value) for value in column):
+            numbers = [np.nan if value is None else float(str(value)) for value in column]
+            values = np.asarray(numbers, dtype=np.float64)[self.places]
+            return Axis(name=name, label=label, unit="", better=None, values=values)
+        words = [formats.NOTHING if value is None else str(value) for value in column]
+        names = np.asarray(words, dtype=np.object_)[self.places]
+        return Axis(name=name, label=label, unit="", better=None, values=None, names=names)
+
+    def _run_column(self, name: str) -> NDArray[np.float64] | Integers:
+        match name:
+            case "run:timesteps":
+                return self.timesteps
+            case "run:blocks":
+                return self.blocks
+        return self.figures["detector_threshold"]
+
+    def figure(self, name: str, row: int) -> float:
+        """One metric of one point."""
+        return float(self.figures[name][row])
+
+    def partition(self, row: int) -> str:
+        """How the network of one point is cut into blocks; empty when not known."""
+        return self.trial_partitions[int(self.places[row])]
+
+    def exit_thresholds(self, rows: Sequence[int]) -> Thresholds:
+        """Exit thresholds of the points in these rows."""
+        return self.thresholds_of([int(self.ids[row]) for row in rows])
 
     def rows_of(self, ids: Sequence[int]) -> list[int]:
         """Positions of the points with these ids, in the order given; unknown ids are left out."""
-        position = {int(point): row for row, point in enumerate(self.ids)}
+        wanted = set(ids)
+        rows = np.flatnonzero(np.isin(self.ids, list(wanted)))
+        position = {int(self.ids[row]): int(row) for row in rows}
         return [position[point] for point in ids if point in position]
 
     def params_of(self, row: int) -> dict[str, object]:
         """The active parameters of one point's trial."""
-        return {n: column[row] for n, column in self.params.items() if column[row] is not None}
+        place = self.places[row]
+        found = {name: column[place] for name, column in self.trial_params.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _named_axis(name: str, names: Sequence[str]) -> Axis:
-    return Axis(
-        name=name,
-        label=formats.label(name),
-        unit="",
-        better=None,
-        values=None,
-        names=tuple(names),
-    )
 
 
 def staircase(x: Axis, y: Axis, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -60,6 +60,7 @@ class Database:
         self.name = _shown(parsed)  # the URL, for messages
         self.is_read_only = read_only
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._file = Path(parsed.database or "") if self._is_sqlite and read_only else None
         with self._errors():
             self._engine = self._make_engine(parsed)
             try:
@@ -213,6 +214,8 @@ class Database:
         try:
             yield
         except exc.StatementError as error:
+            if self._file is not None and not self._file.is_file():
+                raise StoreError(self._nothing_there) from error
             lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
             kind = StoreGoneError if _may_come_back(error) else StoreError
             raise kind(f"{self.name}: {lines[0]}") from error
@@ -321,7 +324,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         if changes.exists() and changes.stat().st_size > 0:
             message = f"{changes.name} cannot be read without write access to its folder"
             raise sqlite3.OperationalError(message) from error
-        return _connect_uri(path, "immutable=1")
+        return _connect_uri(path, "mode=ro&immutable=1")
 
 
 def _connect_uri(path: Path, options: str) -> sqlite3.Connection:

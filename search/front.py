@@ -50,6 +50,7 @@ __all__ = [
     "hypervolume",
     "ideal",
     "knee",
+    "knee_row",
     "minimised",
     "normalised_hypervolume",
     "pareto_mask",
@@ -224,14 +225,18 @@ def knee(points: Sequence[P], objectives: Sequence[str]) -> P:
     nothing; for one objective the knee is the best point. Of equal points the
     first is taken. Raises PickError when there is no point.
     """
-    values = minimised(points, objectives)
+    return points[knee_row(minimised(points, objectives))]
+
+
+def knee_row(values: Floats) -> int:
+    """The row of `knee` in points x objectives, minimised. Raises PickError without a point."""
     finite = np.flatnonzero(np.isfinite(values).all(axis=1))
     if len(finite) == 0:
         raise PickError("there is no point to pick from: the front is empty")
     low, high = values[finite].min(axis=0), values[finite].max(axis=0)
     spans = np.where(high > low, high - low, 1.0)
     sums = ((values[finite] - low) / spans).sum(axis=1)
-    return points[int(finite[sums.argmin()])]
+    return int(finite[sums.argmin()])
 
 
 _CONDITION = re.compile(r"(?P<metric>[A-Za-z_]\w*)(?P<side><=|>=)(?P<value>\S+)")

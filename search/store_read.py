@@ -1,9 +1,9 @@
 """What the store answers: rows of the database as values, never the rows themselves."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
@@ -35,7 +35,10 @@ from search.store_confirmed import confirmed_points
 from search.store_statements import FIND_TRIAL, STUDY_ID, select_points
 from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.config import nearest
-from snn.measurement import Evaluation, ExitReport, LayerReport, Measurement
+from snn.measurement import METRICS, Evaluation, ExitReport, LayerReport, Measurement
+
+if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no columns
+    from search.store_columns import Floats, Integers, StudyColumns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ class StudySummary:
     """One line about a study."""
 
     name: str
+    version: str  # see `StoreReader.version`
     question: str
     objectives: tuple[str, ...]
     counts: Mapping[TrialState, int]  # trials in each state, all states there
@@ -76,6 +80,15 @@ class StudySummary:
     last_change_at: datetime.datetime
     lease_holder: str | None
     is_running: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyHead:
+    """The least that there is to know of a study."""
+
+    name: str
+    version: str  # see `StoreReader.version`
+    is_running: bool  # whether a driver holds the study now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +142,27 @@ class StoreReader:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise self._no_study(connection, name)
-        return f"{row.created_at:%Y%m%dT%H%M%S.%f}-{row.revision}"
+        return _version(row)
+
+    def study_heads(self) -> list[StudyHead]:
+        """All studies, the one changed last first: what a page asks again and again."""
+        query = select(
+            StudyRow.name,
+            StudyRow.created_at,
+            StudyRow.revision,
+            StudyRow.lease_holder,
+            StudyRow.lease_until,
+        ).order_by(StudyRow.changed_at.desc(), StudyRow.name)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            StudyHead(
+                name=row.name,
+                version=_version(row),
+                is_running=_is_held(row.lease_holder, row.lease_until),
+            )
+            for row in rows
+        ]
 
     def study_summaries(self) -> list[StudySummary]:
         """A line for each study, by name."""
@@ -156,13 +189,14 @@ class StoreReader:
                 )
             ).all()
         latest: dict[int, float] = {study: figure(value) for study, value in hypervolumes}
+        by_state: dict[int, dict[str, tuple[int, ...]]] = {study.id: {} for study in studies}
+        by_front: dict[int, dict[bool, int]] = {study.id: {} for study in studies}
+        for id_, state, *sums in states:
+            by_state[id_][state] = tuple(sums)
+        for id_, on_front, count in points:
+            by_front[id_][on_front] = count
         return [
-            _summary(
-                study,
-                {state: tuple(sums) for id_, state, *sums in states if id_ == study.id},
-                {on_front: count for id_, on_front, count in points if id_ == study.id},
-                latest.get(study.id),
-            )
+            _summary(study, by_state[study.id], by_front[study.id], latest.get(study.id))
             for study in studies
         ]
 
@@ -297,6 +331,41 @@ class StoreReader:
             query = query.where(HypervolumeRow.study_id == study_id).order_by(HypervolumeRow.id)
             return [HypervolumeRecord(**figures(row)) for row in connection.execute(query)]
 
+    def hypervolume_courses(self, studies: Sequence[str]) -> dict[str, tuple[float, ...]]:
+        """The values of `hypervolume` alone, of several studies; unknown ones are left out."""
+        query = (
+            select(StudyRow.name, HypervolumeRow.value)
+            .join(HypervolumeRow, HypervolumeRow.study_id == StudyRow.id)
+            .where(StudyRow.name.in_(studies))
+            .order_by(HypervolumeRow.id)
+        )
+        courses: dict[str, list[float]] = {}
+        with self._database.reading() as connection:
+            for name, value in connection.execute(query):
+                courses.setdefault(name, []).append(figure(value))
+        return {name: tuple(values) for name, values in courses.items()}
+
+    def columns(self, study: str, metrics: Collection[str] = tuple(METRICS)) -> "StudyColumns":
+        """Trials and operating points of the study as arrays; for studies of any size."""
+        from search.store_columns import read_columns
+
+        with self._database.reading() as connection:
+            return read_columns(connection, self._study_id(connection, study), metrics)
+
+    def figure_column(self, study: str, name: str) -> "tuple[Integers, Floats]":
+        """Ids of the study's points, and of each a metric or the `detector_threshold`."""
+        from search.store_columns import read_figure
+
+        with self._database.reading() as connection:
+            return read_figure(connection, self._study_id(connection, study), name)
+
+    def exit_thresholds(self, ids: Sequence[int]) -> dict[int, tuple[float, ...]]:
+        """Exit thresholds by operating point; unknown ids are left out."""
+        from search.store_columns import read_thresholds
+
+        with self._database.reading() as connection:
+            return read_thresholds(connection, ids)
+
     def events(self, study: str) -> list[Event]:
         """What happened to the study, oldest first."""
         with self._database.reading() as connection:
@@ -335,6 +404,10 @@ class StoreReader:
         return StoreError(f"no study {name!r} in {self.url}; known: {', '.join(known)}{hint}")
 
 
+def _version(study: Any) -> str:
+    return f"{study.created_at:%Y%m%dT%H%M%S.%f}-{study.revision}"
+
+
 def _is_held(holder: str | None, until: datetime.datetime | None) -> bool:
     """Whether a driver is at work; one of this host that has died is not, whatever its lease."""
     if holder is not None and is_gone(holder):
@@ -351,6 +424,7 @@ def _summary(
     """`states`: trials, epochs trained and epochs reused; `points`: those off and on the front."""
     return StudySummary(
         name=study.name,
+        version=_version(study),
         question=study.question,
         objectives=tuple(study.objectives),
         counts={state: states.get(state, (0,))[0] for state in TrialState},

@@ -1,13 +1,17 @@
 """The front of one study: look, choose points, take them away."""
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from dashboard import course_figures, data, formats, frames, front_figure, page
-from dashboard.points import RUN_COLUMNS, PointTable
+from dashboard import course_figures, data, formats, frames, front_controls, page
+from dashboard.front_figure import HEIGHT, front, not_drawn
+from dashboard.front_space import front_in_space
+from dashboard.points import PointTable
+from dashboard.sight import Sight, sight
 from search.trial import TrialState
 
 MOST_SELECTED = 200  # that the address bar holds
@@ -15,7 +19,7 @@ MOST_CARDS = 6
 CHART = "front-chart"
 
 
-def front() -> None:
+def front_page() -> None:
     """The page, drawn again while its study runs."""
     url = data.store_url()
     page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
@@ -27,110 +31,112 @@ def _body(url: str) -> None:
         with top, st.container(width=320):
             study = page.choose_study(url)
         view = data.study_view(url, study)
-    with top:
-        _headline(view)
-    if not len(view.table):
-        _nothing_yet(view)
-        return
-    x, y, colour, log_x, log_y = _axes(view.table)
-    left, right = st.columns([7, 2], gap="large")
-    with left:
-        _chart(view, x, y, colour, log_x, log_y)
-    with right:
-        _beside(url, view)
-    _selection(url, view)
+        with top:
+            _headline(view)
+        if not len(view.table):
+            _nothing_yet(view)
+            return
+        wanted = front_controls.wanted(view)
+        seen = sight(view.table, wanted.targets, per_trial=wanted.per_trial)
+        left, right = st.columns([7, 4], gap="medium")
+        with left:
+            _chart(view, wanted, seen)
+        with right:
+            marked = _table(view, seen)
+        _below(url, view, seen, marked)
 
 
 def _headline(view: data.StudyView) -> None:
     table = view.table
-    best = table.metrics["accuracy"][table.on_front]
-    complete = view.counts.get(TrialState.COMPLETE, 0)
+    best = table.figures["accuracy"][table.on_front]
+    best = best[np.isfinite(best)]
     last = view.hypervolumes[-1].value if view.hypervolumes else None
     for label, value, meaning in (
-        ("On the front", f"{int(table.on_front.sum())}", "Operating points that none dominates."),
+        ("On the front", f"{int(table.on_front.sum()):,}", "Operating points that none dominates."),
         (
             "Best accuracy",
-            formats.quantity("accuracy", float(np.nanmax(best))) if best.size else "–",
+            formats.quantity("accuracy", float(best.max())) if best.size else formats.NOTHING,
             "Of the front, on validation images.",
         ),
         (
             "Hypervolume",
-            "–" if last is None else f"{last:.3f}",
+            formats.NOTHING if last is None or not np.isfinite(last) else f"{last:.3f}",
             "Share of the box between the ideal and the reference point that is dominated.",
         ),
-        ("Complete trials", f"{complete}", "Trained to the end and measured."),
+        (
+            "Complete trials",
+            f"{view.counts.get(TrialState.COMPLETE, 0):,}",
+            "Trained to the end and measured.",
+        ),
         ("Operating points", f"{len(table):,}", "Kept in the store, of all complete trials."),
     ):
         st.metric(label, value, help=meaning, width="content")
 
 
 def _nothing_yet(view: data.StudyView) -> None:
-    st.subheader("No operating point yet")
+    st.subheader("No operating point yet", anchor=False)
     if view.stored.is_running:
         st.text("The first trial is being trained; its points appear here when it is done.")
+        return
+    failed = view.counts.get(TrialState.FAILED, 0)
+    if failed:
+        st.text(f"All {failed} finished trials failed. Open one to see its reason and traceback.")
+        st.page_link(
+            page.NETWORK,
+            label="Open a failed trial",
+            icon=":material/error:",
+            query_params={
+                "study": view.stored.name,
+                "trial": str(view.trials.numbers[view.trials.states.index(TrialState.FAILED)]),
+            },
+        )
         return
     st.text("No trial of this study is complete.")
     st.code("spikefront run STUDY.toml   # continues where it stopped", language="bash")
 
 
-def _axes(table: PointTable) -> tuple[str, str, str, bool, bool]:
-    """The controls above the figure. Returns x, y, colour, and which axes are logarithmic."""
-    names = table.axis_names
-    defaults = [*table.objectives, *(n for n in names if n not in table.objectives)]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        with st.container(width=290, gap=None):
-            x = page.choose("Across", "x", names, defaults[1], show=_axis_label)
-        log_x = _log_toggle(table, x, "x")
-        with st.container(width=290, gap=None):
-            y = page.choose("Up", "y", names, defaults[0], show=_axis_label)
-        log_y = _log_toggle(table, y, "y")
-        with st.container(width=290, gap=None):
-            colour = page.choose("Colour", "colour", names, defaults[2], show=_axis_label)
-    return x, y, colour, log_x, log_y
+def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
+    look = wanted.look
+    names = [formats.label(name) for name in (look.y, look.x, look.z) if name]
+    alt = f"Operating points of the study: {' against '.join(names)}. The table has its figures."
+    if look.z is not None:
+        figure = front_in_space(view.table, seen, look, selected=selected_ids(), mode=page.mode())
+        st.plotly_chart(figure, key="front-space", theme=None, config=page.PLOT, alt=alt)
+        st.caption("Drag to turn, scroll to come nearer. Points are selected in the table.")
+    else:
+        figure = front(
+            view.table,
+            seen,
+            look,
+            selected=selected_ids(),
+            targets=wanted.targets,
+            references=wanted.references,
+            mode=page.mode(),
+        )
+        st.plotly_chart(
+            figure,
+            key=CHART,
+            theme=None,
+            config={**page.PLOT, "scrollZoom": True},
+            on_select=_take_selection,
+            selection_mode=("points", "box", "lasso"),
+            alt=alt,
+        )
+    _remarks(view, wanted, seen)
 
 
-def _axis_label(name: str) -> str:
-    return RUN_COLUMNS.get(name) or formats.label(name)
-
-
-def _log_toggle(table: PointTable, axis_name: str, side: str) -> bool:
-    axis = table.axis(axis_name)
-    default = "log" if axis.is_log_by_default else "linear"
-    name = f"scale_{side}"
-    given = st.query_params.get(name)
-    current = given if given in ("log", "linear") else default
-    key = f"log-{side}"
-    st.session_state[key] = current == "log" and axis.can_be_log
-    return st.toggle(
-        "log",
-        key=key,
-        disabled=not axis.can_be_log,
-        help=None if axis.can_be_log else "Not every value is a number above 0.",
-        on_change=lambda: page.put(name, "log" if st.session_state[key] else "linear"),
-    )
-
-
-def _chart(view: data.StudyView, x: str, y: str, colour: str, log_x: bool, log_y: bool) -> None:
-    figure = front_figure.front(
-        view.table,
-        x=x,
-        y=y,
-        colour=colour,
-        log_x=log_x,
-        log_y=log_y,
-        knee=view.knee,
-        selected=selected_ids(),
-        mode=page.mode(),
-    )
-    st.plotly_chart(
-        figure,
-        key=CHART,
-        theme=None,
-        config=page.PLOT,
-        on_select=_take_selection,
-        selection_mode=("points", "box", "lasso"),
-        alt=f"Operating points of the study, {formats.label(y)} against {formats.label(x)}",
-    )
+def _remarks(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
+    """What the figure does not show by itself."""
+    words = []
+    lost = not_drawn(view.table, seen, wanted.look)
+    if lost:
+        words.append(f"{lost:,} points have no finite value on these axes and are not drawn.")
+    if not seen.front.size and len(view.table):
+        words.append("No point meets the constraints and targets: loosen a target.")
+    if wanted.references:
+        words.append("Dash-dotted and starred: published results, on their own test images.")
+    if words:
+        st.caption(" ".join(words))
 
 
 def _take_selection() -> None:
@@ -138,6 +144,7 @@ def _take_selection() -> None:
     points = st.session_state[CHART]["selection"]["points"]
     ids = list(dict.fromkeys(_point_ids(points)))
     page.put("selected", ",".join(str(point) for point in ids[:MOST_SELECTED]))
+    page.put("marked", "")
 
 
 def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:
@@ -151,47 +158,140 @@ def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:
 
 def selected_ids() -> list[int]:
     """The operating points that the address bar names."""
-    words = st.query_params.get("selected", "").split(",")
-    return [int(word) for word in words[:MOST_SELECTED] if word.isascii() and word.isdigit()]
+    return _ids("selected")
 
 
-def _beside(url: str, view: data.StudyView) -> None:
-    """The knee, and the course of the hypervolume."""
-    rows = view.table.rows_of([view.knee] if view.knee is not None else [])
-    if rows:
-        with st.container(border=True):
-            st.markdown(":material/trip_origin: **Knee of the front**")
-            _facts(view.table, rows[0])
-            _actions(url, view, rows[0], key="knee")
-    if len(view.hypervolumes) > 1:
-        with st.container(border=True):
-            st.markdown("**Hypervolume**")
-            st.plotly_chart(
-                course_figures.hypervolume(
-                    [record.trial for record in view.hypervolumes],
-                    [record.value for record in view.hypervolumes],
-                    page.mode(),
-                ),
-                key="hypervolume",
-                theme=None,
-                config=page.PLOT,
-                alt="Hypervolume after each finished trial",
+def _ids(name: str) -> list[int]:
+    words = st.query_params.get(name, "").split(",")
+    return [
+        int(word)
+        for word in words[:MOST_SELECTED]
+        if word.isascii() and word.isdigit() and len(word) < 19
+    ]
+
+
+def _table(view: data.StudyView, seen: Sight) -> list[int]:
+    """The points chosen, or the whole front, beside the figure. Returns the rows marked in it."""
+    table = view.table
+    rows = table.rows_of(selected_ids())
+    is_chosen = bool(rows)
+    rows = _best_first(table, rows or seen.front.tolist())
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        title = f"{len(rows):,} selected" if is_chosen else f"The front · {len(rows):,}"
+        st.subheader(title, anchor=False, width="content")
+        st.space("stretch")
+        if is_chosen:
+            st.button("Clear", icon=":material/close:", type="tertiary", on_click=_clear)
+        st.download_button(
+            "CSV",
+            data=lambda: frames.points(table, rows).to_csv(index=False).encode(),
+            file_name=f"{view.stored.name}-{'selection' if is_chosen else 'front'}.csv",
+            mime="text/csv",
+            key="csv",
+            icon=":material/table:",
+            help="These points with their objectives, settings and parameters.",
+            on_click="ignore",
+            type="tertiary",
+        )
+    marked = set(_ids("marked"))
+    places = [place for place, row in enumerate(rows) if int(table.ids[row]) in marked]
+    key = f"points-{zlib.crc32(table.ids[rows].tobytes())}"
+    st.dataframe(
+        frames.points(table, rows),
+        key=key,
+        hide_index=True,
+        height=HEIGHT - 60,
+        column_config=columns(table),
+        on_select=lambda: _mark(table, rows, key),
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": places, "columns": [], "cells": []}},
+        alt="The points with their objectives, settings and parameters",
+    )
+    if not is_chosen:
+        st.caption("Click a point, or draw a box or lasso around several, to see these alone.")
+    return [rows[place] for place in places] or (rows if is_chosen else [])
+
+
+def _best_first(table: PointTable, rows: Sequence[int]) -> list[int]:
+    first = np.nan_to_num(table.figures[table.objectives[0]][list(rows)], nan=-np.inf)
+    sign = -1 if table.axis(table.objectives[0]).better == "higher" else 1
+    return [rows[place] for place in np.argsort(sign * first, kind="stable")]
+
+
+def _mark(table: PointTable, rows: Sequence[int], key: str) -> None:
+    """Put the ids of the rows marked in the table into the address bar."""
+    places = st.session_state[key]["selection"]["rows"]
+    ids = [str(table.ids[rows[place]]) for place in places if place < len(rows)]
+    page.put("marked", ",".join(ids[:MOST_SELECTED]))
+
+
+def _clear() -> None:
+    page.put("selected", "")
+    page.put("marked", "")
+
+
+def _below(url: str, view: data.StudyView, seen: Sight, marked: list[int]) -> None:
+    """The points to open or take away, and the course of the hypervolume."""
+    if marked:
+        cards = [(row, "") for row in marked[:MOST_CARDS]]
+        if len(marked) > MOST_CARDS:
+            st.caption(
+                f"The first {MOST_CARDS} of {len(marked):,}: mark rows in the table to choose."
             )
+    else:
+        cards = _notable(seen)
+    width = 4 if len(cards) == 4 else 3
+    columns = st.columns(width, gap="medium")
+    for place, (row, title) in enumerate(cards):
+        with columns[place % width], st.container(border=True):
+            if title:
+                st.markdown(f"**{title}**")
+            _facts(view.table, row)
+            _actions(url, view, row, key=f"point-{view.table.ids[row]}")
+    _course(view)
+
+
+def _notable(seen: Sight) -> list[tuple[int, str]]:
+    """The knee, and the best in each objective, as rows with their titles; no row twice."""
+    titles: dict[int, list[str]] = {}
+    if seen.knee is not None:
+        titles.setdefault(seen.knee, []).append("Knee of the front")
+    for name, row in seen.best.items():
+        titles.setdefault(row, []).append(f"Best {formats.label(name).lower()}")
+    return [(row, " · ".join(words)) for row, words in list(titles.items())[:MOST_CARDS]]
+
+
+def _course(view: data.StudyView) -> None:
+    known = [record for record in view.hypervolumes if np.isfinite(record.value)]
+    if len(known) < 2:
+        return
+    st.markdown("**Hypervolume after each finished trial**")
+    st.plotly_chart(
+        course_figures.hypervolume(
+            [record.trial for record in known],
+            [record.value for record in known],
+            page.mode(),
+        ),
+        key="hypervolume",
+        theme=None,
+        config=page.PLOT,
+        alt="Hypervolume after each finished trial",
+    )
 
 
 def _facts(table: PointTable, row: int) -> None:
     """Who a point is, and its objectives."""
     head = [f"Trial {table.trials[row]}", f"T {table.timesteps[row]}"]
-    if table.partitions[row]:
-        head.insert(1, table.partitions[row])
-    exits = formats.thresholds(table.exit_thresholds[row])
+    if table.partition(row):
+        head.insert(1, table.partition(row))
+    exits = formats.thresholds(table.exit_thresholds([row])[0])
     if exits != formats.NOTHING:
         head.append(f"exits at {exits}")
     st.text(" · ".join(head))
     for name in table.objectives:
         with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
-            st.caption(formats.label(name), width="content")
-            value = formats.quantity(name, float(table.metrics[name][row]))
+            st.caption(formats.label(name), width="content", help=formats.meaning(name))
+            value = formats.quantity(name, table.figure(name, row))
             st.markdown(f"**{formats.verbatim(value)}**", width="content")
 
 
@@ -213,64 +313,15 @@ def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
         )
 
 
-def _selection(url: str, view: data.StudyView) -> None:
-    """The points chosen, or the whole front, as a table, and what can be done with them."""
-    table = view.table
-    rows = table.rows_of(selected_ids())
-    is_chosen = bool(rows)
-    if not rows:
-        rows = [int(row) for row in np.flatnonzero(table.on_front)]
-    rows.sort(key=lambda row: -table.metrics["accuracy"][row])
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.subheader(
-            f"{len(rows)} selected" if is_chosen else "The front", anchor=False, width="content"
-        )
-        if is_chosen:
-            st.button(
-                "Clear",
-                icon=":material/close:",
-                type="tertiary",
-                on_click=_clear,
-            )
-        else:
-            st.caption(
-                "Click a point in the figure, or draw a box around several, to see these alone."
-            )
-    event = st.dataframe(
-        frames.points(table, rows),
-        key="points-table",
-        hide_index=True,
-        column_config=_columns(table),
-        on_select="rerun",
-        selection_mode="multi-row",
-    )
-    marked = [rows[place] for place in event["selection"]["rows"] if place < len(rows)]
-    _cards(url, view, marked or (rows if is_chosen else []))
-
-
-def _clear() -> None:
-    page.put("selected", "")
-
-
-def _cards(url: str, view: data.StudyView, rows: list[int]) -> None:
-    if len(rows) > MOST_CARDS:
-        st.caption(f"Mark rows in the table, up to {MOST_CARDS}, to open or export them.")
-        return
-    if not rows:
-        return
-    columns = st.columns(min(len(rows), 3), gap="medium")
-    for place, row in enumerate(rows):
-        with columns[place % 3], st.container(border=True):
-            _facts(view.table, row)
-            _actions(url, view, row, key=f"point-{view.table.ids[row]}")
-
-
-def _columns(table: PointTable) -> dict[str, Any]:
+def columns(table: PointTable) -> dict[str, Any]:
     """How the table shows its columns: labels, units and meanings."""
     config: dict[str, Any] = {
+        "Trial": st.column_config.NumberColumn(pinned=True, help="Number of the trial."),
+        "Partition": st.column_config.TextColumn(help=formats.meaning("partition") or None),
+        "Timesteps run": st.column_config.NumberColumn(help="Timesteps at inference."),
         "Exit thresholds": st.column_config.TextColumn(
             help="Confidence at which an image leaves, per exit before the last."
-        )
+        ),
     }
     for name in formats.LABELS:
         is_share = name in formats.FRACTIONS
@@ -279,7 +330,7 @@ def _columns(table: PointTable) -> dict[str, Any]:
             format="percent" if is_share else "compact",
             help=formats.meaning(name),
         )
-    for name in table.params:
+    for name in table.trial_params:
         config[f"param:{name}"] = st.column_config.Column(
             "Timesteps trained" if name == "timesteps" else formats.label(name),
             help=formats.meaning(name) or None,
@@ -287,4 +338,4 @@ def _columns(table: PointTable) -> dict[str, Any]:
     return config
 
 
-front()
+front_page()

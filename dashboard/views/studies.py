@@ -1,37 +1,200 @@
 """Every study of the store: what it asks, how far it is, what it found."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
-from dashboard import course_figures, data, formats, page
+from dashboard import course_figures, data, formats, frames, page
 from search.trial import TrialState
 
+PER_PAGE = 12
 STATES = {
     "running": ("Running now", ":material/play_circle:", "green"),
     "finished": ("Finished", ":material/check_circle:", "gray"),
     "stopped": ("Stopped", ":material/pause_circle:", "orange"),
 }
+ORDERS = {
+    "change": "Changed last",
+    "name": "Name",
+    "hypervolume": "Hypervolume",
+    "front": "Front size",
+}
 
 
 def studies() -> None:
-    """The page: a card per study, looked at again while one runs."""
+    """The page: a card or a row per study, looked at again while one runs."""
     url = data.store_url()
-    st.title("Studies", anchor=False)
-    page.live(lambda: _cards(url), is_running=lambda: data.is_anything_running(url))
+    page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
 
 
-def _cards(url: str) -> None:
+def _body(url: str) -> None:
     with page.store_errors():
-        found = data.study_cards(url)
-    if not found:
-        st.subheader("No studies yet", anchor=False)
-        page.next_step()
-    for card in found:
-        _card(card)
+        every = data.study_cards(url)
+        _title(every)
+        if not every:
+            st.subheader("No studies yet", anchor=False)
+            page.next_step()
+            return
+        is_table = len(every) > 1 and _controls(every)
+        cards = _wanted(every)
+        if not cards:
+            st.text("No study has these words in its name or question.")
+        elif is_table:
+            _table(url, cards)
+        else:
+            _cards(url, cards)
 
 
-def _card(card: data.StudyCard) -> None:
+def _title(cards: Sequence[data.StudyCard]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title("Studies", anchor=False, width="content")
+        running = sum(card.state == "running" for card in cards)
+        if running:
+            st.badge(f"{running:,} running", icon=":material/play_circle:", color="green")
+
+
+def _controls(cards: Sequence[data.StudyCard]) -> bool:
+    """Search, order, and how they are shown. Returns whether as a table."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        with st.container(width=360):
+            key = "find"
+            page.preset(key, st.query_params.get("find", ""))
+            st.text_input(
+                "Find",
+                key=key,
+                placeholder=f"a word, in {len(cards):,} names and questions",
+                icon=":material/search:",
+                max_chars=100,
+                on_change=_find,
+            )
+        states = {"": "All states", **{name: words[0] for name, words in STATES.items()}}
+        with st.container(width=200):
+            page.choose_plainly("State", "state", states)
+        with st.container(width=200):
+            page.choose_plainly("Order", "order", ORDERS)
+        st.space("stretch")
+        shown = page.pick_one("Show as", "as", {"cards": "Cards", "table": "Table"})
+    return shown == "table"
+
+
+def _find() -> None:
+    page.put("find", str(st.session_state["find"]).strip())
+    page.put("page", "")
+
+
+def _wanted(cards: Sequence[data.StudyCard]) -> list[data.StudyCard]:
+    """Those that were asked for, in the order that was asked for."""
+    words = st.query_params.get("find", "").casefold().split()
+    state = st.query_params.get("state", "")
+    found = [
+        card
+        for card in cards
+        if (state not in STATES or card.state == state)
+        and all(word in f"{card.summary.name} {card.summary.question}".casefold() for word in words)
+    ]
+    match st.query_params.get("order"):
+        case "name":
+            found.sort(key=lambda card: card.summary.name)
+        case "hypervolume":
+            found.sort(key=lambda card: -_known(card.summary.hypervolume))
+        case "front":
+            found.sort(key=lambda card: -card.summary.front_size)
+    return found
+
+
+def _known(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else -1.0
+
+
+# --- as a table --------------------------------------------------------------------------
+
+
+def _table(url: str, cards: Sequence[data.StudyCard]) -> None:
+    frame = frames.studies(cards, data.courses(url, cards))
+    st.dataframe(
+        frame,
+        key="studies-table",
+        hide_index=True,
+        height=min(640, 36 * (len(cards) + 1) + 3),
+        column_config=_columns(),
+        on_select=lambda: _open_row(cards),
+        selection_mode="single-row",
+        alt="All studies with their state, progress, front and time",
+    )
+    opened = st.session_state.get("study-opened")
+    if opened is not None:
+        del st.session_state["study-opened"]
+        st.switch_page(page.FRONT, query_params={"study": opened})
+    st.caption("Tick a row to open its front. A click on a column's head sorts by it.")
+
+
+def _open_row(cards: Sequence[data.StudyCard]) -> None:
+    rows = st.session_state["studies-table"]["selection"]["rows"]
+    if rows and rows[0] < len(cards):
+        st.session_state["study-opened"] = cards[rows[0]].summary.name
+
+
+def _columns() -> dict[str, Any]:
+    config = st.column_config
+    return {
+        "Study": config.TextColumn(pinned=True),
+        "Progress": config.ProgressColumn(
+            format="percent", min_value=0, max_value=1, help="Share of the trials asked for."
+        ),
+        "Hypervolume": config.NumberColumn(format="%.3f", help=HYPERVOLUME),
+        "Course": config.LineChartColumn(help="The hypervolume over the finished trials."),
+        "Front": config.NumberColumn(help="Operating points that no other dominates."),
+        "Wall time": config.TextColumn(help="From the first trial to the last change."),
+        "Last change": config.DatetimeColumn(format="distance"),
+    }
+
+
+# --- as cards ----------------------------------------------------------------------------
+
+HYPERVOLUME = (
+    "Share of the box between the ideal and the reference point that the front dominates, 0 to 1."
+)
+
+
+def _cards(url: str, cards: Sequence[data.StudyCard]) -> None:
+    pages = math.ceil(len(cards) / PER_PAGE)
+    asked = st.query_params.get("page", "1")
+    number = min(max(int(asked), 1), pages) if asked.isascii() and asked.isdigit() else 1
+    shown = cards[(number - 1) * PER_PAGE : number * PER_PAGE]
+    courses = data.courses(url, shown)
+    for card in shown:
+        _card(card, courses.get(card.summary.name, ()))
+    if pages > 1:
+        _pages(number, pages, len(cards))
+
+
+def _pages(number: int, pages: int, count: int) -> None:
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="small"
+    ):
+        st.button(
+            "Before",
+            icon=":material/chevron_left:",
+            disabled=number == 1,
+            on_click=page.put,
+            args=("page", str(number - 1)),
+        )
+        first = (number - 1) * PER_PAGE + 1
+        last = min(number * PER_PAGE, count)
+        st.caption(f"{first:,} to {last:,} of {count:,}", width="content")
+        st.button(
+            "After",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=number == pages,
+            on_click=page.put,
+            args=("page", str(number + 1)),
+        )
+
+
+def _card(card: data.StudyCard, course: Sequence[float]) -> None:
     summary = card.summary
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -55,55 +218,61 @@ def _card(card: data.StudyCard) -> None:
             if card.progress is not None and card.state != "finished":
                 st.progress(card.progress)
         with right:
-            _hypervolume(card)
+            _hypervolume(card, course)
 
 
 def _figures(card: data.StudyCard) -> None:
     summary = card.summary
     with st.container(horizontal=True, gap="medium"):
-        st.metric(
-            "Front",
-            f"{summary.front_size}",
-            width="content",
-            help="Operating points that no other dominates, within the constraints.",
-        )
-        st.metric(
-            "Operating points",
-            f"{summary.operating_points:,}",
-            width="content",
-            help="Trained networks at given exit thresholds and timesteps, kept in the store.",
-        )
-        st.metric("Epochs trained", f"{summary.epochs_trained:,}", width="content")
-        st.metric(
-            "Wall time",
-            formats.duration(card.elapsed_s),
-            width="content",
-            help="From the first trial to the last change.",
-        )
+        for label, value, meaning in (
+            (
+                "Front",
+                f"{summary.front_size:,}",
+                "Operating points that no other dominates, within the constraints.",
+            ),
+            (
+                "Operating points",
+                f"{summary.operating_points:,}",
+                "Trained networks at given exit thresholds and timesteps, kept in the store.",
+            ),
+            (
+                "Epochs trained",
+                f"{summary.epochs_trained:,}",
+                "Of all trials together, without the epochs of blocks that were reused.",
+            ),
+            (
+                "Wall time",
+                formats.duration(card.elapsed_s),
+                "From the first trial to the last change.",
+            ),
+        ):
+            st.metric(label, value, width="content", help=meaning)
 
 
-def _hypervolume(card: data.StudyCard) -> None:
+def _hypervolume(card: data.StudyCard, course: Sequence[float]) -> None:
     value = card.summary.hypervolume
+    is_known = value is not None and math.isfinite(value)
     st.metric(
         "Hypervolume",
-        formats.NOTHING if value is None else f"{value:.3f}",
-        help="Share of the box between the ideal and the reference point that the front "
-        "dominates, 0 to 1; below, its course over the finished trials.",
+        f"{value:.3f}" if is_known else formats.NOTHING,
+        help=f"{HYPERVOLUME} Below, its course over the finished trials.",
     )
-    known = [value for value in card.hypervolumes if math.isfinite(value)]
+    known = [value for value in course if math.isfinite(value)]
     if len(known) > 1:
         st.image(course_figures.sparkline(known, page.mode()), width="stretch")
 
 
 def _progress_words(card: data.StudyCard) -> str:
     summary = card.summary
-    asked = f" of {summary.trials_asked}" if summary.trials_asked else ""
-    words = [f"{card.finished}{asked} trials finished"]
+    asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
+    words = [f"{card.finished:,}{asked} trials finished"]
     words += [
-        f"{summary.counts[state]} {state}"
+        f"{summary.counts[state]:,} {state}"
         for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)
         if summary.counts.get(state)
     ]
+    if card.remaining_s is not None:
+        words.append(f"about {formats.duration(card.remaining_s)} to go")
     words.append(f"last change {page.ago(summary.last_change_at)}")
     return " · ".join(words)
 

@@ -95,7 +95,7 @@ def test_a_point_that_is_clicked_is_in_the_table_and_in_the_address(
     tab: Tab, app: str, example_url: str
 ) -> None:
     table = data.study_view(example_url, "digits").table
-    member = int(table.ids[table.on_front][table.metrics["accuracy"][table.on_front].argmax()])
+    member = int(table.ids[table.on_front][table.figures["accuracy"][table.on_front].argmax()])
     tab.prefer("dark")
     opened(tab, f"{app}/front?study=digits", text="Knee of the front")
     assert tab.evaluate(f"{FIGURE}._fullLayout.font.color") == "#e6ebf1"  # as dark as the page

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard import data, frames
+from dashboard import data, frames, takeaway
 from search.folder import ExportError
 from search.store import Store, StoreError
 from search.trial import TrialState
+from snn.measurement import METRICS
 from tests.dashboard.example_store import TOML, fill
 
 
@@ -39,15 +40,19 @@ def test_the_columns_are_the_stored_points(example_url: str) -> None:
         stored = store.operating_points("digits")
     table = data.study_view(example_url, "digits").table
     assert table.ids.tolist() == [point.id for point in stored]
-    for name, column in table.metrics.items():
-        assert column.tolist() == [point.point.metrics[name] for point in stored]
+    for name in METRICS:
+        assert table.figures[name].tolist() == [point.point.metrics[name] for point in stored]
+    exits = table.exit_thresholds(range(len(table)))
+    assert list(exits) == [point.point.exit_thresholds for point in stored]
+    params = [table.params_of(row) for row in range(len(table))]
+    assert params == [point.params for point in stored]
     assert table.on_front.tolist() == [point.on_front for point in stored]
 
 
 def test_points_outside_a_constraint_are_not_feasible(example_url: str) -> None:
     table = data.study_view(example_url, "digits").table
     assert table.bounds == {"model_bytes": (None, 300_000)}
-    assert np.array_equal(table.is_feasible, table.metrics["model_bytes"] <= 300_000)
+    assert np.array_equal(table.is_feasible, table.figures["model_bytes"] <= 300_000)
 
 
 def test_the_knee_is_a_member_of_the_front(example_url: str) -> None:
@@ -59,12 +64,9 @@ def test_the_knee_is_a_member_of_the_front(example_url: str) -> None:
 
 def test_parameters_of_some_trials_only_are_absent_elsewhere(example_url: str) -> None:
     table = data.study_view(example_url, "digits").table
-    exits = table.params["exit_threshold_2"]
-    for row, partition in enumerate(table.partitions):
-        assert (exits[row] is None) == (len(partition.split("+")) < 3)
-    assert "exit_threshold_2" not in table.params_of(
-        next(row for row, value in enumerate(exits) if value is None)
-    )
+    for row in range(len(table)):
+        has_two = len(table.partition(row).split("+")) > 2
+        assert ("exit_threshold_2" in table.params_of(row)) == has_two
 
 
 def test_every_axis_that_is_offered_can_be_drawn(example_url: str) -> None:
@@ -73,7 +75,9 @@ def test_every_axis_that_is_offered_can_be_drawn(example_url: str) -> None:
     assert len(set(table.axis_names)) == len(table.axis_names)
     for name in table.axis_names:
         axis = table.axis(name)
-        assert len(axis.values if axis.values is not None else axis.names or ()) == len(table)
+        column = axis.names if axis.values is None else axis.values
+        assert column is not None
+        assert len(column) == len(table)
 
 
 def test_counts_and_sizes_are_logarithmic_by_default_and_fractions_are_not(
@@ -91,7 +95,7 @@ def test_a_change_of_the_study_is_seen_at_the_next_look(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     fill(url, count=3)
     before = data.study_view(url, "digits")
-    assert data.study_view(url, "digits") is before
+    assert data.study_view(url, "digits").table is before.table
     with Store(url) as store:
         store.update_front("digits", {int(before.table.ids[0])})
     after = data.study_view(url, "digits")
@@ -159,17 +163,17 @@ def test_reading_changes_nothing_in_the_store(example_url: str) -> None:
 
 
 def test_a_trial_without_weights_cannot_be_exported_and_says_why(example_url: str) -> None:
-    problem = data.export_problem(example_url, "digits", 0)
+    problem = takeaway.export_problem(example_url, "digits", 0)
     assert problem == "This trial kept no weights."
     point = data.trial_view(example_url, "digits", 0).points[0]
     with pytest.raises(ExportError, match="kept no weights"):
-        data.exported_zip(example_url, "digits", 0, point.id)
+        takeaway.exported_zip(example_url, "digits", 0, point.id)
 
 
 def test_a_zip_unpacks_to_one_folder(tmp_path: Path) -> None:
     folder = tmp_path / "digits-3-17"
     folder.mkdir()
     (folder / "config.toml").write_text("seed = 0\n")
-    with zipfile.ZipFile(io.BytesIO(data.zipped(folder))) as archive:
+    with zipfile.ZipFile(io.BytesIO(takeaway.zipped(folder))) as archive:
         assert archive.namelist() == ["digits-3-17/config.toml"]
         assert archive.read("digits-3-17/config.toml") == b"seed = 0\n"

@@ -1,4 +1,6 @@
+import dataclasses
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,11 @@ import pytest
 
 import dashboard
 from dashboard import figures, front_figure, trial_figures
+from dashboard.look import Look
 from dashboard.points import PointTable, staircase
+from dashboard.references import Reference
+from dashboard.sight import sight
+from dashboard.targets import Target
 from dashboard.theme import PALETTES, Mode
 from snn.measurement import METRICS, ExitReport, Measurement
 from tests.dashboard.example_store import example_trials
@@ -20,40 +26,50 @@ def table(
     partition: str = "2+1+1",
     bounds: dict[str, tuple[float | None, float | None]] | None = None,
 ) -> PointTable:
-    """Points with these two figures, everything else 1."""
+    """Points with these two figures, each of a trial of its own, everything else 1."""
     count = len(accuracy)
-    metrics = {name: np.ones(count) for name in METRICS}
-    metrics |= {"accuracy": np.asarray(accuracy), "synaptic_ops": np.asarray(ops)}
+    figures = {name: np.ones(count) for name in (*METRICS, "detector_threshold")}
+    figures |= {"accuracy": np.asarray(accuracy), "synaptic_ops": np.asarray(ops)}
     return PointTable(
         ids=np.arange(100, 100 + count),
-        trials=np.arange(count),
+        places=np.arange(count),
         on_front=np.asarray(front if front is not None else [True] * count),
         is_sampled=np.ones(count, dtype=bool),
         is_feasible=np.ones(count, dtype=bool),
-        metrics=metrics,
+        figures=figures,
         timesteps=np.full(count, 4),
         blocks=np.full(count, 3),
-        detector_thresholds=np.full(count, 0.5),
-        exit_thresholds=((0.9, 0.8),) * count,
-        partitions=(partition,) * count,
-        params={"width": tuple(range(count)), "surrogate": ("atan",) * count},
+        thresholds_of=lambda ids: [(0.9, 0.8)] * len(ids),
+        trial_numbers=np.arange(count),
+        trial_partitions=(partition,) * count,
+        trial_params={"width": tuple(range(count)), "surrogate": ("atan",) * count},
         objectives=("accuracy", "synaptic_ops"),
         bounds=bounds or {},
     )
 
 
-def drawn(points: PointTable, **changes: object) -> "figures.go.Figure":
-    how: dict[str, object] = {
-        "x": "synaptic_ops",
-        "y": "accuracy",
-        "colour": "training_memory_bytes",
-        "log_x": False,
-        "log_y": False,
-        "knee": None,
-        "selected": [],
-        "mode": "light",
-    }
-    return front_figure.front(points, **(how | changes))  # type: ignore[arg-type]
+LOOK = Look(x="synaptic_ops", y="accuracy", colour="training_memory_bytes")
+
+
+def drawn(
+    points: PointTable,
+    *,
+    look: Look = LOOK,
+    targets: tuple[Target, ...] = (),
+    selected: Sequence[int] = (),
+    references: Sequence[Reference] = (),
+    mode: Mode = "light",
+    **changes: object,
+) -> "figures.go.Figure":
+    return front_figure.front(
+        points,
+        sight(points, targets),
+        dataclasses.replace(look, **changes),  # type: ignore[arg-type]
+        selected=selected,
+        targets=targets,
+        references=references,
+        mode=mode,
+    )
 
 
 def trace(figure: "figures.go.Figure", name: str) -> "figures.go.Scatter":
@@ -62,7 +78,7 @@ def trace(figure: "figures.go.Figure", name: str) -> "figures.go.Scatter":
 
 def test_the_step_line_holds_an_accuracy_until_more_operations_buy_a_better_one() -> None:
     points = table([0.5, 0.9, 0.7, 0.6], [10, 40, 20, 30])
-    line = trace(drawn(points), "best")
+    line = trace(drawn(points), "best accuracy")
     assert list(line.x) == [10, 20, 40]
     assert [round(float(y), 3) for y in line.y] == [0.5, 0.7, 0.9]
     assert line.line.shape == "hv"
@@ -71,7 +87,7 @@ def test_the_step_line_holds_an_accuracy_until_more_operations_buy_a_better_one(
 def test_across_a_metric_that_should_be_high_the_step_comes_first() -> None:
     """At accuracy 0.6 one needs the point of 0.7: the line belongs to the next point."""
     points = table([0.5, 0.9, 0.7], [10, 40, 20])
-    line = trace(drawn(points, x="accuracy", y="synaptic_ops"), "best")
+    line = trace(drawn(points, x="accuracy", y="synaptic_ops"), "best synaptic")
     assert [round(float(x), 3) for x in line.x] == [0.5, 0.7, 0.9]
     assert list(line.y) == [10, 20, 40]
     assert line.line.shape == "vh"
@@ -94,22 +110,32 @@ def test_no_point_lies_beyond_the_step_line(seed: int) -> None:
 
 def test_there_is_no_step_line_over_a_parameter_which_has_no_better_direction() -> None:
     names = [str(each.name) for each in drawn(table([0.5, 0.9], [10, 40]), x="width").data]
-    assert not [name for name in names if name.startswith("best")]
+    assert not [name for name in names if name.startswith("best accuracy")]
 
 
 def test_figures_that_are_not_numbers_are_not_on_the_step_line() -> None:
-    line = trace(drawn(table([0.5, float("nan"), 0.9], [10, 20, 40])), "best")
+    line = trace(drawn(table([0.5, float("nan"), 0.9], [10, 20, 40])), "best accuracy")
     assert list(line.x) == [10, 40]
 
 
-def test_dominated_points_are_thinned_evenly_and_say_so() -> None:
+def test_dominated_points_are_thinned_where_they_cover_each_other_and_say_so() -> None:
     count = 50_000
     points = table([0.5] * count, list(range(1, count + 1)), front=[True] + [False] * (count - 1))
     faded = trace(drawn(points), "dominated")
-    assert len(faded.x) == figures.MOST_FADED
-    assert (faded.x[0], faded.x[-1]) == (2, count)
-    assert faded.name == "dominated (20,000 of 49,999 shown)"
+    assert len(faded.x) == figures.CELLS
+    assert faded.x[0] == 2
+    assert faded.name == f"dominated ({figures.CELLS} of 49,999 drawn)"
+
+
+def test_a_dominated_point_that_stands_alone_is_never_thinned_away() -> None:
+    rng = np.random.default_rng(0)
+    accuracy, ops = [0.99, *rng.uniform(0.1, 0.9, 60_000)], [1.0, *rng.uniform(9, 99, 60_000)]
+    accuracy[30_000], ops[30_000] = 0.01, 500.0
+    points = table(accuracy, ops, front=[True] + [False] * 60_000)
+    faded = trace(drawn(points), "dominated")
     assert faded.type == "scattergl"
+    assert len(faded.x) <= figures.MOST_FADED
+    assert 100 + 30_000 in faded.customdata
 
 
 def test_few_points_need_no_webgl() -> None:
@@ -131,7 +157,7 @@ def test_selected_points_stand_out_in_whichever_layer_they_are() -> None:
 
 
 def test_the_hover_says_who_a_point_is_and_every_objective_with_its_unit() -> None:
-    text = figures.hover_text(table([0.972], [12_400]), 0).replace("\u202f", " ")
+    text = figures.hover_texts(table([0.972], [12_400]), [0])[0].replace("\u202f", " ")
     assert "<b>Trial 0</b>  ·  2+1+1  ·  T 4" in text
     assert "exit thresholds 0.9 · 0.8" in text
     assert "Accuracy  <b>97.2 %</b>" in text
@@ -140,7 +166,7 @@ def test_the_hover_says_who_a_point_is_and_every_objective_with_its_unit() -> No
 
 def test_what_a_study_says_is_never_a_tag_in_a_hover_or_a_legend() -> None:
     points = table([0.5], [10], partition="<img src=x onerror=alert(1)>")
-    assert "<img" not in figures.hover_text(points, 0)
+    assert "<img" not in figures.hover_texts(points, [0])[0]
     names = [str(each.name) for each in drawn(points, colour="partition").data]
     assert not [name for name in names if "<img" in name]
 
@@ -149,22 +175,33 @@ def test_a_constraint_is_a_line_at_its_limit() -> None:
     points = table([0.5, 0.9], [10, 40], bounds={"synaptic_ops": (None, 30)})
     figure = drawn(points)
     assert [shape.x0 for shape in figure.layout.shapes] == [30]
-    assert [note.text.replace("\u202f", " ") for note in figure.layout.annotations] == ["≤ 30 ops"]
-    (note,) = drawn(points, log_x=True).layout.annotations
+    (note,) = notes(figure)
+    assert note.text.replace("\u202f", " ") == "≤ 30 ops"
+    (note,) = notes(drawn(points, log_x=True))
     assert note.x == pytest.approx(np.log10(30))
     assert not drawn(points, x="model_bytes").layout.shapes
 
 
 def test_the_knee_is_marked_also_on_logarithmic_axes() -> None:
-    figure = drawn(table([0.5, 0.9], [10, 1000]), knee=101, log_x=True)
-    assert list(trace(figure, "knee").x) == [1000]
-    assert figure.layout.annotations[0].x == pytest.approx(3)
+    figure = drawn(table([0.5, 0.9, 0.8], [10, 1000, 100]), log_x=True)
+    assert list(trace(figure, "knee").x) == [100]
+    assert figure.layout.annotations[0].x == pytest.approx(2)
+
+
+def notes(figure: "figures.go.Figure") -> list["figures.go.layout.Annotation"]:
+    """What is written at limits; the knee has a note of its own."""
+    return [note for note in figure.layout.annotations if "knee" not in note.text]
+
+
+def test_the_best_in_each_objective_is_marked() -> None:
+    figure = drawn(table([0.5, 0.9, 0.8], [10, 1000, 100]))
+    assert sorted(trace(figure, "best of an objective").x) == [10, 1000]
 
 
 def test_rare_categories_share_a_colour_when_there_are_more_than_colours() -> None:
     points = table([0.5] * 12, list(range(1, 13)))
     names = tuple(f"p{place}" for place in range(12))
-    points = PointTable(**{**vars(points), "partitions": names, "params": {}})
+    points = dataclasses.replace(points, trial_partitions=names, trial_params={})
     shown = [str(each.name) for each in drawn(points, colour="partition").data]
     assert "other" in shown
     assert len([name for name in shown if name.startswith("p")]) == figures.MOST_CATEGORIES - 1

@@ -100,8 +100,10 @@ def test_the_front_opens_with_its_objectives_as_axes(
         "Across": "synaptic_ops",
         "Up": "accuracy",
         "Colour": "training_memory_bytes",
+        "Third axis": "none",
+        "Shape": "none",
     }
-    assert [toggle.value for toggle in app.toggle] == [True, False]
+    assert [app.toggle(key=f"log-{side}").value for side in "xy"] == [True, False]
 
 
 def test_the_address_names_study_axes_and_scales(
@@ -119,8 +121,8 @@ def test_the_address_names_study_axes_and_scales(
         scale_y="log",
     )
     chosen = [each.value for each in app.selectbox]
-    assert chosen == ["finished", "model_bytes", "latency_steps", "partition"]
-    assert [toggle.value for toggle in app.toggle] == [False, True]
+    assert chosen[:4] == ["finished", "model_bytes", "latency_steps", "partition"]
+    assert [app.toggle(key=f"log-{side}").value for side in "xy"] == [False, True]
 
 
 def test_an_axis_that_is_chosen_goes_into_the_address(

@@ -1,0 +1,54 @@
+"""What people take away: networks as folders."""
+
+import io
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+from dashboard.data import open_store
+from search.export import artifact_path, export_point
+from search.folder import ExportError
+from search.store import Store, StoreError
+
+
+def export_problem(url: str, study: str, number: int) -> str | None:
+    """Why nothing of this trial can be exported, or None."""
+    try:
+        trial = open_store(url).trial(study, number)
+    except StoreError as error:
+        return str(error)
+    if trial.artifact is None:
+        return "This trial kept no weights."
+    try:
+        path = artifact_path(trial.artifact.uri)
+    except ExportError as error:
+        return str(error)
+    return None if path.is_file() else "Its weights are not on this machine."
+
+
+def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
+    """One operating point as the folder that `spikefront export` writes, zipped.
+
+    Raises ExportError or StoreError when it cannot be made.
+    """
+    store = Store(url, read_only=True)
+    stored = next(each for each in store.operating_points(study, number) if each.id == point)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / f"{study}-{number}-{point}"
+        export_point(store, study, stored, folder, data_dir=data_dir())
+        return zipped(folder)
+
+
+def zipped(folder: Path) -> bytes:
+    """The folder as a zip file that unpacks to a folder of the same name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder.parent))
+    return buffer.getvalue()
+
+
+def data_dir() -> Path:
+    """Where data sets lie, as for every command."""
+    return Path(os.environ.get("SPIKEFRONT_DATA") or "data")
