@@ -19,7 +19,7 @@ def segmented(
     """One of a few options, all in sight; its value lives in the address bar under `name`."""
     current = page.recall(name, options, default)
     key = f"segment-{name}"
-    st.session_state[key] = current
+    page.preset(key, current)
     st.segmented_control(
         label,
         options,

@@ -45,7 +45,8 @@ class TrialTable:
             numbers = [np.nan if value is None else float(str(value)) for value in column]
             values = np.asarray(numbers, dtype=np.float64)
             return Axis(name=name, label=formats.label(name), unit="", better=None, values=values)
-        names = tuple("–" if value is None else str(value) for value in column)
+        words = ["–" if value is None else str(value) for value in column]
+        names = np.asarray(words, dtype=np.object_)
         return Axis(
             name=name, label=formats.label(name), unit="", better=None, values=None, names=names
         )
