@@ -10,18 +10,26 @@ from dashboard import formats
 from dashboard.figures import MOST_CATEGORIES, axis_layout, template
 from dashboard.points import Axis
 from dashboard.theme import PALETTES, Mode, Palette
-from snn.measurement import METRICS, ExitReport, LayerReport, Measurement, OperatingPoint
+from snn.measurement import (
+    METRICS,
+    ExitReport,
+    LayerReport,
+    Measurement,
+    OperatingPoint,
+    energy_nj,
+)
 
 
 def family(
     points: Sequence[OperatingPoint],
     *,
-    chosen: int,
+    here: OperatingPoint,
     mode: Mode,
+    front: Sequence[OperatingPoint] = (),
     x: str = "synaptic_ops",
     y: str = "accuracy",
 ) -> go.Figure:
-    """The operating points of one trained network; `chosen` is a place in `points`.
+    """The operating points of one trained network, `here` ringed, the study's front behind.
 
     Each point's place is its customdata.
     """
@@ -29,6 +37,7 @@ def family(
     steps = sorted({point.timesteps for point in points})
     colours = sampled(palette, len(steps))
     figure = go.Figure()
+    _behind(figure, front, x, y, palette)
     for step, colour in zip(steps, colours, strict=True):
         places = [place for place, point in enumerate(points) if point.timesteps == step]
         figure.add_trace(
@@ -49,23 +58,57 @@ def family(
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )
-    _ring(figure, points[chosen], x, y, palette)
-    values = np.asarray([point.metrics[x] for point in points], dtype=np.float64)
+    _ring(figure, here, x, y, palette)
+    shown = [*points, *front, here]
     axes = [
         Axis(
             name=name,
             label=formats.label(name),
             unit=METRICS[name].unit,
             better=METRICS[name].better,
-            values=np.asarray([point.metrics[name] for point in points], dtype=np.float64),
+            values=np.asarray([point.metrics[name] for point in shown], dtype=np.float64),
         )
         for name in (x, y)
     ]
-    is_log = axes[0].is_log_by_default and bool(values.max() / values.min() > 4)
-    figure.update_layout(template=template(mode), height=380, dragmode="pan", uirevision="family")
+    is_log = axes[0].is_log_by_default and _ratio(axes[0]) > 4
+    figure.update_layout(
+        template=template(mode), height=420, dragmode="pan", uirevision=f"family-{x}"
+    )
     figure.update_xaxes(**axis_layout(axes[0], log=is_log, side="x"))
     figure.update_yaxes(**axis_layout(axes[1], log=False, side="y"))
     return figure
+
+
+def _ratio(axis: Axis) -> float:
+    assert axis.values is not None
+    known = axis.values[np.isfinite(axis.values)]
+    return float(known.max() / known.min())
+
+
+def _behind(
+    figure: go.Figure, front: Sequence[OperatingPoint], x: str, y: str, palette: Palette
+) -> None:
+    """What of the study's front nothing else beats in these two metrics, as steps."""
+    known = [p for p in front if np.isfinite(p.metrics[x]) and np.isfinite(p.metrics[y])]
+    signs = METRICS[x].sign, METRICS[y].sign
+    known.sort(key=lambda p: (signs[0] * p.metrics[x], signs[1] * p.metrics[y]))
+    steps: list[OperatingPoint] = []
+    for point in known:
+        if not steps or signs[1] * point.metrics[y] < signs[1] * steps[-1].metrics[y]:
+            steps.append(point)
+    if not steps:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[point.metrics[x] for point in steps],
+            y=[point.metrics[y] for point in steps],
+            mode="lines",
+            name="front of the study",
+            line={"color": palette.accent, "width": 1.2, "shape": "hv" if signs[0] > 0 else "vh"},
+            opacity=0.6,
+            hoverinfo="skip",
+        )
+    )
 
 
 def _family_hover(point: OperatingPoint, x: str, y: str) -> str:
@@ -264,6 +307,7 @@ LAYER_BARS = (
     ("spikes_per_inference", "Spikes per image"),
     ("connectivity", "Connections that exist"),
     ("operations", "Operations per image"),
+    ("energy", "Energy per image (estimate)"),
 )
 
 
@@ -309,11 +353,13 @@ def layers(reports: Sequence[LayerReport], name: str, mode: Mode) -> go.Figure:
 
 
 def layer_value(report: LayerReport, name: str) -> float:
-    """Spikes, share of connections, or operations of both kinds, of one layer."""
+    """Spikes, share of connections, operations of both kinds, or nanojoules, of one layer."""
     if name == "connectivity":
         return report.connections / report.weights if report.weights else 0.0
     if name == "operations":
         return report.synaptic_ops + report.macs
+    if name == "energy":
+        return energy_nj(report.synaptic_ops, report.macs)
     return report.spikes_per_inference
 
 
@@ -321,6 +367,8 @@ def _layer_text(report: LayerReport, name: str) -> str:
     value = layer_value(report, name)
     if name == "connectivity":
         return formats.quantity("connectivity", value)
+    if name == "energy":
+        return formats.quantity("est_energy_nj", value)
     return formats.count(value)
 
 
@@ -333,6 +381,7 @@ def _layer_hover(report: LayerReport) -> str:
         ("connections", f"{report.connections:,} of {report.weights:,} ({share:.1%})"),
         ("accumulates per image", formats.count(report.synaptic_ops)),
         ("multiply-accumulates per image", formats.count(report.macs)),
+        ("energy, estimated", _layer_text(report, "energy")),
     )
     head = f"<b>{html.escape(report.name)}</b>, block {report.block}"
     return "<br>".join([head, *(f"{name}  <b>{value}</b>" for name, value in rows)])

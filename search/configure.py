@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from snn.data import Split
     from snn.network import Task
     from snn.plan import Least, Plan
+    from snn.replay import Replay
     from snn.trained import Images, Trained
 
 VALIDATION, TEST = "validation", "test"
@@ -348,6 +349,27 @@ def images_of(
     """The validation or test images of a config. Raises DataError."""
     split = _load_split(config, data_dir, pick_device(device), threads)
     return _images(split, TEST if test else VALIDATION, data_dir, config.dataset)
+
+
+def replay(
+    config: RunConfig, weights: Path, *, data_dir: Path, device: str = "cpu", threads: int = 1
+) -> Replay:
+    """Stored weights run once on the validation images, to be asked about that run.
+
+    Raises DataError and snn.checkpoint.CheckpointError.
+    """
+    from snn.checkpoint import load
+    from snn.replay import Replay
+
+    images = images_of(config, data_dir=data_dir, device=device, threads=threads)
+    return Replay(load(weights, config=config, device=pick_device(device)), images)
+
+
+def unreadable() -> type[ValueError]:
+    """What is raised for weights that cannot be read as the network that was asked for."""
+    from snn.checkpoint import CheckpointError
+
+    return CheckpointError
 
 
 def cut_weights(config: RunConfig, weights: Path, blocks: int, target: Path) -> RunConfig:

@@ -114,7 +114,7 @@ def export_point(
             f"trial {trial.number} of {study} kept no weights ({trial.state.value}); "
             "pick a trial that is complete"
         )
-    weights = _checked(trial, trial.artifact)
+    weights = checked_weights(trial, trial.artifact)
     recorded = store.evaluation(study, trial.number)
     confirmed = store.confirmed(study).get(point.id)
     with new_folder(out, force=force) as folder:
@@ -289,7 +289,7 @@ def _exits(
     return recorded.exits if recorded is not None and point.is_sampled else ()
 
 
-def _checked(trial: Trial, artifact: Artifact) -> Path:
+def checked_weights(trial: Trial, artifact: Artifact) -> Path:
     """The file of an artifact, after making sure that it is the one that was recorded."""
     path = artifact_path(artifact.uri)
     if not path.is_file():

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from snn.layers import Connections, Layer
 from snn.network import Block, connections_of
 
-PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
-PJ_PER_MAC = 4.6  # the same with a multiplication of 3.7 pJ
-
 OPTIMIZER_COPIES = {"adam": 2, "sgd": 1}  # numbers kept per parameter: moments, momentum
 
 
@@ -157,8 +154,3 @@ def skip_fan_out(layer: Layer, shape: Sequence[int]) -> Tensor:
     reached = torch.zeros(*shape, dtype=torch.float64, device=layer.sources[0].weight.device)
     reached[..., :: layer.skip.stride, :: layer.skip.stride] = 1
     return reached
-
-
-def energy_nj(accumulates: float, macs: float) -> float:
-    """Estimated energy of the arithmetic, nanojoules; no memory traffic."""
-    return (accumulates * PJ_PER_ACCUMULATE + macs * PJ_PER_MAC) / 1000

@@ -48,7 +48,7 @@ def evaluate(trained: Trained, images: Images) -> Evaluation:
     return Evaluation(
         points=tuple(kept),
         layers=recording.layers,
-        exits=tuple(_exit_reports(trained.network, counter, setting)),
+        exits=tuple(exit_reports(trained.network, counter, setting)),
         points_evaluated=counter.evaluated,
         wall_s=time.perf_counter() - started,
         images=len(recording.labels),
@@ -80,9 +80,10 @@ def evaluate_at(
     )
 
 
-def _exit_reports(
+def exit_reports(
     network: Network, counter: Counter, setting: OperatingSetting
 ) -> Iterator[ExitReport]:
+    """What each class did at each exit, at one operating point."""
     rec, step = counter.recording, setting.timesteps - 1
     for index, gone in enumerate(counter.leaving(setting)):
         right = gone & (rec.label[index, step] == rec.labels)

@@ -107,6 +107,9 @@ _ALL = (
     ),
 )
 
+PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
+PJ_PER_MAC = 4.6  # the same with a multiplication of 3.7 pJ
+
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
@@ -205,6 +208,11 @@ class Evaluation:
     def sampled(self) -> OperatingPoint:
         """The operating point that the run config asked for."""
         return next(point for point in self.points if point.is_sampled)
+
+
+def energy_nj(accumulates: float, macs: float) -> float:
+    """Estimated energy of the arithmetic, nanojoules; no memory traffic."""
+    return (accumulates * PJ_PER_ACCUMULATE + macs * PJ_PER_MAC) / 1000
 
 
 def is_finite(metrics: Mapping[str, float]) -> bool:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from snn.config import RunConfig
-from snn.cost import energy_nj, model_bytes
+from snn.cost import model_bytes
 from snn.layers import Connections
-from snn.measurement import METRICS, OperatingPoint
+from snn.measurement import METRICS, OperatingPoint, energy_nj
 from snn.network import Block, connections_of, layers_of
 from snn.recording import Floats, Recording
 from snn.trained import Trained

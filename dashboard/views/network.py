@@ -1,11 +1,16 @@
-"""One trial and one of its operating points: what it is, achieves and costs."""
+"""One network at one operating point: what it is, where inputs leave it, and what it costs."""
+
+from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import data, formats, frames, page, trial_figures
+from dashboard import data, exit_figures, formats, frames, network_map, page, replays, trial_figures
+from dashboard.image_view import image_section
+from dashboard.position import Position, depths, explained, nearest, of_point, parsed
+from search.replay import Replay, ReplayError
 from search.store import StoredPoint
 from search.trial import Trial, TrialState
-from snn.measurement import METRICS
+from snn.measurement import METRICS, ExitReport, OperatingPoint
 
 CHART = "family-chart"
 COLOURS = {
@@ -15,6 +20,20 @@ COLOURS = {
     TrialState.PRUNED: "orange",
     TrialState.FAILED: "red",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """The operating point that is shown."""
+
+    point: OperatingPoint
+    stored: StoredPoint | None  # None where the store keeps no such point
+    exits: tuple[ExitReport, ...]  # none where they are not known at this point
+
+    @property
+    def position(self) -> Position:
+        """Where it lies in the network's family."""
+        return of_point(self.point)
 
 
 def network() -> None:
@@ -29,18 +48,31 @@ def _body(url: str) -> None:
         if chosen is None:
             return
         study, view = chosen
-        point = _point(view)
-    _head(url, study, view, point)
+        seen, problem = _replayed(url, study, view.trial)
+        here = _here(view, seen)
+        front = replays.front_of(url, study)
+    _head(url, study, view, here)
     if view.trial.state in (TrialState.FAILED, TrialState.PRUNED):
         _why(view.trial)
-    if point is not None:
-        _figures(point)
-        _operating(view, point)
+    elif here is None:
+        _not_yet(view)
+    if here is not None:
+        _figures(here.point)
+    _map(view, here)
+    if here is not None:
+        _replay_row(url, study, view, seen, problem)
+        _operating(url, study, view, here, seen, front)
+        _exits(view, here)
+        if seen is not None and view.trial.config is not None:
+            image_section(url, study, view.trial, seen, here.position)
     if view.measurements:
         _curves(view)
     if view.evaluation is not None and view.evaluation.layers:
         _layers(view)
     _config(view)
+
+
+# --- what is shown -----------------------------------------------------------------------
 
 
 def _choose(url: str) -> tuple[str, data.TrialView] | None:
@@ -81,36 +113,79 @@ def _trial_title(trial: Trial) -> str:
     return " · ".join([*words, partition] if partition else words)
 
 
-def _point(view: data.TrialView) -> StoredPoint | None:
-    """The operating point of the address bar, or the one that was sampled."""
+def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
+    """The network run once more where the address asks for it, or why it cannot be."""
+    if trial.state is not TrialState.COMPLETE:
+        return None, ""
+    problem = data.export_problem(url, study, trial.number)
+    if problem or st.query_params.get("replay") != "on":
+        return None, problem or ""
+    try:
+        return replays.of_trial(url, study, trial), ""
+    except ReplayError as error:
+        return None, str(error)
+
+
+def _here(view: data.TrialView, seen: Replay | None) -> Here | None:
+    """The place of the address bar, or the operating point that was sampled."""
+    if not view.points:
+        return None
     asked = st.query_params.get("point", "")
-    named = next((each for each in view.points if str(each.id) == asked), None)
-    return named or next(iter(view.points), None)
+    stored = next((each for each in view.points if str(each.id) == asked), view.points[0])
+    config = view.trial.config
+    reports = view.evaluation.exits if view.evaluation else ()
+    place = parsed(st.query_params.get("at", ""), config) if config is not None else None
+    if seen is None:
+        stored = nearest(view.points, place) if place is not None else stored
+        known = reports if stored.point.is_sampled else ()
+        return Here(point=stored.point, stored=stored, exits=known)
+    if place is None or place == of_point(stored.point):
+        exits = seen.exits(*of_point(stored.point).setting)
+        return Here(point=stored.point, stored=stored, exits=exits)
+    return Here(point=seen.point(*place.setting), stored=None, exits=seen.exits(*place.setting))
 
 
-def _head(url: str, study: str, view: data.TrialView, point: StoredPoint | None) -> None:
+def _head(url: str, study: str, view: data.TrialView, here: Here | None) -> None:
     trial = view.trial
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(f"Trial {trial.number}", anchor=False, width="content")
         st.badge(str(trial.state), color=COLOURS[trial.state])  # type: ignore[arg-type]
-        if point is not None and point.on_front:
+        if here is not None and here.stored is not None and here.stored.on_front:
             st.badge("on the front", icon=":material/stairs:", color="orange")
+        if here is not None and here.stored is None:
+            st.badge("not in the store", icon=":material/tune:", color="gray")
         st.space("stretch")
-        if point is not None:
-            page.export_button(url, study, trial=trial.number, point=point.id, key="trial")
-    st.caption(formats.verbatim(" · ".join(_facts(view, point))))
+        if here is not None:
+            _export(url, study, view.trial, here)
+    st.caption(formats.verbatim(" · ".join(_facts(view, here))))
 
 
-def _facts(view: data.TrialView, point: StoredPoint | None) -> list[str]:
+def _export(url: str, study: str, trial: Trial, here: Here) -> None:
+    if here.stored is not None:
+        page.export_button(url, study, trial=trial.number, point=here.stored.id, key="trial")
+        return
+    st.download_button(
+        "Export",
+        data=lambda: replays.exported_zip(url, study, trial, here.point),
+        file_name=f"{study}-{trial.number}.zip",
+        mime="application/zip",
+        key="export-trial",
+        icon=":material/download:",
+        help="The folder that `spikefront export` writes, at this operating point, as a zip file.",
+        on_click="ignore",
+    )
+
+
+def _facts(view: data.TrialView, here: Here | None) -> list[str]:
     trial = view.trial
     facts = []
     if trial.config is not None:
         facts += [trial.config.backbone, f"partition {trial.config.partition}"]
         done = trial.epochs_done + trial.epochs_reused
         facts.append(f"{done} of {trial.config.total_epochs} epochs")
-    if point is not None:
-        facts.append(f"run for {point.point.timesteps} timesteps")
-        exits = formats.thresholds(point.point.exit_thresholds)
+    if here is not None:
+        facts.append(f"run for {here.point.timesteps} timesteps")
+        exits = formats.thresholds(here.point.exit_thresholds)
         facts.append(f"exit thresholds {exits}" if exits != "–" else "a single exit")
     if trial.reused_trial is not None:
         facts.append(f"weights of trial {trial.reused_trial}")
@@ -128,56 +203,118 @@ def _why(trial: Trial) -> None:
             st.code(trial.error, language=None)
 
 
-def _figures(point: StoredPoint) -> None:
+def _not_yet(view: data.TrialView) -> None:
+    if view.trial.state is TrialState.COMPLETE:
+        st.text("The store keeps no operating point of this trial.")
+    elif view.trial.state is TrialState.WAITING:
+        st.text("It waits to be run; what it achieves is measured when it was trained.")
+    else:
+        st.text("It is being trained; what it achieves is measured when that is done.")
+
+
+def _figures(point: OperatingPoint) -> None:
     """Every metric of the operating point; the meaning is in the help."""
-    metrics = point.point.metrics
     names = list(METRICS)
     for row in (names[:7], names[7:]):
         with st.container(horizontal=True, gap="medium"):
             for name in row:
                 st.metric(
                     formats.label(name),
-                    formats.quantity(name, metrics[name]),
+                    formats.quantity(name, point.metrics[name]),
                     help=formats.meaning(name),
                     width="content",
                 )
 
 
-def _operating(view: data.TrialView, point: StoredPoint) -> None:
-    left, right = st.columns(2, gap="large")
+def _map(view: data.TrialView, here: Here | None) -> None:
+    config = view.trial.config
+    if config is None:
+        return
+    st.subheader("Architecture", anchor=False)
+    layers = view.evaluation.layers if view.evaluation else ()
+    if layers:
+        st.caption(
+            "Per layer: the share of connections that exist, and spikes per image at full "
+            "inference. Per exit: what leaves there, and how much of it is right (coloured) or "
+            "wrong (orange)."
+        )
+    st.html(
+        network_map.network(
+            config,
+            here.point if here else None,
+            layers,
+            here.exits if here else (),
+            page.mode(),
+        )
+    )
+
+
+# --- the operating family ----------------------------------------------------------------
+
+
+def _replay_row(
+    url: str, study: str, view: data.TrialView, seen: Replay | None, problem: str
+) -> None:
+    """The button that runs the network, or why it cannot be run."""
+    del url, study
+    if seen is not None:
+        return
+    with st.container(border=True):
+        st.markdown("**Look inside**")
+        if problem:
+            st.text(
+                f"The network cannot be run here, so only stored operating points are shown. "
+                f"{problem}"
+            )
+            return
+        images = view.evaluation.images if view.evaluation else 0
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(
+                f"Run it once on its {images:,} validation images: then every threshold can be "
+                "tried, exits are known at every point, and single images can be followed."
+            )
+            st.button(
+                "Run it",
+                key="replay",
+                icon=":material/play_arrow:",
+                type="primary",
+                on_click=lambda: page.put("replay", "on"),
+            )
+
+
+def _operating(
+    url: str,
+    study: str,
+    view: data.TrialView,
+    here: Here,
+    seen: Replay | None,
+    front: tuple[OperatingPoint, ...],
+) -> None:
+    st.subheader("Its operating points", anchor=False)
+    left, right = st.columns([3, 2], gap="large")
     with left:
-        st.subheader("Its operating points", anchor=False)
-        st.caption("The same weights at other exit thresholds and timesteps. Click one to see it.")
+        names = [name for name in METRICS if name != "accuracy"]
+        with st.container(width=290):
+            across = page.choose("Against", "against", names, "synaptic_ops", show=formats.label)
         st.plotly_chart(
             trial_figures.family(
                 [each.point for each in view.points],
-                chosen=view.points.index(point),
+                here=here.point,
+                front=front,
                 mode=page.mode(),
+                x=across,
             ),
             key=CHART,
             theme=None,
             config=page.PLOT,
             on_select=lambda: _take_point(view),
             selection_mode="points",
-            alt="Accuracy against synaptic operations of this network's operating points",
+            alt=f"Accuracy against {formats.label(across)} of this network's operating points",
         )
     with right:
-        st.subheader("Where each class leaves", anchor=False)
-        reports = view.evaluation.exits if view.evaluation else ()
-        if len({report.exit for report in reports}) < 2:
-            st.text("This network has a single exit: every image takes the whole way.")
-            return
-        st.caption(
-            "At the sampled point. Numbers are the accuracy in percent of those that leave there; "
-            "hatched: the class was still hard behind that block."
-        )
-        st.plotly_chart(
-            trial_figures.exits(reports, page.mode()),
-            key="exits",
-            theme=None,
-            config=page.PLOT,
-            alt="Share of each class that leaves at each exit",
-        )
+        _sliders(view, here, seen)
+    if seen is not None and here.position.thresholds:
+        _sweeps(url, study, view.trial, here)
 
 
 def _take_point(view: data.TrialView) -> None:
@@ -186,8 +323,151 @@ def _take_point(view: data.TrialView) -> None:
     for each in points:
         place = each.get("customdata")
         place = place[0] if isinstance(place, list) else place
-        if isinstance(place, int) and place < len(view.points):
+        if isinstance(place, int) and 0 <= place < len(view.points):
             page.put("point", str(view.points[place].id))
+            page.put("at", "")
+
+
+def _sliders(view: data.TrialView, here: Here, seen: Replay | None) -> None:
+    """Where the network runs: timesteps, blocks kept and a threshold for each exit."""
+    config = view.trial.config
+    if config is None:
+        return
+    place = here.position
+    if seen is not None:
+        st.caption("The same weights at any thresholds and timesteps, counted exactly.")
+    else:
+        st.caption(
+            "The same weights at the points that the store keeps; sliders go to the nearest."
+        )
+
+    def moved() -> None:
+        _move(view, place, seen)
+
+    if config.timesteps > 1:
+        st.session_state["at-timesteps"] = place.timesteps
+        st.slider("Timesteps", 1, config.timesteps, key="at-timesteps", on_change=moved)
+    kept = depths(config)
+    if len(kept) > 1:
+        st.session_state["at-blocks"] = place.blocks
+        st.slider(
+            "Blocks kept",
+            kept[0],
+            kept[-1],
+            key="at-blocks",
+            on_change=moved,
+            help="Each block was trained behind those before it, so that fewer are a network too.",
+        )
+    for number, threshold in enumerate(place.thresholds, 1):
+        key = f"at-exit-{number}"
+        st.session_state[key] = round(min(1.0, max(0.0, threshold)), 3)
+        st.slider(
+            f"Threshold of exit {number}",
+            0.0,
+            1.0,
+            step=0.005,
+            format="%.3f",
+            key=key,
+            on_change=moved,
+            help="An image leaves if the exit is at least this sure; at 1 nothing leaves.",
+        )
+    if place.thresholds and config.detector != "none" and seen is not None:
+        st.session_state["at-detector"] = round(place.detector, 3)
+        st.slider(
+            "Detector threshold",
+            0.0,
+            1.0,
+            step=0.01,
+            key="at-detector",
+            on_change=moved,
+            help="An image may leave only if it is at most this likely to be of a hard class.",
+        )
+    if not place.thresholds and len(kept) == 1:
+        st.text("A single exit: every image takes the whole way.")
+
+
+def _move(view: data.TrialView, before: Position, seen: Replay | None) -> None:
+    """Put what the sliders say into the address bar."""
+    state = st.session_state
+    blocks = int(state.get("at-blocks", before.blocks))
+    given = [
+        float(state.get(f"at-exit-{number}", before.thresholds[number - 1]))
+        for number in range(1, before.blocks)
+    ]
+    wanted = Position(
+        timesteps=int(state.get("at-timesteps", before.timesteps)),
+        thresholds=tuple([*given, *[0.9] * blocks][: blocks - 1]),
+        detector=float(state.get("at-detector", before.detector)),
+    )
+    if seen is None:
+        page.put("point", str(nearest(view.points, wanted).id))
+        page.put("at", "")
+    else:
+        page.put("at", str(wanted))
+
+
+def _sweeps(url: str, study: str, trial: Trial, here: Here) -> None:
+    place = here.position
+    st.caption(
+        "What another threshold of one exit would give, all others as they are: a line for each "
+        "number of timesteps, strong where the network runs now."
+    )
+    columns = st.columns(max(2, len(place.thresholds)), gap="large")
+    for number, threshold in enumerate(place.thresholds, 1):
+        curves = replays.curves(url, study, trial, place, number)
+        for row, metric in enumerate(("accuracy", "synaptic_ops")):
+            with columns[row if len(place.thresholds) == 1 else number - 1]:
+                st.markdown(f"**{formats.label(metric)} by the threshold of exit {number}**")
+                st.plotly_chart(
+                    exit_figures.sweep(
+                        curves,
+                        metric=metric,
+                        chosen=(place.timesteps, threshold),
+                        mode=page.mode(),
+                    ),
+                    key=f"sweep-{number}-{metric}",
+                    theme=None,
+                    config=page.PLOT,
+                    alt=f"{formats.label(metric)} against the threshold of exit {number}",
+                )
+
+
+def _exits(view: data.TrialView, here: Here) -> None:
+    st.subheader("Where inputs leave", anchor=False)
+    if not here.exits:
+        st.text("Known at the sampled point only; run the network above to know it at every point.")
+        return
+    if len({report.exit for report in here.exits}) < 2:
+        st.text("A single exit: every image takes the whole way.")
+    sentences = explained(here.exits)
+    if sentences:
+        st.text(" ".join(sentences))
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**From class to exit, and whether that was right**")
+        st.plotly_chart(
+            exit_figures.flow(here.exits, page.mode()),
+            key="flow",
+            theme=None,
+            config=page.PLOT,
+            alt="Images from their classes to the exits where they leave",
+        )
+    with right:
+        st.markdown("**Easy and hard classes**")
+        st.plotly_chart(
+            trial_figures.exits(here.exits, page.mode()),
+            key="exits",
+            theme=None,
+            config=page.PLOT,
+            alt="Share of each class that leaves at each exit",
+        )
+        st.caption(
+            "Where each class leaves. Numbers are the accuracy in percent of those that leave "
+            "there; hatched: the class was still hard behind that block."
+        )
+
+
+# --- training, layers, settings ----------------------------------------------------------
 
 
 def _curves(view: data.TrialView) -> None:
@@ -214,17 +494,17 @@ def _layers(view: data.TrialView) -> None:
     assert view.evaluation is not None
     st.subheader("Layers", anchor=False)
     st.caption("At full inference: every block, every timestep. Coloured by block.")
-    columns = st.columns(3, gap="large")
-    for column, (name, title) in zip(columns, trial_figures.LAYER_BARS, strict=True):
-        with column:
-            st.markdown(f"**{title}**")
-            st.plotly_chart(
-                trial_figures.layers(view.evaluation.layers, name, page.mode()),
-                key=f"layers-{name}",
-                theme=None,
-                config=page.PLOT,
-                alt=f"{title}, per layer",
-            )
+    for pair in (trial_figures.LAYER_BARS[:2], trial_figures.LAYER_BARS[2:]):
+        for column, (name, title) in zip(st.columns(2, gap="large"), pair, strict=True):
+            with column:
+                st.markdown(f"**{title}**")
+                st.plotly_chart(
+                    trial_figures.layers(view.evaluation.layers, name, page.mode()),
+                    key=f"layers-{name}",
+                    theme=None,
+                    config=page.PLOT,
+                    alt=f"{title}, per layer",
+                )
 
 
 def _config(view: data.TrialView) -> None:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from snn.config import RunConfig
-from snn.cost import energy_nj
 from snn.interchange.description import KEY, Description, InterchangeError, Measured
 from snn.interchange.simulation import Simulation, Spent
-from snn.measurement import LayerReport
+from snn.measurement import LayerReport, energy_nj
 from snn.readout import integrated
 from snn.trained import Images
 

@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_a_number_is_a_gap_in_its_curve() -> None:
 def test_the_family_marks_the_point_that_is_shown() -> None:
     evaluation = next(e.outcome.evaluation for e in example_trials(2) if e.outcome)
     assert evaluation is not None
-    figure = trial_figures.family(evaluation.points, chosen=3, mode="light")
+    figure = trial_figures.family(evaluation.points, here=evaluation.points[3], mode="light")
     ring = trace(figure, "shown here")
     assert list(ring.x) == [evaluation.points[3].metrics["synaptic_ops"]]
     places = sorted(

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from snn import data
 from snn.backbones import BACKBONES, Backbone, ConvUnit, ResidualUnit
 from snn.config import RunConfig
-from snn.cost import SavedBytes, energy_nj, fan_out, model_bytes, skip_fan_out
+from snn.cost import SavedBytes, fan_out, model_bytes, skip_fan_out
 from snn.evaluate import evaluate
 from snn.layers import Connections, Layer, Pass, SubSample
+from snn.measurement import energy_nj
 from snn.meter import Meter
 from snn.network import Network, Task, bake, connections_of
 from snn.neurons import Lif
