@@ -49,6 +49,7 @@ __all__ = [
     "front_of",
     "hypervolume",
     "ideal",
+    "in_box",
     "knee",
     "knee_row",
     "minimised",
@@ -56,6 +57,7 @@ __all__ = [
     "pareto_mask",
     "pick",
     "reference_point",
+    "within",
 ]
 
 
@@ -155,14 +157,19 @@ def front_of(
     points: Sequence[P], objectives: Sequence[str], constraints: Mapping[str, Bound] | None = None
 ) -> list[P]:
     """The points within the constraints that no other such point dominates, in their order."""
-    bounds = (constraints or {}).items()
-    feasible = [
+    feasible = within(points, constraints or {})
+    mask = pareto_mask(minimised(feasible, objectives))
+    return [p for p, is_kept in zip(feasible, mask.tolist(), strict=True) if is_kept]
+
+
+def within(points: Sequence[P], constraints: Mapping[str, Bound]) -> list[P]:
+    """The points that no constraint excludes, in their order."""
+    bounds = constraints.items()
+    return [
         p
         for p in points
         if all(bound.violation(p.point.metrics.get(name, math.nan)) == 0 for name, bound in bounds)
     ]
-    mask = pareto_mask(minimised(feasible, objectives))
-    return [p for p, is_kept in zip(feasible, mask.tolist(), strict=True) if is_kept]
 
 
 def ideal(metric: str) -> float:
@@ -203,14 +210,20 @@ def normalised_hypervolume(
     What lies outside of the box on any side adds nothing for that part. The
     points have to be within the constraints, as those of `front_of` are.
     """
+    values = in_box(minimised(points, objectives), objectives, reference)
+    return min(hypervolume(values[pareto_mask(values)], np.ones(len(objectives))), 1.0)
+
+
+def in_box(values: Floats, objectives: Sequence[str], reference: Mapping[str, float]) -> Floats:
+    """Rows of `minimised`, scaled so that the ideal is 0 and the reference 1; the finite ones.
+
+    Better than ideal counts as ideal.
+    """
     signs = np.array([METRICS[name].sign for name in objectives], dtype=np.float64)
     best = signs * [ideal(name) for name in objectives]
     worst = signs * [reference[name] for name in objectives]
-    values = minimised(points, objectives)
-    values = values[np.isfinite(values).all(axis=1)]
-    scaled = np.maximum((values - best) / (worst - best), 0.0)
-    scaled = scaled[pareto_mask(scaled)]
-    return min(hypervolume(scaled, np.ones(len(objectives))), 1.0)
+    finite = values[np.isfinite(values).all(axis=1)]
+    return np.maximum((finite - best) / (worst - best), 0.0)
 
 
 def knee(points: Sequence[P], objectives: Sequence[str]) -> P:

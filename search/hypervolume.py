@@ -17,11 +17,28 @@ def hypervolume(values: Floats, reference: Floats) -> float:
     are taken apart point by point (While, Bradstreet, Barone, IEEE Trans.
     Evol. Comput. 16(1), 2012), which grows fast with their number.
     """
+    return _volume(_boxes(values, reference))
+
+
+def _boxes(values: Floats, reference: Floats) -> Floats:
+    """What the points span, measured from the reference; only those that are better than it."""
     points = np.asarray(values, dtype=np.float64).reshape(-1, len(reference))
     inside = np.isfinite(points).all(axis=1) & (points < reference).all(axis=1)
-    # Measured from the reference, so that each point spans a box from the origin.
-    boxes = np.asarray(reference, dtype=np.float64) - points[inside]
-    return _volume(boxes)
+    boxes: Floats = np.asarray(reference, dtype=np.float64) - points[inside]
+    return boxes
+
+
+def gained(new: Floats, old: Floats, reference: Floats) -> float:
+    """How much larger the volume of `old` becomes with the points `new`.
+
+    Each new point is held against what of the others lies in its own box; far
+    less than all of them, where objectives are many.
+    """
+    have, volume = _boxes(old, reference), 0.0
+    for box in _boxes(new, reference):
+        volume += float(box.prod()) - _volume(_outermost(np.minimum(have, box)))
+        have = np.vstack([have, box])
+    return volume
 
 
 def _volume(boxes: Floats) -> float:

@@ -302,6 +302,25 @@ class Store(StoreReader):
             if records:
                 _replace_hypervolume(connection, study_id, records)
 
+    def change_front(
+        self,
+        study: str,
+        *,
+        entered: Collection[int],
+        left: Collection[int],
+        hypervolume: Iterable[HypervolumeRecord] = (),
+    ) -> None:
+        """Let operating points (`StoredPoint.id`) enter the front or leave it.
+
+        The others stay as they are and are not looked at. For the hypervolume see `update_front`.
+        """
+        records = [row_of(record) for record in hypervolume]
+        with self._changing(study) as (connection, study_id):
+            _mark(connection, study_id, left, on_front=False)
+            _mark(connection, study_id, entered, on_front=True)
+            if records:
+                _replace_hypervolume(connection, study_id, records)
+
     def record_test_runs(self, study: str, runs: Mapping[int, SeedRun]) -> None:
         """Keep what one training gave at operating points, by their ids (`StoredPoint.id`).
 
