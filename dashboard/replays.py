@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data
+from dashboard import data, takeaway
 from dashboard.position import Position
 from search.export import export_point
 from search.replay import Replay, replay
@@ -26,7 +26,7 @@ def of_trial(url: str, study: str, trial: Trial) -> Replay:
 
 def _name(url: str, study: str, trial: Trial) -> tuple[str, str, int, str, str]:
     weights = trial.artifact.sha256 if trial.artifact else ""
-    return url, study, trial.number, weights, str(data.data_dir())
+    return url, study, trial.number, weights, str(takeaway.data_dir())
 
 
 @st.cache_resource(show_spinner="Running the network on its validation images", max_entries=3)
@@ -88,8 +88,8 @@ def exported_zip(url: str, study: str, trial: Trial, point: OperatingPoint) -> b
             id=0, trial=trial.number, params=trial.params, point=point, on_front=False
         )
         folder = Path(scratch) / f"{study}-{trial.number}"
-        export_point(store, study, stored, folder, data_dir=data.data_dir())
-        return data.zipped(folder)
+        export_point(store, study, stored, folder, data_dir=takeaway.data_dir())
+        return takeaway.zipped(folder)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import data, exit_figures, formats, frames, network_map, page, replays, trial_figures
+from dashboard import (
+    data,
+    exit_figures,
+    formats,
+    frames,
+    network_map,
+    page,
+    replays,
+    takeaway,
+    trial_figures,
+)
 from dashboard.image_view import image_section
 from dashboard.position import Position, depths, explained, nearest, of_point, parsed
 from search.replay import Replay, ReplayError
@@ -117,7 +127,7 @@ def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
     """The network run once more where the address asks for it, or why it cannot be."""
     if trial.state is not TrialState.COMPLETE:
         return None, ""
-    problem = data.export_problem(url, study, trial.number)
+    problem = takeaway.export_problem(url, study, trial.number)
     if problem or st.query_params.get("replay") != "on":
         return None, problem or ""
     try:
