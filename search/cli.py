@@ -27,6 +27,7 @@ latency."""
 
 EPILOG = """\
 a first session:
+  spikefront init my-study                   a study file with everything explained
   spikefront validate studies/digits.toml    what would be searched, and what a run costs
   spikefront run studies/digits.toml         search; Ctrl-C stops, the same command continues
   spikefront front digits                    the best trade-offs that were found
@@ -41,6 +42,7 @@ exit codes: 0 done, 1 something failed while running, 2 the input was wrong, 130
 # of a module that was never imported cannot have been raised.
 ERRORS_OF_INPUT = (
     ("search.study", "StudyError"),
+    ("search.template", "TemplateError"),
     ("search.front", "PickError"),
     ("search.database", "StoreError"),
     ("search.folder", "ExportError"),

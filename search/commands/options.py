@@ -129,6 +129,14 @@ COMMANDS = (
         options="config_or_folder out force data device json",
     ),
     Command(
+        name="init",
+        module="study_file",
+        purpose="Write a study file to start from, NAME.toml in this folder, "
+        "with every setting explained.",
+        examples=("spikefront init my-study", "spikefront init my-mnist --template mnist"),
+        options="study_name template json",
+    ),
+    Command(
         name="validate",
         module="study_file",
         purpose="Read a study file, print its space, the space's size and what a run costs; "
@@ -226,6 +234,13 @@ def _option(flag: str, help_text: str, **settings: Any) -> Callable[[argparse.Ar
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     "study_file": _option("study_file", "study file", metavar="STUDY.toml", type=_path),
+    "study_name": _option("name", "name of the new study, and of its file", metavar="NAME"),
+    "template": _option(
+        "--template",
+        "study that it is a copy of: digits (default), mnist, smoke, cifar10-resnet9",
+        metavar="STUDY",
+        default="digits",
+    ),
     "study": _option("study", "name of a study in the store", metavar="STUDY"),
     "trial_number": _option("trial", "number of a trial, from 0", metavar="TRIAL", type=natural),
     "folder": _option(

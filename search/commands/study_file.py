@@ -1,18 +1,21 @@
-"""`spikefront validate`: what a study file asks for, and what a run of it costs."""
+"""`spikefront validate` and `init`: what a study file asks for and costs; one to start from."""
 
 import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from search import tables
 from search.axes import ExitAxis, When
+from search.commands import InputError
 from search.commands.output import Output
 from search.space import RandomSuggest
-from search.study import Study, load_study
+from search.study import Study, load_study, study_from_toml
+from search.template import study_text
 from search.trial import Params
 from search.units import counted, figure, scaled
 from snn.config import ConfigError
@@ -41,6 +44,25 @@ def validate(arguments: argparse.Namespace) -> int:
     costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
     _say_costs(output, costs)
     output.document(_document(study, costs))
+    return 0
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Write a study file with everything in it explained; never over one that is there."""
+    output = Output(as_json=arguments.as_json)
+    name = arguments.name.removesuffix(".toml")
+    text = study_text(name, arguments.template)
+    study_from_toml(text, "init")  # a name that no study can have is refused here
+    path = Path(f"{name}.toml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} exists; give the study another name, or move it away") from None
+    output.say(f"{path}: the study {name}, made of {arguments.template}; edit it, and then")
+    output.say(f"  spikefront validate {path}")
+    output.say(f"  spikefront run {path}")
+    output.document({"study": name, "file": str(path), "template": arguments.template})
     return 0
 
 
