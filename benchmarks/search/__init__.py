@@ -1,0 +1,1 @@
+"""The benchmark that decides: strategies replayed on recorded trainings."""

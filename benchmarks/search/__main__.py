@@ -1,0 +1,174 @@
+"""Which search finds a front with the fewest trained epochs, replayed on recorded trainings.
+
+`--record digits` makes a record anew (resumable, about an hour on one core);
+without it every strategy is replayed on the records that lie here.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.finished import Finished
+from benchmarks.report import Figure, Report, arguments, commit, data_dir
+from benchmarks.search.comparison import OURS, REFERENCES, Result, budget_of, compare, digest
+from benchmarks.search.grid import STUDIES, Grid, study_of
+from benchmarks.search.page import page, pictures
+from benchmarks.search.record import Record
+from benchmarks.search.recorder import images_of, record_study, stamp
+from benchmarks.search.strategies import STRATEGIES
+
+TRAININGS = 30  # of mean length: the budget of a strategy
+SEEDS = 20
+QUICK_TRAININGS, QUICK_SEEDS = 8, 2
+AIM = 0.25
+_MAY_MISS = ("syne-tune",)  # packages, by which the names of their strategies begin
+
+
+def main() -> int:
+    """Record, or replay and print."""
+    options = _options()
+    if options.record:
+        for name in options.records:
+            _record(name, options)
+        return 0
+    report = Report("search", against=_versions(), setting=_setting(options))
+    finished = Finished(options.resume, _stamp(options))
+    results = []
+    for name in options.records:
+        record = Record.load(_path(name, options))
+        results.append(
+            compare(
+                name,
+                record,
+                strategies=_strategies(options, report),
+                seeds=options.seeds,
+                budget=budget_of(record, options.trainings),
+                reference=options.reference,
+                finished=finished,
+                say=report.line,
+            )
+        )
+    _figures(report, results)
+    if options.markdown:
+        options.markdown.write_text(page(report.document(), results), encoding="utf-8")
+    if options.images:
+        options.images.mkdir(parents=True, exist_ok=True)
+        for name, text in pictures(results).items():
+            (options.images / name).write_text(text, encoding="utf-8")
+    report.show(as_json=options.json)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--record", action="store_true", help="train the grids and write records")
+    parser.add_argument("--records", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="of the records")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--trainings", type=float, help="the budget, in trainings of mean length")
+    parser.add_argument("--reference", choices=REFERENCES, default="default")
+    parser.add_argument("--resume", type=Path, help="a file that keeps what is finished")
+    parser.add_argument("--markdown", type=Path, help="write the page of results there")
+    parser.add_argument("--images", type=Path, help="a folder for the pictures")
+    options = parser.parse_args()
+    options.seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
+    options.trainings = options.trainings or (QUICK_TRAININGS if options.quick else TRAININGS)
+    return options
+
+
+def _path(name: str, options: argparse.Namespace) -> Path:
+    path: Path = options.folder / f"{name}.record"
+    return path
+
+
+def _record(name: str, options: argparse.Namespace) -> None:
+    study = study_of(name)
+    keep = options.resume or _path(name, options).with_suffix(".unfinished")
+    settings = list(
+        record_study(study, data_dir=data_dir(), finished=Finished(keep, stamp()), say=_say)
+    )
+    images = images_of(study, data_dir())
+    record = Record.of(study, settings, images=images, made_by={**stamp(), "commit": commit()})
+    record.save(_path(name, options))
+    grid = Grid.of(study)
+    _say(
+        f"{name}: {len(settings) * len(grid.partitions)} run configs, "
+        f"{_path(name, options).stat().st_size:,} bytes"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _strategies(options: argparse.Namespace, report: Report) -> list[str]:
+    """Those that were asked for and can run here."""
+    missing = [package for package in _MAY_MISS if not _is_installed(package)]
+    chosen = []
+    for name in options.strategies:
+        if any(name.startswith(package) for package in missing):
+            report.line(
+                f"left out: {name}, for which a package of requirements-peers.txt is missing"
+            )
+        else:
+            chosen.append(name)
+    return chosen
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _versions() -> list[str]:
+    return [name for name in ("optuna", "ray", "syne-tune") if _is_installed(name)]
+
+
+def _setting(options: argparse.Namespace) -> dict[str, object]:
+    return {
+        "records": " ".join(options.records),
+        "seeds": options.seeds,
+        "trainings": options.trainings,
+        "reference": options.reference,
+    }
+
+
+def _stamp(options: argparse.Namespace) -> dict[str, str]:
+    """What a finished replay must have been made by to count."""
+    records = " ".join(digest(_path(name, options)) for name in options.records)
+    return {"commit": commit(), "records": records}
+
+
+def _figures(report: Report, results: list[Result]) -> None:
+    """The share of the budget for what the best peer ends with, of ours and without each part."""
+    present = [name for name in results[0].curves if STRATEGIES[name].kind in ("ours", "ablation")]
+    if not any(STRATEGIES[name].kind == "peer" for name in results[0].curves):
+        return
+    for name in present:
+        figure = "epochs_to_best_peer_hypervolume"
+        if name != OURS:
+            figure += "_" + name.replace("-", "_")
+        aim = AIM if name == OURS else None
+        fractions = [result.reached(name).fraction for result in results]
+        for result, fraction in zip(results, fractions, strict=True):
+            _add(report, f"{figure}_{result.name}", fraction, None)
+        if len(results) > 1:
+            _add(report, figure, statistics.mean(fractions), aim)
+
+
+def _add(report: Report, name: str, value: float, aim: float | None) -> None:
+    if math.isinf(value):
+        report.line(f"{name}: not reached within the budget")
+        return
+    report.add(Figure(name=name, value=value, unit="fraction", better="lower", aim=aim))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

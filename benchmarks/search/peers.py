@@ -1,0 +1,210 @@
+"""Other people's search on a replay, as their documentation shows it."""
+
+import warnings
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+
+from benchmarks.search.grid import PARTITION
+from benchmarks.search.record import Record
+from benchmarks.search.replay import Ended, Epoch
+from search.axes import Value
+from search.space import EXIT_THRESHOLD
+from search.trial import Params
+from snn.measurement import METRICS
+
+REDUCTION, GRACE = 3, 1  # of the peers that stop trials; rungs at 1, 3, 9, ... epochs
+
+
+class OptunaSearch:
+    """A multi-objective study of Optuna's, asked and told; it can stop nothing early."""
+
+    reuses_blocks = has_family = False
+
+    def __init__(self, record: Record, seed: int, *, sampler: str) -> None:
+        makers: dict[str, type[BaseSampler]] = {
+            "random": RandomSampler,
+            "tpe": TPESampler,
+            "nsga2": NSGAIISampler,
+        }
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space, self._objectives = record.study.space, record.study.objectives
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study = optuna.create_study(
+                directions=[_direction(name) for name in self._objectives],
+                sampler=makers[sampler](seed=seed),  # type: ignore[call-arg]
+            )
+        self._running: dict[int, optuna.Trial] = {}
+
+    def ask(self, number: int) -> Params | None:
+        """Define-by-run: an exit threshold is asked for where there is that exit."""
+        trial = self._running[number] = self._study.ask()
+        return self._space.sample(_Suggest(trial))
+
+    def stops(self, number: int, epoch: Epoch) -> bool:
+        """See Strategy."""
+        del number, epoch
+        return False
+
+    def tell(self, number: int, ended: Ended) -> None:
+        """A trial that diverged is a failed one."""
+        trial = self._running.pop(number)
+        if ended.last is None or not ended.is_complete:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return
+        metrics = ended.last.sampled.metrics
+        self._study.tell(trial, [metrics[name] for name in self._objectives])
+
+
+class RayAsha:
+    """Ray Tune's ASHA on accuracy alone, points at random."""
+
+    reuses_blocks = has_family = False
+
+    def __init__(self, record: Record, seed: int) -> None:
+        from ray.tune.schedulers import ASHAScheduler
+
+        self._random = OptunaSearch(record, seed, sampler="random")
+        # typed as the controller and trials of Ray, of which it reads the trial's name alone
+        self._scheduler: Any = ASHAScheduler(
+            time_attr="epoch",
+            metric="accuracy",
+            mode="max",
+            max_t=longest(record),
+            grace_period=GRACE,
+            reduction_factor=REDUCTION,
+        )
+        self._trial: Any = None
+
+    def ask(self, number: int) -> Params | None:
+        """See Strategy."""
+        self._trial = SimpleNamespace(trial_id=str(number))
+        self._scheduler.on_trial_add(None, self._trial)
+        return self._random.ask(number)
+
+    def stops(self, number: int, epoch: Epoch) -> bool:
+        """See Strategy."""
+        del number
+        result = {"epoch": epoch.done, "accuracy": epoch.accuracy}
+        answer = self._scheduler.on_trial_result(None, self._trial, result)
+        return bool(answer == self._scheduler.STOP)
+
+    def tell(self, number: int, ended: Ended) -> None:
+        """See Strategy."""
+        if ended.is_complete and ended.last is not None:
+            result = {"epoch": ended.last.done, "accuracy": ended.last.accuracy}
+            self._scheduler.on_trial_complete(None, self._trial, result)
+        self._random.tell(number, ended)
+
+
+class SyneMoasha:
+    """Syne Tune's MOASHA; points at random, as it draws them itself.
+
+    `is_patched` gives it priorities that are ranks. As it is (0.16.0) it takes the
+    order of a sort for priorities, so that a trial which dominates all others is
+    as likely to be stopped as any.
+    """
+
+    reuses_blocks = has_family = False
+
+    def __init__(self, record: Record, seed: int, *, is_patched: bool = False) -> None:
+        from syne_tune.config_space import choice
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+        self._objectives = record.study.objectives
+        self._exits = [n for n in record.study.space.param_names() if n.startswith(EXIT_THRESHOLD)]
+        axes: dict[str, Sequence[Value]] = {
+            **record.grid.axes,
+            PARTITION: record.grid.partitions,
+            **dict.fromkeys(self._exits, record.grid.thresholds),
+        }
+        self._draws = np.random.RandomState(seed)
+        self._scheduler = MOASHA(
+            config_space={name: choice(list(values)) for name, values in axes.items()},
+            metrics=list(self._objectives),
+            time_attr="epoch",
+            max_t=longest(record),
+            grace_period=GRACE,
+            reduction_factor=REDUCTION,
+            multiobjective_priority=_ranks if is_patched else None,
+            random_seed=seed,
+        )
+        self._trial: Any = None
+
+    def ask(self, number: int) -> Params | None:
+        """It has no conditions: thresholds of exits that there are not are dropped here."""
+        state = np.random.get_state()
+        np.random.set_state(self._draws.get_state())  # it draws from the global generator
+        suggestion = self._scheduler.suggest()
+        self._trial = SimpleNamespace(trial_id=number, config=suggestion.config)
+        self._scheduler.on_trial_add(self._trial)
+        self._draws.set_state(np.random.get_state())
+        np.random.set_state(state)
+        exits = str(suggestion.config[PARTITION]).count("+")
+        return {n: v for n, v in suggestion.config.items() if n not in self._exits[exits:]}
+
+    def stops(self, number: int, epoch: Epoch) -> bool:
+        """See Strategy."""
+        del number
+        return bool(self._scheduler.on_trial_result(self._trial, self._result(epoch)) == "STOP")
+
+    def tell(self, number: int, ended: Ended) -> None:
+        """See Strategy."""
+        del number
+        if ended.is_complete and ended.last is not None:
+            self._scheduler.on_trial_complete(self._trial, self._result(ended.last))
+
+    def _result(self, epoch: Epoch) -> dict[str, float]:
+        metrics = epoch.sampled.metrics
+        values = {name: METRICS[name].sign * metrics[name] for name in self._objectives}
+        return {"epoch": epoch.done, **values}
+
+
+def longest(record: Record) -> int:
+    """Epochs of the longest training of a record."""
+    return record.epochs * max(1 + partition.count("+") for partition in record.grid.partitions)
+
+
+def _ranks(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of each row its place: front by front, in each by an epsilon-net over scaled objectives."""
+    from syne_tune.optimizer.schedulers.multiobjective import non_dominated_priority as theirs
+
+    span = np.ptp(objectives, axis=0)
+    scaled = (objectives - objectives.min(axis=0)) / np.where(span > 0, span, 1)
+    ranks = np.empty(len(objectives), dtype=np.int64)
+    remaining, placed = np.arange(len(objectives)), 0
+    while len(remaining) > 0:
+        is_front = theirs.pareto_efficient(objectives[remaining])
+        front = remaining[is_front]
+        ranks[front] = placed + theirs.compute_epsilon_net(scaled[front], dim=0)
+        placed += len(front)
+        remaining = remaining[~is_front]
+    return ranks
+
+
+def _direction(name: str) -> Literal["maximize", "minimize"]:
+    return "maximize" if METRICS[name].better == "higher" else "minimize"
+
+
+class _Suggest:
+    """Answers as Optuna's documentation asks: a suggest call per parameter."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+
+    def integer(self, name: str, low: int, high: int, step: int, log: bool) -> int:
+        return self._trial.suggest_int(name, low, high, step=step, log=log)
+
+    def real(self, name: str, low: float, high: float, step: float | None, log: bool) -> float:
+        return self._trial.suggest_float(name, low, high, step=step, log=log)
+
+    def choice(self, name: str, values: Sequence[Value]) -> Value:
+        value = self._trial.suggest_categorical(name, list(values))
+        assert isinstance(value, int | float | str)
+        return value

@@ -1,0 +1,152 @@
+"""Recording: every training of a grid for real, every epoch evaluated."""
+
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.finished import Finished
+from benchmarks.search.grid import PARTITION, Grid
+from search.axes import Value
+from search.front import pareto_mask
+from search.space import run_values
+from search.study import Study
+from snn import data
+from snn.block_cache import BlockCache
+from snn.config import RunConfig
+from snn.evaluate import sampled_setting
+from snn.measurement import METRICS, Measurement, OperatingPoint
+from snn.operating import Counter, OperatingSetting, keep
+from snn.origin import engine
+from snn.partition import format_partition
+from snn.recording import record
+from snn.train import DivergedError, Training
+from snn.trained import Images, Trained
+
+KEPT = ("accuracy", "synaptic_ops", "latency_steps", "model_bytes", "training_memory_bytes")
+"""Metrics of which a family's points have to be better in one to be recorded."""
+
+_CACHE_BYTES = 100_000_000
+
+
+def stamp() -> dict[str, str]:
+    """What decides the bits of a recording, beside its study."""
+    return {"engine": engine(), "torch": torch.__version__}
+
+
+def record_study(
+    study: Study,
+    *,
+    data_dir: Path,
+    finished: Finished,
+    say: Callable[[str], None],
+) -> Iterator[Mapping[str, Any]]:
+    """What every setting of the grid gave, in the grid's order, from `finished` where it is there.
+
+    By chain: an entry per epoch of its last block, as JSON can hold it.
+    """
+    torch.set_num_threads(1)
+    grid = Grid.of(study)
+    split: data.Split | None = None
+    settings = grid.settings()
+    for number, setting in enumerate(settings):
+        key = json.dumps([study.question_fingerprint, setting])
+        known = finished.get(key)
+        if known is None:
+            if split is None:
+                split = _split(study, data_dir)
+            known = _record(study, grid, setting, split)
+            finished.put(key, known)
+            say(f"{study.name}: {number + 1} of {len(settings)} settings")
+        yield known
+
+
+def config_of(study: Study, setting: Mapping[str, Value], partition: str) -> RunConfig:
+    """The run of a setting; its exits do not matter, for they train nothing."""
+    return RunConfig.from_mapping(run_values(study.run, {**setting, PARTITION: partition}))
+
+
+def images_of(study: Study, data_dir: Path) -> int:
+    """How many validation images a study's networks are judged on."""
+    return len(_split(study, data_dir).validation_labels)
+
+
+def _split(study: Study, data_dir: Path) -> data.Split:
+    config = RunConfig.from_mapping(dict(study.run))
+    return data.split(
+        data.load(config.dataset, data_dir),
+        validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
+        seed=config.seed,
+        device="cpu",
+    )
+
+
+def _record(
+    study: Study, grid: Grid, setting: Mapping[str, Value], split: data.Split
+) -> dict[str, Any]:
+    images = Images(
+        images=split.validation_images,
+        labels=split.validation_labels,
+        mean=split.mean,
+        std=split.std,
+    )
+    chains: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:  # partitions of a setting share their prefixes
+        cache = BlockCache(Path(folder), limit_bytes=_CACHE_BYTES)
+        for partition in grid.partitions:
+            config = config_of(study, setting, partition)
+            training = Training(config, split, cache=cache)
+            try:
+                for measured in training:
+                    if not measured.is_reused:
+                        blocks = config.blocks[: max(measured.block, 1)]
+                        entries = chains.setdefault(format_partition(blocks), [])
+                        entries.append(_entry(training.snapshot(), measured, images, grid))
+            except DivergedError:
+                continue  # the epochs until then stay; the others are missing
+    return {"chains": chains}
+
+
+def _entry(trained: Trained, measured: Measurement, images: Images, grid: Grid) -> dict[str, Any]:
+    counter = Counter(trained, record(trained.network, images))
+    depth, config = len(trained.network.blocks), trained.config
+    full = sampled_setting(config, depth)
+    sampled = [
+        counter.point(
+            OperatingSetting(
+                timesteps=full.timesteps,
+                exit_thresholds=thresholds,
+                detector_threshold=full.detector_threshold,
+            )
+        )
+        for thresholds in itertools.product(grid.thresholds, repeat=depth - 1)
+    ]
+    family = keep(list(counter.family()))
+    signs = np.array([METRICS[name].sign for name in KEPT])
+    values = signs * np.array([[p.metrics[name] for name in KEPT] for p in family])
+    kept = [p for p, is_kept in zip(family, pareto_mask(values).tolist(), strict=True) if is_kept]
+    return {
+        "measured": [getattr(measured, name) for name in MEASURED],
+        "model_bytes": int(sampled[0].metrics["model_bytes"]),
+        "memory_bytes": int(sampled[0].metrics["training_memory_bytes"]),
+        "parameters": int(sampled[0].metrics["parameters"]),
+        "sampled": [_figures(p, counter.images) for p in sampled],
+        "family": [[p.blocks, p.timesteps, *_figures(p, counter.images)] for p in kept],
+    }
+
+
+MEASURED = ("loss", "train_accuracy", "accuracy", "connectivity", "spike_rate")
+"""Of each epoch's measurement."""
+
+
+def _figures(point: OperatingPoint, images: int) -> list[float]:
+    """Images that were right, accumulates and layer updates per image."""
+    metrics = point.metrics
+    right = round(metrics["accuracy"] * images)
+    return [right, round(metrics["synaptic_ops"], 2), round(metrics["latency_steps"], 3)]

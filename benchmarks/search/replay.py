@@ -1,0 +1,268 @@
+"""Replays: a strategy searches as if it trained, and gets what was recorded.
+
+One worker, trial after trial. What counts is trained epochs; a block that the
+strategy has trained before costs nothing where it reuses blocks, and a trial
+that is stopped costs the epochs until then.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from benchmarks.search.grid import PARTITION, prefixes_of
+from benchmarks.search.record import Record
+from search.front import front_of, normalised_hypervolume
+from search.space import EXIT_THRESHOLD
+from search.trial import Params
+from snn.measurement import OperatingPoint
+
+TRIALS_PER_EPOCH = 4  # trials at most per epoch of the budget: reused blocks cost none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A trial after one of its epochs."""
+
+    record: Record = field(repr=False)
+    setting: int
+    chain: str  # the blocks so far, the one in training included
+    epoch: int  # of that block
+    thresholds: tuple[float, ...]  # of all exits of the trial
+    done: int  # epochs of all its blocks
+    total: int
+    is_reused: bool  # the block was trained before, and is the finished one
+
+    @property
+    def sampled(self) -> OperatingPoint:
+        """The network so far at the exit thresholds that were asked for."""
+        exits = self.chain.count("+")
+        return self.record.sampled(
+            self.setting, self.chain, self._evaluated, self.thresholds[:exits]
+        )
+
+    @property
+    def family(self) -> tuple[OperatingPoint, ...]:
+        """All operating points of the network so far that no other dominates."""
+        return self.record.family(self.setting, self.chain, self._evaluated)
+
+    @property
+    def accuracy(self) -> float:
+        """What the epoch's measurement says."""
+        return self.record.accuracy(self.setting, self.chain, self.epoch)
+
+    @property
+    def ends_block(self) -> bool:
+        """Whether its block is finished."""
+        return self.epoch == self.record.epochs
+
+    @property
+    def _evaluated(self) -> int:
+        return self.record.epochs if self.is_reused else self.epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a trial ended."""
+
+    last: Epoch | None  # None: it diverged in its first epoch
+    is_complete: bool  # otherwise it was stopped, or diverged
+    trained: int  # epochs
+    reused: int
+
+    @property
+    def is_diverged(self) -> bool:
+        """Whether an epoch behind its last is missing."""
+        if self.last is None:
+            return True
+        length = self.last.record.length(self.last.setting, self.last.chain)
+        return not self.is_complete and self.last.epoch == length < self.last.record.epochs
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Proposes trials, stops some, and learns from all."""
+
+    reuses_blocks: bool
+    has_family: bool  # a finished trial adds all its operating points to the front
+
+    def ask(self, number: int) -> Params | None:
+        """The point of trial `number`; None when there is none left."""
+
+    def stops(self, number: int, epoch: Epoch) -> bool:
+        """Whether the trial ends here; asked after every epoch but the last."""
+
+    def tell(self, number: int, ended: Ended) -> None:
+        """What came of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The hypervolume of a replay after each trial."""
+
+    epochs: tuple[int, ...]  # trained by then, rising
+    hypervolume: tuple[float, ...]
+    trials: int
+    complete: int
+    reused: int  # epochs that cost nothing
+
+    def at(self, epochs: float) -> float:
+        """The hypervolume when that many epochs had been trained; 0 before the first trial."""
+        value = 0.0
+        for spent, reached in zip(self.epochs, self.hypervolume, strict=True):
+            if spent > epochs:
+                break
+            value = reached
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """A point on its way to the front; see search.front.HasPoint."""
+
+    trial: int
+    point: OperatingPoint
+
+
+def replay(
+    strategy: Strategy,
+    record: Record,
+    *,
+    budget: int,
+    objectives: Sequence[str],
+    reference: Mapping[str, float],
+) -> Curve:
+    """Let the strategy spend `budget` trained epochs.
+
+    A trial in the middle when they are spent adds nothing.
+    """
+    trained_before: set[tuple[int, str]] = set()
+    front: list[_Member] = []
+    epochs, values = [], []
+    spent = number = complete = reused = 0
+    while spent < budget and number < budget * TRIALS_PER_EPOCH:
+        params = strategy.ask(number)
+        if params is None:
+            break
+        cache = trained_before if strategy.reuses_blocks else set()
+        ended = _run(strategy, record, number, params, cache, left=budget - spent)
+        if ended is None:
+            spent = budget
+            break
+        spent += ended.trained
+        reused += ended.reused
+        if ended.is_complete:
+            complete += 1
+            points = [_Member(trial=number, point=p) for p in points_of(ended, strategy.has_family)]
+            front = list(front_of([*front, *points], objectives))
+            value = normalised_hypervolume(front, objectives, reference)
+            epochs.append(spent)
+            values.append(value)
+        strategy.tell(number, ended)
+        number += 1
+    return Curve(
+        epochs=tuple(epochs),
+        hypervolume=tuple(values),
+        trials=number,
+        complete=complete,
+        reused=reused,
+    )
+
+
+def points_of(ended: Ended, has_family: bool) -> list[OperatingPoint]:
+    """What a finished trial adds to the front."""
+    assert ended.last is not None
+    return [ended.last.sampled, *(ended.last.family if has_family else ())]
+
+
+def _run(
+    strategy: Strategy,
+    record: Record,
+    number: int,
+    params: Params,
+    cache: set[tuple[int, str]],
+    *,
+    left: int,
+) -> Ended | None:
+    """Train until the end, or until the strategy stops it; None where the budget ends before."""
+    trained = reused = 0
+    last: Epoch | None = None
+    is_complete = False
+    for epoch in epochs_of(record, params, cache):
+        if epoch.is_reused:
+            reused += 1
+        elif trained == left:
+            return None
+        else:
+            trained += 1
+        last = epoch
+        if epoch.ends_block:
+            cache.add((epoch.setting, epoch.chain))
+        is_complete = epoch.done == epoch.total
+        if not is_complete and strategy.stops(number, epoch):
+            break
+    return Ended(last=last, is_complete=is_complete, trained=trained, reused=reused)
+
+
+def epochs_of(
+    record: Record, params: Params, cache: set[tuple[int, str]] | frozenset[tuple[int, str]]
+) -> Iterator[Epoch]:
+    """The epochs of a trial in their order; they end early where it diverged.
+
+    Blocks that are in `cache`, by setting and chain, come reused.
+    """
+    partition = str(params[PARTITION])
+    chains = prefixes_of(partition)
+    setting = record.grid.setting_index(params)
+    thresholds = thresholds_of(params)
+    for index, chain in enumerate(chains):
+        length = record.length(setting, chain)
+        for epoch in range(1, length + 1):
+            yield Epoch(
+                record=record,
+                setting=setting,
+                chain=chain,
+                epoch=epoch,
+                thresholds=thresholds,
+                done=index * record.epochs + epoch,
+                total=len(chains) * record.epochs,
+                is_reused=(setting, chain) in cache,
+            )
+        if length < record.epochs:
+            return
+
+
+def thresholds_of(params: Params) -> tuple[float, ...]:
+    """The exit thresholds of a point, in the order of the exits."""
+    names = sorted(name for name in params if name.startswith(EXIT_THRESHOLD))
+    return tuple(float(params[name]) for name in names)
+
+
+def default_reference(record: Record, objectives: Sequence[str]) -> dict[str, float]:
+    """One for all: 0 where higher is better, else the worst of all finished trainings."""
+    return {
+        name: 0.0 if name == "accuracy" else max(_finished(record, name)) for name in objectives
+    }
+
+
+def typical_reference(record: Record, objectives: Sequence[str]) -> dict[str, float]:
+    """Each objective as the median training of the record has it, run to its last exit."""
+    return {name: _median(_finished(record, name)) for name in objectives}
+
+
+def _finished(record: Record, metric: str) -> list[float]:
+    """Of every whole partition at the end of its training, at the highest thresholds."""
+    highest = record.grid.thresholds[-1]
+    values = []
+    for setting in range(record.settings):
+        for partition in record.grid.partitions:
+            if record.length(setting, partition) == record.epochs:
+                thresholds = (highest,) * partition.count("+")
+                point = record.sampled(setting, partition, record.epochs, thresholds)
+                values.append(point.metrics[metric])
+    return [value for value in values if math.isfinite(value)]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
