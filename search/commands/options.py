@@ -13,6 +13,7 @@ DEFAULT_ARTIFACTS = "runs/artifacts"
 DEFAULT_DATA = "data"
 DEFAULT_PORT = 8501
 DEFAULT_SEEDS = 3
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 DEVICES = ("auto", "cpu", "cuda")
 PICKS = 'knee, best:METRIC, or bounds such as "accuracy>=0.95 model_bytes<=1e5 best:synaptic_ops"'
 
@@ -153,6 +154,16 @@ COMMANDS = (
         options="store data json",
     ),
     Command(
+        name="completion",
+        module="completion",
+        purpose="Print a script that lets a shell complete commands, options and files.",
+        examples=(
+            "source <(spikefront completion bash)",
+            "spikefront completion fish > ~/.config/fish/completions/spikefront.fish",
+        ),
+        options="shell",
+    ),
+    Command(
         name="dashboard",
         module="dashboard",
         purpose="Serve the results of a store as pages on this machine; Ctrl-C stops it.",
@@ -234,6 +245,7 @@ def _option(flag: str, help_text: str, **settings: Any) -> Callable[[argparse.Ar
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     "study_file": _option("study_file", "study file", metavar="STUDY.toml", type=_path),
+    "shell": _option("shell", "bash, zsh, fish or tcsh", metavar="SHELL", choices=SHELLS),
     "study_name": _option("name", "name of the new study, and of its file", metavar="NAME"),
     "template": _option(
         "--template",
