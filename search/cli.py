@@ -51,6 +51,7 @@ ERRORS_OF_INPUT = (
     ("snn.image_files", "DataError"),
     ("snn.checkpoint", "CheckpointError"),
     ("snn.interchange.description", "InterchangeError"),
+    ("search.lessons", "LessonError"),
 )
 
 
@@ -140,7 +141,7 @@ def _run(words: list[str]) -> int:
     fill_in(arguments)
     command: Command = arguments.of
     module = importlib.import_module(f"search.commands.{command.module}")
-    code: int = getattr(module, command.name)(arguments)
+    code: int = getattr(module, command.function or command.name)(arguments)
     return code
 
 

@@ -63,7 +63,7 @@ class Ledger:
         self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
 
     def __enter__(self) -> Self:
-        is_new = _check_question(self._store, self._study)
+        is_new = check_question(self._store, self._study)
         if is_new:
             self._store.create_study(self._study)
         with ExitStack() as stack:
@@ -195,7 +195,9 @@ class Ledger:
                 weights = (trial.number, Path(trial.artifact.uri))
                 self._trained.setdefault(trial.config.training_fingerprint, weights)
         self.store_s += time.perf_counter() - begun
-        self._proposals = Proposals(self._study, trials)
+        self._proposals = Proposals(
+            self._study, trials, lessons=self._store.lessons(self._study.name)
+        )
 
     def _ask(self) -> Trial | None:
         """A new trial, not in the store yet; None when the space has nothing new."""
@@ -282,7 +284,7 @@ def _finished(trial: Trial, outcome: Outcome) -> Trial:
     )
 
 
-def _check_question(store: Store, study: Study) -> bool:
+def check_question(store: Store, study: Study) -> bool:
     """Whether the study is new to the store; StudyError when one of its name asks otherwise."""
     try:
         stored = store.stored_study(study.name)
@@ -298,4 +300,4 @@ def _check_question(store: Store, study: Study) -> bool:
     raise StudyError(study.source, [Fault(key=", ".join(keys) or "keys", message=message)])
 
 
-__all__ = ["MAX_FAILURES", "Ledger"]
+__all__ = ["MAX_FAILURES", "Ledger", "check_question"]

@@ -45,7 +45,9 @@ class Proposals:
     the same ones. `seconds` were spent in here.
     """
 
-    def __init__(self, study: Study, history: Sequence[Trial]) -> None:
+    def __init__(
+        self, study: Study, history: Sequence[Trial], lessons: Sequence[Trial] = ()
+    ) -> None:
         begun = time.perf_counter()
         from search.sampler import make_sampler
 
@@ -57,7 +59,7 @@ class Proposals:
         self._passed = {_key(p.params) for trial in history for _, p in passed_over(trial)}
         self._passed_here: list[str] = []  # for the newest trial: points, and why not
         self._reasons: list[str] = []  # why not, also for those that nobody was told of
-        self._sampler = make_sampler(study, history)
+        self._sampler = make_sampler(study, history, lessons=lessons)
         self.seconds = time.perf_counter() - begun
 
     def propose(self, number: int) -> Proposal | None:

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.measurement import METRICS
 
-REVISION = "0004"  # the newest migration, which these tables are the result of
+REVISION = "0005"  # the newest migration, which these tables are the result of
 VERSION_TABLE = "spikefront_version"  # Optuna's tables may stand in the same database
 
 
@@ -259,6 +259,23 @@ for _name in METRICS:
     setattr(TestRunRow, _name, mapped_column(Double, nullable=True))
     for _part in ("mean", "std"):
         setattr(ConfirmedRow, f"{_name}_{_part}", mapped_column(Double, nullable=True))
+
+
+class LessonRow(Base):
+    """A finished trial from elsewhere: the sampler learns from it, and nothing else counts it."""
+
+    __tablename__ = "lessons"
+    __table_args__ = (UniqueConstraint("study_id", "source", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = _study()
+    source: Mapped[str]  # where it came from, without a password
+    number: Mapped[int]  # there
+    state: Mapped[str]
+    params: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    constraint_violation: Mapped[float | None]
+    imported_at: Mapped[datetime.datetime]
 
 
 class LayerRow(Base):

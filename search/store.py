@@ -6,7 +6,7 @@ reads. Each method is one transaction, kept as a whole or not at all.
 
 import contextlib
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +28,7 @@ from search.schema import (
     TrialRow,
 )
 from search.store_confirmed import keep_test_runs
+from search.store_lessons import keep_lessons
 from search.store_read import StoredPoint, StoredStudy, StoreReader, StudySummary
 from search.store_statements import (
     CHANGE_STUDY,
@@ -328,6 +329,11 @@ class Store(StoreReader):
         """
         with self._changing(study) as (connection, study_id):
             keep_test_runs(connection, study_id, runs, _now())
+
+    def add_lessons(self, study: str, source: str, trials: Sequence[Trial]) -> int:
+        """Keep finished trials from elsewhere for the sampler; returns how many were new."""
+        with self._changing(study) as (connection, study_id):
+            return keep_lessons(connection, study_id, source, trials, _now())
 
     def add_event(self, study: str, kind: str, message: str, *, trial: int | None = None) -> None:
         """Keep that something happened to the study."""

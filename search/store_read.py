@@ -32,6 +32,7 @@ from search.schema import (
     TrialRow,
 )
 from search.store_confirmed import confirmed_points
+from search.store_lessons import lessons_of
 from search.store_statements import FIND_TRIAL, STUDY_ID, select_points
 from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.config import nearest
@@ -322,6 +323,11 @@ class StoreReader:
         """What confirming the study gave, by the id of the operating point (`StoredPoint.id`)."""
         with self._database.reading() as connection:
             return confirmed_points(connection, self._study_id(connection, study))
+
+    def lessons(self, study: str) -> list[Trial]:
+        """Finished trials from elsewhere that the study's sampler learns from."""
+        with self._database.reading() as connection:
+            return lessons_of(connection, self._study_id(connection, study))
 
     def hypervolume(self, study: str) -> list[HypervolumeRecord]:
         """The hypervolume after each trial that finished, oldest record first."""

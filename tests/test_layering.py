@@ -20,7 +20,12 @@ SQL = (
     "search/migrations/**/*.py",
 )
 HOMES = {
-    "optuna": ("search/sampler.py", "search/sampler_memory.py", "search/importance.py"),
+    "optuna": (
+        "search/sampler.py",
+        "search/sampler_memory.py",
+        "search/importance.py",
+        "search/optuna_files.py",
+    ),
     "ray": ("search/ray_tune.py",),
     "sqlalchemy": SQL,
     "alembic": SQL,
@@ -41,7 +46,13 @@ LIGHT = {
 }
 LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
 HEAVY = {"torch", "ray", "optuna"}
-LOADS_HEAVY = {"search.sampler", "search.sampler_memory", "search.importance", "search.ray_tune"}
+LOADS_HEAVY = {
+    "search.sampler",
+    "search.sampler_memory",
+    "search.importance",
+    "search.ray_tune",
+    "search.optuna_files",
+}
 
 
 class Import(NamedTuple):

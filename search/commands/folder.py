@@ -31,6 +31,10 @@ def export(arguments: argparse.Namespace) -> int:
     from search.export import export_point
     from search.store import Store
 
+    if arguments.optuna is not None:
+        return _export_study(arguments)
+    if arguments.out is None:
+        raise InputError("--out: must name the folder to write; or --optuna a storage of Optuna's")
     output = Output(as_json=arguments.as_json)
     check_target(arguments.out, force=arguments.force)
     if arguments.nir_form is not None and not arguments.nir:
@@ -50,6 +54,20 @@ def export(arguments: argparse.Namespace) -> int:
     say_exported(output, exported)
     output.document(exported_document(exported))
     return 0
+
+
+def _export_study(arguments: argparse.Namespace) -> int:
+    """The whole study, not a point of it."""
+    from search.commands.interchange import export_to_optuna
+
+    of_point = {"out": None, "trial": None, "pick": None, "nir": False, "test": False}
+    for name, unset in of_point.items():
+        if getattr(arguments, name) != unset:
+            raise InputError(
+                f"--{name}: is of use only for a folder, and --optuna writes the whole study; "
+                "leave one of them away"
+            )
+    return export_to_optuna(arguments)
 
 
 def _wanted(store: "Store", arguments: argparse.Namespace) -> "StoredPoint":

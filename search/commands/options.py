@@ -31,6 +31,7 @@ class Command:
     purpose: str  # one sentence
     examples: tuple[str, ...]
     options: str  # keys of OPTIONS in the order of the help
+    function: str = ""  # where it has another name, because Python's word it is
 
 
 COMMANDS = (
@@ -104,8 +105,21 @@ COMMANDS = (
             "spikefront export digits --pick best:accuracy --out best --test",
             "spikefront export digits --trial 3 --out runs/trial-3",
             "spikefront export digits --out runs/digits-nir --nir",
+            "spikefront export digits --optuna sqlite:///optuna.db",
         ),
-        options="study trial pick out_required force nir nir_form test_too data store json",
+        options="study trial pick out_of_point optuna force nir nir_form test_too data store json",
+    ),
+    Command(
+        name="import",
+        module="interchange",
+        function="import_results",
+        purpose="Let the sampler of a study learn from earlier results over the same space: "
+        "an Optuna study, or a CSV file.",
+        examples=(
+            "spikefront import studies/digits.toml sqlite:///optuna.db#digits",
+            "spikefront import studies/digits.toml earlier.csv",
+        ),
+        options="study_file earlier store json",
     ),
     Command(
         name="evaluate",
@@ -356,7 +370,18 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
         metavar="N",
         type=natural,
     ),
-    "out_required": _option("--out", "folder to write", metavar="DIR", type=_path, required=True),
+    "out_of_point": _option("--out", "folder to write", metavar="DIR", type=_path),
+    "optuna": _option(
+        "--optuna",
+        "write the whole study to an Optuna storage instead, as URL#NAME or under its own name",
+        metavar="URL",
+    ),
+    "earlier": _option(
+        "source",
+        "an Optuna storage, as URL or URL#STUDY, or a CSV file with a column per parameter and "
+        "metric",
+        metavar="FROM",
+    ),
     "out": _option("--out", "write the trained network as a folder", metavar="DIR", type=_path),
     "force": _option(
         "--force",
