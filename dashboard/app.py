@@ -13,6 +13,8 @@ st.navigation(
         st.Page("views/front.py", title="Front", icon=":material/stairs:"),
         st.Page("views/network.py", title="Network", icon=":material/neurology:"),
         st.Page("views/matters.py", title="What matters", icon=":material/tune:"),
+        st.Page("views/compare.py", title="Compare", icon=":material/stacked_line_chart:"),
+        st.Page("views/export.py", title="Export", icon=":material/download:"),
     ],
     position="top",
 ).run()

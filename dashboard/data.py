@@ -12,6 +12,7 @@ import streamlit as st
 
 from dashboard.points import PointTable
 from dashboard.study_table import knee_of, point_table
+from search.confirmation import Confirmed
 from search.store import Store, StoredPoint, StoredStudy, StoreError, StudySummary
 from search.store_columns import TrialColumns
 from search.store_read import StudyHead
@@ -73,6 +74,7 @@ class StudyView:
     knee: int | None  # id of the front's knee
     counts: Mapping[TrialState, int]
     epochs_trained: int
+    confirmed: Mapping[int, Confirmed]  # points retrained with fresh seeds, by id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,7 @@ def read_study(store: Store, name: str) -> StudyView:
         knee=knee_of(table),
         counts={s: trials.states.count(s) for s in TrialState if s in trials.states},
         epochs_trained=int(trials.epochs_done.sum()),
+        confirmed=store.confirmed(name),
     )
 
 

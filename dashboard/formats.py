@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from search import units
+from search.confirmation import Confirmed
 from snn.config import SETTINGS
 from snn.measurement import METRICS
 
@@ -103,3 +104,16 @@ def verbatim(text: str) -> str:
     return re.sub(
         r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark.group())};", " ".join(text.split())
     )
+
+
+def confirmed(found: Confirmed | None, metric: str) -> str:
+    """Mean and spread over fresh seeds, on the test images: `96.1 ± 0.3 % (3 seeds)`."""
+    if found is None or not found.seeds:
+        return NOTHING
+    spread = found.spread(metric)
+    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+    if math.isnan(spread.std):
+        return f"{quantity(metric, spread.mean)} ({seeds})"
+    if metric in FRACTIONS:
+        return _tied(f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f} %") + f" ({seeds})"
+    return f"{quantity(metric, spread.mean)} ± {quantity(metric, spread.std)} ({seeds})"

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from dashboard import formats
+from dashboard.comparison import GOAL, Comparison
 from dashboard.data import StudyCard
 from dashboard.points import PointTable
+from search.confirmation import Confirmed
 from search.trial import Trial
 from snn.config import SETTINGS, RunConfig
 
@@ -30,17 +32,50 @@ def studies(cards: Sequence[StudyCard], courses: Mapping[str, Sequence[float]]) 
     )
 
 
+def comparison(compared: Comparison) -> pd.DataFrame:
+    """One row per study: what it spent and reached."""
+    goal = GOAL * compared.best
+    rows = []
+    for study in compared.studies:
+        course = study.course
+        ends = course.values.size > 0
+        rows.append(
+            {
+                "Study": study.name,
+                "Sampler": study.sampler or formats.NOTHING,
+                "Trials": int(course.trials[-1]) if ends else 0,
+                "Epochs": int(course.epochs[-1]) if ends else 0,
+                "Hours": float(course.hours[-1]) if ends else 0.0,
+                "Front": int(study.front.size),
+                "Hypervolume": float(course.values[-1]) if ends else math.nan,
+                f"Epochs to {GOAL:.0%}": course.first_at(goal, "epochs") if goal > 0 else None,
+                **{name: study.best.get(name, math.nan) for name in compared.objectives},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def _few(values: Sequence[float], count: int = 40) -> list[float]:
     step = max(1, len(values) // count)
     return [round(value, 4) for value in values[::step] if math.isfinite(value)]
 
 
-def points(table: PointTable, rows: Sequence[int]) -> pd.DataFrame:
-    """One row per point: who it is, its objectives, how it is run, its parameters."""
+def points(
+    table: PointTable, rows: Sequence[int], confirmed: Mapping[int, Confirmed] | None = None
+) -> pd.DataFrame:
+    """One row per point: who it is, its objectives, how it is run, its parameters.
+
+    `confirmed` is what fresh seeds gave on the test images, by id of the point.
+    """
     exits = table.exit_thresholds(rows)
     columns: dict[str, list[object]] = {"Trial": [int(table.trials[row]) for row in rows]}
     for name in table.objectives:
         columns[name] = [table.figure(name, row) for row in rows]
+    known = [(confirmed or {}).get(int(table.ids[row])) for row in rows]
+    if any(each is not None and each.seeds for each in known):
+        spreads = [each.spread("accuracy") if each else None for each in known]
+        columns["Test accuracy"] = [each.mean if each else math.nan for each in spreads]
+        columns["Test spread"] = [each.std if each else math.nan for each in spreads]
     columns |= {
         "Partition": [table.partition(row) for row in rows],
         "Timesteps run": [int(table.timesteps[row]) for row in rows],

@@ -21,13 +21,14 @@ from dashboard.figures import (
     shapes,
     template,
 )
-from dashboard.front_marks import add_bounds, add_references
+from dashboard.front_marks import add_bounds, add_confirmed, add_references
 from dashboard.look import Look
 from dashboard.points import Axis, PointTable, staircase
 from dashboard.references import Reference
 from dashboard.sight import Sight
 from dashboard.targets import Target
 from dashboard.theme import PALETTES, Mode, Palette
+from search.confirmation import Confirmed
 
 HEIGHT = 560
 
@@ -65,6 +66,7 @@ def front(
     selected: Sequence[int] = (),
     targets: Sequence[Target] = (),
     references: Sequence[Reference] = (),
+    confirmed: Mapping[int, Confirmed] | None = None,
     mode: Mode,
 ) -> go.Figure:
     """Operating points over two axes.
@@ -91,6 +93,7 @@ def front(
     _add_members(drawing, sight)
     _add_best(drawing, sight)
     _add_knee(drawing, sight)
+    add_confirmed(figure, table, sight, drawing.x, drawing.y, confirmed or {}, palette)
     add_references(figure, drawing.x, drawing.y, references, palette)
     logs = (look.log_x, look.log_y)
     add_bounds(figure, (drawing.x, drawing.y), table.bounds, targets, palette, log=logs)

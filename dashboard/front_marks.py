@@ -7,10 +7,12 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard import formats
-from dashboard.points import Axis
+from dashboard.points import Axis, PointTable
 from dashboard.references import Reference
+from dashboard.sight import Sight
 from dashboard.targets import Target
 from dashboard.theme import Palette
+from search.confirmation import Confirmed
 
 MOST_NAME = 34  # characters of a reference that stand in the figure
 
@@ -74,6 +76,50 @@ def _add_line(
         showarrow=False,
         font={"color": colour, "size": 12},
         bgcolor=palette.background,
+    )
+
+
+def add_confirmed(
+    figure: go.Figure,
+    table: PointTable,
+    sight: Sight,
+    x: Axis,
+    y: Axis,
+    confirmed: Mapping[int, Confirmed],
+    palette: Palette,
+) -> None:
+    """What fresh seeds gave on the test images: the mean as a bar, with its spread on both axes."""
+    if x.better is None or y.better is None:
+        return
+    rows = [row for row in sight.front.tolist() if int(table.ids[row]) in confirmed]
+    found = [confirmed[int(table.ids[row])] for row in rows]
+    known = [(row, each) for row, each in zip(rows, found, strict=True) if each.seeds]
+    if not known:
+        return
+    spreads = {axis.name: [each.spread(axis.name) for _, each in known] for axis in (x, y)}
+    error = {"color": palette.text, "thickness": 1.2, "width": 4}
+    figure.add_trace(
+        go.Scatter(
+            x=[spread.mean for spread in spreads[x.name]],
+            y=[spread.mean for spread in spreads[y.name]],
+            error_x={"array": [spread.std for spread in spreads[x.name]], **error},
+            error_y={"array": [spread.std for spread in spreads[y.name]], **error},
+            mode="markers",
+            name="confirmed on test images",
+            customdata=[int(table.ids[row]) for row, _ in known],
+            marker={"symbol": "line-ew-open", "size": 11, "color": palette.text},
+            hovertext=[
+                f"<b>Trial {table.trials[row]}</b> on test images<br>"
+                + "<br>".join(
+                    f"{html.escape(formats.label(axis.name))}  "
+                    f"<b>{html.escape(formats.confirmed(each, axis.name))}</b>"
+                    for axis in (y, x)
+                )
+                for row, each in known
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+            unselected={"marker": {"opacity": 1}},
+        )
     )
 
 

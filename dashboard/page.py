@@ -181,6 +181,11 @@ def put(name: str, value: str) -> None:
         del st.query_params[name]
 
 
+def carried(more: Mapping[str, str]) -> dict[str, str]:
+    """The address as it is, with some of it said anew: for a link to a page like this one."""
+    return {**st.query_params.to_dict(), **more}
+
+
 def study_names(url: str) -> list[str]:
     """All studies, the one changed last first; stops with what to do on an empty store."""
     names = [head.name for head in data.study_heads(url)]

@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 from dashboard.data import open_store
-from search.export import artifact_path, export_point
-from search.folder import ExportError
+from search.export import artifact_path, at_point, export_point
+from search.folder import ExportError, config_text
 from search.store import Store, StoreError
 
 
@@ -38,6 +38,20 @@ def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
         folder = Path(scratch) / f"{study}-{number}-{point}"
         export_point(store, study, stored, folder, data_dir=data_dir())
         return zipped(folder)
+
+
+def config_toml(url: str, study: str, number: int, point: int) -> bytes:
+    """The settings of one operating point, which `spikefront train` runs again.
+
+    Raises StoreError where there are none.
+    """
+    store = open_store(url)
+    trial = store.trial(study, number)
+    stored = next(each for each in store.operating_points(study, number) if each.id == point)
+    if trial.config is None:
+        raise StoreError(f"trial {number} of {study} kept no settings")
+    config = at_point(trial.config, stored.point)
+    return config_text(config, title=f"trial {number} of the study {study}").encode()
 
 
 def zipped(folder: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The front of one study: look, choose points, take them away."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,12 @@ import streamlit as st
 
 from dashboard import course_figures, data, formats, frames, front_controls, page
 from dashboard.front_figure import HEIGHT, front, not_drawn
+from dashboard.front_selection import MOST_SELECTED, ids_in, take_selection
 from dashboard.front_space import front_in_space
 from dashboard.points import PointTable
 from dashboard.sight import Sight, sight
 from search.trial import TrialState
 
-MOST_SELECTED = 200  # that the address bar holds
 MOST_CARDS = 6
 CHART = "front-chart"
 
@@ -100,7 +100,9 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
     names = [formats.label(name) for name in (look.y, look.x, look.z) if name]
     alt = f"Operating points of the study: {' against '.join(names)}. The table has its figures."
     if look.z is not None:
-        figure = front_in_space(view.table, seen, look, selected=selected_ids(), mode=page.mode())
+        figure = front_in_space(
+            view.table, seen, look, selected=ids_in("selected"), mode=page.mode()
+        )
         st.plotly_chart(figure, key="front-space", theme=None, config=page.PLOT, alt=alt)
         st.caption("Drag to turn, scroll to come nearer. Points are selected in the table.")
     else:
@@ -108,9 +110,10 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
             view.table,
             seen,
             look,
-            selected=selected_ids(),
+            selected=ids_in("selected"),
             targets=wanted.targets,
             references=wanted.references,
+            confirmed=view.confirmed,
             mode=page.mode(),
         )
         st.plotly_chart(
@@ -118,7 +121,7 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
             key=CHART,
             theme=None,
             config={**page.PLOT, "scrollZoom": True},
-            on_select=_take_selection,
+            on_select=lambda: take_selection(CHART),
             selection_mode=("points", "box", "lasso"),
             alt=alt,
         )
@@ -139,41 +142,10 @@ def _remarks(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -
         st.caption(" ".join(words))
 
 
-def _take_selection() -> None:
-    """Put the ids of the points selected in the figure into the address bar."""
-    points = st.session_state[CHART]["selection"]["points"]
-    ids = list(dict.fromkeys(_point_ids(points)))
-    page.put("selected", ",".join(str(point) for point in ids[:MOST_SELECTED]))
-    page.put("marked", "")
-
-
-def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """The ids that the figure's points carry; plotly wraps some of them in a list."""
-    for point in points:
-        carried = point.get("customdata")
-        carried = carried[0] if isinstance(carried, list | tuple) and carried else carried
-        if isinstance(carried, int | float):
-            yield int(carried)
-
-
-def selected_ids() -> list[int]:
-    """The operating points that the address bar names."""
-    return _ids("selected")
-
-
-def _ids(name: str) -> list[int]:
-    words = st.query_params.get(name, "").split(",")
-    return [
-        int(word)
-        for word in words[:MOST_SELECTED]
-        if word.isascii() and word.isdigit() and len(word) < 19
-    ]
-
-
 def _table(view: data.StudyView, seen: Sight) -> list[int]:
     """The points chosen, or the whole front, beside the figure. Returns the rows marked in it."""
     table = view.table
-    rows = table.rows_of(selected_ids())
+    rows = table.rows_of(ids_in("selected"))
     is_chosen = bool(rows)
     rows = _best_first(table, rows or seen.front.tolist())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -184,7 +156,7 @@ def _table(view: data.StudyView, seen: Sight) -> list[int]:
             st.button("Clear", icon=":material/close:", type="tertiary", on_click=_clear)
         st.download_button(
             "CSV",
-            data=lambda: frames.points(table, rows).to_csv(index=False).encode(),
+            data=lambda: frames.points(table, rows, view.confirmed).to_csv(index=False).encode(),
             file_name=f"{view.stored.name}-{'selection' if is_chosen else 'front'}.csv",
             mime="text/csv",
             key="csv",
@@ -193,11 +165,11 @@ def _table(view: data.StudyView, seen: Sight) -> list[int]:
             on_click="ignore",
             type="tertiary",
         )
-    marked = set(_ids("marked"))
+    marked = set(ids_in("marked"))
     places = [place for place, row in enumerate(rows) if int(table.ids[row]) in marked]
     key = f"points-{zlib.crc32(table.ids[rows].tobytes())}"
     st.dataframe(
-        frames.points(table, rows),
+        frames.points(table, rows, view.confirmed),
         key=key,
         hide_index=True,
         height=HEIGHT - 60,
@@ -207,8 +179,15 @@ def _table(view: data.StudyView, seen: Sight) -> list[int]:
         selection_default={"selection": {"rows": places, "columns": [], "cells": []}},
         alt="The points with their objectives, settings and parameters",
     )
-    if not is_chosen:
-        st.caption("Click a point, or draw a box or lasso around several, to see these alone.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.page_link(
+            page.EXPORT,
+            label="Export these",
+            icon=":material/download:",
+            query_params=page.carried({"study": view.stored.name}),
+        )
+        if not is_chosen:
+            st.caption("Click points, or draw a box or lasso around them, to see these alone.")
     return [rows[place] for place in places] or (rows if is_chosen else [])
 
 
@@ -246,7 +225,7 @@ def _below(url: str, view: data.StudyView, seen: Sight, marked: list[int]) -> No
         with columns[place % width], st.container(border=True):
             if title:
                 st.markdown(f"**{title}**")
-            _facts(view.table, row)
+            _facts(view, row)
             _actions(url, view, row, key=f"point-{view.table.ids[row]}")
     _course(view)
 
@@ -279,8 +258,9 @@ def _course(view: data.StudyView) -> None:
     )
 
 
-def _facts(table: PointTable, row: int) -> None:
-    """Who a point is, and its objectives."""
+def _facts(view: data.StudyView, row: int) -> None:
+    """Who a point is, its objectives, and what fresh seeds gave on the test images."""
+    table = view.table
     head = [f"Trial {table.trials[row]}", f"T {table.timesteps[row]}"]
     if table.partition(row):
         head.insert(1, table.partition(row))
@@ -293,6 +273,17 @@ def _facts(table: PointTable, row: int) -> None:
             st.caption(formats.label(name), width="content", help=formats.meaning(name))
             value = formats.quantity(name, table.figure(name, row))
             st.markdown(f"**{formats.verbatim(value)}**", width="content")
+    found = view.confirmed.get(int(table.ids[row]))
+    if found is not None and found.seeds:
+        with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
+            st.caption(
+                "On test images",
+                width="content",
+                help="Accuracy of the same point trained again with fresh seeds, mean and "
+                "standard deviation, by `spikefront confirm`.",
+            )
+            shown = formats.verbatim(formats.confirmed(found, "accuracy"))
+            st.markdown(f"**{shown}**", width="content")
 
 
 def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
@@ -330,6 +321,13 @@ def columns(table: PointTable) -> dict[str, Any]:
             format="percent" if is_share else "compact",
             help=formats.meaning(name),
         )
+    config["Test accuracy"] = st.column_config.NumberColumn(
+        format="percent",
+        help="Mean over fresh seeds on the test images, by `spikefront confirm`.",
+    )
+    config["Test spread"] = st.column_config.NumberColumn(
+        format="percent", help="Standard deviation of the test accuracy over the seeds."
+    )
     for name in table.trial_params:
         config[f"param:{name}"] = st.column_config.Column(
             "Timesteps trained" if name == "timesteps" else formats.label(name),

@@ -2,8 +2,9 @@
 
 import datetime
 import itertools
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,7 @@ surrogate = ["atan", "triangular"]
 learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
 """
 
+OBJECTIVES = ["accuracy", "synaptic_ops", "training_memory_bytes"]
 PARTITIONS = ("4", "2+2", "3+1", "1+3", "2+1+1", "1+2+1", "1+1+2")
 TRACEBACK = """Traceback (most recent call last):
   File "snn/train.py", line 118, in step
@@ -349,10 +351,18 @@ def _exits(
             )
 
 
-def fill(url: str, *, name: str = "digits", count: int = 40, is_running: bool = True) -> None:
+def fill(
+    url: str,
+    *,
+    name: str = "digits",
+    count: int = 40,
+    is_running: bool = True,
+    objectives: Sequence[str] = OBJECTIVES,
+) -> None:
     """Write the example study to the store at `url`, as a driver would have done."""
     store = Store(url)
-    study = study_from_toml(TOML.format(name=name, trials=count))
+    text = TOML.format(name=name, trials=count)
+    study = study_from_toml(text.replace(json.dumps(OBJECTIVES), json.dumps(list(objectives))))
     store.create_study(study)
     epochs = 0
     for example in example_trials(count):
@@ -374,7 +384,8 @@ def fill(url: str, *, name: str = "digits", count: int = 40, is_running: bool = 
 def _update_front(store: Store, study: Study, number: int, epochs: int) -> None:
     points = store.operating_points(study.name)
     members = front.front_of(points, study.objectives, study.constraints)
-    reference = {"accuracy": 0.0, "synaptic_ops": 2.5e5, "training_memory_bytes": 4e7}
+    given = {"accuracy": 0.0, "synaptic_ops": 2.5e5, "training_memory_bytes": 4e7}
+    reference = front.reference_point(points, study.objectives, given)
     value = front.normalised_hypervolume(members, study.objectives, reference)
     record = HypervolumeRecord(trial=number, epochs=epochs, value=value)
     ids = {point.id for point in members}

@@ -7,10 +7,19 @@ import dashboard
 from dashboard import data
 from search.store import Store
 from search.study import study_from_toml
-from tests.dashboard.example_store import TOML
+from search.trial import Outcome, TrialState
+from snn.measurement import METRICS
+from tests.dashboard.example_store import TOML, example_trials, fill
 
 APP = str(Path(dashboard.__file__ or "").parent / "app.py")
-VIEWS = ("views/studies.py", "views/front.py", "views/network.py", "views/matters.py")
+VIEWS = (
+    "views/studies.py",
+    "views/front.py",
+    "views/network.py",
+    "views/matters.py",
+    "views/compare.py",
+    "views/export.py",
+)
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", **query: str) -> AppTest:
@@ -235,3 +244,116 @@ def test_a_trial_that_is_not_there_is_said_and_another_shown(
     app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="99")
     assert "There is no trial" in words(app)
     assert "0 to 15" in words(app)
+
+
+def test_two_studies_are_compared_and_the_address_says_which(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/compare.py")
+    assert app.multiselect[0].value == ["digits", "finished"]
+    assert list(app.dataframe[0].value["Study"]) == ["digits", "finished"]
+    app.multiselect[0].set_value(["finished"]).run()
+    assert app.query_params["with"] in ("finished", ["finished"])
+    assert list(app.dataframe[0].value["Study"]) == ["finished"]
+
+
+def test_a_target_in_the_address_narrows_the_front(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(
+        monkeypatch,
+        example_url,
+        "views/front.py",
+        study="digits",
+        targets="accuracy >= 95 %, nonsense",
+    )
+    assert (app.dataframe[0].value["accuracy"] >= 0.95).all()
+    assert "must be like" in words(app)
+
+
+def test_a_target_that_nobody_meets_says_so(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits", targets="model <= 1 B")
+    assert "No point meets the constraints and targets" in words(app)
+
+
+@pytest.mark.parametrize("shape", ["surrogate", "partition", "run:timesteps"])
+def test_a_third_axis_and_a_shape_can_be_chosen(
+    shape: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(
+        monkeypatch,
+        example_url,
+        "views/front.py",
+        study="digits",
+        z="model_bytes",
+        shape=shape,
+        points="trial",
+        dominated="off",
+    )
+    table = data.study_view(example_url, "digits").table
+    assert len(app.dataframe[0].value) <= table.is_sampled.sum()
+
+
+def test_many_studies_are_found_by_a_word_and_shown_as_a_table(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, find="FINISH operations", order="name", **{"as": "table"})
+    assert list(app.dataframe[0].value["Study"]) == ["finished"]
+    app = shown(monkeypatch, example_url, state="finished")
+    assert [each.value for each in app.subheader] == ["finished"]
+    app = shown(monkeypatch, example_url, find="no such word")
+    assert "No study has these words" in words(app)
+
+
+def test_what_is_chosen_on_the_front_is_what_is_exported(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = data.study_view(example_url, "digits").table
+    ids = ",".join(str(table.ids[row]) for row in (0, 5))
+    app = shown(monkeypatch, example_url, "views/export.py", study="digits", selected=ids)
+    assert "2 points chosen" in words(app)
+    labels = [button.label for button in app.get("download_button")]
+    assert labels.count("Settings") == 2
+    assert {"Report", "Study file"} <= set(labels)
+
+
+def test_a_study_whose_trials_all_failed_leads_to_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="new", trials=1)))
+        example = next(iter(example_trials(1)))
+        store.add_trial("new", example.trial)
+        store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="it broke"))
+    app = shown(monkeypatch, url, "views/front.py", study="new")
+    assert "All 1 finished trials failed" in words(app)
+
+
+@pytest.mark.parametrize("names", [("accuracy",), tuple(METRICS)[:5]])
+def test_a_study_of_one_objective_or_five_is_shown_on_every_page(
+    names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="new", count=4, is_running=False, objectives=names)
+    for view in VIEWS:
+        shown(monkeypatch, url, view, study="new")
+
+
+def test_missing_and_infinite_figures_are_left_out_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    path = tmp_path / "store.db"
+    fill(f"sqlite:///{path}", name="new", count=4, is_running=False)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE operating_points SET accuracy = NULL WHERE id % 2 = 0")
+        connection.execute("UPDATE operating_points SET synaptic_ops = 9e999 WHERE id % 3 = 0")
+    connection.close()
+    for view in VIEWS:
+        app = shown(monkeypatch, f"sqlite:///{path}", view, study="new")
+        if "front" in view:
+            assert "have no finite value on these axes" in words(app)

@@ -1,0 +1,221 @@
+"""Taking results away: networks, tables, figures, and a report."""
+
+import functools
+
+import numpy as np
+import streamlit as st
+
+from dashboard import course_figures, data, formats, frames, front_controls, page, takeaway
+from dashboard.front_figure import front
+from dashboard.front_selection import chosen_rows
+from dashboard.report import report
+from dashboard.sight import Sight, sight
+from dashboard.theme import PALETTES
+
+MOST_NETWORKS = 12
+SIZES = {"wide": (1200, 720), "column": (720, 540), "square": (900, 900)}
+
+
+def export_page() -> None:
+    """The page; what is chosen on the front comes with the address."""
+    url = data.store_url()
+    with page.store_errors():
+        st.title("Export", anchor=False)
+        with st.container(width=320):
+            study = page.choose_study(url)
+        view = data.study_view(url, study)
+        if not len(view.table):
+            st.text("This study has no operating point yet: there is nothing to take away.")
+            return
+        wanted = front_controls.wanted(view)
+        seen = sight(view.table, wanted.targets, per_trial=wanted.per_trial)
+        chosen = chosen_rows(view.table)
+        _what(view, seen, chosen)
+        _networks(url, view, seen, chosen)
+        _figures(view, wanted, seen)
+        left, right = st.columns(2, gap="medium")
+        with left, st.container(border=True, height="stretch"):
+            _tables(view, seen, chosen)
+        with right, st.container(border=True, height="stretch"):
+            _report(view, wanted, seen, chosen)
+
+
+def _what(view: data.StudyView, seen: Sight, chosen: list[int]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if chosen:
+            st.markdown(f"**{len(chosen):,} points chosen** on the front.")
+        else:
+            st.markdown(f"**The front**, {seen.front.size:,} points.")
+        st.page_link(
+            page.FRONT,
+            label="Choose others",
+            icon=":material/stairs:",
+            query_params=page.carried({"study": view.stored.name}),
+        )
+
+
+def _networks(url: str, view: data.StudyView, seen: Sight, chosen: list[int]) -> None:
+    """A line per network with its folder and its settings."""
+    st.subheader("Networks", anchor=False)
+    st.caption(
+        "The folder that `spikefront export` writes: weights, settings, figures, and a card "
+        "that a person can read. `config.toml` alone trains the same network again."
+    )
+    rows = chosen[:MOST_NETWORKS] or list(
+        dict.fromkeys(row for row in (seen.knee, *seen.best.values()) if row is not None)
+    )
+    for row in rows:
+        _network(url, view, seen, row)
+    if len(chosen) > MOST_NETWORKS:
+        st.caption(f"The first {MOST_NETWORKS} of {len(chosen):,}.")
+
+
+def _network(url: str, view: data.StudyView, seen: Sight, row: int) -> None:
+    table, study = view.table, view.stored.name
+    trial, point = int(table.trials[row]), int(table.ids[row])
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
+        roles = ["knee"] if row == seen.knee else []
+        roles += [
+            f"best {formats.label(name).lower()}" for name, best in seen.best.items() if best == row
+        ]
+        words = [f"Trial {trial}", table.partition(row), f"T {table.timesteps[row]}", *roles]
+        st.markdown(f"**{formats.verbatim(' · '.join(w for w in words if w))}**", width=330)
+        for name in table.objectives[:3]:
+            value = formats.quantity(name, table.figure(name, row))
+            st.caption(
+                f"{formats.label(name)} {formats.verbatim(value)}",
+                width="content",
+                help=formats.meaning(name),
+            )
+        st.space("stretch")
+        st.download_button(
+            "Settings",
+            data=lambda: takeaway.config_toml(url, study, trial, point),
+            file_name=f"{study}-{trial}-{point}.toml",
+            mime="application/toml",
+            key=f"config-{point}",
+            icon=":material/settings:",
+            help="config.toml, which `spikefront train` runs again.",
+            on_click="ignore",
+        )
+        page.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
+
+
+def _figures(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
+    """The figures on a background of their own, with the camera of plotly."""
+    st.subheader("Figures", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        form = page.pick_one("Format", "format", {"svg": "SVG", "png": "PNG"})
+        size = page.pick_one(
+            "Size",
+            "size",
+            {name: f"{name} {width} x {height}" for name, (width, height) in SIZES.items()},
+        )
+        mode = page.pick_one("Colours", "colours", {"light": "Light", "dark": "Dark"})
+    st.caption("The camera at the upper right of a figure saves it; the browser draws the file.")
+    width, height = SIZES[size]
+    palette = PALETTES["dark" if mode == "dark" else "light"]
+    shown = {
+        "front": front(
+            view.table,
+            seen,
+            wanted.look,
+            targets=wanted.targets,
+            references=wanted.references,
+            confirmed=view.confirmed,
+            mode="dark" if mode == "dark" else "light",
+        )
+    }
+    known = [record for record in view.hypervolumes if np.isfinite(record.value)]
+    if len(known) > 1:
+        shown["hypervolume"] = course_figures.hypervolume(
+            [record.trial for record in known],
+            [record.value for record in known],
+            "dark" if mode == "dark" else "light",
+        )
+    for name, figure in shown.items():
+        figure.update_layout(paper_bgcolor=palette.background, plot_bgcolor=palette.background)
+        figure.update_layout(margin={"l": 24, "r": 24, "t": 48, "b": 24})
+        image = {
+            "format": form,
+            "filename": f"{view.stored.name}-{name}",
+            "width": width,
+            "height": height if name == "front" else height // 2,
+            "scale": 1 if form == "svg" else 2,
+        }
+        st.plotly_chart(
+            figure,
+            key=f"export-{name}",
+            theme=None,
+            config={
+                "displaylogo": False,
+                "displayModeBar": True,
+                "modeBarButtons": [["toImage"]],
+                "toImageButtonOptions": image,
+            },
+            alt=f"The {name} of the study as it will be saved",
+        )
+
+
+def _tables(view: data.StudyView, seen: Sight, chosen: list[int]) -> None:
+    st.subheader("Tables", anchor=False)
+    st.caption("CSV with objectives, settings and parameters; numbers in the units of the store.")
+    sets = {"front": ("The front", seen.front.tolist())}
+    if chosen:
+        sets = {"selection": ("The points chosen", chosen), **sets}
+    sets["points"] = ("All operating points", list(range(len(view.table))))
+    for name, (label, rows) in sets.items():
+        st.download_button(
+            f"{label}, {len(rows):,}",
+            data=functools.partial(_csv, view, rows),
+            file_name=f"{view.stored.name}-{name}.csv",
+            mime="text/csv",
+            key=f"csv-{name}",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+
+
+def _csv(view: data.StudyView, rows: list[int]) -> bytes:
+    text: str = frames.points(view.table, rows, view.confirmed).to_csv(index=False)
+    return text.encode()
+
+
+def _report(
+    view: data.StudyView, wanted: front_controls.Wanted, seen: Sight, chosen: list[int]
+) -> None:
+    st.subheader("Report", anchor=False)
+    st.caption(
+        "Question, front, points, hypervolume and study file as one HTML file of 5 MB. It opens "
+        "without a server, and asks no other host for anything."
+    )
+    st.download_button(
+        "Report",
+        data=lambda: report(
+            view,
+            seen,
+            wanted.look,
+            targets=wanted.targets,
+            chosen=chosen,
+            confirmed=view.confirmed,
+        ).encode(),
+        file_name=f"{view.stored.name}.html",
+        mime="text/html",
+        key="report",
+        icon=":material/description:",
+        type="primary",
+        on_click="ignore",
+    )
+    st.download_button(
+        "Study file",
+        data=view.stored.toml.encode(),
+        file_name=f"{view.stored.name}.toml",
+        mime="application/toml",
+        key="study-file",
+        icon=":material/draft:",
+        help="The study as it was given; `spikefront run` searches it again.",
+        on_click="ignore",
+    )
+
+
+export_page()
