@@ -15,6 +15,7 @@ st.navigation(
         st.Page("views/matters.py", title="What matters", icon=":material/tune:"),
         st.Page("views/compare.py", title="Compare", icon=":material/stacked_line_chart:"),
         st.Page("views/export.py", title="Export", icon=":material/download:"),
+        st.Page("views/launch.py", title="Launch", icon=":material/rocket_launch:"),
     ],
     position="top",
 ).run()

@@ -27,7 +27,7 @@ def image_section(url: str, study: str, trial: Trial, seen: Replay, place: Posit
             return
         number = _number(wanted, len(seen.labels))
         with st.container(width=140):
-            st.session_state["image"] = number
+            page.preset("image", number)
             st.number_input(
                 "Image",
                 0,

@@ -42,12 +42,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(store: str) -> Iterator[str]:
-    """The address of the app, showing that store; it ends on leaving. Raises ServeError."""
+def serving(store: str, *, folder: Path | None = None) -> Iterator[str]:
+    """The address of the app, showing that store; it ends on leaving. Raises ServeError.
+
+    It works in `folder`, where runs that it starts leave what they make; by default in this one.
+    """
     port = free_port()
     process = subprocess.Popen(
         command(port),
         env={**os.environ, STORE_VARIABLE: store},
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

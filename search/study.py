@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from search.first_points import first_points
 from search.space import Space, conflict
 from search.space_table import read_space
@@ -32,6 +30,7 @@ from search.study_tables import (
     read_search,
     unknown_key,
 )
+from search.study_text import study_text
 from snn.config import SETTINGS, Fault, nearest
 
 _DEFAULTS = SearchSettings()
@@ -99,8 +98,7 @@ class Study:
         self._apply_sets(document, sets or {})
         if document == tomllib.loads(self.text):
             return self
-        comment = "".join(f"# {line}".rstrip() + "\n" for line in self.question.splitlines())
-        return study_from_toml(comment + tomli_w.dumps(document), self.source)
+        return study_from_toml(study_text(self.question, document), self.source)
 
     def _apply_budget(self, document: dict[str, Any], values: Mapping[str, object]) -> None:
         if values:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import (
-    controls,
     data,
     formats,
     importance_table,
@@ -58,7 +57,7 @@ def _body(url: str) -> None:
         return
     ranked = _importance(url, study, version, objectives, table)
     st.subheader("How they matter", anchor=False)
-    chosen = controls.segmented("View", "look", list(VIEWS), "slices", show=VIEWS.__getitem__)
+    chosen = page.pick_one("View", "look", VIEWS)
     draw: dict[str, Callable[[TrialTable, list[str], str, tuple[str, ...]], None]] = {
         "slices": _slices,
         "pairs": _pairs,
@@ -106,9 +105,7 @@ def _importance(
     if len(table) < ENOUGH:
         st.text(f"{len(table)} trials were measured; from {ENOUGH} on, importances are shown here.")
         return names
-    method = controls.segmented(
-        "Method", "by", list(METHODS), "ped-anova", show=lambda name: METHODS[name][0]
-    )
+    method = page.pick_one("Method", "by", {name: words[0] for name, words in METHODS.items()})
     found = _importances(url, study, version, objectives, method)
     if not found:
         st.text("The objectives have too few finite values to tell what matters.")
@@ -240,9 +237,7 @@ def _partitions(
     if not any(table.partitions):
         st.text("How the networks were cut into blocks is not known for these trials.")
         return
-    statistic = controls.segmented(
-        "Colour", "statistic", ["best", "mean"], "best", show=str.capitalize
-    )
+    statistic = page.pick_one("Colour by", "statistic", {"best": "Best", "mean": "Mean"})
     st.caption(
         "Partitions by the blocks that they begin with, as wide as they were tried often. "
         f"Colour: the {statistic} {formats.label(metric).lower()} of all networks that begin so. "

@@ -355,11 +355,11 @@ def _sliders(view: data.TrialView, here: Here, seen: Replay | None) -> None:
         _move(view, place, seen)
 
     if config.timesteps > 1:
-        st.session_state["at-timesteps"] = place.timesteps
+        page.preset("at-timesteps", place.timesteps)
         st.slider("Timesteps", 1, config.timesteps, key="at-timesteps", on_change=moved)
     kept = depths(config)
     if len(kept) > 1:
-        st.session_state["at-blocks"] = place.blocks
+        page.preset("at-blocks", place.blocks)
         st.slider(
             "Blocks kept",
             kept[0],
@@ -370,7 +370,7 @@ def _sliders(view: data.TrialView, here: Here, seen: Replay | None) -> None:
         )
     for number, threshold in enumerate(place.thresholds, 1):
         key = f"at-exit-{number}"
-        st.session_state[key] = round(min(1.0, max(0.0, threshold)), 3)
+        page.preset(key, round(min(1.0, max(0.0, threshold)), 3))
         st.slider(
             f"Threshold of exit {number}",
             0.0,
@@ -382,7 +382,7 @@ def _sliders(view: data.TrialView, here: Here, seen: Replay | None) -> None:
             help="An image leaves if the exit is at least this sure; at 1 nothing leaves.",
         )
     if place.thresholds and config.detector != "none" and seen is not None:
-        st.session_state["at-detector"] = round(place.detector, 3)
+        page.preset("at-detector", round(place.detector, 3))
         st.slider(
             "Detector threshold",
             0.0,
