@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 from dashboard.data import open_store
-from search.export import artifact_path, at_point, export_point
-from search.folder import ExportError, config_text
+from search.export import at_point, export_point, weights_problem
+from search.folder import config_text
 from search.store import Store, StoreError
 
 
@@ -18,13 +18,7 @@ def export_problem(url: str, study: str, number: int) -> str | None:
         trial = open_store(url).trial(study, number)
     except StoreError as error:
         return str(error)
-    if trial.artifact is None:
-        return "This trial kept no weights."
-    try:
-        path = artifact_path(trial.artifact.uri)
-    except ExportError as error:
-        return str(error)
-    return None if path.is_file() else "Its weights are not on this machine."
+    return weights_problem(trial)
 
 
 def exported_zip(url: str, study: str, number: int, point: int) -> bytes:

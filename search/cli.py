@@ -45,6 +45,7 @@ ERRORS_OF_INPUT = (
     ("search.template", "TemplateError"),
     ("search.front", "PickError"),
     ("search.database", "StoreError"),
+    ("search.artifacts", "ArtifactError"),
     ("search.folder", "ExportError"),
     ("search.ray_tune", "RayError"),
     ("snn.config", "ConfigError"),

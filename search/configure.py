@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.order import BlockFolder
+from search.remote import without_weights
 from search.space import run_values
 from search.study import Bound, Study
 from search.trial import Artifact, Outcome, Params, Timings, TrialState
@@ -110,7 +111,7 @@ class TrialRun:
                 return
             trained = yield from self._train()
         trained_at = time.perf_counter()
-        artifact = self._keep(trained)
+        artifact, unkept = self._keep(trained)
         evaluation = self._judge(trained)
         self._outcome = Outcome(
             state=TrialState.COMPLETE,
@@ -121,6 +122,9 @@ class TrialRun:
                 evaluation_s=time.perf_counter() - trained_at,
             ),
         )
+        if unkept is not None:
+            self._outcome = without_weights(self._outcome, unkept)
+            self._notes.extend(self._outcome.notes)
 
     def _train(self) -> Generator[Measurement, None, Trained]:
         from snn.block_cache import BlockCache
@@ -129,7 +133,7 @@ class TrialRun:
         cache = None
         if self.blocks is not None:
             cache = BlockCache(
-                self.blocks.path, limit_bytes=self.blocks.limit_bytes, notes=self._notes
+                self.blocks.here, limit_bytes=self.blocks.limit_bytes, notes=self._notes
             )
         training = Training(self.config, self._split, device=self.device, cache=cache)
         yield from training
@@ -185,18 +189,20 @@ class TrialRun:
                 )
         return None
 
-    def _keep(self, trained: Trained) -> Artifact | None:
+    def _keep(self, trained: Trained) -> tuple[Artifact | None, OSError | None]:
+        """The weights as a file, or why there is none: a disk that is full, say."""
         from snn import checkpoint
 
-        path = self.reuse
+        path = self.reuse or self.weights_path
         if path is None:
-            if self.weights_path is None:
-                return None
-            path = self.weights_path
-            checkpoint.save(trained, path)
-        return Artifact(
-            uri=str(path), sha256=checkpoint.sha256(path), size_bytes=path.stat().st_size
-        )
+            return None, None
+        try:
+            if self.reuse is None:
+                checkpoint.save(trained, path)
+            sha256, size_bytes = checkpoint.sha256(path), path.stat().st_size
+        except OSError as error:
+            return None, error
+        return Artifact(uri=str(path), sha256=sha256, size_bytes=size_bytes), None
 
 
 class ConfirmRun(TrialRun):

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from search.artifacts import inside, is_there, located
 from search.confirmation import Confirmed, SeedRun
 from search.lease import Lease
 from search.ledger import MAX_FAILURES, POLL_S
@@ -70,7 +71,7 @@ def confirm_study(
     name: str,
     *,
     store: Store,
-    artifacts: Path,
+    artifacts: Path | str,
     data_dir: Path,
     seeds: int,
     picks: Sequence[str] = (),
@@ -132,7 +133,7 @@ class Confirmer:
         study: Study,
         *,
         store: Store,
-        artifacts: Path,
+        artifacts: Path | str,
         seeds: int,
         picks: Sequence[str] = (),
         progress: Progress | None = None,
@@ -146,7 +147,7 @@ class Confirmer:
         self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
         self._study, self._store = study, store
         self._count, self._picks = seeds, picks
-        self._folder = artifacts.resolve() / study.name / FOLDER
+        self._place = inside(located(artifacts), study.name, FOLDER)
         self._progress = progress or Silent()
         self._lease = Lease(store, study.name, holder=holder)
         self._open: deque[ConfirmOrder] = deque()
@@ -192,10 +193,8 @@ class Confirmer:
 
     def _order(self, number: int, training: Training) -> ConfirmOrder:
         config = training.config
-        weights = self._folder / f"{config.training_fingerprint}.safetensors"
-        return ConfirmOrder(
-            number=number, config=config, weights_path=weights, points=training.points
-        )
+        weights = inside(self._place, f"{config.training_fingerprint}.safetensors")
+        return ConfirmOrder(number=number, config=config, weights=weights, points=training.points)
 
     @property
     def is_open(self) -> bool:
@@ -212,8 +211,8 @@ class Confirmer:
             self.stopped = f"{self._failures} trainings in a row have failed"
             return None
         order = self._open.popleft()
-        if order.weights_path is not None and order.weights_path.is_file():
-            order = dataclasses.replace(order, reuse=order.weights_path)
+        if order.weights is not None and is_there(order.weights):
+            order = dataclasses.replace(order, reuse=order.weights)
         running = RunningTrial(number=order.points[0].trial, epochs_total=order.config.total_epochs)
         self._running[order.number] = (order, running)
         self._progress.update(self.standing())

@@ -1,13 +1,15 @@
 """From an operating point to a folder that runs elsewhere, without the store."""
 
+import contextlib
 import dataclasses
 import datetime
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
+from search import artifacts
 from search.confirmation import Confirmed, confirmed_document
 from search.folder import (
     CARD,
@@ -109,15 +111,14 @@ def export_point(
     trial = store.trial(study, point.trial)
     asked = study_from_toml(store.stored_study(study).toml, study)
     threads = max(1, int(asked.budget.cpus_per_trial))  # so that sums round as they did
-    if trial.config is None or trial.artifact is None:
-        raise ExportError(
-            f"trial {trial.number} of {study} kept no weights ({trial.state.value}); "
-            "pick a trial that is complete"
-        )
-    weights = checked_weights(trial, trial.artifact)
+    if problem := weights_problem(trial):
+        hint = "; pick a trial that has them" if trial.artifact is None else ""
+        raise ExportError(f"{problem}{hint}")
+    assert trial.config is not None
+    assert trial.artifact is not None
     recorded = store.evaluation(study, trial.number)
     confirmed = store.confirmed(study).get(point.id)
-    with new_folder(out, force=force) as folder:
+    with checked_weights(trial, trial.artifact) as weights, new_folder(out, force=force) as folder:
         return _write(
             folder,
             out,
@@ -289,33 +290,47 @@ def _exits(
     return recorded.exits if recorded is not None and point.is_sampled else ()
 
 
-def checked_weights(trial: Trial, artifact: Artifact) -> Path:
-    """The file of an artifact, after making sure that it is the one that was recorded."""
-    path = artifact_path(artifact.uri)
-    if not path.is_file():
-        raise ExportError(
-            f"{path}: the weights of trial {trial.number} are not there; they were written by the "
-            "run that made them: run this where that folder can be seen"
-        )
-    found = sha256_of(path)
+@contextlib.contextmanager
+def checked_weights(trial: Trial, artifact: Artifact) -> Iterator[Path]:
+    """The weights of a trial as a file of this machine, found to be what was recorded."""
+    if not artifacts.is_remote(artifact.uri):
+        yield _checked(trial, artifact, artifacts.local_path(artifact.uri))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / WEIGHTS
+        try:
+            artifacts.download(artifact.uri, copy)
+        except (OSError, artifacts.ArtifactError) as error:
+            raise ExportError(
+                f"{artifact.uri}: the weights of trial {trial.number} cannot be had: "
+                f"{artifacts.one_line(error)}"
+            ) from error
+        yield _checked(trial, artifact, copy)
+
+
+def weights_problem(trial: Trial) -> str | None:
+    """Why the weights of a trial cannot be had, as far as is known without fetching them."""
+    artifact = trial.artifact
+    if artifact is None:
+        reason = f": {trial.reason}" if trial.reason else ""
+        return f"trial {trial.number} kept no weights ({trial.state.value}{reason})"
+    if artifacts.is_remote(artifact.uri) or artifacts.local_path(artifact.uri).is_file():
+        return None
+    return (
+        f"{artifacts.local_path(artifact.uri)}: the weights of trial {trial.number} are not "
+        "there; they were written by the run that made them: run this where that folder can "
+        "be seen"
+    )
+
+
+def _checked(trial: Trial, artifact: Artifact, file: Path) -> Path:
+    found = sha256_of(file)
     if found != artifact.sha256:
         raise ExportError(
-            f"{path}: the weights of trial {trial.number} must have SHA-256 {artifact.sha256}, "
-            f"got {found}: they changed after they were recorded"
+            f"{artifact.uri}: the weights of trial {trial.number} must have SHA-256 "
+            f"{artifact.sha256}, got {found}: they changed after they were recorded"
         )
-    return path
-
-
-def artifact_path(uri: str) -> Path:
-    """The local file of an artifact. Raises ExportError for URIs of other places."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    if "://" in uri:
-        raise ExportError(
-            f"{uri}: must be a file, got a {parts.scheme} address; copy it here first"
-        )
-    return Path(uri)
+    return file
 
 
 def _title(content: Content) -> str:

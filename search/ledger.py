@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from search.artifacts import inside, is_remote, local_path, located
 from search.growth import Growth
 from search.lease import Lease
 from search.order import Order
@@ -41,7 +42,7 @@ class Ledger:
         study: Study,
         *,
         store: Store,
-        artifacts: Path,
+        artifacts: Path | str,
         progress: Progress | None = None,
         holder: str | None = None,
     ) -> None:
@@ -50,12 +51,12 @@ class Ledger:
         self.training_s = self.evaluation_s = self.store_s = 0.0
         self._study = study
         self._store = store
-        self._folder = artifacts.resolve() / study.name
+        self._place = inside(located(artifacts), study.name)
         self._progress = progress or Silent()
         self._lease = Lease(store, study.name, holder=holder)
         self._exit = ExitStack()
         self._orders: dict[int, tuple[Order, Trial]] = {}  # being carried out
-        self._trained: dict[str, tuple[int, Path]] = {}  # by training fingerprint
+        self._trained: dict[str, tuple[int, str]] = {}  # by training fingerprint
         self._noted: set[str] = set()  # what was said once
         self._failures = 0  # in a row
         self._polled = 0.0
@@ -146,7 +147,8 @@ class Ledger:
         self.training_s += outcome.timings.training_s
         self.evaluation_s += outcome.timings.evaluation_s
         if outcome.artifact is not None:
-            weights = (number, Path(outcome.artifact.uri))
+            weights = (number, outcome.artifact.uri)
+            self._note(number, _unseen(outcome.artifact.uri))
             self._trained.setdefault(order.config.training_fingerprint, weights)
 
     def say(self, text: str) -> None:
@@ -192,7 +194,7 @@ class Ledger:
         self._number = max((trial.number for trial in trials), default=-1) + 1
         for trial in trials:
             if trial.state is TrialState.COMPLETE and trial.config and trial.artifact:
-                weights = (trial.number, Path(trial.artifact.uri))
+                weights = (trial.number, trial.artifact.uri)
                 self._trained.setdefault(trial.config.training_fingerprint, weights)
         self.store_s += time.perf_counter() - begun
         self._proposals = Proposals(
@@ -225,12 +227,12 @@ class Ledger:
         config = trial.config
         assert config is not None
         number, weights = self._trained.get(config.training_fingerprint, (None, None))
-        if weights is not None and not weights.is_file():
+        if weights is not None and not (is_remote(weights) or local_path(weights).is_file()):
             number, weights = None, None
         order = Order(
             number=trial.number,
             config=config,
-            weights_path=self._folder / f"{trial.number:05d}.safetensors",
+            weights=inside(self._place, f"{trial.number:05d}.safetensors"),
             reuse=weights,
             reused_trial=number,
         )
@@ -281,6 +283,16 @@ def _finished(trial: Trial, outcome: Outcome) -> Trial:
         state=outcome.state,
         sampled=outcome.evaluation.sampled if outcome.evaluation else None,
         constraint_violation=outcome.constraint_violation,
+    )
+
+
+def _unseen(weights: str) -> tuple[str, ...]:
+    """What to say of weights that another machine has kept for itself."""
+    if is_remote(weights) or local_path(weights).is_file():
+        return ()
+    return (
+        "its weights are not seen from here: --artifacts must be a folder that all machines "
+        "share, or a URI like s3://bucket/folder",
     )
 
 

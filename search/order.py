@@ -1,5 +1,7 @@
 """Orders: what a worker is asked to do, the same in this process and on any other."""
 
+import functools
+import os
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -7,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from search.artifacts import is_remote, local_path
 from search.study import Bound
 from search.time_limit import OvertimeError, TimeLimit, overtime
 from search.trial import Outcome, TrialState
@@ -22,8 +25,8 @@ class Order:
 
     number: int
     config: RunConfig
-    weights_path: Path | None  # where the trained weights go
-    reuse: Path | None = None  # weights of an equal training, evaluated instead of trained again
+    weights: str | None  # path or URI where the trained weights go
+    reuse: str | None = None  # weights of an equal training, evaluated instead of trained again
     reused_trial: int | None = None  # the trial of the study that these weights belong to
 
 
@@ -31,8 +34,16 @@ class Order:
 class BlockFolder:
     """Where trained blocks are kept for other trials, see `snn.block_cache`."""
 
-    path: Path
+    path: Path | None  # None: in the cache folder of the user, on each machine its own
     limit_bytes: int
+
+    @property
+    def here(self) -> Path:
+        """The folder on this machine."""
+        if self.path is not None:
+            return self.path
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(cache) / "spikefront" / "blocks"
 
 
 @runtime_checkable
@@ -119,7 +130,7 @@ class Workplace:
         limit = TimeLimit(seconds=self.trial_s)
         try:
             with limit.enforced():
-                running = self._start(order)
+                running = self._running(order)
                 measurements = iter(running)
             while (measurement := _next(measurements, limit)) is not None:
                 yield measurement
@@ -142,17 +153,30 @@ class Workplace:
 
         return TrialRun
 
-    def _start(self, order: Order) -> Running:
+    def _running(self, order: Order) -> Running:
+        files = [uri for uri in (order.weights, order.reuse) if uri is not None]
+        if not any(is_remote(uri) for uri in files):
+            return self._start(order, _path(order.weights), _path(order.reuse))
+        from search.remote import RemoteRun
+
+        start = functools.partial(self._start, order)
+        return RemoteRun(start, weights=order.weights, reuse=order.reuse)
+
+    def _start(self, order: Order, weights_path: Path | None, reuse: Path | None) -> Running:
         return self.engine_for(order)(
             order.config,
             data_dir=self.data_dir,
             device=self.device,
             threads=self.threads,
-            weights_path=order.weights_path,
+            weights_path=weights_path,
             constraints=self.constraints,
-            reuse=order.reuse,
+            reuse=reuse,
             blocks=self.blocks,
         )
+
+
+def _path(uri: str | None) -> Path | None:
+    return None if uri is None else local_path(uri)
 
 
 def _next(measurements: Iterator[Measurement], limit: TimeLimit) -> Measurement | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from search.export import checked_weights
+from search.export import checked_weights, weights_problem
 from search.folder import ExportError
 from search.study import StudyError, study_from_toml
 from snn.measurement import ExitReport, OperatingPoint
@@ -83,12 +83,14 @@ def replay(store: "Store", study: str, number: int, *, data_dir: Path) -> Replay
     from snn.image_files import DataError
 
     trial = store.trial(study, number)
-    if trial.config is None or trial.artifact is None:
-        raise ReplayError(f"trial {number} kept no weights ({trial.state.value})")
+    if problem := weights_problem(trial):
+        raise ReplayError(problem)
+    assert trial.config is not None
+    assert trial.artifact is not None
+    threads = _threads(store.stored_study(study).toml)
     try:
-        weights = checked_weights(trial, trial.artifact)
-        threads = _threads(store.stored_study(study).toml)
-        return configure.replay(trial.config, weights, data_dir=data_dir, threads=threads)
+        with checked_weights(trial, trial.artifact) as weights:
+            return configure.replay(trial.config, weights, data_dir=data_dir, threads=threads)
     except (ExportError, DataError, configure.unreadable()) as error:
         raise ReplayError(" ".join(str(error).split())) from None
 

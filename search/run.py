@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.artifacts import inside, is_remote, located
 from search.ledger import Ledger
 from search.order import BlockFolder, Engine, Foreman, Workplace
 from search.progress import Progress, Silent
@@ -34,7 +35,7 @@ def run_study(
     study: Study,
     *,
     store: Store,
-    artifacts: Path,
+    artifacts: Path | str,
     data_dir: Path,
     workers: int | None = None,
     ray_address: str | None = None,
@@ -46,8 +47,10 @@ def run_study(
 
     `workers` are Ray workers (None: the study's), 0 is the loop in this process.
     Trained weights go to `artifacts`/STUDY, blocks for other trials to
-    `artifacts`/blocks if the study reuses them; with `ray_address` that folder, and
-    `data_dir`, must be where all machines of the cluster see them. `device` is
+    `artifacts`/blocks if the study reuses them. `artifacts` is a folder, or a URI that
+    pyarrow can open; blocks are then kept by each machine for itself. With
+    `ray_address` that folder, and `data_dir`, must be where all machines of the
+    cluster see them. `device` is
     by default whatever GPU there is if the study asks for one, else the CPU.
     Ctrl-C is a KeyboardInterrupt from here, after trials under way have been put
     back to waiting. Raises StudyError, StoreError (LeaseHeldError) or DataError
@@ -106,9 +109,14 @@ def set_to_work(
     return ray_tune.run(foreman, workplace, budget=budget, workers=workers, address=address)
 
 
-def block_folder(study: Study, artifacts: Path) -> BlockFolder | None:
-    """One folder for all studies: what a block depends on is in its name, the study is not."""
+def block_folder(study: Study, artifacts: Path | str) -> BlockFolder | None:
+    """One folder for all studies: what a block depends on is in its name, the study is not.
+
+    Beside weights that lie in a folder; otherwise each machine has its own.
+    """
     if not study.search.reuse_blocks:
         return None
     limit_bytes = study.search.block_cache_mb * 1_000_000
-    return BlockFolder(path=artifacts.resolve() / BLOCKS, limit_bytes=limit_bytes)
+    place = located(artifacts)
+    path = None if is_remote(place) else Path(inside(place, BLOCKS))
+    return BlockFolder(path=path, limit_bytes=limit_bytes)

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,10 @@ class CheckpointError(ValueError):
 
 
 def save(trained: Trained, path: Path) -> None:
-    """Write the network to `path` and its training times beside it; all or nothing."""
+    """Write the network to `path` and its training times beside it; all or nothing.
+
+    Raises OSError where the disk does not let it.
+    """
     network = trained.network
     header = {
         "format": FORMAT,
@@ -45,13 +49,23 @@ def save(trained: Trained, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / "weights"
         # one key only: safetensors does not keep the order of several
-        save_file(tensors, draft, metadata={"spikefront": json.dumps(header, sort_keys=True)})
+        _write(tensors, draft, metadata={"spikefront": json.dumps(header, sort_keys=True)})
         times = Path(folder) / "times"
         beside = {"training_s": trained.history.training_s, "origin": trained.history.origin}
         times.write_text(json.dumps(beside))
         draft.chmod(times.stat().st_mode)  # as any new file; safetensors writes it private
         os.replace(times, times_path(path))
         os.replace(draft, path)
+
+
+def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:  # which says in words what the system said by number
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _describe(block: Block) -> dict[str, Any]:

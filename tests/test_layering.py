@@ -27,6 +27,7 @@ HOMES = {
         "search/optuna_files.py",
     ),
     "ray": ("search/ray_tune.py",),
+    "pyarrow": ("search/artifacts.py",),
     "sqlalchemy": SQL,
     "alembic": SQL,
     "streamlit": ("dashboard/**/*.py",),
@@ -45,7 +46,7 @@ LIGHT = {
     for name in ("config", "backbones", "partition", "measurement", "interchange.description")
 }
 LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
-HEAVY = {"torch", "ray", "optuna"}
+HEAVY = {"torch", "ray", "optuna", "pyarrow"}
 LOADS_HEAVY = {
     "search.sampler",
     "search.sampler_memory",

@@ -286,10 +286,10 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     ),
     "artifacts": _option(
         "--artifacts",
-        "folder for trained weights (default: %(default)s)",
-        metavar="DIR",
-        type=_path,
-        default=Path(DEFAULT_ARTIFACTS),
+        "place for trained weights: a folder, or a URI that pyarrow opens, like "
+        "s3://bucket/folder (default: %(default)s)",
+        metavar="DIR|URI",
+        default=DEFAULT_ARTIFACTS,
     ),
     "data": _option(
         "--data",

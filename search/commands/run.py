@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.artifacts import check, is_remote, located
 from search.commands import InputError, RunError
 from search.commands.output import Output
 from search.commands.train import check_device
@@ -84,8 +85,15 @@ def check_datasets(study: Study, root: Path) -> None:
             SOURCES[name].read(root)
 
 
-def check_artifacts(folder: Path) -> None:
-    """Raises InputError when no trial could leave its weights in `folder`."""
+def check_artifacts(place: str) -> None:
+    """Raises InputError or ArtifactError when no trial could leave its weights in `place`."""
+    if not place:
+        raise InputError("--artifacts: must be a folder or a URI, got ''")
+    place = located(place)
+    if is_remote(place):
+        check(place)
+        return
+    folder = Path(place)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     what = ""
     if not there.is_dir():

@@ -11,7 +11,7 @@ import pytest
 
 from dashboard import data, exit_figures, network_map, raster_figure, replays, trial_figures
 from dashboard.position import Position, explained, nearest, of_point, parsed
-from search.export import checked_weights
+from search.artifacts import local_path
 from search.replay import Replay, ReplayError, replay
 from search.store import Store
 from snn.config import RunConfig
@@ -237,7 +237,7 @@ def test_weights_that_are_gone_or_changed_are_said_in_one_line(tmp_path: Path) -
     with Store(url, read_only=True) as store:
         trial = store.trial("real", 0)
         assert trial.artifact is not None
-        path = checked_weights(trial, trial.artifact)
+        path = local_path(trial.artifact.uri)
         path.write_bytes(path.read_bytes() + b"x")
         with pytest.raises(ReplayError, match="changed after they were recorded"):
             replay(store, "real", 0, data_dir=tmp_path)

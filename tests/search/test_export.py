@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from search import configure
-from search.export import Exported, artifact_path, at_point, export_point, export_run
+from search.artifacts import local_path
+from search.export import Exported, at_point, export_point, export_run
 from search.folder import (
     FILES,
     ExportError,
@@ -346,7 +347,7 @@ def _with_artifact(store: Store, tmp_path: Path, change: object) -> Store:
     evaluation = store.evaluation("tiny", 0)
     assert trial.artifact is not None
     copy = tmp_path / "store" / "copy.safetensors"
-    shutil.copyfile(artifact_path(trial.artifact.uri), copy)
+    shutil.copyfile(local_path(trial.artifact.uri), copy)
     artifact = Artifact(uri=copy.as_uri(), sha256=sha256_of(copy), size_bytes=copy.stat().st_size)
     assert callable(change)
     change(copy)
@@ -358,11 +359,6 @@ def _with_artifact(store: Store, tmp_path: Path, change: object) -> Store:
     outcome = Outcome(state=TrialState.COMPLETE, evaluation=evaluation, artifact=artifact)
     other.finish_trial("tiny", 0, outcome)
     return other
-
-
-def test_weights_at_another_place_are_not_fetched() -> None:
-    with pytest.raises(ExportError, match="must be a file, got a s3 address; copy it here first"):
-        artifact_path("s3://bucket/weights.safetensors")
 
 
 # ---- folders that are none

@@ -1,7 +1,11 @@
 """Faults, each for real: what was finished stays, nothing runs twice, nothing is stuck."""
 
 import dataclasses
+import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +126,52 @@ def test_a_trial_that_hangs_is_ended_at_the_end_of_its_time_and_the_study_goes_o
             else:
                 assert (trial.state, epochs) == (TrialState.COMPLETE, [1, 2, 3])
     assert signal.getsignal(signal.SIGALRM) is usual
+
+
+SMALL_DISK = """
+mount -t tmpfs -o size=128k tmpfs artifacts || exit 77
+"$@"
+code=$?
+cd artifacts && find . -type f | sort | xargs sha256sum > ../kept
+exit $code
+"""
+
+
+def test_trials_keep_all_but_their_weights_when_the_disk_of_artifacts_is_full(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "small.toml").write_text(DIGITS)
+    words = [sys.executable, "-m", "search.cli", "run", "small.toml", "--workers", "0"]
+    words += ["--store", "sqlite:///store.db", "--artifacts", "artifacts"]
+    mapped = [] if os.getuid() == 0 else ["--map-root-user"]
+    done = subprocess.run(
+        ["unshare", *mapped, "--mount", "sh", "-c", SMALL_DISK, "sh", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode in (1, 77) and "store.db" not in os.listdir(tmp_path):
+        pytest.skip(f"no file system can be mounted here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    digests = dict(line.split()[::-1] for line in (tmp_path / "kept").read_text().splitlines())
+    with Store(f"sqlite:///{tmp_path}/store.db", read_only=True) as store:
+        trials = store.trials("small")
+        assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+        without = [trial for trial in trials if trial.artifact is None]
+        assert len(trials) == 5 > len(without) > 0
+        for trial in trials:
+            assert trial.config is not None
+            asked = 0 if trial.reused_trial is not None else trial.config.total_epochs
+            assert len(store.measurements("small", trial.number)) == asked
+            assert store.operating_points("small", trial.number)
+            if trial.artifact is None:
+                assert trial.reason == "weights were not kept: No space left on device"
+            else:
+                name = Path(trial.artifact.uri).name
+                assert digests[f"./small/{name}"] == trial.artifact.sha256
+    whole = re.compile(r"\./(small/\d{5}\.safetensors(\.times\.json)?|blocks/\w+\.block)")
+    assert [name for name in digests if not whole.fullmatch(name)] == []  # nothing half-written
+    assert "weights were not kept: No space left on device" in done.stderr
