@@ -22,12 +22,14 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from search.order import Foreman, Order, Workplace
 from search.study import Budget
 from search.time_limit import overtime
 from search.trial import Outcome, TrialState
+from search.tune_memory import forget_ended
 from snn.measurement import Measurement
 
 # Read by Ray when it starts.
@@ -134,6 +136,15 @@ class Orders(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing."""
+
+
+class Forgetful(FIFOScheduler):
+    """Lets Tune forget the trials that are over; the store has them."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Called between any two events."""
+        forget_ended(tune_controller)
+        return super().choose_trial_to_run(tune_controller)
 
 
 class Driver(TrialProgressCallback):
@@ -259,6 +270,7 @@ def _tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=Orders(driver._ledger),
+            scheduler=Forgetful(),  # type: ignore[no-untyped-call]
             num_samples=-1,  # until the ledger has no more orders
             max_concurrent_trials=workers,
             reuse_actors=True,  # a new process for every trial would cost a second each

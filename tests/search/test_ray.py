@@ -12,11 +12,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
 
-from search import ray_tune
+from search import ray_tune, tune_memory
 from search.ledger import Ledger
 from search.order import Workplace
 from search.progress import Silent
@@ -296,3 +297,24 @@ def test_more_gpus_than_there_are_are_refused_instead_of_waited_for(
     ray_tune._check_gpus(Budget())
     with pytest.raises(ray_tune.RayError, match=r"at most the 0 GPUs that Ray has, got 0\.5"):
         ray_tune._check_gpus(Budget(gpus_per_trial=0.5))
+
+
+def test_tune_forgets_trials_that_have_ended(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[set[Any]] = []
+
+    def forget(controller: Any) -> None:
+        tune_memory.forget_ended(controller)
+        trials = {trial.trial_id for trial in controller._trials}
+        for kept in ("_stopped_trials", "_failed_trials", "_trials_to_cache", "_live_trials"):
+            trials |= {trial.trial_id for trial in getattr(controller, kept)}
+        known.append(trials | controller._trial_metadata.keys())
+
+    monkeypatch.setattr(ray_tune, "forget_ended", forget)
+    study = STUDY.replace("trials = 5", "trials = 40").replace("epochs = 3", "epochs = 1")
+    study = study.replace("[3, 4, 5, 6, 7]", "{ low = 1, high = 99 }")
+    report = run(tmp_path, study, workers=2, ray_address=cluster, engine=FakeEngine())
+    assert report.trials == {TrialState.COMPLETE: 40}
+    assert len(set.union(*known)) == 40
+    assert max(map(len, known)) <= 2 * tune_memory.KEPT + 2
