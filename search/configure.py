@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from search.order import BlockFolder
 from search.remote import without_weights
+from search.rung import RungReport
 from search.space import run_values
+from search.stopping import StoppingRule
 from search.study import Bound, Study
 from search.trial import Artifact, Outcome, Params, Timings, TrialState
 from snn.config import DATASETS, RunConfig
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from snn.network import Task
     from snn.plan import Least, Plan
     from snn.replay import Replay
+    from snn.train import Training
     from snn.trained import Images, Trained
 
 VALIDATION, TEST = "validation", "test"
@@ -40,9 +43,10 @@ def run_config(study: Study, params: Params) -> RunConfig:
 class TrialRun:
     """One trial at work: iterate for measurements, then read `outcome`.
 
-    What the trial does wrong (divergence, memory, a crash) becomes its outcome
-    and is not raised. Raises snn.data.DataError when the data set is missing or
-    damaged, because every other trial would miss it too.
+    With `stopping`, a report follows the measurement that reaches a rung, of the
+    network as it is then. What the trial does wrong (divergence, silence, memory, a
+    crash) becomes its outcome and is not raised. Raises snn.data.DataError when the
+    data set is missing or damaged, because every other trial would miss it too.
     """
 
     def __init__(
@@ -56,14 +60,17 @@ class TrialRun:
         constraints: Mapping[str, Bound] | None = None,
         reuse: Path | None = None,
         blocks: BlockFolder | None = None,
+        stopping: StoppingRule | None = None,
     ) -> None:
         self.config, self.weights_path, self.reuse = config, weights_path, reuse
-        self.blocks = blocks
+        self.blocks, self.stopping = blocks, stopping
         self.constraints = constraints or {}
         self.device = pick_device(device)
         self._split = _load_split(config, data_dir, self.device, threads)
         self._outcome: Outcome | None = None
         self._notes: list[str] = []
+        self._started = 0.0
+        self._rungs_s = 0.0  # spent on evaluations at rungs
 
     @property
     def outcome(self) -> Outcome:
@@ -71,18 +78,20 @@ class TrialRun:
         assert self._outcome is not None, "the trial is still running"
         return self._outcome
 
-    def stop(self, reason: str) -> Outcome:
-        """The outcome of a trial that is not iterated to its end."""
-        self._outcome = Outcome(state=TrialState.PRUNED, reason=reason)
-        return self._outcome
-
-    def __iter__(self) -> Iterator[Measurement]:
+    def __iter__(self) -> Iterator[Measurement | RungReport]:
         from snn.train import DivergedError
 
         try:
             yield from self._run()
+        except GeneratorExit:  # stopped in the middle
+            _free_memory()
+            raise
         except DivergedError as error:
             self._outcome = Outcome(state=TrialState.PRUNED, reason=f"diverged: {error}")
+        except SilentError as error:
+            self._outcome = Outcome(
+                state=TrialState.PRUNED, reason=f"silent: {error}", constraint_violation=1.0
+            )
         except Exception as error:
             if _is_out_of_memory(error):
                 self._outcome = Outcome(
@@ -101,8 +110,8 @@ class TrialRun:
         if self.outcome.state is not TrialState.COMPLETE:
             _free_memory()
 
-    def _run(self) -> Iterator[Measurement]:
-        started = time.perf_counter()
+    def _run(self) -> Iterator[Measurement | RungReport]:
+        self._started = time.perf_counter()
         trained = self._reused()
         if trained is None:
             infeasible = self._known_violation()
@@ -118,15 +127,15 @@ class TrialRun:
             evaluation=evaluation,
             artifact=artifact,
             timings=Timings(
-                training_s=trained_at - started,
-                evaluation_s=time.perf_counter() - trained_at,
+                training_s=trained_at - self._started - self._rungs_s,
+                evaluation_s=time.perf_counter() - trained_at + self._rungs_s,
             ),
         )
         if unkept is not None:
             self._outcome = without_weights(self._outcome, unkept)
             self._notes.extend(self._outcome.notes)
 
-    def _train(self) -> Generator[Measurement, None, Trained]:
+    def _train(self) -> Generator[Measurement | RungReport, None, Trained]:
         from snn.block_cache import BlockCache
         from snn.train import Training
 
@@ -136,11 +145,47 @@ class TrialRun:
                 self.blocks.here, limit_bytes=self.blocks.limit_bytes, notes=self._notes
             )
         training = Training(self.config, self._split, device=self.device, cache=cache)
-        yield from training
+        reached = 0
+        for measurement in training:
+            yield measurement
+            _check_silence(measurement)
+            rung = self._rung(measurement)
+            if rung > reached:
+                reached = rung
+                yield self._report(training, measurement, rung)
         return training.trained
 
     def _judge(self, trained: Trained) -> Evaluation:
         return _evaluate(trained, _images(self._split, VALIDATION))
+
+    def _rung(self, measurement: Measurement) -> int:
+        """The rung that the network has reached; 0 where it has none, or not been there.
+
+        A block that was trained before is there as it ended, and not as it was on its way.
+        """
+        is_on_its_way = measurement.is_reused and measurement.epoch < self.config.epochs
+        if self.stopping is None or is_on_its_way:
+            return 0
+        return self.stopping.rung(measurement.epochs_done, measurement.epochs_total)
+
+    def _report(self, training: Training, measurement: Measurement, rung: int) -> RungReport:
+        """What the network is worth at a rung, on validation images."""
+        assert self.stopping is not None
+        begun = time.perf_counter()
+        evaluation = _evaluate(training.snapshot(), _images(self._split, VALIDATION))
+        points = self.stopping.points(evaluation.points)
+        now = time.perf_counter()
+        self._rungs_s += now - begun
+        return RungReport(
+            rung=rung,
+            epochs_done=measurement.epochs_done,
+            epochs_total=measurement.epochs_total,
+            points=points,
+            timings=Timings(
+                training_s=now - self._started - self._rungs_s, evaluation_s=self._rungs_s
+            ),
+            notes=tuple(self._notes),
+        )
 
     def _reused(self) -> Trained | None:
         """The equal training, unless it came of other data, another engine or machine."""
@@ -239,6 +284,19 @@ class Confirming:
     def __call__(self, config: RunConfig, **place: Any) -> ConfirmRun:
         """A training of `config`, about to start."""
         return ConfirmRun(config, points=self.points, **place)
+
+
+class SilentError(RuntimeError):
+    """A network that does not spike learns nothing that it could say."""
+
+
+def _check_silence(measurement: Measurement) -> None:
+    if measurement.spike_rate == 0:
+        block = f" of block {measurement.block}" if measurement.block else ""
+        raise SilentError(
+            f"no spikes on validation images after epoch {measurement.epoch}{block}; "
+            "lower threshold or target_sparsity"
+        )
 
 
 def pick_device(device: str) -> str:

@@ -24,6 +24,7 @@ from search.order import Engine, Order, Workplace
 from search.patience import waiting_for
 from search.progress import Progress, RunningTrial, Silent, Standing
 from search.run import block_folder, set_to_work
+from search.rung import RungReport
 from search.store import Store, StoredPoint
 from search.study import Study, study_from_toml
 from search.trainings import Training, chosen, fresh_seeds, trainings_of
@@ -228,6 +229,10 @@ class Confirmer:
         running = dataclasses.replace(running, measurement=measurement)
         self._running[number] = (order, running)
         self._progress.update(self.standing())
+
+    def judge(self, number: int, report: RungReport) -> bool:
+        """No: the seeds of a member are compared with nobody."""
+        return False
 
     def retry(self, number: int, message: str) -> None:
         """The worker of a training was lost, and another one begins it anew."""

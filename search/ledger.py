@@ -17,7 +17,9 @@ from search.order import Order
 from search.patience import waiting_for
 from search.progress import Progress, Silent, Standing
 from search.proposals import Proposals
+from search.rung import RungReport
 from search.spending import Spending
+from search.stopping import RECORDS, Rungs, rule_of
 from search.store import Store, StoreError, StoreGoneError
 from search.study import Study, StudyError, study_from_toml
 from search.trial import RULED_OUT, Outcome, Trial, TrialState
@@ -131,6 +133,28 @@ class Ledger:
         self.store_s += time.perf_counter() - begun
         self._progress.update(self.standing())
 
+    def judge(self, number: int, report: RungReport) -> bool:
+        """Whether a trial that has come to a rung is stopped there; then it is over."""
+        assert self._rungs is not None, "a report of a study that stops nothing early"
+        self._lease.check()
+        decision = self._rungs.judge(number, report)
+        begun = time.perf_counter()
+        if decision.is_recorded:
+            self._store.record_rung(self._study.name, number, report)
+        self.store_s += time.perf_counter() - begun
+        if decision.stops:
+            self.finish(
+                number,
+                Outcome(
+                    state=TrialState.PRUNED,
+                    reason=decision.reason,
+                    timings=report.timings,
+                    stopped_rung=report.rung,
+                    notes=report.notes,
+                ),
+            )
+        return decision.stops
+
     def retry(self, number: int, message: str) -> None:
         """The worker of a trial was lost, and another one begins it anew."""
         self._store.add_event(self._study.name, "retry", message, trial=number)
@@ -196,6 +220,11 @@ class Ledger:
             if trial.state is TrialState.COMPLETE and trial.config and trial.artifact:
                 weights = (trial.number, trial.artifact.uri)
                 self._trained.setdefault(trial.config.training_fingerprint, weights)
+        rule = rule_of(self._study)
+        self._rungs = None if rule is None else Rungs(rule)
+        if self._rungs is not None:
+            for number, report in self._store.newest_rungs(self._study.name, RECORDS):
+                self._rungs.restore(number, report)
         self.store_s += time.perf_counter() - begun
         self._proposals = Proposals(
             self._study, trials, lessons=self._store.lessons(self._study.name)
@@ -283,6 +312,7 @@ def _finished(trial: Trial, outcome: Outcome) -> Trial:
         state=outcome.state,
         sampled=outcome.evaluation.sampled if outcome.evaluation else None,
         constraint_violation=outcome.constraint_violation,
+        stopped_rung=outcome.stopped_rung,
     )
 
 

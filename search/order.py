@@ -4,19 +4,21 @@ import functools
 import os
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from search.artifacts import is_remote, local_path
+from search.rung import RungReport
+from search.stopping import StoppingRule
 from search.study import Bound
 from search.time_limit import OvertimeError, TimeLimit, overtime
 from search.trial import Outcome, TrialState
 from snn.config import RunConfig
 from snn.measurement import Measurement
 
-Message = Measurement | Outcome
+Message = Measurement | RungReport | Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +50,17 @@ class BlockFolder:
 
 @runtime_checkable
 class Running(Protocol):
-    """A trial at work: a measurement per epoch, and then what came of it."""
+    """A trial at work: a measurement per epoch, reports at rungs, and then what came of it."""
 
     @property
     def outcome(self) -> Outcome:
         """What came of the trial, once there is nothing more to iterate over."""
 
-    def __iter__(self) -> Iterator[Measurement]:
-        """Measurements, epoch by epoch."""
+    def __iter__(self) -> Iterator[Measurement | RungReport]:
+        """Measurements, epoch by epoch; behind one that reaches a rung, the report of it.
+
+        Whoever does not go on iterating behind a report has stopped the trial there.
+        """
 
 
 @runtime_checkable
@@ -74,6 +79,9 @@ class Foreman(Protocol):
 
     def record(self, number: int, measurement: Measurement) -> None:
         """An epoch of an order that is carried out."""
+
+    def judge(self, number: int, report: RungReport) -> bool:
+        """Whether an order that has come to a rung is stopped there; then it is over."""
 
     def retry(self, number: int, message: str) -> None:
         """The worker of an order was lost, and another one begins it anew."""
@@ -103,6 +111,7 @@ class Engine(Protocol):
         constraints: Mapping[str, Bound],
         reuse: Path | None,
         blocks: BlockFolder | None,
+        stopping: StoppingRule | None,
     ) -> Running:
         """A trial of `config`, about to start."""
 
@@ -117,10 +126,11 @@ class Workplace:
     constraints: Mapping[str, Bound] = field(default_factory=dict)
     blocks: BlockFolder | None = None  # None: every block is trained
     trial_s: float | None = None  # the time that a trial may take
+    stopping: StoppingRule | None = None  # None: every trial is trained to its end
     engine: Engine | None = None  # None is the one that trains networks
 
-    def carry_out(self, order: Order) -> Iterator[Message]:
-        """The order's measurements, and last its outcome.
+    def carry_out(self, order: Order) -> Generator[Message]:
+        """The order's measurements and reports at rungs, and last its outcome.
 
         An exception becomes an outcome with its traceback: a trial that crashes
         does not end its study. One whose time is over is pruned. Only a missing
@@ -131,9 +141,9 @@ class Workplace:
         try:
             with limit.enforced():
                 running = self._running(order)
-                measurements = iter(running)
-            while (measurement := _next(measurements, limit)) is not None:
-                yield measurement
+                messages = iter(running)
+            while (message := _next(messages, limit)) is not None:
+                yield message
                 if limit.is_over:
                     raise OvertimeError
             outcome = running.outcome
@@ -172,6 +182,7 @@ class Workplace:
             constraints=self.constraints,
             reuse=reuse,
             blocks=self.blocks,
+            stopping=self.stopping,
         )
 
 
@@ -179,9 +190,11 @@ def _path(uri: str | None) -> Path | None:
     return None if uri is None else local_path(uri)
 
 
-def _next(measurements: Iterator[Measurement], limit: TimeLimit) -> Measurement | None:
+def _next(
+    messages: Iterator[Measurement | RungReport], limit: TimeLimit
+) -> Measurement | RungReport | None:
     with limit.enforced():
-        return next(measurements, None)
+        return next(messages, None)
 
 
 def crash(error: BaseException) -> Outcome:

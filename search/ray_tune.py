@@ -22,10 +22,11 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.order import Foreman, Order, Workplace
+from search.rung import RungReport
 from search.study import Budget
 from search.time_limit import overtime
 from search.trial import Outcome, TrialState
@@ -87,8 +88,10 @@ def work(config: dict[str, Any], *, workplace: Workplace) -> None:
     """Carry one order out, on a worker; a refusal concerns every other order too."""
     order: Order = config["order"]
     try:
-        for message in workplace.carry_out(order):
-            tune.report({"message": message})
+        # Tune ends a trial that it stops in the middle of a report.
+        with contextlib.closing(workplace.carry_out(order)) as messages:
+            for message in messages:
+                tune.report({"message": message})
     except ValueError as missing_data:
         tune.report({"message": Refusal(missing_data)})
 
@@ -138,13 +141,36 @@ class Orders(Searcher):
         """Nothing."""
 
 
-class Forgetful(FIFOScheduler):
-    """Lets Tune forget the trials that are over; the store has them."""
+class EarlyStopping(FIFOScheduler):
+    """Trials in the order in which they came; at rungs the ledger says whether they go on.
+
+    Tune asks here before it tells the Driver, and the worker waits for the answer.
+    Lets Tune forget the trials that are over, too; the store has them.
+    """
+
+    _supports_buffered_results = False
+
+    def __init__(self, ledger: Foreman) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._ledger = ledger
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as for Orders
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Called between any two events."""
         forget_ended(tune_controller)
         return super().choose_trial_to_run(tune_controller)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether the trial is stopped at the rung that it reports; its outcome is then kept."""
+        report = result.get("message")
+        if not isinstance(report, RungReport):
+            return str(TrialScheduler.CONTINUE)
+        with _halting():
+            number = _order(trial).number
+            is_stopped = self._ledger.is_running(number) and self._ledger.judge(number, report)
+        return str(TrialScheduler.STOP if is_stopped else TrialScheduler.CONTINUE)
 
 
 class Driver(TrialProgressCallback):
@@ -229,9 +255,10 @@ class Driver(TrialProgressCallback):
             raise message.error
         if isinstance(message, Measurement):
             self._ledger.record(order.number, message)
-        else:
-            assert isinstance(message, Outcome)
+        elif isinstance(message, Outcome):
             self._ledger.finish(order.number, message)
+        else:  # EarlyStopping has heard it
+            assert isinstance(message, RungReport)
 
 
 def _order(trial: Any) -> Order:
@@ -270,7 +297,7 @@ def _tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=Orders(driver._ledger),
-            scheduler=Forgetful(),  # type: ignore[no-untyped-call]
+            scheduler=EarlyStopping(driver._ledger),
             num_samples=-1,  # until the ledger has no more orders
             max_concurrent_trials=workers,
             reuse_actors=True,  # a new process for every trial would cost a second each

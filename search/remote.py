@@ -11,6 +11,7 @@ from search.trial import Outcome
 
 if TYPE_CHECKING:
     from search.order import Running
+    from search.rung import RungReport
     from snn.measurement import Measurement
 
 TIMES = ".times.json"  # beside each weights file, and may be missing
@@ -36,7 +37,7 @@ class RemoteRun:
         assert self._outcome is not None, "the trial is still running"
         return self._outcome
 
-    def __iter__(self) -> "Iterator[Measurement]":
+    def __iter__(self) -> "Iterator[Measurement | RungReport]":
         with tempfile.TemporaryDirectory(prefix="spikefront-") as folder:
             running = self._start(self._target(Path(folder)), self._taken(Path(folder)))
             yield from running

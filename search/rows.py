@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
+from search.rung import RungPoint, RungReport
 from search.schema import ArtifactRow, Base, OperatingPointRow, TrialRow
 from search.trial import Artifact, Timings, Trial, TrialState
 from snn.config import RunConfig
@@ -78,6 +79,36 @@ def measurement_of(row: Row[Any]) -> Measurement:
     return Measurement(**{**figures(row), "layers": layers})
 
 
+def rung_row(report: RungReport) -> dict[str, Any]:
+    """What was measured at a rung, for its columns."""
+    first, *others = sorted(report.points, key=lambda point: not point.is_sampled)
+    return {
+        "rung": report.rung,
+        "epochs_done": report.epochs_done,
+        "epochs_total": report.epochs_total,
+        "points": [
+            {name: float(value) if math.isfinite(value) else None for name, value in items}
+            for items in (point.metrics.items() for point in (first, *others))
+        ],
+    }
+
+
+def rung_of(row: Row[Any]) -> RungReport:
+    """What was measured at a rung, from its columns; the first point is the sampled one."""
+    return RungReport(
+        rung=row.rung,
+        epochs_done=row.epochs_done,
+        epochs_total=row.epochs_total,
+        points=tuple(
+            RungPoint(
+                metrics={name: figure(value) for name, value in metrics.items()},
+                is_sampled=place == 0,
+            )
+            for place, metrics in enumerate(row.points)
+        ),
+    )
+
+
 def kept(value: Any) -> Any:
     """A figure as a column can hold it: NULL for what is not a number, no scalars of numpy.
 
@@ -141,6 +172,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "epochs_reused": trial.epochs_reused,
         "epochs_total": 0 if config is None else config.total_epochs,
         "reused_trial": trial.reused_trial,
+        "stopped_rung": trial.stopped_rung,
         "sampler_state": _plain(trial.sampler_state),
         "training_s": kept(trial.timings.training_s),
         "evaluation_s": kept(trial.timings.evaluation_s),
@@ -165,6 +197,7 @@ def trial_of(row: Row[Any]) -> Trial:
         epochs_done=row.epochs_done,
         epochs_reused=row.epochs_reused,
         reused_trial=row.reused_trial,
+        stopped_rung=row.stopped_rung,
         sampler_state=row.sampler_state,
         timings=Timings(training_s=figure(row.training_s), evaluation_s=figure(row.evaluation_s)),
         artifact=artifact,

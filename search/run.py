@@ -9,6 +9,7 @@ from search.artifacts import inside, is_remote, located
 from search.ledger import Ledger
 from search.order import BlockFolder, Engine, Foreman, Workplace
 from search.progress import Progress, Silent
+from search.stopping import rule_of
 from search.store import Store
 from search.study import Budget, Study
 from search.trial import TrialState
@@ -66,6 +67,7 @@ def run_study(
         constraints=study.constraints,
         blocks=block_folder(study, artifacts),
         trial_s=budget.trial_minutes and budget.trial_minutes * 60,
+        stopping=rule_of(study),
         engine=engine,
     )
     ray_start_s = 0.0

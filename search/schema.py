@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.measurement import METRICS
 
-REVISION = "0005"  # the newest migration, which these tables are the result of
+REVISION = "0006"  # the newest migration, which these tables are the result of
 VERSION_TABLE = "spikefront_version"  # Optuna's tables may stand in the same database
 
 
@@ -161,6 +161,7 @@ class TrialRow(Base):
     epochs_reused: Mapped[int] = mapped_column(server_default=text("0"))
     epochs_total: Mapped[int]
     reused_trial: Mapped[int | None]
+    stopped_rung: Mapped[int | None]
     sampler_state: Mapped[dict[str, Any]]
     training_s: Mapped[float | None]
     evaluation_s: Mapped[float | None]
@@ -193,6 +194,24 @@ class MeasurementRow(Base):
     layers: Mapped[list[Any] | None]  # NULL: dense, or kept before there was this column
     is_reused: Mapped[bool] = mapped_column(server_default=false())
     epochs_reused: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class RungRow(Base):
+    """What was measured of a trial at a rung; those of a study in the order of their ids."""
+
+    __tablename__ = "rungs"
+    __table_args__ = (
+        UniqueConstraint("trial_id", "rung"),
+        Index("ix_rungs_study_id_rung", "study_id", "rung"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = _study()
+    trial_id: Mapped[int] = _trial()
+    rung: Mapped[int]
+    epochs_done: Mapped[int]
+    epochs_total: Mapped[int]
+    points: Mapped[list[Any]]  # metrics by name, the sampled point first
 
 
 class OperatingPointRow(Base):

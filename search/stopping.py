@@ -16,53 +16,25 @@ Values in, decisions out: nothing here trains, stores or draws at random.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.front import pareto_mask
+from search.rung import RungPoint, RungReport
 from search.study_tables import Bound
-from search.trial import Timings
 from snn.measurement import METRICS, OperatingPoint
+
+if TYPE_CHECKING:
+    from search.study import Study
 
 RECORDS = 1_000  # newest trials of a rung that one is compared with
 POINTS = 2_000  # of these, as many as have no more points together
 FAMILY_POINTS = 8  # of a network that are compared
-JUDGED = ("family", "sampled")
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RungPoint:
-    """An operating point of a network that is judged: its objectives and constrained metrics."""
-
-    metrics: Mapping[str, float]
-    is_sampled: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class RungReport:
-    """What was measured of a trial at a rung, while it waits to hear whether it goes on."""
-
-    rung: int  # from 1
-    epochs_done: int
-    epochs_total: int
-    points: tuple[RungPoint, ...]
-    timings: Timings = field(default_factory=Timings)  # of the trial so far
-    notes: tuple[str, ...] = ()  # as in Outcome
-
-    @property
-    def fraction(self) -> float:
-        """How much of its training the trial has behind it."""
-        return self.epochs_done / self.epochs_total
-
-    @property
-    def sampled(self) -> RungPoint:
-        """The operating point that the run config asked for."""
-        return next(point for point in self.points if point.is_sampled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +125,18 @@ class StoppingRule:
             np.array(violations, dtype=np.float64),
             epochs_done=epochs_done,
         )
+
+
+def rule_of(study: "Study") -> StoppingRule | None:
+    """The rule that the study asks for."""
+    if study.search.stopping == "none":
+        return None
+    return StoppingRule(
+        objectives=study.objectives,
+        constraints=study.constraints,
+        reduction=study.search.stopping_reduction,
+        smallest=study.search.stopping_smallest,
+    )
 
 
 class Standing:
@@ -323,3 +307,13 @@ def _spread(rows: Floats, owners: Numbers, count: int) -> list[int]:
         np.minimum(distance, np.square(rows - rows[place]).sum(axis=1), out=distance)
         distance[place] = -1.0  # and stays: no square is less
         place = int(distance.argmax())
+
+
+__all__ = [
+    "Decision",
+    "RungPoint",
+    "RungReport",
+    "Rungs",
+    "StoppingRule",
+    "rule_of",
+]

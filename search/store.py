@@ -15,7 +15,8 @@ from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 from search.confirmation import SeedRun
 from search.database import AlreadyError, Database, StoreError, StoreGoneError
 from search.patience import Patience, patient
-from search.rows import kept, measurement_row, point_row, row_of, trial_row
+from search.rows import kept, measurement_row, point_row, row_of, rung_row, trial_row
+from search.rung import RungReport
 from search.schema import (
     ArtifactRow,
     EventRow,
@@ -24,6 +25,7 @@ from search.schema import (
     LayerRow,
     MeasurementRow,
     OperatingPointRow,
+    RungRow,
     StudyRow,
     TrialRow,
 )
@@ -34,6 +36,7 @@ from search.store_statements import (
     CHANGE_STUDY,
     DELETE_HYPERVOLUME,
     DELETE_MEASUREMENT,
+    DELETE_RUNG,
     FRONT_IDS,
     MARK_POINT,
     UPDATE_STUDY,
@@ -229,9 +232,10 @@ class Store(StoreReader):
             connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **running})
 
     def requeue_running(self, study: str, reason: str) -> list[int]:
-        """Let trials that run wait again, without what they had measured, and keep why.
+        """Let trials that run wait again, without the epochs they had measured, and keep why.
 
-        Returns their numbers.
+        What was measured at rungs stays: it is still true of the trial, and other
+        trials have been judged by it. Returns their numbers.
         """
         with self._changing(study) as (connection, study_id):
             is_running = (TrialRow.study_id == study_id) & (TrialRow.state == TrialState.RUNNING)
@@ -264,6 +268,14 @@ class Store(StoreReader):
                 "epochs_total": measurement.epochs_total,
             }
             connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
+
+    def record_rung(self, study: str, number: int, report: RungReport) -> None:
+        """Keep what was measured of a running trial at a rung; told again it is the newest."""
+        with self._changing(study) as (connection, study_id):
+            trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
+            connection.execute(DELETE_RUNG, {"of_trial": trial_id, "of_rung": report.rung})
+            row = {"study_id": study_id, "trial_id": trial_id, **rung_row(report)}
+            connection.execute(insert_into(RungRow), row)
 
     def finish_trial(self, study: str, number: int, outcome: Outcome) -> None:
         """Keep what came of a trial. Raises StoreError when that is known already."""
@@ -399,6 +411,7 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error,
         "constraint_violation": kept(outcome.constraint_violation),
         "reused_trial": outcome.reused_trial,
+        "stopped_rung": outcome.stopped_rung,
         "training_s": kept(outcome.timings.training_s),
         "evaluation_s": kept(outcome.timings.evaluation_s),
         "finished_at": _now(),

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, case, func, select
@@ -17,10 +17,12 @@ from search.rows import (
     figures,
     measurement_of,
     point_of,
+    rung_of,
     trial_of,
     uncollected,
     values_of,
 )
+from search.rung import RungReport
 from search.schema import (
     EventRow,
     ExitRow,
@@ -28,6 +30,7 @@ from search.schema import (
     LayerRow,
     MeasurementRow,
     OperatingPointRow,
+    RungRow,
     StudyRow,
     TrialRow,
 )
@@ -81,6 +84,7 @@ class StudySummary:
     last_change_at: datetime.datetime
     lease_holder: str | None
     is_running: bool
+    stopped_at: Mapping[int, int] = field(default_factory=dict)  # trials stopped early, by rung
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +193,12 @@ class StoreReader:
                     HypervolumeRow.id.in_(newest)
                 )
             ).all()
+            stopped = connection.execute(
+                select(TrialRow.study_id, TrialRow.stopped_rung, func.count())
+                .where(TrialRow.stopped_rung.is_not(None))
+                .group_by(TrialRow.study_id, TrialRow.stopped_rung)
+                .order_by(TrialRow.stopped_rung)
+            ).all()
         latest: dict[int, float] = {study: figure(value) for study, value in hypervolumes}
         by_state: dict[int, dict[str, tuple[int, ...]]] = {study.id: {} for study in studies}
         by_front: dict[int, dict[bool, int]] = {study.id: {} for study in studies}
@@ -196,8 +206,17 @@ class StoreReader:
             by_state[id_][state] = tuple(sums)
         for id_, on_front, count in points:
             by_front[id_][on_front] = count
+        by_rung: dict[int, dict[int, int]] = {}
+        for id_, rung, count in stopped:
+            by_rung.setdefault(id_, {})[rung or 0] = count
         return [
-            _summary(study, by_state[study.id], by_front[study.id], latest.get(study.id))
+            _summary(
+                study,
+                by_state[study.id],
+                by_front[study.id],
+                latest.get(study.id),
+                by_rung.get(study.id, {}),
+            )
             for study in studies
         ]
 
@@ -259,6 +278,24 @@ class StoreReader:
             )
             query = query.order_by(MeasurementRow.block, MeasurementRow.epoch)
             return [measurement_of(row) for row in connection.execute(query)]
+
+    def rungs(self, study: str, number: int) -> list[RungReport]:
+        """What was measured of the trial at the rungs that it came to, the lowest first."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            query = select(RungRow.__table__).where(RungRow.trial_id == trial_id)
+            return [rung_of(row) for row in connection.execute(query.order_by(RungRow.rung))]
+
+    def newest_rungs(self, study: str, count: int) -> list[tuple[int, RungReport]]:
+        """The newest `count` reports of each rung of the study, the oldest first, by trial."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            place = func.row_number().over(partition_by=RungRow.rung, order_by=RungRow.id.desc())
+            ranked = select(RungRow.__table__, TrialRow.number, place.label("place"))
+            ranked = ranked.join(TrialRow, TrialRow.id == RungRow.trial_id)
+            found = ranked.where(RungRow.study_id == study_id).subquery()
+            query = select(found).where(found.c.place <= count).order_by(found.c.id)
+            return [(row.number, rung_of(row)) for row in connection.execute(query)]
 
     def operating_points(
         self, study: str, number: int | None = None, *, front_only: bool = False
@@ -426,6 +463,7 @@ def _summary(
     states: Mapping[str, tuple[int, ...]],
     points: Mapping[bool, int],
     hypervolume: float | None,
+    stopped_at: Mapping[int, int],
 ) -> StudySummary:
     """`states`: trials, epochs trained and epochs reused; `points`: those off and on the front."""
     return StudySummary(
@@ -444,4 +482,5 @@ def _summary(
         last_change_at=study.changed_at,
         lease_holder=study.lease_holder,
         is_running=_is_held(study.lease_holder, study.lease_until),
+        stopped_at=stopped_at,
     )

@@ -17,6 +17,7 @@ from search.schema import (
     HypervolumeRow,
     MeasurementRow,
     OperatingPointRow,
+    RungRow,
     StudyRow,
     TrialRow,
 )
@@ -29,7 +30,7 @@ def _table(row: type[Base]) -> Table:
 
 STUDIES, TRIALS = _table(StudyRow), _table(TrialRow)
 MEASUREMENTS, POINTS = _table(MeasurementRow), _table(OperatingPointRow)
-HYPERVOLUME = _table(HypervolumeRow)
+HYPERVOLUME, RUNGS = _table(HypervolumeRow), _table(RungRow)
 
 
 @functools.cache
@@ -81,6 +82,10 @@ DELETE_MEASUREMENT = delete(MEASUREMENTS).where(
     MEASUREMENTS.c.trial_id == bindparam("of_trial"),
     MEASUREMENTS.c.block == bindparam("of_block"),
     MEASUREMENTS.c.epoch == bindparam("of_epoch"),
+)
+# `of_trial`, `of_rung`
+DELETE_RUNG = delete(RUNGS).where(
+    RUNGS.c.trial_id == bindparam("of_trial"), RUNGS.c.rung == bindparam("of_rung")
 )
 # `of_study`
 FRONT_IDS: Select[int] = select(POINTS.c.id).where(

@@ -34,7 +34,7 @@ from search.study_text import study_text
 from snn.config import SETTINGS, Fault, nearest
 
 _DEFAULTS = SearchSettings()
-LATER_KEYS = ("points",)  # of [search]
+LATER_KEYS = ("points", "stopping_reduction", "stopping_smallest")  # of [search]
 TABLES = ("constraints", "budget", "run", "space", "search")
 KEYS = ("name", "objectives", *TABLES)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -1,7 +1,7 @@
 """The tables of a study file beside `[space]`: constraints, budget, run, search."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from snn.measurement import METRICS
 
 MAX_OBJECTIVES = 5
 SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "auto")
-STOPPINGS = ("none",)
+STOPPINGS = ("none", "moasha")
 _ANY = Setting(kind="real", meaning="any number")
 
 
@@ -66,6 +66,8 @@ class SearchSettings:
 
     sampler: str = "tpe"
     stopping: str = "none"
+    stopping_reduction: float = 3.0  # one of so many trials goes on at a rung
+    stopping_smallest: float = 0.1  # fraction of a trial's training before which nothing is judged
     seed: int = 0
     reuse_blocks: bool = True  # trials take blocks that were trained before; changes no result
     block_cache_mb: int = 2_000  # the most that is kept of them on the disk
@@ -87,6 +89,12 @@ BUDGET_SETTINGS = {
 SEARCH_SETTINGS = {
     "sampler": Setting(kind="choice", choices=SAMPLERS, meaning="what proposes points"),
     "stopping": Setting(kind="choice", choices=STOPPINGS, meaning="what ends trials early"),
+    "stopping_reduction": Setting(
+        kind="real", low=1.5, high=100, meaning="one of so many trials goes on at a rung"
+    ),
+    "stopping_smallest": Setting(
+        kind="real", low=0.001, high=0.5, meaning="fraction of a training before the first rung"
+    ),
     "seed": Setting(kind="integer", low=0, meaning="seed of the sampler"),
     "reuse_blocks": Setting(kind="flag", meaning="take blocks that were trained before"),
     "block_cache_mb": Setting(kind="integer", low=1, meaning="disk for trained blocks, MB"),
@@ -189,9 +197,11 @@ def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault])
             faults.append(unknown_key(f"search.{name}", name, known))
     known_table = {name: value for name, value in table.items() if name in SEARCH_SETTINGS}
     values = _settings(known_table, "search", SEARCH_SETTINGS, faults)
-    return SearchSettings(
+    settings = SearchSettings(
         **values, points=points, reference=_reference(reference, objectives, faults)
     )
+    faults.extend(_stopping_faults(table, settings))
+    return settings
 
 
 def _points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]:
@@ -200,6 +210,20 @@ def _points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]
     message = f"must be a list of tables like {{ width = 16, dropout = 0.1 }}, got {given!r}"
     faults.append(Fault(key="search.points", message=message))
     return ()
+
+
+def _stopping_faults(given: Mapping[str, Any], settings: SearchSettings) -> Iterator[Fault]:
+    """Settings of early stopping that would do nothing."""
+    if given.get("stopping", "none") == "none":
+        for name in [name for name in given if name.startswith("stopping_")]:
+            message = "has no effect without search.stopping = 'moasha'"
+            yield Fault(key=f"search.{name}", message=message)
+    elif settings.stopping_smallest > (last := 1 / settings.stopping_reduction) + 1e-9:
+        message = (
+            f"must be at most 1/stopping_reduction ({last:.3g}), where the last rung is, "
+            f"got {settings.stopping_smallest}"
+        )
+        yield Fault(key="search.stopping_smallest", message=message)
 
 
 def _reference(

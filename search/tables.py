@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation import Confirmed, Spread
+from search.rung import RungReport
 from search.trial import Trial, TrialState
 from search.units import duration, figure, moment, percent, scaled
 from snn.measurement import (
@@ -227,6 +228,26 @@ def curves_table(measurements: Sequence[Measurement], *, title: str = "Epochs") 
             f"{m.spike_rate:.4f}",
             duration(m.wall_s),
         )
+    return table
+
+
+def rungs_table(reports: Sequence[RungReport], *, stopped_at: int | None) -> Table:
+    """A line per operating point that was judged at a rung."""
+    names = list(reports[0].sampled.metrics)
+    table = plain_table("rung", "epochs", "point", title="Rungs", left=("point", "and then"))
+    for name in names:
+        table.add_column(heading(name), justify="right", vertical="bottom")
+    table.add_column("and then", vertical="bottom")
+    for report in reports:
+        then = "stopped" if report.rung == stopped_at else "went on"
+        for point in report.points:
+            table.add_row(
+                str(report.rung) if point.is_sampled else "",
+                f"{report.epochs_done}/{report.epochs_total}" if point.is_sampled else "",
+                "sampled" if point.is_sampled else "of its family",
+                *(figure(name, point.metrics[name]) for name in names),
+                then if point.is_sampled else "",
+            )
     return table
 
 

@@ -1,7 +1,8 @@
 """Trials: one point of a space tried, from its parameters to what came of it.
 
 waiting -> running -> complete    trained to the end, finite, measured
-                  \\-> pruned     stopped on the way: diverged, out of memory, over a constraint
+                  \\-> pruned     stopped on the way: behind others at a rung, silent, diverged,
+                                  out of memory, over a constraint
                   \\-> failed     crashed; the traceback is kept, the study goes on
 running -> waiting                its driver was lost; the same trial runs again
 """
@@ -61,6 +62,7 @@ class Outcome:
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None  # the trained weights
     reused_trial: int | None = None  # the trial of the same study whose training was taken
+    stopped_rung: int | None = None  # where it was stopped early, for PRUNED
     notes: tuple[str, ...] = ()  # what somebody should know and changed nothing, a line each
 
 
@@ -79,6 +81,7 @@ class Trial:
     epochs_done: int = 0  # that it trained
     epochs_reused: int = 0  # beside them, of blocks that were trained before
     reused_trial: int | None = None
+    stopped_rung: int | None = None  # where it was stopped early
     sampler_state: Mapping[str, object] = field(default_factory=dict)  # what its sampler noted
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None

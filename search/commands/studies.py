@@ -1,7 +1,7 @@
 """`spikefront studies` and `status`: what a store holds, how far a study is."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -58,7 +58,13 @@ def status(arguments: argparse.Namespace) -> int:
                 {"trial": t.number, "epochs_done": t.epochs_done + t.epochs_reused} for t in running
             ],
             "ended_early": [
-                {"trial": t.number, "state": t.state, "reason": t.reason} for t in ended
+                {
+                    "trial": t.number,
+                    "state": t.state,
+                    "reason": t.reason,
+                    "stopped_rung": t.stopped_rung,
+                }
+                for t in ended
             ],
             "ruled_out": len(ruled_out),
             "events": events,
@@ -82,6 +88,7 @@ def _say_status(
         "objectives": ", ".join(stored.objectives),
         "state": _driver(stored),
         "trials": f"{finished}{asked} finished ({tables.counts(summary.counts)})",
+        **_stopped(summary.stopped_at),
         "epochs trained": _epochs(summary.epochs_trained, summary.epochs_reused),
         "training": duration(sum(trial.timings.training_s for trial in trials)),
         "evaluation": duration(sum(trial.timings.evaluation_s for trial in trials)),
@@ -112,6 +119,13 @@ def _driver(stored: "StoredStudy") -> str:
 def _running(trial: Trial) -> str:
     total = trial.config.total_epochs if trial.config else "?"
     return f"trial {trial.number} (epoch {trial.epochs_done + trial.epochs_reused} of {total})"
+
+
+def _stopped(by_rung: Mapping[int, int]) -> dict[str, str]:
+    if not by_rung:
+        return {}
+    where = ", ".join(f"{count} at rung {rung}" for rung, count in by_rung.items())
+    return {"stopped early": f"{sum(by_rung.values())} ({where})"}
 
 
 def _epochs(trained: int, reused: int) -> str:
@@ -156,6 +170,7 @@ def _summary_document(stored: "StoredStudy", summary: "StudySummary") -> dict[st
         "stop_requested": stored.stop_requested,
         "trials": summary.counts,
         "trials_asked": summary.trials_asked,
+        "stopped_at": summary.stopped_at,
         "epochs_trained": summary.epochs_trained,
         "epochs_reused": summary.epochs_reused,
         "operating_points": summary.operating_points,

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from search.axes import ExitAxis, When
 from search.commands import InputError
 from search.commands.output import Output
 from search.space import RandomSuggest
+from search.stopping import rule_of
 from search.study import Study, load_study, study_from_toml
 from search.template import study_text
 from search.trial import Params
-from search.units import counted, figure, scaled
+from search.units import counted, figure, percent, scaled
 from snn.config import ConfigError
 
 SAMPLED = 5  # points of the space whose cost is looked at
@@ -43,7 +44,10 @@ def validate(arguments: argparse.Namespace) -> int:
     _say_study(output, study)
     costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
     _say_costs(output, costs)
-    output.document(_document(study, costs))
+    rule = rule_of(study)
+    rungs = {} if rule is None else {c.epochs: rule.rung_epochs(c.epochs) for c in costs}
+    _say_rungs(output, study, rungs)
+    output.document(_document(study, costs, rungs))
     return 0
 
 
@@ -80,8 +84,18 @@ def _say_study(output: Output, study: Study) -> None:
         "workers": f"{budget.workers}, each with {counted(budget.cpus_per_trial, 'processor')} "
         f"and {counted(budget.gpus_per_trial, 'GPU')}",
         "sampler": study.search.sampler,
+        "early stopping": _stopping(study),
     }
     output.say(tables.pairs_table(pairs, title=study.name))
+
+
+def _stopping(study: Study) -> str:
+    rule = rule_of(study)
+    if rule is None:
+        return "none"
+    where = " and ".join(percent(fraction) for fraction in rule.fractions)
+    many = f"one trial of {rule.reduction:g} goes on"
+    return f"{study.search.stopping}: {many} at {where} of its training"
 
 
 def _space_table(study: Study) -> Table:
@@ -191,11 +205,21 @@ def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
     output.say("MACs as if nothing were sparse; a search counts the spikes that there are")
 
 
+def _say_rungs(output: Output, study: Study, rungs: Mapping[int, Mapping[int, int]]) -> None:
+    """At which epochs trainings of those lengths are judged."""
+    for total in sorted(rungs):
+        epochs = [f"{epoch} (rung {rung})" for epoch, rung in rungs[total].items()]
+        judged = f"judged after epochs {', '.join(epochs)}" if epochs else "too short to be judged"
+        output.say(f"a training of {counted(total, 'epoch')} is {judged}")
+
+
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _document(study: Study, costs: Sequence[Cost]) -> dict[str, object]:
+def _document(
+    study: Study, costs: Sequence[Cost], rungs: Mapping[int, Mapping[int, int]]
+) -> dict[str, object]:
     return {
         "study": study.name,
         "question": study.question,
@@ -204,6 +228,11 @@ def _document(study: Study, costs: Sequence[Cost]) -> dict[str, object]:
         "budget": study.budget,
         "run": study.run,
         "sampler": study.search.sampler,
+        "stopping": study.search.stopping,
+        "rungs": [  # of the lengths of training that the costs have
+            {"epochs_total": total, "epochs": list(epochs), "rungs": list(epochs.values())}
+            for total, epochs in sorted(rungs.items())
+        ],
         "space": {
             name: {"kind": _kind(axis), "range": axis.describe(), "when": axis.when}
             for name, axis in study.space.axes.items()

@@ -80,6 +80,7 @@ def _train(
     running = TrialRun(config, weights_path=weights, **place)
     measurements = []
     for measurement in running:
+        assert isinstance(measurement, Measurement), "nothing stops it early"
         measurements.append(measurement)
         output.say(Text(epoch_line(measurement)))
     return measurements, running.outcome

@@ -10,6 +10,7 @@ from search import tables
 from search.commands.front import in_order, metrics_of, say_points, settings_document
 from search.commands.output import Output
 from search.confirmation import Confirmed, confirmed_document
+from search.rung import RungReport
 from search.store import Store, StoredPoint
 from search.study import Study, study_from_toml
 from search.trial import Trial
@@ -29,10 +30,13 @@ def show(arguments: argparse.Namespace) -> int:
         points = store.operating_points(arguments.study, arguments.trial)
         evaluation = store.evaluation(arguments.study, arguments.trial)
         confirmed = store.confirmed(arguments.study)
+        rungs = store.rungs(arguments.study, arguments.trial)
     study = study_from_toml(stored.toml, stored.name)
     _say_trial(output, study, trial)
     if measurements:
         output.say(tables.curves_table(measurements))
+    if rungs:
+        output.say(tables.rungs_table(rungs, stopped_at=trial.stopped_rung))
     if trial.sampled is not None:
         _say_points(output, study, trial.sampled, points, confirmed)
     if evaluation is not None:
@@ -41,7 +45,8 @@ def show(arguments: argparse.Namespace) -> int:
         output.say(tables.exits_table(evaluation.exits, title=title))
     if trial.error:
         output.say(Text(trial.error.rstrip(), style="red"))
-    output.document(_trial_document(study, trial, measurements, points, evaluation, confirmed))
+    document = _trial_document(study, trial, measurements, points, evaluation, confirmed)
+    output.document(document | {"rungs": [_rung_document(report) for report in rungs]})
     return 0
 
 
@@ -116,6 +121,7 @@ def _trial_document(
         "created_at": trial.created_at,
         "started_at": trial.started_at,
         "finished_at": trial.finished_at,
+        "stopped_rung": trial.stopped_rung,
         "measurements": measurements,
         "points": [
             settings_document(m.point)
@@ -125,4 +131,13 @@ def _trial_document(
         "layers": evaluation.layers if evaluation else [],
         "exits": evaluation.exits if evaluation else [],
         "images": evaluation.images if evaluation else None,
+    }
+
+
+def _rung_document(report: RungReport) -> dict[str, object]:
+    return {
+        "rung": report.rung,
+        "epochs_done": report.epochs_done,
+        "epochs_total": report.epochs_total,
+        "points": report.points,
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.order import BlockFolder
+from search.rung import RungReport
+from search.stopping import StoppingRule
 from search.study import Bound
 from search.trial import Artifact, Outcome, Timings, TrialState
 from snn.config import RunConfig
@@ -43,24 +45,31 @@ class FakeEngine:
         constraints: Mapping[str, Bound],
         reuse: Path | None,
         blocks: BlockFolder | None,
+        stopping: StoppingRule | None,
     ) -> "FakeRun":
-        return FakeRun(self, config, weights_path, reuse)
+        return FakeRun(self, config, weights_path, reuse, stopping)
 
 
 class FakeRun:
     def __init__(
-        self, engine: FakeEngine, config: RunConfig, weights: Path | None, reuse: Path | None
+        self,
+        engine: FakeEngine,
+        config: RunConfig,
+        weights: Path | None,
+        reuse: Path | None,
+        stopping: StoppingRule | None,
     ) -> None:
         self._engine = engine
         self._config = config
         self._weights = weights
         self._reuse = reuse
+        self._stopping = stopping
 
-    def __iter__(self) -> Iterator[Measurement]:
+    def __iter__(self) -> Iterator[Measurement | RungReport]:
         if self._reuse is not None:
             assert self._reuse.read_text() == self._config.training_fingerprint
             return
-        total = self._config.total_epochs
+        total, reached = self._config.total_epochs, 0
         for epoch in range(1, total + 1):
             self._suffer(epoch)
             yield Measurement(
@@ -79,6 +88,17 @@ class FakeRun:
                 is_reused=epoch <= self._engine.reused_epochs,
                 epochs_reused=min(epoch, self._engine.reused_epochs),
             )
+            rung = self._stopping.rung(epoch, total) if self._stopping is not None else 0
+            if rung > reached and epoch > self._engine.reused_epochs:
+                assert self._stopping is not None
+                reached = rung
+                yield RungReport(
+                    rung=rung,
+                    epochs_done=epoch,
+                    epochs_total=total,
+                    points=self._stopping.points(evaluation(self._config).points),
+                    timings=Timings(training_s=0.125, evaluation_s=0.0625),
+                )
 
     def _suffer(self, epoch: int) -> None:
         engine = self._engine

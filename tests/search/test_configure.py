@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from search import configure
 from search.configure import TrialRun, cut_weights, evaluate_weights, plan
 from search.order import BlockFolder
+from search.rung import RungReport
+from search.stopping import StoppingRule
 from search.study import Bound
-from search.trial import TrialState
+from search.trial import Timings, TrialState
 from snn.config import RunConfig
 from snn.data import DataError
+from snn.measurement import Evaluation, Measurement
 
 TINY = RunConfig(
     width=4, epochs=1, train_images=200, partition="1+1+1", head_hidden=16, timesteps=2
@@ -99,6 +104,101 @@ def test_a_diverged_trial_is_pruned(tmp_path: Path) -> None:
     list(run)
     assert run.outcome.state is TrialState.PRUNED
     assert "diverged" in run.outcome.reason
+
+
+RULE = StoppingRule(objectives=("accuracy", "synaptic_ops"))
+
+
+def rungs_and_epochs(run: TrialRun) -> list[tuple[int, int]]:
+    """Where each report comes: its rung, and the epochs that were told before."""
+    found, epochs = [], 0
+    for message in run:
+        if isinstance(message, RungReport):
+            assert message.epochs_done == epochs
+            found.append((message.rung, epochs))
+        else:
+            epochs = message.epochs_done
+    return found
+
+
+def test_at_a_rung_the_network_is_measured_as_it_is_then(tmp_path: Path) -> None:
+    """A training of another length that ends there has the same network."""
+    config = TINY.replace(partition="1+1", epochs=2)
+    run = TrialRun(config, data_dir=tmp_path, stopping=RULE)
+    reports = [message for message in run if isinstance(message, RungReport)]
+    assert [(r.rung, r.epochs_done, r.epochs_total) for r in reports] == [(1, 1, 4), (2, 2, 4)]
+    short = TrialRun(config.replace(partition="1"), data_dir=tmp_path)
+    list(short)
+    assert short.outcome.evaluation is not None
+    ended = short.outcome.evaluation.sampled.metrics
+    at_rung = reports[1].sampled.metrics
+    assert at_rung == {name: ended[name] for name in at_rung}
+    assert at_rung.keys() == {"accuracy", "synaptic_ops"}
+    plain = TrialRun(config, data_dir=tmp_path)
+    list(plain)
+    evaluations = [run.outcome.evaluation, plain.outcome.evaluation]
+    figures = [
+        [{**p.metrics, "training_s": 0} for p in evaluation.points]
+        for evaluation in evaluations
+        if evaluation is not None
+    ]
+    assert figures[0] == figures[1], "being measured changes nothing"
+
+
+def test_the_time_of_evaluations_at_rungs_is_no_training_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that only evaluations move on."""
+    now = [0.0]
+    evaluate = configure._evaluate
+
+    def slow(*arguments: Any) -> Evaluation:
+        now[0] += 1.0
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(configure, "_evaluate", slow)
+    monkeypatch.setattr(configure.time, "perf_counter", lambda: now[0])
+    run = TrialRun(TINY.replace(epochs=4), data_dir=tmp_path, stopping=RULE)
+    reports = [message for message in run if isinstance(message, RungReport)]
+    assert [r.timings for r in reports] == [
+        Timings(training_s=0.0, evaluation_s=1.0),
+        Timings(training_s=0.0, evaluation_s=2.0),
+    ]
+    assert run.outcome.timings == Timings(training_s=0.0, evaluation_s=3.0)
+
+
+def test_a_trial_whose_blocks_were_trained_before_is_judged_where_they_end(tmp_path: Path) -> None:
+    config = TINY.replace(partition="1+1", epochs=4)
+    blocks = BlockFolder(path=tmp_path / "blocks", limit_bytes=10**9)
+    list(TrialRun(config.replace(partition="1"), data_dir=tmp_path, blocks=blocks))
+    anew = TrialRun(config, data_dir=tmp_path, stopping=RULE)
+    assert rungs_and_epochs(anew) == [(1, 1), (2, 3)]
+    reusing = TrialRun(config, data_dir=tmp_path, blocks=blocks, stopping=RULE)
+    assert rungs_and_epochs(reusing) == [(2, 4)]
+
+
+@pytest.mark.parametrize("partition", ["3", "1+2"])
+def test_a_silent_network_is_stopped_after_its_first_epoch_and_told_as_infeasible(
+    tmp_path: Path, partition: str
+) -> None:
+    config = TINY.replace(partition=partition, threshold=1e6, epochs=3)
+    run = TrialRun(config, data_dir=tmp_path)
+    assert [m.epochs_done for m in run if isinstance(m, Measurement)] == [1]
+    block = " of block 1" if "+" in partition else ""
+    assert run.outcome.reason == (
+        f"silent: no spikes on validation images after epoch 1{block}; "
+        "lower threshold or target_sparsity"
+    )
+    assert run.outcome.state is TrialState.PRUNED
+    assert run.outcome.constraint_violation > 0
+
+
+def test_a_block_that_is_silent_behind_one_that_is_not_is_named(tmp_path: Path) -> None:
+    config = TINY.replace(partition="1+1", threshold=3.0, learning_rate=1e-3)
+    run = TrialRun(config, data_dir=tmp_path)
+    rates = [m.spike_rate for m in run if isinstance(m, Measurement)]
+    assert rates[0] > 0 == rates[-1]
+    assert "silent: no spikes on validation images after epoch 1 of block 2" in run.outcome.reason
 
 
 @pytest.mark.parametrize(

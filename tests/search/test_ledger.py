@@ -1,5 +1,6 @@
 """The ledger: what a driver writes, what it hands out, and what survives it."""
 
+import dataclasses
 import datetime
 import socket
 import subprocess
@@ -17,9 +18,11 @@ from search.ledger import Ledger
 from search.order import Order, Workplace
 from search.progress import Silent, Standing
 from search.spending import Spending
+from search.stopping import rule_of
 from search.store import LeaseHeldError, Store
 from search.study import Budget, Study, StudyError, study_from_toml
-from search.trial import Outcome, Trial, TrialState
+from search.trial import Outcome, Timings, Trial, TrialState
+from search.verdict import Judge
 from snn.config import RunConfig
 from snn.image_files import DataError
 from snn.measurement import Measurement
@@ -37,6 +40,7 @@ def make_study(
     objectives: str = '["accuracy", "synaptic_ops"]',
     seed: int = 0,
     sampler: str = "random",
+    stopping: str = "none",
 ) -> Study:
     return study_from_toml(
         f"""
@@ -51,6 +55,7 @@ objectives = {objectives}
 [search]
 sampler = "{sampler}"
 seed = {seed}
+stopping = "{stopping}"
 """
     )
 
@@ -128,6 +133,93 @@ def test_an_interrupted_study_runs_what_an_undisturbed_one_would_have_run(
         runs = [[trial.config for trial in s.trials("small")] for s in (store, other)]
         assert runs[0] == runs[1]
         assert other.hypervolume("small") == store.hypervolume("small")
+
+
+def stopping_study(trials: int = 20) -> Study:
+    return make_study(budget=f"trials = {trials}", run="epochs = 9", stopping="moasha")
+
+
+def outcomes(store: Store) -> list[object]:
+    return [
+        (t.params, t.state, t.reason, t.stopped_rung, t.epochs_done, store.rungs("small", t.number))
+        for t in store.trials("small")
+    ]
+
+
+def test_trials_that_are_stopped_early_cost_what_they_trained_and_give_no_point(
+    store: Store, workplace: Workplace
+) -> None:
+    study = stopping_study()
+    done = drive(study, store, dataclasses.replace(workplace, stopping=rule_of(study)))
+    trials = store.trials("small")
+    stopped = [trial for trial in trials if trial.state is TrialState.PRUNED]
+    assert 5 <= len(stopped) < 20
+    assert done.finished_here == {
+        TrialState.PRUNED: len(stopped),
+        TrialState.COMPLETE: 20 - len(stopped),
+    }
+    for trial in stopped:
+        epochs = {1: 1, 2: 3}[trial.stopped_rung or 0]
+        assert trial.epochs_done == epochs
+        assert [m.epochs_done for m in store.measurements("small", trial.number)] == list(
+            range(1, epochs + 1)
+        )
+        assert trial.reason.startswith(
+            f"stopped early at rung {trial.stopped_rung} of 2, after {epochs} of 9"
+        )
+        assert trial.timings == Timings(training_s=0.125, evaluation_s=0.0625)
+        assert store.operating_points("small", trial.number) == []
+        assert trial.constraint_violation == 0
+        assert [report.rung for report in store.rungs("small", trial.number)][
+            -1
+        ] == trial.stopped_rung
+    assert store.hypervolume("small")[-1].epochs == sum(trial.epochs_done for trial in trials)
+    [summary] = store.study_summaries()
+    assert sum(summary.stopped_at.values()) == len(stopped)
+    assert set(summary.stopped_at) == {1, 2}
+
+
+def test_a_study_that_stops_early_goes_on_as_an_undisturbed_one_when_its_driver_was_lost(
+    store: Store, workplace: Workplace, tmp_path: Path
+) -> None:
+    study = stopping_study()
+    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    drive(study, store, place)
+    with Store(f"sqlite:///{tmp_path}/other.db") as other:
+        for messages in (3, 9, 40, 2, 31):
+            with Ledger(study, store=other, artifacts=tmp_path) as opened:
+                disturb(opened, place, messages)
+        drive(study, other, place)
+        assert outcomes(other) == outcomes(store)
+        assert other.hypervolume("small") == store.hypervolume("small")
+
+
+def disturb(opened: Ledger, place: Workplace, messages: int) -> None:
+    """The local loop, left behind that many messages."""
+    while (order := opened.next()) is not None:
+        for message in place.carry_out(order):
+            if isinstance(message, Outcome):
+                opened.finish(order.number, message)
+            elif isinstance(message, Measurement):
+                opened.record(order.number, message)
+            elif opened.judge(order.number, message):
+                break
+            messages -= 1
+            if messages == 0:
+                return
+
+
+def test_what_a_sampler_hears_of_a_trial_that_was_stopped_early_is_no_more_than_that(
+    store: Store, workplace: Workplace
+) -> None:
+    study = make_study(budget="trials = 40", run="epochs = 9", stopping="moasha", sampler="tpe")
+    drive(study, store, dataclasses.replace(workplace, stopping=rule_of(study)))
+    trials = store.trials("small")
+    judge = Judge(study=study, hears_pruned=True, penalties=())
+    stopped = [judge.verdict(trial) for trial in trials if trial.stopped_rung]
+    assert {(v.state, v.values, bool(v.constraints)) for v in stopped} == {
+        (TrialState.PRUNED, None, False)
+    }
 
 
 def test_waiting_trials_come_first(store: Store, tmp_path: Path) -> None:

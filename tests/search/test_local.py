@@ -118,6 +118,29 @@ def test_networks_are_trained_and_measured(tmp_path: Path) -> None:
         assert store.hypervolume("digits")[-1].value > 0
 
 
+def test_networks_that_are_stopped_early_leave_their_measurements_and_no_weights(
+    tmp_path: Path,
+) -> None:
+    study = DIGITS.replace("trials = 2", "trials = 6").replace("epochs = 2", "epochs = 4")
+    report = run(tmp_path, study + 'stopping = "moasha"\n')
+    assert report.trials.keys() == {TrialState.COMPLETE, TrialState.PRUNED}
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        for trial in store.trials("digits"):
+            assert trial.config is not None
+            epochs = store.measurements("digits", trial.number)
+            assert len(epochs) == trial.epochs_done + trial.epochs_reused
+            weights = tmp_path / "digits" / f"{trial.number:05d}.safetensors"
+            is_trained = trial.state is TrialState.COMPLETE and trial.reused_trial is None
+            assert weights.is_file() == is_trained
+            if trial.stopped_rung:
+                assert trial.sampled is None
+                assert 0 < len(epochs) < trial.config.total_epochs
+                at_rung = store.rungs("digits", trial.number)[-1]
+                assert (at_rung.rung, at_rung.epochs_done) == (trial.stopped_rung, len(epochs))
+                assert at_rung.sampled.metrics.keys() == {"accuracy", "synaptic_ops"}
+                assert trial.timings.training_s > 0 < trial.timings.evaluation_s
+
+
 SHARED = """
 name = "shared"
 objectives = ["accuracy", "synaptic_ops"]

@@ -144,6 +144,30 @@ def test_one_worker_on_ray_gives_the_trials_of_the_local_loop_without_a_word(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
+def test_trials_are_stopped_early_on_ray_as_they_are_in_the_local_loop(
+    tmp_path: Path, cluster: str
+) -> None:
+    study = STUDY.replace("trials = 5", "trials = 20").replace("epochs = 3", "epochs = 9")
+    study = study.replace("[3, 4, 5, 6, 7]", "{ low = 1, high = 200 }") + 'stopping = "moasha"\n'
+    found = []
+    for workers in (0, 1):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        address = cluster if workers else None
+        run(folder, study, workers=workers, ray_address=address, engine=FakeEngine())
+        with Store(f"sqlite:///{folder}/store.db") as store:
+            trials = store.trials("small")
+            found.append(
+                [
+                    (t.params, t.state, t.reason, t.epochs_done, store.rungs("small", t.number))
+                    for t in trials
+                ]
+            )
+            assert len(store.hypervolume("small")) == 20
+            assert {t.stopped_rung for t in trials} == {None, 1, 2}
+    assert found[0] == found[1]
+
+
 SHARED = """
 name = "shared"
 objectives = ["accuracy", "synaptic_ops"]

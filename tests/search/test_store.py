@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy
 
 from search.confirmation import Confirmed, SeedRun
+from search.rung import RungPoint, RungReport
 from search.schema import REVISION, Base
 from search.store import LeaseHeldError, Store, StoreError
 from search.study import Study, study_from_toml
@@ -153,6 +154,19 @@ def a_point(*, is_sampled: bool = False, **metrics: float) -> OperatingPoint:
         blocks=2,
         metrics=figures | metrics,
         is_sampled=is_sampled,
+    )
+
+
+def a_rung_report(rung: int = 1, *, accuracy: float = 0.5, epochs_done: int = 2) -> RungReport:
+    sampled = {"accuracy": accuracy, "synaptic_ops": 3e9}
+    return RungReport(
+        rung=rung,
+        epochs_done=epochs_done,
+        epochs_total=20,
+        points=(
+            RungPoint(metrics=sampled),
+            RungPoint(metrics={**sampled, "synaptic_ops": 1.0}, is_sampled=False),
+        ),
     )
 
 
@@ -410,6 +424,46 @@ class TestTrials:
         ]
         assert store.requeue_running("digits", "its driver was lost") == []
 
+    def test_what_was_measured_at_rungs_comes_back_in_the_order_in_which_it_came(
+        self, store: Store
+    ) -> None:
+        for number in (0, 1, 2):
+            store.add_trial("digits", a_trial(number))
+        store.record_rung("digits", 1, a_rung_report())
+        store.record_rung("digits", 0, a_rung_report(accuracy=math.nan))
+        store.record_rung("digits", 1, a_rung_report(2, epochs_done=7))
+        store.record_rung("digits", 2, a_rung_report())
+        [unknown] = store.rungs("digits", 0)
+        assert math.isnan(unknown.sampled.metrics["accuracy"])
+        assert store.rungs("digits", 1) == [a_rung_report(), a_rung_report(2, epochs_done=7)]
+        newest = [(n, report.rung) for n, report in store.newest_rungs("digits", 9)]
+        assert newest == [(1, 1), (0, 1), (1, 2), (2, 1)]
+        newest = [(n, report.rung) for n, report in store.newest_rungs("digits", 1)]
+        assert newest == [(1, 2), (2, 1)]
+
+    def test_what_is_told_of_a_rung_again_replaces_it_and_is_the_newest(self, store: Store) -> None:
+        for number in (0, 1):
+            store.add_trial("digits", a_trial(number))
+            store.record_rung("digits", number, a_rung_report())
+        store.record_rung("digits", 0, a_rung_report(accuracy=0.75))
+        newest = store.newest_rungs("digits", 9)
+        assert newest == [(1, a_rung_report()), (0, a_rung_report(accuracy=0.75))]
+
+    def test_what_a_lost_trial_measured_at_a_rung_stays(self, store: Store) -> None:
+        store.add_trial("digits", a_trial(0))
+        store.record_rung("digits", 0, a_rung_report())
+        store.requeue_running("digits", "its driver was lost")
+        assert store.newest_rungs("digits", 9) == [(0, a_rung_report())]
+
+    def test_where_a_trial_was_stopped_early_comes_back_and_is_counted(self, store: Store) -> None:
+        for number, rung in enumerate((2, 1, None, 1)):
+            store.add_trial("digits", a_trial(number))
+            outcome = Outcome(state=TrialState.PRUNED, reason="why", stopped_rung=rung)
+            store.finish_trial("digits", number, outcome)
+        assert [trial.stopped_rung for trial in store.trials("digits")] == [2, 1, None, 1]
+        [summary] = store.study_summaries()
+        assert list(summary.stopped_at.items()) == [(1, 2), (2, 1)]
+
     def test_epochs_come_back_in_order_and_are_told_once(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         second, again = a_measurement(block=2), a_measurement(loss=0.5)
@@ -611,6 +665,7 @@ class TestSummaries:
             lambda: store.create_study(a_study(trials=99)),
             lambda: store.start_trial("digits", 1),
             lambda: store.record_measurement("digits", 1, a_measurement()),
+            lambda: store.record_rung("digits", 1, a_rung_report()),
             lambda: store.requeue_running("digits", "lost"),
             lambda: store.finish_trial("digits", 1, an_outcome()),
             lambda: store.add_trial("digits", a_trial(2)),

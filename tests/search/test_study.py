@@ -120,7 +120,11 @@ def test_a_small_study_takes_the_defaults() -> None:
             "search.sampler must be one of tpe, nsga2, nsga3, gp, qmc, random, a",
         ),
         ("seed = 7", "seed = -1", "search.seed must be at least 0, got -1"),
-        ("seed = 7", "stopping = 'moasha'", "search.stopping must be one of none, got 'moasha'"),
+        (
+            "seed = 7",
+            "stopping = 'moahsa'",
+            "search.stopping must be one of none, moasha, got 'moahsa'",
+        ),
         (
             "seed = 7",
             "reuse_block = true",
@@ -370,3 +374,16 @@ def test_blocks_are_reused_unless_the_study_says_otherwise_which_is_no_other_que
     without = read(changed("seed = 7", "seed = 7\nreuse_blocks = false\nblock_cache_mb = 5"))
     assert (without.search.reuse_blocks, without.search.block_cache_mb) == (False, 5)
     assert without.question_fingerprint == study.question_fingerprint
+
+
+def test_how_early_stopping_judges_is_part_of_the_question_where_it_is_not_the_usual() -> None:
+    """Studies of before there were these settings ask the same question as ever."""
+    study = read(GOOD)
+    assert study.question_fingerprint == "82eeb559644631fd"
+    stopping = read(changed("seed = 7", 'seed = 7\nstopping = "moasha"'))
+    usual = "stopping_reduction = 3.0\nstopping_smallest = 0.1"
+    said = read(changed("seed = 7", f'seed = 7\nstopping = "moasha"\n{usual}'))
+    assert said.question_fingerprint == stopping.question_fingerprint
+    assert study.differences(stopping) == ["search.stopping"]
+    other = read(changed("seed = 7", 'seed = 7\nstopping = "moasha"\nstopping_reduction = 4'))
+    assert other.differences(stopping) == ["search.stopping_reduction"]
