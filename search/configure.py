@@ -460,6 +460,8 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
     """What a result was computed with."""
     import torch
 
+    from snn import origin
+
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     chosen = pick_device(device)
     return {
@@ -468,7 +470,9 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
         **versions,
         "device": torch.cuda.get_device_name() if chosen == "cuda" else "cpu",
         "machine": platform.machine(),
+        "processor": f"{origin.processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": threads,
+        "engine": origin.engine(),
     }
 
 

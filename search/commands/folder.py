@@ -17,6 +17,7 @@ from search.folder import (
     read_folder,
     sha256_of,
 )
+from search.reproduction import elsewhere, tolerable
 from search.units import counted, figure
 from snn.measurement import METRICS
 
@@ -166,10 +167,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     recorded = folder.recorded.test if arguments.test else folder.recorded.validation
     found = _findings(folder, configure.dataset_fingerprint(folder.config, arguments.data))
     unlike = () if recorded is None else differences(recorded, evaluation.sampled.metrics)
+    here = configure.environment(device_of(folder), threads_of(folder))
+    other = elsewhere(folder.recorded.environment, here)
+    within = bool(unlike) and bool(other) and tolerable(unlike)
     _say_evaluation(output, evaluation, recorded, is_test=arguments.test)
     for finding in found:
         output.say(finding)
-    output.say(_verdict(recorded, unlike))
+    output.say(_verdict(recorded, unlike, other, within=within))
     output.document(
         {
             "folder": folder.path,
@@ -179,10 +183,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
             "recorded": recorded,
             "is_equal": None if recorded is None else not unlike and not found,
             "differences": unlike,
+            "elsewhere": other,
+            "is_within_tolerance": None if recorded is None else not unlike or within,
             "findings": found,
         }
     )
-    return 1 if unlike or found else 0
+    return 1 if found or (unlike and not within) else 0
 
 
 def _refuse_graph_options(arguments: argparse.Namespace) -> None:
@@ -240,9 +246,26 @@ def _say_evaluation(
     _say_figures(output, columns)
 
 
-def _verdict(recorded: Mapping[str, float] | None, unlike: tuple[Difference, ...]) -> str:
+def _verdict(
+    recorded: Mapping[str, float] | None,
+    unlike: tuple[Difference, ...],
+    other: list[str],
+    *,
+    within: bool,
+) -> str:
     if recorded is None:
         return "no test figures are recorded here; `spikefront export --test` records them"
     if not unlike:
         return "exactly equal to what was recorded (training_s is carried over, not measured)"
-    return "\n".join(["differs from what was recorded:", *(f"  {d}" for d in unlike)])
+    lines = [f"  {difference}" for difference in unlike]
+    if within:
+        return "\n".join(
+            [
+                "differs as another machine may, from what was recorded:",
+                *lines,
+                f"here: {'; '.join(other)}",
+            ]
+        )
+    if other:
+        lines.append(f"here: {'; '.join(other)}; but that explains no difference of this size")
+    return "\n".join(["differs from what was recorded:", *lines])

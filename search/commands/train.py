@@ -14,7 +14,15 @@ from search.commands import InputError, RunError
 from search.commands.folder import device_of, exported_document, say_exported, threads_of
 from search.commands.front import settings_document
 from search.commands.output import Output
-from search.folder import Folder, check_target, read_config, read_folder, sha256_of
+from search.folder import (
+    CONFIG,
+    METRICS_FILE,
+    Folder,
+    check_target,
+    read_config,
+    read_folder,
+    sha256_of,
+)
 from search.trial import Outcome, TrialState
 from search.units import duration, figure, percent
 from snn.config import RunConfig
@@ -29,7 +37,7 @@ SHOWN = ("accuracy", "synaptic_ops", "latency_steps", "model_bytes", "training_m
 def train(arguments: argparse.Namespace) -> int:
     """Train what a config file or an exported folder says."""
     output = Output(as_json=arguments.as_json)
-    folder = read_folder(arguments.source) if arguments.source.is_dir() else None
+    folder = _folder_of(arguments.source)
     config = folder.config if folder else read_config(arguments.source)
     if arguments.out is not None:
         check_target(arguments.out, force=arguments.force)
@@ -51,6 +59,15 @@ def train(arguments: argparse.Namespace) -> int:
     output.say(_compared(digest, same, folder))
     output.document(_document(config, measurements, outcome, evaluation, digest, same, exported))
     return 0
+
+
+def _folder_of(source: Path) -> Folder | None:
+    """The exported folder that `source` is, or whose config file it is."""
+    if source.is_dir():
+        return read_folder(source)
+    if source.name == CONFIG and (source.parent / METRICS_FILE).is_file():
+        return read_folder(source.parent)
+    return None
 
 
 def check_device(device: str | None) -> None:
