@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from search.commands import InputError, RunError
 from search.commands.options import COMMANDS, Command, UsageError, add_options, fill_in
+from snn import extensions
 from snn.config import nearest
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -139,6 +140,8 @@ def _run(words: list[str]) -> int:
         return WRONG_INPUT
     if unread:
         raise UsageError(_unread(unread[0], arguments))
+    if extensions.faults:  # whoever names one wants it
+        raise UsageError("\n".join(extensions.faults))
     fill_in(arguments)
     command: Command = arguments.of
     module = importlib.import_module(f"search.commands.{command.module}")

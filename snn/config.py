@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from snn import extensions
 from snn.backbones import BACKBONES
 from snn.conflicts import STEP_RULES, time_rule_faults
+from snn.datasets import DATASETS
 from snn.partition import format_partition, parse_partition
 from snn.setting import ConfigError, Fault, Kind, Setting, choice, integer, nearest, real
 
@@ -28,15 +30,8 @@ __all__ = [
     "unknown_setting",
 ]
 
-# image shape (channels, height, width) and number of classes
-DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
-    "digits": ((1, 8, 8), 10),
-    "mnist": ((1, 28, 28), 10),
-    "fashion-mnist": ((1, 28, 28), 10),
-    "kmnist": ((1, 28, 28), 10),
-    "cifar10": ((3, 32, 32), 10),
-    "cifar100": ((3, 32, 32), 100),
-}
+extensions.load()  # their names are choices of the settings below
+
 USUAL_LOSSES = {  # what each rule in time was published with; the others average the readout
     **dict.fromkeys(STEP_RULES, "instantaneous"),
     "spike-bp": "squared-error",

@@ -4,6 +4,7 @@ Nothing is fetched and nothing in a file is trusted. Whatever is wrong with one
 is a DataError of one line: the file, what it must be, what it is, what to do.
 """
 
+import functools
 import gzip
 import importlib.util
 import io
@@ -17,6 +18,9 @@ from typing import Any, NamedTuple, Never, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from snn import extensions
+from snn.datasets import DATASETS
 
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -374,4 +378,61 @@ SOURCES: dict[str, Source] = {
         label_key="fine_labels",
         classes=100,
     ),
+}
+
+
+# ---- those of extensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSource:
+    """A data set that an extension reads; what it gives is checked."""
+
+    name: str
+    shape: tuple[int, int, int]
+    classes: int
+    reader: extensions.Read
+
+    def check(self, root: Path) -> None:
+        self.read(root)
+
+    def read(self, root: Path) -> tuple[Part, Part]:
+        return _own(self, root)
+
+    def part(self, images: Any, labels: Any, what: str) -> Part:
+        """One part, checked. Raises DataError."""
+        images, labels = np.asarray(images), np.asarray(labels)
+        if images.dtype != np.uint8 or images.shape[1:] != self.shape or len(images) == 0:
+            raise DataError(
+                f"{self.name}: {what} images must be uint8 of shape (images, "
+                f"{', '.join(map(str, self.shape))}), got {images.dtype} of {images.shape}; "
+                "mend the extension's read"
+            )
+        if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(
+                f"{self.name}: {what} labels must be {len(images)} whole numbers, "
+                f"got {labels.dtype} of {labels.shape}; mend the extension's read"
+            )
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise DataError(
+                f"{self.name}: {what} labels must be from 0 to {self.classes - 1}, "
+                f"got {labels.min()} to {labels.max()}; mend the extension's read"
+            )
+        return Part(np.ascontiguousarray(images), labels.astype(np.int64))
+
+
+@functools.lru_cache(maxsize=2)
+def _own(source: OwnSource, root: Path) -> tuple[Part, Part]:
+    try:
+        train, test = source.reader(root)
+    except (OSError, ValueError, KeyError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{source.name}: cannot be read from {root}: {said}") from error
+    return source.part(*train, "training"), source.part(*test, "test")
+
+
+extensions.load()
+SOURCES |= {
+    name: OwnSource(name=name, shape=DATASETS[name][0], classes=DATASETS[name][1], reader=reader)
+    for name, reader in extensions.READERS.items()
 }

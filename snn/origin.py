@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import snn
+from snn import extensions
 from snn.data import Split
 from snn.lif import body_of
 
@@ -45,7 +46,7 @@ def fingerprint(origin: Mapping[str, str]) -> str:
 
 @functools.cache
 def engine() -> str:
-    """Names this engine: 16 hex digits over the text of every file of the package.
+    """Names this engine: 16 hex digits over the text of every file of it and of its extensions.
 
     Not a number to be raised by hand: a change of bits that nobody noticed
     would leave it as it is.
@@ -56,6 +57,7 @@ def engine() -> str:
         if path.is_file() and path.suffix in (".py", ".c", ".cpp", ".cu", ".h"):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")
+    digest.update(extensions.fingerprint().encode())
     return digest.hexdigest()[:16]
 
 

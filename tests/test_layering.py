@@ -43,7 +43,15 @@ ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
 # of snn, what loads no torch
 LIGHT = {
     f"snn.{name}"
-    for name in ("config", "backbones", "partition", "measurement", "interchange.description")
+    for name in (
+        "config",
+        "backbones",
+        "datasets",
+        "extensions",
+        "partition",
+        "measurement",
+        "interchange.description",
+    )
 }
 LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
 HEAVY = {"torch", "ray", "optuna", "pyarrow"}
