@@ -324,5 +324,7 @@ def _result(runs: Mapping[int, SeedRun], outcome: Outcome) -> str:
     accuracies = sorted(run.metrics["accuracy"] for run in runs.values())
     shown = percent(accuracies[-1])
     if len(accuracies) > 1:
-        shown = f"{percent(accuracies[0])} to {shown} at {len(accuracies)} points"
+        least = percent(accuracies[0])
+        shown = f"{least} to {shown}" if least != shown else shown
+        shown += f" at {len(accuracies)} points"
     return f"test accuracy {shown}  trained {duration(outcome.timings.training_s)}"
