@@ -1,6 +1,7 @@
 """`spikefront validate` and `init`: what a study file asks for and costs; one to start from."""
 
 import argparse
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ def validate(arguments: argparse.Namespace) -> int:
     costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
     _say_costs(output, costs)
     rule = rule_of(study)
-    rungs = {} if rule is None else {c.epochs: rule.rung_epochs(c.epochs) for c in costs}
-    _say_rungs(output, study, rungs)
+    rungs = {} if rule is None else {n: rule.rung_epochs(n) for n in training_lengths(study)}
+    _say_rungs(output, rungs)
     output.document(_document(study, costs, rungs))
     return 0
 
@@ -205,9 +206,22 @@ def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
     output.say("MACs as if nothing were sparse; a search counts the spikes that there are")
 
 
-def _say_rungs(output: Output, study: Study, rungs: Mapping[int, Mapping[int, int]]) -> None:
+def training_lengths(study: Study) -> list[int]:
+    """Epochs over all blocks of runs in the space, as far as drawing at random finds them."""
+    from search import configure
+
+    suggest = RandomSuggest(seed=study.search.seed)
+    lengths = set()
+    for _ in range(TRIES):
+        with contextlib.suppress(ConfigError):
+            config = configure.run_config(study, study.space.sample(suggest))
+            lengths.add(config.total_epochs)
+    return sorted(lengths)
+
+
+def _say_rungs(output: Output, rungs: Mapping[int, Mapping[int, int]]) -> None:
     """At which epochs trainings of those lengths are judged."""
-    for total in sorted(rungs):
+    for total in rungs:
         epochs = [f"{epoch} (rung {rung})" for epoch, rung in rungs[total].items()]
         judged = f"judged after epochs {', '.join(epochs)}" if epochs else "too short to be judged"
         output.say(f"a training of {counted(total, 'epoch')} is {judged}")
@@ -229,9 +243,9 @@ def _document(
         "run": study.run,
         "sampler": study.search.sampler,
         "stopping": study.search.stopping,
-        "rungs": [  # of the lengths of training that the costs have
+        "rungs": [
             {"epochs_total": total, "epochs": list(epochs), "rungs": list(epochs.values())}
-            for total, epochs in sorted(rungs.items())
+            for total, epochs in rungs.items()
         ],
         "space": {
             name: {"kind": _kind(axis), "range": axis.describe(), "when": axis.when}
