@@ -219,6 +219,10 @@ class Confirmer:
         self._progress.update(self.standing())
         return order
 
+    def is_ready(self) -> bool:
+        """Whether `next` answers at once: always."""
+        return True
+
     def is_running(self, number: int) -> bool:
         """Whether a training was given out, and what came of it is not known."""
         return number in self._running

@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Self
 
 from search.artifacts import inside, is_remote, local_path, located
+from search.asks import Asks
 from search.growth import Growth
 from search.lease import Lease
 from search.order import Order
 from search.patience import waiting_for
 from search.progress import Progress, Silent, Standing
-from search.proposals import Proposals
+from search.proposals import Proposal, Proposals
 from search.rung import RungReport
 from search.spending import Spending
 from search.stopping import RECORDS, Rungs, rule_of
@@ -36,7 +37,8 @@ class Ledger:
     Entering makes the study in the store or continues it (StudyError where the
     stored one asks another question), takes its lease (LeaseHeldError), and puts
     trials that a lost driver left running back to waiting. Leaving puts back
-    what runs then, and gives the lease back.
+    what runs then, and gives the lease back. With `ask_ahead` the sampler thinks in
+    a thread of its own about the trial after the next.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Ledger:
         artifacts: Path | str,
         progress: Progress | None = None,
         holder: str | None = None,
+        ask_ahead: bool = False,
     ) -> None:
         self.stopped = ""  # why there are no more orders, a sentence
         self.finished_here: Counter[TrialState] = Counter()
@@ -54,6 +57,7 @@ class Ledger:
         self._study = study
         self._store = store
         self._place = inside(located(artifacts), study.name)
+        self._ask_ahead = ask_ahead
         self._progress = progress or Silent()
         self._lease = Lease(store, study.name, holder=holder)
         self._exit = ExitStack()
@@ -78,6 +82,7 @@ class Ledger:
             self._put_back("its driver was lost; it will run again")
             self._store.create_study(self._study)  # the budget may be a new one
             self._resume(self._store.trials(self._study.name))
+            stack.callback(self._asks.close)
             self._exit = stack.pop_all()
         if not is_new:
             self.say(f"continuing {self._study.name}: {self.standing().finished} trials are there")
@@ -97,6 +102,11 @@ class Ledger:
         return self._proposals.seconds
 
     @property
+    def sampler_waited_s(self) -> float:
+        """Seconds of those in which this process did nothing else."""
+        return self._asks.waited_s
+
+    @property
     def epochs_reused(self) -> int:
         """Epochs of trials finished here that came with blocks trained before."""
         return self._spending.reused_here
@@ -109,16 +119,23 @@ class Ledger:
         while not (self.is_spent() or self.should_halt()):
             if self._waiting:
                 return self._hand_out(self._waiting.popleft())
-            trial = self._ask()
-            passed = self._proposals.passed
-            if trial is None:
-                self._tell_passed(passed, None)
-                self.stopped = self._proposals.exhausted()
+            answer = self._asks.take(self._number)
+            if answer.proposal is None:
+                self._tell_passed(answer.passed, None)
+                self.stopped = answer.exhausted
             else:
-                order = self._hand_out(trial)
-                self._tell_passed(passed, trial.number)
+                order = self._hand_out(self._new_trial(answer.proposal))
+                self._tell_passed(answer.passed, order.number)
+                if self._ask_ahead and not self.is_spent():
+                    self._asks.begin(self._number)
                 return order
         return None
+
+    def is_ready(self) -> bool:
+        """Whether `next` answers at once; if not, trials are running meanwhile."""
+        if self._waiting or not self._orders or self.is_spent():
+            return True
+        return self._asks.is_ready(self._number)
 
     def is_running(self, number: int) -> bool:
         """Whether a trial was handed out here, and its outcome is not known."""
@@ -229,12 +246,10 @@ class Ledger:
         self._proposals = Proposals(
             self._study, trials, lessons=self._store.lessons(self._study.name)
         )
+        self._asks = Asks(self._proposals, ahead=self._ask_ahead)
 
-    def _ask(self) -> Trial | None:
-        """A new trial, not in the store yet; None when the space has nothing new."""
-        proposal = self._proposals.propose(self._number)
-        if proposal is None:
-            return None
+    def _new_trial(self, proposal: Proposal) -> Trial:
+        """A trial that is not in the store yet."""
         trial = Trial(
             number=self._number,
             params=proposal.params,
@@ -286,7 +301,7 @@ class Ledger:
         self._spending.finish(trial.number, outcome.state)
         self._growth.add(trial.number, outcome.state, self._spending.epochs_done)
         self.store_s += time.perf_counter() - begun
-        self._proposals.tell(_finished(trial, outcome))
+        self._asks.tell(_finished(trial, outcome))
         self.finished_here[outcome.state] += 1
         self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
         self._progress.finished(trial.number, outcome, self.standing())

@@ -74,6 +74,9 @@ class Foreman(Protocol):
     def next(self) -> Order | None:
         """The next order; None when there is none any more."""
 
+    def is_ready(self) -> bool:
+        """Whether `next` answers at once; if not, others are being carried out meanwhile."""
+
     def is_running(self, number: int) -> bool:
         """Whether that order was given, and its outcome is not known."""
 

@@ -122,8 +122,10 @@ class Orders(Searcher):
         return {}  # Tune pickles what it is given; the store is all that has to survive
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next order, or that there will be none."""
+        """The next order, or that there will be none; nothing while it is thought about."""
         with _halting():
+            if not self._ledger.is_ready():
+                return None  # Tune asks again, and brings results meanwhile
             order = self._ledger.next()
         if order is None:
             return Searcher.FINISHED  # type: ignore[return-value]  # a string, as Tune wants it

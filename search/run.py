@@ -28,6 +28,7 @@ class RunReport:
     training_s: float  # of all workers together
     evaluation_s: float  # of all workers together
     sampler_s: float  # choosing points
+    sampler_waited_s: float  # of these, while nothing else was done; the rest beside running trials
     store_s: float  # writing, and keeping the front
     total_s: float
 
@@ -71,7 +72,13 @@ def run_study(
         engine=engine,
     )
     ray_start_s = 0.0
-    with Ledger(study, store=store, artifacts=artifacts, progress=progress or Silent()) as ledger:
+    with Ledger(
+        study,
+        store=store,
+        artifacts=artifacts,
+        progress=progress or Silent(),
+        ask_ahead=workers > 1,
+    ) as ledger:
         if not ledger.is_spent():
             ray_start_s = set_to_work(
                 ledger, workplace, budget=budget, workers=workers, address=ray_address
@@ -84,6 +91,7 @@ def run_study(
         training_s=ledger.training_s,
         evaluation_s=ledger.evaluation_s,
         sampler_s=ledger.sampler_s,
+        sampler_waited_s=ledger.sampler_waited_s,
         store_s=ledger.store_s,
         total_s=time.monotonic() - begun,
     )

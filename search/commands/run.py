@@ -149,6 +149,8 @@ def _times(report: "RunReport") -> str:
 
     parts = [f"sampler {duration(report.sampler_s)}", f"store {duration(report.store_s)}"]
     workers = f"training {duration(report.training_s)}, evaluation {duration(report.evaluation_s)}"
+    if report.sampler_waited_s < 0.9 * report.sampler_s:
+        parts[0] += f" (waited for: {duration(report.sampler_waited_s)})"
     if report.ray_start_s:
         parts = [f"Ray's start {duration(report.ray_start_s)}", *parts]
         return f"time: {duration(report.total_s)}, of it {', '.join(parts)}; all workers: {workers}"
@@ -194,6 +196,7 @@ def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, ob
             "training": report.training_s,
             "evaluation": report.evaluation_s,
             "sampler": report.sampler_s,
+            "sampler_waited": report.sampler_waited_s,
             "store": report.store_s,
         },
         "hypervolume": hypervolume[-1].value if hypervolume else None,

@@ -1,5 +1,6 @@
 """Proposals: what is tried, in which order, and what is passed over without costing a trial."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from search import configure, local
 from search.first_points import first_points
 from search.ledger import Ledger
 from search.order import Workplace
+from search.proposals import Proposal, Proposals
 from search.store import Store
 from search.study import Study, StudyError, study_from_toml
-from search.trial import Trial
+from search.trial import Outcome, Trial, TrialState
 from tests.search.fake_engine import FakeEngine
 
 TOML = """
@@ -105,6 +107,72 @@ def test_a_dense_network_is_held_against_the_bytes_that_it_will_have(
     done = drive(a_study(space=space, constraints="model_bytes = { max = 10 }"), store, tmp_path)
     assert [trial.params["target_sparsity"] for trial in store.trials("small")] == [0.5]
     assert "model_bytes would be" in done.stopped
+
+
+# asks beside running trials
+
+
+class _Slow:
+    """Makes the sampler of a ledger wait before each proposal until it is let go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.threads = threading.Semaphore(0), set[str]()
+        usual = Proposals.propose
+
+        def slowly(proposals: Proposals, number: int) -> Proposal | None:
+            self.threads.add(threading.current_thread().name)
+            assert self.go.acquire(timeout=60), "nobody let the sampler go on"
+            return usual(proposals, number)
+
+        monkeypatch.setattr(Proposals, "propose", slowly)
+
+
+def test_a_sampler_that_thinks_holds_up_no_result(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = _Slow(monkeypatch)
+    work = Workplace(data_dir=tmp_path, engine=FakeEngine())
+    with Ledger(a_study(), store=store, artifacts=tmp_path, ask_ahead=True) as opened:
+        slow.go.release(1)
+        first = opened.next()  # and from here it thinks about the second one
+        assert first is not None
+        assert not opened.is_ready()
+        for message in work.carry_out(first):
+            if isinstance(message, Outcome):
+                opened.finish(first.number, message)
+            else:
+                opened.record(first.number, message)
+        assert store.trial("small", 0).state is TrialState.COMPLETE  # while it still thinks
+        slow.go.release(1)
+        second = opened.next()
+        assert second is not None
+        assert second.number == 1
+        slow.go.release(9)
+    assert slow.threads == {"sampler"}
+
+
+def test_one_worker_asks_when_it_needs_to_in_the_thread_that_it_has(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = _Slow(monkeypatch)
+    slow.go.release(6)
+    done = drive(a_study(), store, tmp_path)
+    assert slow.threads == {threading.current_thread().name}
+    assert done.sampler_waited_s > 0
+
+
+def test_what_goes_wrong_in_a_sampler_ends_the_study_and_not_in_silence(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(proposals: Proposals, trial: Trial) -> None:
+        raise ZeroDivisionError("cannot learn")
+
+    monkeypatch.setattr(Proposals, "tell", broken)
+    with (
+        pytest.raises(ZeroDivisionError, match="cannot learn"),
+        Ledger(a_study(), store=store, artifacts=tmp_path, ask_ahead=True) as opened,
+    ):
+        local.run(opened, Workplace(data_dir=tmp_path, engine=FakeEngine()))
 
 
 # points to try first

@@ -21,11 +21,12 @@ from search import ray_tune, tune_memory
 from search.ledger import Ledger
 from search.order import Workplace
 from search.progress import Silent
+from search.proposals import Proposal, Proposals
 from search.run import RunReport, run_study
 from search.store import Store
 from search.study import Budget, study_from_toml
 from search.trial import TrialState
-from snn.measurement import Evaluation
+from snn.measurement import Evaluation, Measurement
 from tests.search import driver
 from tests.search.fake_engine import FakeEngine
 
@@ -342,3 +343,25 @@ def test_tune_forgets_trials_that_have_ended(
     assert report.trials == {TrialState.COMPLETE: 40}
     assert len(set.union(*known)) == 40
     assert max(map(len, known)) <= 2 * tune_memory.KEPT + 2
+
+
+def test_results_are_recorded_while_the_sampler_thinks(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third proposal comes only when the first two trials have told all their epochs."""
+    epochs = threading.Semaphore(0)
+    record, propose = Ledger.record, Proposals.propose
+
+    def recorded(ledger: Ledger, number: int, measurement: Measurement) -> None:
+        record(ledger, number, measurement)
+        epochs.release()
+
+    def slowly(proposals: Proposals, number: int) -> Proposal | None:
+        for _ in range(6 if number == 2 else 0):
+            assert epochs.acquire(timeout=60), "no result came while the sampler was thinking"
+        return propose(proposals, number)
+
+    monkeypatch.setattr(Ledger, "record", recorded)
+    monkeypatch.setattr(Proposals, "propose", slowly)
+    report = run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=FakeEngine())
+    assert report.trials == {TrialState.COMPLETE: 5}
