@@ -10,13 +10,14 @@ so that an interrupted study is continued by the very trials that were to come.
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
 from search.proposals import Proposal, Proposals
 from search.trial import Trial
+from snn.measurement import OperatingPoint
 
 PATIENCE_S = 0.02  # how long the question whether an answer is there may wait for it
 ENDING_S = 5.0  # for a thought that nobody needs any more
@@ -82,10 +83,10 @@ class Asks:
         self.waited_s += time.perf_counter() - begun
         return answer
 
-    def tell(self, trial: Trial) -> None:
+    def tell(self, trial: Trial, points: Sequence[OperatingPoint] = ()) -> None:
         """What came of a trial; the sampler hears it before it thinks about another one."""
         begun = time.perf_counter()
-        self._told.append(self._do(lambda: self._proposals.tell(trial)))
+        self._told.append(self._do(lambda: self._proposals.tell(trial, points)))
         self._check_told()
         self.waited_s += time.perf_counter() - begun
 

@@ -24,8 +24,9 @@ from search.stopping import RECORDS, Rungs, rule_of
 from search.store import Store, StoreError, StoreGoneError
 from search.study import Study, StudyError, study_from_toml
 from search.trial import RULED_OUT, Outcome, Trial, TrialState
+from search.warm_start import check_warm_start, take_over
 from snn.config import Fault
-from snn.measurement import Measurement
+from snn.measurement import Measurement, OperatingPoint
 
 MAX_FAILURES = 20  # in a row, before whatever they have in common ends the study
 POLL_S = 1.0  # between two looks at whether somebody asked the study to stop
@@ -72,6 +73,7 @@ class Ledger:
     def __enter__(self) -> Self:
         is_new = check_question(self._store, self._study)
         if is_new:
+            check_warm_start(self._store, self._study)
             self._store.create_study(self._study)
         with ExitStack() as stack:
             stack.enter_context(
@@ -81,7 +83,13 @@ class Ledger:
             stack.callback(self._put_back, "its driver stopped; it will run again")
             self._put_back("its driver was lost; it will run again")
             self._store.create_study(self._study)  # the budget may be a new one
-            self._resume(self._store.trials(self._study.name))
+            trials = self._store.trials(self._study.name)
+            if not trials:  # also where a driver was lost before it had taken all over
+                check_warm_start(self._store, self._study)
+                for line in take_over(self._store, self._study):
+                    self._store.add_event(self._study.name, "warm start", line)
+                    self.say(line)
+            self._resume(trials)
             stack.callback(self._asks.close)
             self._exit = stack.pop_all()
         if not is_new:
@@ -244,9 +252,20 @@ class Ledger:
                 self._rungs.restore(number, report)
         self.store_s += time.perf_counter() - begun
         self._proposals = Proposals(
-            self._study, trials, lessons=self._store.lessons(self._study.name)
+            self._study,
+            trials,
+            lessons=self._store.lessons(self._study.name),
+            families=self._families(),
         )
         self._asks = Asks(self._proposals, ahead=self._ask_ahead)
+
+    def _families(self) -> dict[int, list[OperatingPoint]]:
+        """The operating points of each trial, if the sampler hears them."""
+        found: dict[int, list[OperatingPoint]] = {}
+        if self._study.search.family:
+            for stored in self._store.operating_points(self._study.name):
+                found.setdefault(stored.trial, []).append(stored.point)
+        return found
 
     def _new_trial(self, proposal: Proposal) -> Trial:
         """A trial that is not in the store yet."""
@@ -301,7 +320,8 @@ class Ledger:
         self._spending.finish(trial.number, outcome.state)
         self._growth.add(trial.number, outcome.state, self._spending.epochs_done)
         self.store_s += time.perf_counter() - begun
-        self._asks.tell(_finished(trial, outcome))
+        points = outcome.evaluation.points if outcome.evaluation else ()
+        self._asks.tell(_finished(trial, outcome), points)
         self.finished_here[outcome.state] += 1
         self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
         self._progress.finished(trial.number, outcome, self.standing())

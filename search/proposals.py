@@ -2,18 +2,22 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.configure import run_config
+from search.family import members
 from search.feasibility import Feasibility, Infeasible
 from search.first_points import first_points
 from search.passed import SamplerState, passed_over
+from search.prefixes import Prefixes
+from search.repeats import REPEAT_OF, as_points, first_of, together
 from search.space import RandomSuggest
 from search.study import Study
-from search.trial import Params, Trial
+from search.trial import Params, Trial, TrialState
 from snn.config import ConfigError, RunConfig
+from snn.measurement import OperatingPoint
 
 if TYPE_CHECKING:
     from search.sampler import Sampler
@@ -46,37 +50,97 @@ class Proposals:
     """
 
     def __init__(
-        self, study: Study, history: Sequence[Trial], lessons: Sequence[Trial] = ()
+        self,
+        study: Study,
+        history: Sequence[Trial],
+        lessons: Sequence[Trial] = (),
+        families: Mapping[int, Sequence[OperatingPoint]] | None = None,
     ) -> None:
+        """`families` are the operating points of finished trials, for a study that asks for it."""
         begun = time.perf_counter()
         from search.sampler import make_sampler
 
         self._study = study
+        self._repeats = study.search.repeats
         self._feasibility = Feasibility(study.constraints)
         self._points = first_points(study.run, study.space, study.search.points, study.search.seed)
+        points = as_points(history, self._repeats) if self._repeats > 1 else history
+        self._firsts = {t.number: t for t in points if t.config}  # by number, if repeated
+        self._ended: dict[int, list[Trial]] = {}  # repeats of points that are not whole
+        self._take_up(history)
+        self._prefixes = Prefixes(study)
+        for trial in points:
+            self._prefixes.learn(trial)
         self._tried = {trial.config.fingerprint for trial in history if trial.config}
+        self._trained = {trial.config.training_fingerprint for trial in history if trial.config}
         self._used = self._noted = max((_used(trial) for trial in history), default=0)
         self._passed = {_key(p.params) for trial in history for _, p in passed_over(trial)}
         self._passed_here: list[str] = []  # for the newest trial: points, and why not
         self._reasons: list[str] = []  # why not, also for those that nobody was told of
-        self._sampler = make_sampler(study, history, lessons=lessons)
+        known = families or {}
+        told = {t.number: self._family(t, known[t.number]) for t in history if t.number in known}
+        self._sampler = make_sampler(study, points, lessons=lessons, families=told)
         self.seconds = time.perf_counter() - begun
 
     def propose(self, number: int) -> Proposal | None:
         """What trial `number` should try; None when the space has nothing new."""
         begun = time.perf_counter()
         self._passed_here, self._reasons = [], []
-        found = self._found(_Asking(self._sampler, number))
+        found: Proposal | None
+        if number % self._repeats:
+            found = self._repeated(number)
+        else:
+            found = self._found(_Asking(self._sampler, number))
         if found is not None:
             self._tried.add(found.config.fingerprint)
+            self._trained.add(found.config.training_fingerprint)
         self.seconds += time.perf_counter() - begun
         return found
 
-    def tell(self, trial: Trial) -> None:
-        """What came of a trial."""
+    def tell(self, trial: Trial, points: Sequence[OperatingPoint] = ()) -> None:
+        """What came of a trial, with all operating points that its network has."""
         begun = time.perf_counter()
-        self._sampler.tell(trial)
+        if self._repeats > 1:
+            self._tell_repeat(trial)
+        else:
+            self._prefixes.learn(trial)
+            self._sampler.tell(trial, self._family(trial, points))
         self.seconds += time.perf_counter() - begun
+
+    def _family(self, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:
+        return members(self._study, trial, points) if self._study.search.family else []
+
+    def _take_up(self, history: Sequence[Trial]) -> None:
+        """The repeats that ended of points that are not whole."""
+        if self._repeats == 1:
+            self._firsts.clear()
+            return
+        for trial in history:
+            if trial.state.is_finished:
+                first = first_of(trial.number, self._repeats)
+                self._ended.setdefault(first, []).append(trial)
+        for first in [n for n, ended in self._ended.items() if len(ended) == self._repeats]:
+            del self._ended[first]
+
+    def _repeated(self, number: int) -> Proposal:
+        """The point of the trial before, with the next seed."""
+        place = number % self._repeats
+        first = self._firsts[number - place]
+        assert first.config is not None
+        return Proposal(
+            params=first.params,
+            sampler_state={REPEAT_OF: first.number},
+            config=first.config.replace(seed=first.config.seed + place),
+        )
+
+    def _tell_repeat(self, trial: Trial) -> None:
+        first = first_of(trial.number, self._repeats)
+        ended = self._ended.setdefault(first, [])
+        ended.append(trial)
+        if len(ended) == self._repeats:
+            point = together(self._ended.pop(first))
+            self._prefixes.learn(point)
+            self._sampler.tell(point)
 
     @property
     def passed(self) -> tuple[str, ...]:
@@ -103,7 +167,13 @@ class Proposals:
             self._used += 1
             if found := self._judged(asking, params, asking.put(params)):
                 return found
+        extended = self._prefixes.proposal(asking.number, self._is_untrained)
+        if extended is not None and (found := self._judged(asking, extended, asking.put(extended))):
+            return found
         return self._of_the_sampler(asking) or self._at_random(asking)
+
+    def _is_untrained(self, config: RunConfig) -> bool:
+        return config.training_fingerprint not in self._trained
 
     def _of_the_sampler(self, asking: "_Asking") -> Proposal | None:
         known = 0
@@ -128,7 +198,7 @@ class Proposals:
             if infeasible := self._feasibility.check(config):
                 self._reasons.append(infeasible.reason)
                 continue
-            return self._proposal(params, asking.put(params), config)
+            return self._proposal(asking.number, params, asking.put(params), config)
         return None
 
     def _judged(self, asking: "_Asking", params: Params, state: SamplerState) -> Proposal | None:
@@ -141,7 +211,7 @@ class Proposals:
         else:
             infeasible = self._feasibility.check(config)
             if infeasible is None:
-                return self._proposal(params, state, config)
+                return self._proposal(asking.number, params, state, config)
         assert infeasible is not None
         if _key(params) not in self._passed:
             self._passed.add(_key(params))
@@ -158,11 +228,18 @@ class Proposals:
             reason = "no valid run: " + "; ".join(str(fault) for fault in error.faults)
             return Infeasible(violation=1.0, reason=reason)
 
-    def _proposal(self, params: Params, state: SamplerState, config: RunConfig) -> Proposal:
+    def _proposal(
+        self, number: int, params: Params, state: SamplerState, config: RunConfig
+    ) -> Proposal:
         if self._used > self._noted:
             self._noted = self._used
             state = {**state, POINTS: self._used}
-        return Proposal(params=params, sampler_state=state, config=config)
+        found = Proposal(params=params, sampler_state=state, config=config)
+        if self._repeats > 1:
+            self._firsts[number] = Trial(
+                number=number, params=params, state=TrialState.RUNNING, config=config
+            )
+        return found
 
 
 class _Asking:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,16 @@ from search.study_text import study_text
 from snn.config import SETTINGS, Fault, nearest
 
 _DEFAULTS = SearchSettings()
-LATER_KEYS = ("points", "stopping_reduction", "stopping_smallest")  # of [search]
+LATER_KEYS = (  # of [search]
+    "points",
+    "stopping_reduction",
+    "stopping_smallest",
+    "warm_start",
+    "repeats",
+    "extend_prefixes",
+    "family",
+)
+PREFIX_SHARE = 0.25  # of the trials, where blocks can be taken from others
 TABLES = ("constraints", "budget", "run", "space", "search")
 KEYS = ("name", "objectives", *TABLES)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -118,6 +127,14 @@ class Study:
             document.setdefault(table, {})[name] = _override(name, value)
 
     @property
+    def prefix_share(self) -> float:
+        """Share of the trials that let first blocks of the front stand; 0 where none could."""
+        if not can_extend(self.space, self.search):
+            return 0.0
+        share = self.search.extend_prefixes
+        return PREFIX_SHARE if share is None else share
+
+    @property
     def question_fingerprint(self) -> str:
         """Names the question: 16 hex digits over everything but the budget and the comments."""
         text = json.dumps(self._question(), sort_keys=True, separators=(",", ":"))
@@ -192,6 +209,7 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         faults.append(contradiction)
     if space is not None and not faults:
         first_points(run, space, search.points, search.seed, faults)
+        faults.extend(_search_faults(str(name), space, search))
     if faults or space is None:
         raise StudyError(source, faults)
     return Study(
@@ -221,6 +239,23 @@ def _name(given: object, faults: list[Fault]) -> str:
         )
         faults.append(Fault(key="name", message=message))
     return str(given)
+
+
+def can_extend(space: Space, search: SearchSettings) -> bool:
+    """Whether trials may take first blocks of others and go on from them otherwise."""
+    return search.reuse_blocks and "partition" in space.dimensions()
+
+
+def _search_faults(name: str, space: Space, search: SearchSettings) -> Iterator[Fault]:
+    """What of [search] the rest of the study does not go with."""
+    if search.extend_prefixes and not can_extend(space, search):
+        message = "must be 0 where no block can be kept: it needs reuse_blocks, and partition as "
+        yield Fault(key="search.extend_prefixes", message=message + "an axis of the space")
+    if search.repeats > 1 and "seed" in space.axes:
+        message = "must be 1 where seed is an axis of the space"
+        yield Fault(key="search.repeats", message=message)
+    if name in search.warm_start:
+        yield Fault(key="search.warm_start", message=f"must name other studies, got {name!r}")
 
 
 def _question(text: str) -> str:

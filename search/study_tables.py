@@ -73,6 +73,10 @@ class SearchSettings:
     block_cache_mb: int = 2_000  # the most that is kept of them on the disk
     reference: Mapping[str, float] = field(default_factory=dict)  # by objective
     points: tuple[Mapping[str, Any], ...] = ()  # tried first, as they were given
+    warm_start: tuple[str, ...] = ()  # studies of the same store whose trials teach the sampler
+    repeats: int = 1  # trials of each point, with one seed after another
+    extend_prefixes: float | None = None  # share of trials; None is the default where it can be
+    family: bool = False  # the sampler hears the best of a trial's operating points, too
 
 
 BUDGET_SETTINGS = {
@@ -98,6 +102,11 @@ SEARCH_SETTINGS = {
     "seed": Setting(kind="integer", low=0, meaning="seed of the sampler"),
     "reuse_blocks": Setting(kind="flag", meaning="take blocks that were trained before"),
     "block_cache_mb": Setting(kind="integer", low=1, meaning="disk for trained blocks, MB"),
+    "repeats": Setting(kind="integer", low=1, meaning="trials of each point, by seed"),
+    "extend_prefixes": Setting(
+        kind="real", low=0, high=1, meaning="share of trials that keep blocks of the front"
+    ),
+    "family": Setting(kind="flag", meaning="the sampler hears a trial's other operating points"),
 }
 
 
@@ -191,17 +200,32 @@ def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault])
     table = dict(as_table(given, "search", faults))
     reference = as_table(table.pop("reference", {}), "search.reference", faults)
     points = _points(table.pop("points", []), faults)
+    warm_start = _warm_start(table.pop("warm_start", []), faults)
     for name in table:
         if name not in SEARCH_SETTINGS:
-            known = (*SEARCH_SETTINGS, "points", "reference")
+            known = (*SEARCH_SETTINGS, "points", "reference", "warm_start")
             faults.append(unknown_key(f"search.{name}", name, known))
     known_table = {name: value for name, value in table.items() if name in SEARCH_SETTINGS}
     values = _settings(known_table, "search", SEARCH_SETTINGS, faults)
+    if values.get("family") and values.get("repeats", 1) > 1:
+        message = "must be false with repeats, of which the sampler hears the mean"
+        faults.append(Fault(key="search.family", message=message))
     settings = SearchSettings(
-        **values, points=points, reference=_reference(reference, objectives, faults)
+        **values,
+        points=points,
+        warm_start=warm_start,
+        reference=_reference(reference, objectives, faults),
     )
     faults.extend(_stopping_faults(table, settings))
     return settings
+
+
+def _warm_start(given: object, faults: list[Fault]) -> tuple[str, ...]:
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        return tuple(dict.fromkeys(given))
+    message = f"must be a list of studies' names, like ['digits'], got {given!r}"
+    faults.append(Fault(key="search.warm_start", message=message))
+    return ()
 
 
 def _points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]:

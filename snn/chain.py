@@ -6,30 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from snn.block_cache import Entry
-from snn.config import SETTINGS, RunConfig
+from snn.config import SETTINGS
 from snn.network import Block, Network, build_block, input_signal
-
-ROUTING = frozenset(
-    {
-        "block_classes",
-        "class_rule",
-        "class_score",
-        "class_threshold",
-        "hard_fraction",
-        "detector",
-    }
-)
-"""Settings that only decide, behind a trained block, what becomes of its classes."""
-
-CUT = frozenset({"partition", "space_rule"})
-"""Settings of which only the units up to a block's own reach it."""
+from snn.prefix import CUT, ROUTING
 
 CONFUSION = "confusion"  # the tensor beside those of the block, see `routing.route`
-
-
-def is_chain(config: RunConfig) -> bool:
-    """Whether blocks are trained one after another, a single block included."""
-    return config.stages == config.exits
 
 
 def describe(done: Network, classes: Sequence[int], origin: Mapping[str, str]) -> dict[str, Any]:

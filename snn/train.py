@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snn import chain
+from snn import chain, prefix
 from snn.block_cache import BlockCache, Entry
 from snn.config import RunConfig
 from snn.data import Split
@@ -47,7 +47,7 @@ class Training:
         cache: BlockCache | None = None,
     ) -> None:
         self.config, self.split, self.device = config, split, device
-        self.cache = cache if chain.is_chain(config) else None
+        self.cache = cache if prefix.is_chain(config) else None
         self.task = Task(image_shape=split.image_shape, classes=split.classes)
         self.network = Network(config, self.task)
         self.training_s: list[float] = []  # per stage
