@@ -49,6 +49,7 @@ LIGHT = {
         "datasets",
         "extensions",
         "partition",
+        "prefix",
         "measurement",
         "interchange.description",
     )
