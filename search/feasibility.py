@@ -8,7 +8,8 @@ from search.study_tables import Bound
 from snn.config import SETTINGS, RunConfig
 
 KNOWN = ("parameters", "model_bytes", "training_memory_bytes")
-IMAGES = 1_000  # for training, which every data set has; a batch may hold more where it is smaller
+IMAGES = 1_000  # for training, which each of these has at least; a batch may hold all of them
+OURS = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100")
 _WITHOUT_SAY = {"schedule", "epochs", "seed"}
 
 
@@ -54,7 +55,8 @@ class Feasibility:
     def _look(self, config: RunConfig) -> Infeasible | None:
         try:
             needs_memory = "training_memory_bytes" in self._bounds
-            least = configure.least(config, images=IMAGES, memory=needs_memory)
+            images = IMAGES if config.dataset in OURS else 1
+            least = configure.least(config, images=images, memory=needs_memory)
         except Exception:  # the trial will show what is wrong, and have it on record
             return None
         for name, bound in self._bounds.items():
