@@ -61,7 +61,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "target_sparsity": 0.8,
         "rewiring_every": 1,
     },
-    "resnet7 exits": {"backbone": "resnet7", "partition": "1+1+1"},
+    "resnet7 exits": {"backbone": "resnet7", "partition": "1+1+1", "head_hidden": 0},
     "resnet7 hard": {"backbone": "resnet7", "reset": "hard"},
     "resnet9": {"backbone": "resnet9", "norm": "batch-over-time"},
     "resnet11": {"backbone": "resnet11"},

@@ -4,7 +4,7 @@ import datetime
 import math
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from search.lessons import sampled
 from search.rows import kept
@@ -27,6 +27,13 @@ def lessons_of(connection: Connection, study_id: int) -> list[Trial]:
         )
         for row in rows
     ]
+
+
+def sources_of(connection: Connection, study_id: int) -> dict[str, int]:
+    """How many lessons a study has from where."""
+    query = select(LessonRow.source, func.count()).where(LessonRow.study_id == study_id)
+    grouped = query.group_by(LessonRow.source).order_by(func.min(LessonRow.id))
+    return {source: count for source, count in connection.execute(grouped)}  # noqa: C416
 
 
 def keep_lessons(

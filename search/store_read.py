@@ -35,7 +35,7 @@ from search.schema import (
     TrialRow,
 )
 from search.store_confirmed import confirmed_points
-from search.store_lessons import lessons_of
+from search.store_lessons import lessons_of, sources_of
 from search.store_statements import FIND_TRIAL, STUDY_ID, select_points
 from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.config import nearest
@@ -365,6 +365,11 @@ class StoreReader:
         """Finished trials from elsewhere that the study's sampler learns from."""
         with self._database.reading() as connection:
             return lessons_of(connection, self._study_id(connection, study))
+
+    def lesson_sources(self, study: str) -> dict[str, int]:
+        """How many lessons there are from where, in the order in which they came."""
+        with self._database.reading() as connection:
+            return sources_of(connection, self._study_id(connection, study))
 
     def hypervolume(self, study: str) -> list[HypervolumeRecord]:
         """The hypervolume after each trial that finished, oldest record first."""

@@ -41,11 +41,12 @@ def status(arguments: argparse.Namespace) -> int:
         stored = store.stored_study(arguments.study)
         trials = store.trials(arguments.study)
         events = store.events(arguments.study)
+        lessons = store.lesson_sources(arguments.study)
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]
     ruled_out = [event for event in events if event.kind == RULED_OUT]
-    _say_status(output, stored, summary, trials, ruled_out)
+    _say_status(output, stored, summary, trials, ruled_out, lessons)
     if running:
         word = "running" if stored.is_running else "was running, and will run again"
         output.say(Text(f"{word}: {', '.join(_running(trial) for trial in running)}"))
@@ -67,6 +68,7 @@ def status(arguments: argparse.Namespace) -> int:
                 for t in ended
             ],
             "ruled_out": len(ruled_out),
+            "lessons": lessons,
             "events": events,
         }
     )
@@ -79,6 +81,7 @@ def _say_status(
     summary: "StudySummary",
     trials: Sequence[Trial],
     ruled_out: Sequence[Event],
+    lessons: Mapping[str, int],
 ) -> None:
     study = study_from_toml(stored.toml, stored.name)
     asked = f" of {summary.trials_asked}" if summary.trials_asked else ""
@@ -102,6 +105,9 @@ def _say_status(
             f"{len(ruled_out)} points, before any of them was tried; the last: "
             f"{ruled_out[-1].message}"
         )
+    if lessons:
+        results = ", ".join(f"{count} of {source}" for source, count in lessons.items())
+        pairs["learned from"] = f"results from elsewhere, no trials of this study: {results}"
     if study.question:
         output.say(Text(study.question, style="italic"))
     output.say(tables.pairs_table(pairs, title=stored.name))

@@ -177,6 +177,8 @@ def test_an_optuna_study_is_imported_once_and_is_on_no_front(run: Run, tmp_path:
         assert store.operating_points("rates", front_only=True) == []
         assert [event.kind for event in store.events("rates")] == ["import"]
     assert "has no front yet" in run("front", "rates")[1]
+    assert json.loads(run("status", "rates", "--json")[1])["lessons"] == {f"{url}#theirs": 12}
+    assert "learned from" in run("status", "rates")[1]
 
 
 def test_a_study_runs_from_what_was_imported(run: Run, tmp_path: Path) -> None:

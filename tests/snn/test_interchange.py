@@ -1,6 +1,8 @@
 """NIR: our networks in other people's simulators spike for spike, and theirs with us."""
 
+import copy
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from torch import nn
 from benchmarks.nir_agreement import NETWORKS, Agreement, agreements, trained
 from benchmarks.simulators import SIMULATORS
 from snn.config import RunConfig
-from snn.evaluate import evaluate
+from snn.evaluate import evaluate, infer, sampled_setting
 from snn.interchange import InterchangeError, files
 from snn.interchange.bundle import write_all
 from snn.interchange.measure import description_of, measure
@@ -21,6 +23,7 @@ from snn.interchange.simulation import Simulation
 from snn.interchange.wiring import Form, graphs, inexpressible
 from snn.measurement import METRICS
 from snn.network import Network, Task, bake, build_block, input_signal
+from snn.recording import record
 from snn.trained import History, Images, Trained
 
 nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
@@ -145,6 +148,32 @@ def test_exits_go_out_one_by_one_and_say_where_they_read(tmp_path: Path) -> None
         assert about.mean == (0.3,)
 
 
+def test_the_plan_of_exits_is_enough_to_decide_as_the_network_does(tmp_path: Path) -> None:
+    """Graph by graph, by what network.json says; an image leaves where an exit is sure."""
+    trained_one, images = network_of("resnet7 exits")
+    network = copy.copy(trained_one)  # with thresholds in the middle of what its exits say
+    confidence = record(network, images).confidence[:2, -1]
+    middle = tuple(float(np.median(of_exit)) for of_exit in confidence)
+    network.config = network.config.replace(exit_threshold=middle)
+    write_all(network, tmp_path, mean=None, std=None)
+    plan = json.loads((tmp_path / "network.json").read_text())
+    assert (plan["exit_combination"], plan["detector"]) == ("nested", "none")
+    drive, _ = next(images.batches(network.config))
+    labels = torch.full((drive.shape[1],), -1)
+    exits = torch.zeros(drive.shape[1], dtype=torch.int64)
+    for exit_ in plan["exits"]:
+        graph = files.read(tmp_path / exit_["file"])
+        outputs = Simulation(graph, dt_s=plan["dt_s"]).run(drive, timesteps=plan["timesteps"])[0]
+        confidence, label = outputs.mean(dim=0).softmax(dim=1).max(dim=1)
+        threshold = exit_["confidence_threshold"]
+        sure = (labels < 0) & (confidence >= (0 if threshold is None else threshold))
+        labels[sure], exits[sure] = label[sure], exit_["exit"]
+    decided = infer(network, images, sampled_setting(network.config, 3))
+    assert set(exits.tolist()) == {1, 2, 3}
+    assert labels.tolist() == decided.labels.tolist()
+    assert exits.tolist() == decided.exits.tolist()
+
+
 # ---- in
 
 
@@ -201,6 +230,35 @@ def test_a_graph_that_snntorch_wrote_decides_as_snntorch_does(tmp_path: Path) ->
     assert spent.accumulates[simulation.sources[simulation.populations[1]][0]].sum() == (
         10 * spent.spikes[hidden].sum()
     )
+
+
+def test_a_graph_that_spikingjelly_wrote_decides_as_spikingjelly_does(tmp_path: Path) -> None:
+    pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed: make setup")
+    from spikingjelly.activation_based import functional, layer, neuron, nir_exchange
+
+    def lif() -> Any:
+        return neuron.LIFNode(tau=4.0, decay_input=True, v_threshold=0.3, v_reset=0.0)
+
+    theirs = nn.Sequential(
+        layer.Conv2d(1, 4, 3, padding=1),
+        lif(),
+        layer.AvgPool2d(2, 2),
+        layer.Flatten(),
+        layer.Linear(64, 10),
+        lif(),
+    )
+    path = tmp_path / "theirs.nir"
+    nir_exchange.export_to_nir(theirs, torch.rand(1, 1, 8, 8), save_path=path, dt=1e-4)
+    functional.reset_net(theirs)
+    x, steps = torch.rand(20, 1, 8, 8) * 4, 9
+    with torch.no_grad():
+        expected = torch.stack([theirs(x) for _ in range(steps)])
+    simulation = Simulation(files.read(path), dt_s=1e-4)
+    outputs, are_spikes, _ = simulation.run(x.unsqueeze(0), timesteps=steps)
+    assert are_spikes
+    assert expected.sum() > 50
+    # it computes v + (x - v) / tau, which rounds otherwise
+    assert (outputs != expected).double().mean() < 0.01
 
 
 def test_neurons_follow_nir_s_equations() -> None:
