@@ -99,11 +99,11 @@ def thresholds(values: Sequence[float]) -> str:
 def verbatim(text: str) -> str:
     """Text that Markdown shows as it is written, on one line: nothing in it is a command.
 
-    Names and questions come from files that anybody may have written.
+    Names and questions come from files that anybody may have written. What Markdown would make
+    a link of by itself, an address, is broken by a character that has no width.
     """
-    return re.sub(
-        r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark.group())};", " ".join(text.split())
-    )
+    words = re.sub(r"(?i)(:(?=//)|@|www(?=\.))", "\\1\u2060", " ".join(text.split()))
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark.group())};", words)
 
 
 def confirmed(found: Confirmed | None, metric: str) -> str:

@@ -286,7 +286,7 @@ def _log(seen: launching.Watched) -> None:
                 f"{formats.verbatim(seen.summary.lease_holder or 'somebody')}; its log is there."
             )
         return
-    with st.expander(f"Log, {seen.log}", expanded=True):
+    with st.expander(formats.verbatim(f"Log, {seen.log}"), expanded=True):
         st.code(seen.log_text or " ", language=None, height=LOG_HEIGHT)
 
 

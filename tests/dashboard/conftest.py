@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
+from tests.dashboard import real_study
 from tests.dashboard.example_store import fill
 
 
@@ -14,6 +15,14 @@ def example_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     fill(url, name="finished", count=13, is_running=False)
     fill(url, name="digits", count=16)
     return url
+
+
+@pytest.fixture(scope="session")
+def real_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with two small real studies, `real` and `second`, of two samplers."""
+    folder = tmp_path_factory.mktemp("real")
+    real_study.run(folder)
+    return real_study.run(folder, "second", sampler="qmc")
 
 
 @pytest.fixture

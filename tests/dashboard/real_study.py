@@ -8,7 +8,7 @@ from search.study import study_from_toml
 
 TOML = """# Which small networks read 8x8 digits with few operations?
 name = "{name}"
-objectives = ["accuracy", "synaptic_ops"]
+objectives = ["accuracy", "model_bytes"]
 
 [budget]
 trials = {trials}
@@ -17,12 +17,12 @@ workers = 0
 [run]
 dataset = "digits"
 backbone = "resnet5"
-width = 4
 batch_size = 32
 epochs = 3
 loss = "each-step"
 
 [space]
+width = {{ low = 4, high = 8 }}
 partition = ["1+1"]
 exit_threshold = {{ low = 0.5, high = 0.8 }}
 timesteps = {{ low = 2, high = 3 }}

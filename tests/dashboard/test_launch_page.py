@@ -122,7 +122,7 @@ def test_a_faulty_file_shows_every_fault_and_no_button(
     empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "studies").mkdir()
-    text = real_study.study_text().replace("width = 4", "width = 0\nwidht = 4")
+    text = real_study.study_text().replace("epochs = 3", "epochs = 0\nepoch = 3")
     (tmp_path / "studies" / "bad.toml").write_text(text)
     app = page(monkeypatch, empty_url)
     assert len(app.error) == 2

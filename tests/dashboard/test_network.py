@@ -22,11 +22,6 @@ from tests.dashboard.test_views import metrics, shown, words
 
 
 @pytest.fixture(scope="module")
-def real_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return real_study.run(tmp_path_factory.mktemp("real"))
-
-
-@pytest.fixture(scope="module")
 def seen(real_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
     with Store(real_url, read_only=True) as store:
         yield replay(store, "real", 0, data_dir=tmp_path_factory.mktemp("no data needed"))
