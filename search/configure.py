@@ -211,28 +211,21 @@ class TrialRun:
         return trained
 
     def _known_violation(self) -> Outcome | None:
-        """An outcome if even the smallest network of the run is over a bound known beforehand."""
-        from snn.plan import plan as plan_task
+        """An outcome if even the smallest network of the run is over a bound known beforehand.
 
-        known = {"training_memory_bytes", "parameters"} & self.constraints.keys()
-        if not known:
+        Whoever proposed the run has looked as well, but not at these data.
+        """
+        from search.feasibility import Feasibility
+
+        found = Feasibility(self.constraints, images=len(self._split.train_labels))
+        infeasible = found.check(self.config)
+        if infeasible is None:
             return None
-        images = len(self._split.train_labels)
-        planned = plan_task(self.config, _task(self.config), images=images)
-        figures = {
-            "training_memory_bytes": planned.stage_memory_bytes[0],
-            "parameters": planned.smallest_parameters,
-        }
-        for name in sorted(known):
-            limit = self.constraints[name].max
-            if limit is not None and figures[name] > limit:
-                return Outcome(
-                    state=TrialState.PRUNED,
-                    reason=f"not trained: {name} would be {figures[name]:,}, "
-                    f"the constraint allows {limit:,.0f}",
-                    constraint_violation=(figures[name] - limit) / max(abs(limit), 1e-12),
-                )
-        return None
+        return Outcome(
+            state=TrialState.PRUNED,
+            reason=f"not trained: {infeasible.reason}",
+            constraint_violation=infeasible.violation,
+        )
 
     def _keep(self, trained: Trained) -> tuple[Artifact | None, OSError | None]:
         """The weights as a file, or why there is none: a disk that is full, say."""

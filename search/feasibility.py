@@ -29,7 +29,8 @@ class Feasibility:
     differ only in what has no say in its size.
     """
 
-    def __init__(self, constraints: Mapping[str, Bound]) -> None:
+    def __init__(self, constraints: Mapping[str, Bound], *, images: int | None = None) -> None:
+        self._images = images  # for training, where that is known
         bounds = {name: constraints[name] for name in KNOWN if name in constraints}
         self._bounds = {name: bound for name, bound in bounds.items() if bound.max is not None}
         self._known: dict[tuple[object, ...], Infeasible | None] = {}
@@ -55,7 +56,7 @@ class Feasibility:
     def _look(self, config: RunConfig) -> Infeasible | None:
         try:
             needs_memory = "training_memory_bytes" in self._bounds
-            images = IMAGES if config.dataset in OURS else 1
+            images = self._images or (IMAGES if config.dataset in OURS else 1)
             least = configure.least(config, images=images, memory=needs_memory)
         except Exception:  # the trial will show what is wrong, and have it on record
             return None

@@ -88,7 +88,7 @@ class Ledger:
                 check_warm_start(self._store, self._study)
                 for line in take_over(self._store, self._study):
                     self._store.add_event(self._study.name, "warm start", line)
-                    self.say(line)
+                    self.say(f"warm start: {line}")
             self._resume(trials)
             stack.callback(self._asks.close)
             self._exit = stack.pop_all()

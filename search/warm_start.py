@@ -41,7 +41,7 @@ def take_over(store: Store, study: Study) -> list[str]:
         lessons = lessons_of(study, store, name)
         store.add_lessons(study.name, f"study {name}", lessons.trials)
         skipped = "; ".join(f"{count} {why}" for why, count in lessons.skipped.items())
-        line = f"warm start: {len(lessons.trials)} trials of {name} teach the sampler"
+        line = f"{len(lessons.trials)} trials of {name} teach the sampler"
         lines.append(f"{line}; left out: {skipped}" if skipped else line)
     return lines
 

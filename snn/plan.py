@@ -79,7 +79,6 @@ class Plan:
 
     parameters: int
     model_bytes: int  # with every connection present
-    smallest_parameters: int  # of the smallest network that the run yields
     stages: tuple[Need, ...]  # one after another
     macs_per_image: float  # multiply-accumulates if it were not spiking: all timesteps, all blocks
     layers: int  # spiking layers
@@ -146,7 +145,6 @@ def plan(config: RunConfig, task: Task, *, images: int | None = None) -> Plan:
     return Plan(
         parameters=sum(parameter_count(block) for block in blocks),
         model_bytes=sum(4 * parameter_count(block) for block in blocks),
-        smallest_parameters=sum(parameter_count(block) for block in stages[0]),
         stages=tuple(needs),
         macs_per_image=config.timesteps * _dense_macs(config, task, blocks),
         layers=sum(len(layers_of(block)) for block in blocks),
