@@ -144,6 +144,7 @@ def _trial_rows(
         shared = {name: value for name, value in values.items() if name in base}
         exits = [value for name, value in values.items() if name.startswith("exit_threshold")]
         began = START + datetime.timedelta(seconds=20 * number)
+        shared["inference_timesteps"] = values["timesteps"]
         yield {
             "id": first + number,
             "study_id": study_id,

@@ -30,6 +30,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
+KEYS = {"Enter": 13, "Escape": 27, "ArrowDown": 40, "ArrowUp": 38, "Tab": 9}
 START_S = 30.0
 ANSWER_S = 60.0
 
@@ -189,6 +190,19 @@ class Tab:
         """Press and release the mouse at a place of the window."""
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def key(self, name: str) -> None:
+        """Press and release a key, like `Enter` or `ArrowDown`."""
+        for kind in ("rawKeyDown", "char", "keyUp"):
+            if kind != "char" or name == "Enter":
+                self.call(
+                    "Input.dispatchKeyEvent",
+                    type=kind,
+                    key=name,
+                    code=name,
+                    windowsVirtualKeyCode=KEYS[name],
+                    **({"text": "\r"} if kind == "char" else {}),
+                )
 
     def hover(self, x: float, y: float) -> None:
         """Move the mouse to a place of the window."""

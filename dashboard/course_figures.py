@@ -2,29 +2,34 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard.figures import template, translucent
+from dashboard.points import Floats, Integers
 from dashboard.theme import PALETTES, Mode
+
+MOST_STEPS = 300  # of a sparkline
 
 
 def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> go.Figure:
     """The study's progress: hypervolume after each finished trial, as steps."""
     palette = PALETTES[mode]
+    course, numbers = np.asarray(values, dtype=np.float64), np.asarray(trials, dtype=np.int64)
+    kept = corners(course)
     figure = go.Figure(
         go.Scatter(
-            x=list(range(1, len(values) + 1)),
-            y=list(values),
+            x=(kept + 1).astype(np.int32),
+            y=course[kept],
             mode="lines",
             line={"color": palette.accent, "width": 2, "shape": "hv"},
             fill="tozeroy",
             fillcolor=translucent(palette.accent, 0.08),
-            customdata=list(trials),
+            customdata=numbers[kept].astype(np.int32),
             hovertemplate="after trial %{customdata}<br><b>%{y:.4f}</b><extra></extra>",
         )
     )
-    low = min(values) if values else 0.0
-    high = max(values) if values else 1.0
+    low, high = (float(course.min()), float(course.max())) if course.size else (0.0, 1.0)
     pad = max((high - low) * 0.15, 0.005)
     figure.update_layout(
         template=template(mode), height=190, showlegend=False, dragmode=False, uirevision="hv"
@@ -35,8 +40,22 @@ def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> g
     return figure
 
 
+def corners(values: Floats, limit: int = 2_000) -> Integers:
+    """Places where a line of steps changes, its ends among them; at most `limit`, evenly spread."""
+    if len(values) <= 2:
+        return np.arange(len(values))
+    changes = np.flatnonzero(np.diff(values) != 0) + 1
+    kept = np.unique(np.concatenate([[0], changes, [len(values) - 1]]))
+    if len(kept) <= limit:
+        return kept
+    return kept[np.linspace(0, len(kept) - 1, limit).astype(np.int64)]
+
+
 def sparkline(values: Sequence[float], mode: Mode) -> str:
     """The course of a figure as a small SVG of steps, without axes; numbers alone go in."""
+    if len(values) > MOST_STEPS:
+        places = np.linspace(0, len(values) - 1, MOST_STEPS).astype(np.int64)
+        values = [values[place] for place in places]
     palette = PALETTES[mode]
     low, high = min(values), max(values)
     scale = 40 / (high - low) if high > low else 0.0

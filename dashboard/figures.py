@@ -4,6 +4,7 @@ Pure functions from numbers to plotly's terms. Hover texts and names are escaped
 reads a few HTML tags in them.
 """
 
+import functools
 import html
 from collections.abc import Sequence
 
@@ -17,9 +18,9 @@ from dashboard.theme import FONT, PALETTES, Mode, Palette
 
 Rows = NDArray[np.int64]
 
-MOST_FADED = 12_000  # dominated points drawn, see `one_per_cell`
-SVG_LIMIT = 2_500  # beyond, points are drawn by WebGL
-CELLS = 220  # that an axis is divided into where points are thinned
+MOST_FADED = 1_200  # points that are context, of each kind, see `one_per_cell`
+SVG_LIMIT = 6_000  # beyond, points are drawn by WebGL, which takes long to start
+CELLS = 64  # that an axis is divided into where points are thinned
 MOST_CATEGORIES = 8
 SYMBOLS = (
     "circle",
@@ -260,11 +261,17 @@ def hover(table: PointTable, rows: Rows, *, brief: bool = False) -> dict[str, ob
 
 def hover_texts(table: PointTable, rows: Sequence[int], *, brief: bool = False) -> list[str]:
     """Who points are and what they achieve, as the few tags that plotly knows."""
+    return list(_hover_texts(table, tuple(rows), brief))
+
+
+@functools.lru_cache(maxsize=32)
+def _hover_texts(table: PointTable, rows: tuple[int, ...], brief: bool) -> tuple[str, ...]:
+    """Kept, since a change of axes does not change them."""
     exits = table.exit_thresholds(rows)
-    return [
+    return tuple(
         _hover_text(table, row, formats.thresholds(each), brief=brief)
         for row, each in zip(rows, exits, strict=True)
-    ]
+    )
 
 
 def _hover_text(table: PointTable, row: int, exits: str, *, brief: bool) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard import formats
+from dashboard.cloud import cloud
 from dashboard.figures import (
     SVG_LIMIT,
     Rows,
@@ -31,6 +32,8 @@ from dashboard.theme import PALETTES, Mode, Palette
 from search.confirmation import Confirmed
 
 HEIGHT = 560
+FADED = 0.38  # opacity
+MOST_HOVERED = 1_000  # points that are context and have words of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,22 +117,27 @@ def not_drawn(table: PointTable, sight: Sight, look: Look) -> int:
 
 
 def _add_faded(drawing: Drawing, sight: Sight) -> None:
-    """Points that are not on the front; those outside a constraint as rings."""
+    """Points that are not on the front; those outside a limit as rings.
+
+    Of many, some can be chosen and all are seen: a picture of them lies below.
+    """
     look, palette = drawing.look, drawing.palette
+    logs = (look.log_x, look.log_y)
     for name, every, symbol in (
         ("dominated", sight.dominated, "circle"),
         ("outside a limit", sight.outside, "circle-open"),
     ):
-        axes = ((drawing.x, look.log_x), (drawing.y, look.log_y))
-        rows = one_per_cell(every, axes)
+        rows = one_per_cell(every, list(zip((drawing.x, drawing.y), logs, strict=True)))
         if not rows.size:
             continue
-        is_large = rows.size > SVG_LIMIT
-        scatter = go.Scattergl if is_large else go.Scatter
-        shown = f" ({rows.size:,} of {every.size:,} drawn)" if rows.size < every.size else ""
-        words = {"hoverinfo": "skip"} if is_large else hover(drawing.table, rows, brief=True)
+        shown = ""
+        if rows.size < every.size:
+            _add_cloud(drawing, every, logs)
+            shown = f" ({every.size:,}, of which {rows.size:,} can be chosen)"
+        has_words = rows.size <= MOST_HOVERED
+        words = hover(drawing.table, rows, brief=True) if has_words else {"hoverinfo": "skip"}
         drawing.figure.add_trace(
-            scatter(
+            go.Scatter(
                 **drawing.place(rows),
                 mode="markers",
                 name=name + shown,
@@ -138,15 +146,40 @@ def _add_faded(drawing: Drawing, sight: Sight) -> None:
                     "size": 5,
                     "symbol": symbol,
                     "color": palette.faded,
-                    "opacity": 0.38,
+                    "opacity": FADED,
                     "line": {"width": 1 if symbol != "circle" else 0, "color": palette.faded},
                 },
                 **selection(
-                    rows, drawing.chosen, opacity=0.38, marked={"size": 12, "color": palette.accent}
+                    rows,
+                    drawing.chosen,
+                    opacity=FADED,
+                    marked={"size": 12, "color": palette.accent},
                 ),
                 **words,
             )
         )
+
+
+def _add_cloud(drawing: Drawing, rows: Rows, logs: tuple[bool, bool]) -> None:
+    """All of these points as one picture; names have no place on a scale, and none."""
+    if drawing.x.values is None or drawing.y.values is None:
+        return
+    found = cloud(drawing.x, drawing.y, rows, log=logs, colour=drawing.palette.faded)
+    if found is None:
+        return
+    source, extent = found
+    drawing.figure.add_layout_image(
+        source=source,
+        xref="x",
+        yref="y",
+        x=extent.left,
+        y=extent.top,
+        sizex=extent.right - extent.left,
+        sizey=extent.top - extent.bottom,
+        sizing="stretch",
+        layer="below",
+        opacity=0.8,
+    )
 
 
 def selection(
@@ -165,7 +198,12 @@ def selection(
 def _add_steps(drawing: Drawing, sight: Sight) -> None:
     """The staircase: what is reached at each x, never a value that no point has."""
     x, y = drawing.x, drawing.y
-    rows = staircase(x, y, np.concatenate([sight.front, sight.dominated]))
+    objectives = drawing.table.objectives
+    if x.name in objectives and y.name in objectives:
+        candidates = sight.front  # who is best in two objectives is so in all of them
+    else:
+        candidates = np.concatenate([sight.front, sight.dominated])
+    rows = staircase(x, y, candidates)
     if rows.size < 2:
         return
     drawing.figure.add_trace(

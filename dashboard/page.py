@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import data, formats, takeaway
 from dashboard.theme import Mode
 from search.store import StoreError
+from snn.config import ConfigError
 
 VIEWS = Path(__file__).parent / "views"
 STUDIES, FRONT, COMPARE, EXPORT, NETWORK = (
@@ -57,6 +58,11 @@ def store_errors() -> Iterator[None]:
         st.subheader("No results to show", anchor=False)
         st.text(str(error))
         next_step()
+        st.stop()
+    except ConfigError as error:
+        st.subheader("Written by another version", anchor=False)
+        st.text("The settings of a trial of this study mean nothing to this version of spikefront.")
+        st.text(str(error))
         st.stop()
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard import formats
-from search.front import pareto_mask
 from snn.measurement import METRICS
 
 Floats = NDArray[np.float64]
@@ -209,8 +208,9 @@ def staircase(x: Axis, y: Axis, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     if x.better is None or y.better is None or x.values is None or y.values is None:
         return np.empty(0, dtype=np.int64)
     finite = rows[np.isfinite(x.values[rows]) & np.isfinite(y.values[rows])]
-    signs = [METRICS[x.name].sign, METRICS[y.name].sign]
-    costs = np.column_stack([x.values[finite], y.values[finite]]) * signs
-    front = finite[pareto_mask(costs)]
-    _, first = np.unique(x.values[front], return_index=True)  # one of those in the same place
-    return front[first]
+    across = METRICS[x.name].sign * x.values[finite]
+    up = METRICS[y.name].sign * y.values[finite]
+    order = np.lexsort((up, across))  # of those in the same place across, the best comes first
+    before = np.minimum.accumulate(np.concatenate([[np.inf], up[order]]))[:-1]
+    members = finite[order[up[order] < before]]
+    return members if x.better == "lower" else members[::-1]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from dashboard.data import STORE_VARIABLE
 
-APP = Path(__file__).with_name("app.py")
 START_S = 60.0
 
 
@@ -22,16 +21,8 @@ class ServeError(RuntimeError):
 
 
 def command(port: int) -> list[str]:
-    """How the app is started: on this machine only, reporting to nobody."""
-    options = {
-        "server.headless": "true",
-        "browser.gatherUsageStats": "false",
-        "server.address": "127.0.0.1",
-        "server.fileWatcherType": "none",
-        "server.port": str(port),
-    }
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(APP), *flags]
+    """How the app is started, see `dashboard.server`."""
+    return [sys.executable, "-m", "dashboard.server", "--port", str(port)]
 
 
 def free_port() -> int:

@@ -10,14 +10,15 @@ from dashboard.data import open_store
 from search.export import at_point, export_point, weights_problem
 from search.folder import config_text
 from search.store import Store, StoreError
+from snn.config import ConfigError
 
 
 def export_problem(url: str, study: str, number: int) -> str | None:
     """Why nothing of this trial can be exported, or None."""
     try:
         trial = open_store(url).trial(study, number)
-    except StoreError as error:
-        return str(error)
+    except (StoreError, ConfigError) as error:
+        return str(error).splitlines()[0]
     return weights_problem(trial)
 
 

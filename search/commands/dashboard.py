@@ -7,23 +7,22 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from search.commands import InputError, RunError
 
-HOST = "127.0.0.1"  # nothing is asked of who looks, so only this machine may
+HOST = "127.0.0.1"  # where dashboard.server serves: nothing is asked of who looks
 
 
 def dashboard(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C, which is how it ends well."""
-    app = _app()
+    _check_installed()
     _check_store(arguments.store)
     _check_port(arguments.port)
     print(f"dashboard at http://{HOST}:{arguments.port} (Ctrl-C stops it)", flush=True)
     environment = {**os.environ, "SPIKEFRONT_STORE": arguments.store}
     # In a group of its own, so that a Ctrl-C at the terminal reaches it once, from here.
     process = subprocess.Popen(
-        command(app, arguments.port),
+        [sys.executable, "-m", "dashboard.server", "--port", str(arguments.port)],
         env=environment,
         process_group=0,
         stdin=subprocess.DEVNULL,
@@ -40,24 +39,9 @@ def dashboard(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def command(app: Path, port: int) -> list[str]:
-    """How streamlit is started: on this machine only, reporting to nobody."""
-    options = {
-        "server.headless": "true",
-        "browser.gatherUsageStats": "false",
-        "server.address": HOST,
-        "server.fileWatcherType": "none",
-        "server.port": str(port),
-    }
-    words = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(app), *words]
-
-
-def _app() -> Path:
-    found = importlib.util.find_spec("dashboard")
-    if found is None or found.origin is None or importlib.util.find_spec("streamlit") is None:
+def _check_installed() -> None:
+    if not all(importlib.util.find_spec(name) for name in ("dashboard", "streamlit")):
         raise RunError("the dashboard is not installed; see `spikefront doctor`")
-    return Path(found.origin).with_name("app.py")
 
 
 def _check_store(url: str) -> None:

@@ -1,13 +1,17 @@
+import base64
 import dataclasses
+import io
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dashboard
-from dashboard import figures, front_figure, trial_figures
+from dashboard import course_figures, figures, front_figure, trial_figures
+from dashboard.cloud import cloud
 from dashboard.look import Look
 from dashboard.points import PointTable, staircase
 from dashboard.references import Reference
@@ -118,29 +122,55 @@ def test_figures_that_are_not_numbers_are_not_on_the_step_line() -> None:
     assert list(line.x) == [10, 40]
 
 
-def test_dominated_points_are_thinned_where_they_cover_each_other_and_say_so() -> None:
+def test_of_many_dominated_points_some_can_be_chosen_and_all_are_seen() -> None:
     count = 50_000
-    points = table([0.5] * count, list(range(1, count + 1)), front=[True] + [False] * (count - 1))
-    faded = trace(drawn(points), "dominated")
-    assert len(faded.x) == figures.CELLS
-    assert faded.x[0] == 2
-    assert faded.name == f"dominated ({figures.CELLS} of 49,999 drawn)"
+    rng = np.random.default_rng(0)
+    points = table(
+        [0.99, *rng.uniform(0.1, 0.9, count - 1)],
+        [1.0, *rng.uniform(9, 99, count - 1)],
+        front=[True] + [False] * (count - 1),
+    )
+    figure = drawn(points)
+    faded = trace(figure, "dominated")
+    assert len(faded.x) == figures.MOST_FADED
+    assert faded.name == f"dominated (49,999, of which {figures.MOST_FADED:,} can be chosen)"
+    (picture,) = figure.layout.images
+    assert picture.source.startswith("data:image/png;base64,")
+    assert picture.x == points.figures["synaptic_ops"][1:].min()
+    (picture,) = drawn(points, log_x=True).layout.images
+    assert picture.x == pytest.approx(np.log10(points.figures["synaptic_ops"][1:].min()))
+
+
+def test_a_picture_of_points_has_each_of_them_where_it_is() -> None:
+    points = table([0.0, 1.0, 0.5], [0.0, 10.0, 5.0])
+    found = cloud(
+        points.axis("synaptic_ops"),
+        points.axis("accuracy"),
+        np.arange(3),
+        log=(False, False),
+        colour="#102030",
+    )
+    assert found is not None
+    source, extent = found
+    assert (extent.left, extent.right, extent.bottom, extent.top) == (0, 10, 0, 1)
+    picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    seen = np.asarray(picture)[..., 3] > 0
+    height, width = seen.shape
+    assert seen[height - 1, 0]
+    assert seen[0, width - 1]
+    assert seen[height // 2 - 1, width // 2]
+    assert seen.sum() == 4 + 4 + 9
+    assert picture.getpixel((0, height - 1))[:3] == (16, 32, 48)  # type: ignore[index]
 
 
 def test_a_dominated_point_that_stands_alone_is_never_thinned_away() -> None:
     rng = np.random.default_rng(0)
-    accuracy, ops = [0.99, *rng.uniform(0.1, 0.9, 60_000)], [1.0, *rng.uniform(9, 99, 60_000)]
-    accuracy[30_000], ops[30_000] = 0.01, 500.0
-    points = table(accuracy, ops, front=[True] + [False] * 60_000)
+    accuracy, ops = [0.99, *rng.uniform(0.8, 0.9, 3_000)], [1.0, *rng.uniform(90, 99, 3_000)]
+    accuracy[1_500], ops[1_500] = 0.01, 500.0
+    points = table(accuracy, ops, front=[True] + [False] * 3_000)
     faded = trace(drawn(points), "dominated")
-    assert faded.type == "scattergl"
-    assert len(faded.x) <= figures.MOST_FADED
-    assert 100 + 30_000 in faded.customdata
-
-
-def test_few_points_need_no_webgl() -> None:
-    faded = trace(drawn(table([0.5, 0.4], [1, 2], front=[True, False])), "dominated")
-    assert faded.type == "scatter"
+    assert len(faded.x) < 3_000
+    assert 100 + 1_500 in faded.customdata
 
 
 def test_points_carry_the_ids_that_a_selection_gives_back() -> None:
@@ -284,3 +314,11 @@ def test_the_family_marks_the_point_that_is_shown() -> None:
         place for each in figure.data if each.customdata is not None for place in each.customdata
     )
     assert places == list(range(len(evaluation.points)))
+
+
+def test_a_long_course_is_drawn_by_its_corners() -> None:
+    values = np.repeat([0.1, 0.5, 0.7], 4_000)
+    line = course_figures.hypervolume(range(12_000), values, "light").data[0]
+    assert list(line.x) == [1, 4_001, 8_001, 12_000]
+    assert list(line.customdata) == [0, 4_000, 8_000, 11_999]
+    assert len(course_figures.sparkline(list(values), "light")) < 20_000

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import data
+from dashboard import data, server
 from search.store import Store
 from search.study import study_from_toml
 from search.trial import Outcome, TrialState
@@ -357,3 +357,12 @@ def test_missing_and_infinite_figures_are_left_out_and_counted(
         app = shown(monkeypatch, f"sqlite:///{path}", view, study="new")
         if "front" in view:
             assert "have no finite value on these axes" in words(app)
+
+
+def test_the_dashboard_serves_this_machine_alone_and_reports_to_nobody() -> None:
+    words = server.words(8600)
+    assert words[:2] == ["streamlit", "run"]
+    assert words[2] == APP
+    assert "--server.address=127.0.0.1" in words
+    assert "--browser.gatherUsageStats=false" in words
+    assert "--server.port=8600" in words

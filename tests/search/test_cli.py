@@ -20,7 +20,6 @@ import pytest
 import sqlalchemy
 
 from search import cli, configure
-from search.commands import dashboard as dashboard_command
 from search.commands.options import COMMANDS
 from search.folder import sha256_of
 from search.store import Store
@@ -709,14 +708,6 @@ def test_a_port_in_use_is_said_before_anything_starts(run: Run) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         refused(run("dashboard", "--port", str(port)), f"{port} is in use", f"--port {port + 1}")
-
-
-def test_the_dashboard_serves_this_machine_alone_and_reports_to_nobody() -> None:
-    words = dashboard_command.command(Path("app.py"), 8600)
-    assert words[1:5] == ["-m", "streamlit", "run", "app.py"]
-    assert "--server.address=127.0.0.1" in words
-    assert "--browser.gatherUsageStats=false" in words
-    assert "--server.port=8600" in words
 
 
 def test_the_dashboard_answers_and_stops_at_ctrl_c(searched: Path) -> None:
