@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from snn.trained import History, Images, Trained
 
 nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
 EVERYWHERE = ("mlp2 poisson", "vgg5 hard, leak 0.9", "vgg5 early firing")
 WITH_SKIPS = ("resnet7 exits", "resnet5 sparse", "vgg5 spiking pools")
 HISTORY = History(memory_bytes=(1,), training_s=(0.0,), parameters=(1,))
@@ -172,6 +174,28 @@ def test_the_plan_of_exits_is_enough_to_decide_as_the_network_does(tmp_path: Pat
     assert set(exits.tolist()) == {1, 2, 3}
     assert labels.tolist() == decided.labels.tolist()
     assert exits.tolist() == decided.exits.tolist()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_page_s_code_decides_as_the_network_does(
+    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/how-to/export.md tells people to type, in its order: three simulators."""
+    simulator = SIMULATORS[("snntorch", "spikingjelly", "norse")[place]]
+    if simulator.missing:
+        pytest.skip(f"{', '.join(simulator.missing)} not installed: make setup")
+    network, images = network_of("vgg5 early firing")
+    form: Form = "norse" if simulator.name == "norse" else "plain"
+    mean, std = images.mean.flatten().tolist(), images.std.flatten().tolist()
+    write_all(network, tmp_path, mean=mean, std=std, form=form)
+    monkeypatch.chdir(tmp_path)
+    first, *others = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    scope: dict[str, Any] = {"images": images.images.numpy()}
+    exec(first, scope)
+    exec(others[place], scope)
+    setting = sampled_setting(network.config, 1)
+    assert scope["labels"].tolist() == infer(network, images, setting).labels.tolist()
 
 
 # ---- in
