@@ -63,7 +63,6 @@ class Ledger:
         self._lease = Lease(store, study.name, holder=holder)
         self._exit = ExitStack()
         self._orders: dict[int, tuple[Order, Trial]] = {}  # being carried out
-        self._trained: dict[str, tuple[int, str]] = {}  # by training fingerprint
         self._noted: set[str] = set()  # what was said once
         self._failures = 0  # in a row
         self._polled = 0.0
@@ -83,7 +82,7 @@ class Ledger:
             stack.callback(self._put_back, "its driver stopped; it will run again")
             self._put_back("its driver was lost; it will run again")
             self._store.create_study(self._study)  # the budget may be a new one
-            trials = self._store.trials(self._study.name)
+            trials = self._store.trials(self._study.name, configs=False)
             if not trials:  # also where a driver was lost before it had taken all over
                 check_warm_start(self._store, self._study)
                 for line in take_over(self._store, self._study):
@@ -196,9 +195,7 @@ class Ledger:
         self.training_s += outcome.timings.training_s
         self.evaluation_s += outcome.timings.evaluation_s
         if outcome.artifact is not None:
-            weights = (number, outcome.artifact.uri)
             self._note(number, _unseen(outcome.artifact.uri))
-            self._trained.setdefault(order.config.training_fingerprint, weights)
 
     def say(self, text: str) -> None:
         """Something that people should know."""
@@ -241,21 +238,18 @@ class Ledger:
         self._growth.restore(trials)
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
         self._number = max((trial.number for trial in trials), default=-1) + 1
-        for trial in trials:
-            if trial.state is TrialState.COMPLETE and trial.config and trial.artifact:
-                weights = (trial.number, trial.artifact.uri)
-                self._trained.setdefault(trial.config.training_fingerprint, weights)
         rule = rule_of(self._study)
         self._rungs = None if rule is None else Rungs(rule)
         if self._rungs is not None:
             for number, report in self._store.newest_rungs(self._study.name, RECORDS):
                 self._rungs.restore(number, report)
         self.store_s += time.perf_counter() - begun
+        is_over = bool(self._spending.spent())  # then nothing will be proposed
         self._proposals = Proposals(
             self._study,
-            trials,
-            lessons=self._store.lessons(self._study.name),
-            families=self._families(),
+            () if is_over else self._store.trials(self._study.name),
+            lessons=() if is_over else self._store.lessons(self._study.name),
+            families={} if is_over else self._families(),
         )
         self._asks = Asks(self._proposals, ahead=self._ask_ahead)
 
@@ -289,7 +283,8 @@ class Ledger:
     def _hand_out(self, trial: Trial) -> Order:
         config = trial.config
         assert config is not None
-        number, weights = self._trained.get(config.training_fingerprint, (None, None))
+        known = self._store.weights_of(self._study.name, config.training_fingerprint)
+        number, weights = known or (None, None)
         if weights is not None and not (is_remote(weights) or local_path(weights).is_file()):
             number, weights = None, None
         order = Order(

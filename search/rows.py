@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, case, select
 
 from search.rung import RungPoint, RungReport
 from search.schema import ArtifactRow, Base, OperatingPointRow, TrialRow
@@ -28,7 +28,7 @@ _OWN = len(TrialRow.__table__.c)
 # What `trial_of` reads: the trial, its artifact, its sampled operating point.
 TRIALS: Select[Any] = (
     select(
-        TrialRow.__table__,
+        *TrialRow.__table__.c,
         ArtifactRow.uri,
         ArtifactRow.sha256,
         ArtifactRow.size_bytes,
@@ -38,6 +38,15 @@ TRIALS: Select[Any] = (
     .outerjoin(
         OperatingPointRow,
         (OperatingPointRow.trial_id == TrialRow.id) & OperatingPointRow.is_sampled,
+    )
+)
+
+_FINISHED = TrialRow.state.in_([state.value for state in TrialState if state.is_finished])
+# The same without the configs of trials that have finished: to read them takes longer than all else
+LIGHT_TRIALS: Select[Any] = TRIALS.with_only_columns(
+    *(
+        case((_FINISHED, None), else_=column).label("config") if column.key == "config" else column
+        for column in TRIALS.selected_columns
     )
 )
 

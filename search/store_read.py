@@ -11,6 +11,7 @@ from search.confirmation import Confirmed
 from search.database import Database, StoreError
 from search.holder import is_gone
 from search.rows import (
+    LIGHT_TRIALS,
     POINT,
     TRIALS,
     figure,
@@ -36,7 +37,7 @@ from search.schema import (
 )
 from search.store_confirmed import confirmed_points
 from search.store_lessons import lessons_of, sources_of
-from search.store_statements import FIND_TRIAL, STUDY_ID, select_points
+from search.store_statements import FIND_TRIAL, STUDY_ID, WEIGHTS_OF, select_points
 from search.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.config import nearest
 from snn.measurement import METRICS, Evaluation, ExitReport, LayerReport, Measurement
@@ -220,11 +221,15 @@ class StoreReader:
             for study in studies
         ]
 
-    def trials(self, study: str) -> list[Trial]:
-        """The study's trials, by number."""
+    def trials(self, study: str, *, configs: bool = True) -> list[Trial]:
+        """The study's trials, by number.
+
+        Without `configs` those that have finished have none, and thousands are read faster.
+        """
+        chosen = TRIALS if configs else LIGHT_TRIALS
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
-            query = TRIALS.where(TrialRow.study_id == study_id).order_by(TrialRow.number)
+            query = chosen.where(TrialRow.study_id == study_id).order_by(TrialRow.number)
             with uncollected():
                 return [trial_of(row) for row in connection.execute(query).all()]
 
@@ -233,6 +238,16 @@ class StoreReader:
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
             return trial_of(connection.execute(TRIALS.where(TrialRow.id == trial_id)).one())
+
+    def weights_of(self, study: str, training_fingerprint: str) -> tuple[int, str] | None:
+        """A complete trial of the study that trained just that, and where its weights are.
+
+        The one with the lowest number.
+        """
+        wanted = {"of_study": study, "of_training": training_fingerprint}
+        with self._database.reading() as connection:
+            found = connection.execute(WEIGHTS_OF, wanted).one_or_none()
+        return None if found is None else (found.number, found.uri)
 
     def find_run(self, study: str, run_fingerprint: str) -> Trial | None:
         """The study's finished trial of that run config: a complete one before any other."""

@@ -13,6 +13,7 @@ from sqlalchemy import Insert, Select, Table, Update, bindparam, delete, insert,
 
 from search.rows import POINT
 from search.schema import (
+    ArtifactRow,
     Base,
     HypervolumeRow,
     MeasurementRow,
@@ -21,6 +22,7 @@ from search.schema import (
     StudyRow,
     TrialRow,
 )
+from search.trial import TrialState
 
 
 def _table(row: type[Base]) -> Table:
@@ -31,6 +33,7 @@ def _table(row: type[Base]) -> Table:
 STUDIES, TRIALS = _table(StudyRow), _table(TrialRow)
 MEASUREMENTS, POINTS = _table(MeasurementRow), _table(OperatingPointRow)
 HYPERVOLUME, RUNGS = _table(HypervolumeRow), _table(RungRow)
+ARTIFACTS = _table(ArtifactRow)
 
 
 @functools.cache
@@ -55,6 +58,19 @@ FIND_TRIAL: Select[Any] = (
     select(TRIALS.c.id, TRIALS.c.state)
     .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id)
     .where(STUDIES.c.name == bindparam("of_name"), TRIALS.c.number == bindparam("of_number"))
+)
+# `of_study` (a name), `of_training` (a fingerprint)
+WEIGHTS_OF: Select[Any] = (
+    select(TRIALS.c.number, ARTIFACTS.c.uri)
+    .join(ARTIFACTS, ARTIFACTS.c.trial_id == TRIALS.c.id)
+    .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id)
+    .where(
+        STUDIES.c.name == bindparam("of_study"),
+        TRIALS.c.training_fingerprint == bindparam("of_training"),
+        TRIALS.c.state == TrialState.COMPLETE.value,
+    )
+    .order_by(TRIALS.c.number)
+    .limit(1)
 )
 # `of_trial`, and the columns that change
 UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial"))

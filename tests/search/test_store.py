@@ -580,6 +580,31 @@ class TestFront:
         assert set(columns) | {"exit_thresholds"} <= set(everything._fields)
         assert raw(store, "SELECT * FROM pareto_front WHERE study = 'other'") == []
 
+    def test_trials_that_have_finished_can_be_read_without_their_configs(
+        self, store: Store
+    ) -> None:
+        finished(store, 0)
+        store.add_trial("digits", a_trial(1))
+        done, running = store.trials("digits")
+        light = [dataclasses.replace(done, config=None), running]
+        assert store.trials("digits", configs=False) == light
+
+    def test_the_weights_of_a_training_are_those_of_its_first_complete_trial(
+        self, store: Store
+    ) -> None:
+        config = a_config(width=8)
+        for number in (0, 1, 2):
+            store.add_trial("digits", a_trial(number, config=config))
+        fingerprint = config.training_fingerprint
+        assert store.weights_of("digits", fingerprint) is None
+        store.finish_trial("digits", 0, Outcome(state=TrialState.PRUNED))
+        store.finish_trial("digits", 2, an_outcome(artifact=None))
+        assert store.weights_of("digits", fingerprint) is None
+        store.finish_trial("digits", 1, an_outcome())
+        assert store.weights_of("digits", fingerprint) == (1, "runs/a.safetensors")
+        store.create_study(a_study("other"))
+        assert store.weights_of("other", fingerprint) is None
+
     def test_test_runs_come_back_with_their_means_and_those_stand_in_the_view(
         self, store: Store
     ) -> None:
