@@ -1,5 +1,6 @@
 """The engine's door: trials become outcomes, whatever happens in them."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,25 @@ def test_a_trial_whose_blocks_were_trained_before_is_judged_where_they_end(tmp_p
     assert rungs_and_epochs(anew) == [(1, 1), (2, 3)]
     reusing = TrialRun(config, data_dir=tmp_path, blocks=blocks, stopping=RULE)
     assert rungs_and_epochs(reusing) == [(2, 4)]
+
+
+def test_memory_of_a_trial_that_is_stopped_at_a_rung_is_freed_behind_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snn.network import Network
+
+    alive: list[int] = []
+
+    def free_memory() -> None:
+        alive.append(sum(type(found) is Network for found in gc.get_objects()))
+
+    monkeypatch.setattr(configure, "_free_memory", free_memory)
+    run = TrialRun(TINY.replace(epochs=4), data_dir=tmp_path, stopping=RULE)
+    messages = iter(run)
+    while not isinstance(next(messages), RungReport):
+        pass
+    messages.close()  # type: ignore[attr-defined]  # a generator
+    assert alive == [0]
 
 
 @pytest.mark.parametrize("partition", ["3", "1+2"])

@@ -51,14 +51,21 @@ sampler = "tpe"
 """
 
 
+STOPPING = STUDY.replace("epochs = 3", "epochs = 9") + 'stopping = "moasha"\n'
+STOPPING_DIGITS = DIGITS.replace("trials = 5", "trials = 7").replace("epochs = 2", "epochs = 3")
+STOPPING_DIGITS += 'stopping = "moasha"\n'
+
+
 def history(folder: Path, *, timeless: bool = True) -> list[object]:
     """What the store has of each trial, but for what a clock measured and where its files are."""
     kept: list[object] = []
     with Store(f"sqlite:///{folder}/store.db", read_only=True) as store:
         for trial in store.trials("small"):
-            assert trial.artifact is not None
+            assert (trial.artifact is not None) == (trial.state is TrialState.COMPLETE)
             kept += [trial.number, trial.state, trial.params, trial.config, trial.sampler_state]
-            kept += [trial.epochs_done + trial.epochs_reused, trial.artifact.sha256]
+            kept += [trial.epochs_done + trial.epochs_reused, trial.reason]
+            kept += [trial.artifact and trial.artifact.sha256]
+            kept += store.rungs("small", trial.number)
             kept += [
                 dataclasses.replace(m, wall_s=0.0, is_reused=False, epochs_reused=0)
                 for m in store.measurements("small", trial.number)
@@ -78,8 +85,13 @@ def undisturbed(folder: Path, study: Study, engine: FakeEngine | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "epoch_s", "times", "within_s"),
-    [(STUDY, 0.01, 20, 0.15), (DIGITS, None, 4, 0.6)],
-    ids=["twenty times", "while it trains"],
+    [
+        (STUDY, 0.01, 20, 0.15),
+        (DIGITS, None, 4, 0.6),
+        (STOPPING, 0.005, 12, 0.15),
+        (STOPPING_DIGITS, None, 4, 0.6),
+    ],
+    ids=["twenty times", "while it trains", "while it stops early", "while it trains and stops"],
 )
 def test_a_driver_killed_at_random_moments_ends_with_what_an_undisturbed_one_has(
     text: str, epoch_s: float | None, times: int, within_s: float, tmp_path: Path
@@ -93,7 +105,8 @@ def test_a_driver_killed_at_random_moments_ends_with_what_an_undisturbed_one_has
     with Store(f"sqlite:///{tmp_path}/killed/store.db") as store:
         trials = store.trials("small")
         assert [trial.number for trial in trials] == list(range(study.budget.trials or 0))
-        assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+        ended = {TrialState.PRUNED} if "moasha" in text else set()
+        assert {trial.state for trial in trials} == {TrialState.COMPLETE, *ended}
         events = store.events("small")
         assert sum(event.kind == "requeued" for event in events) > times / 3  # it did hurt
         assert store.stored_study("small").lease_holder is None

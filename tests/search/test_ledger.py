@@ -209,6 +209,31 @@ def disturb(opened: Ledger, place: Workplace, messages: int) -> None:
                 return
 
 
+def test_a_driver_lost_between_judging_a_trial_and_ending_it_judges_the_same_again(
+    store: Store, workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = stopping_study()
+    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    drive(study, store, place)
+    with Store(f"sqlite:///{tmp_path}/other.db") as other:
+
+        def lost(study: str, number: int, outcome: Outcome) -> None:
+            if outcome.stopped_rung is None:
+                finish(study, number, outcome)
+            else:
+                raise KeyboardInterrupt
+
+        finish = other.finish_trial
+        with monkeypatch.context() as patch:
+            patch.setattr(other, "finish_trial", lost)
+            with pytest.raises(KeyboardInterrupt):
+                drive(study, other, place)
+        [waiting] = [t for t in other.trials("small") if t.state is TrialState.WAITING]
+        assert other.rungs("small", waiting.number)
+        drive(study, other, place)
+        assert outcomes(other) == outcomes(store)
+
+
 def test_what_a_sampler_hears_of_a_trial_that_was_stopped_early_is_no_more_than_that(
     store: Store, workplace: Workplace
 ) -> None:
