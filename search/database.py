@@ -44,6 +44,10 @@ class StoreGoneError(StoreError):
     """A store that does not answer now, and may do so later."""
 
 
+class OtherVersionError(StoreError):
+    """A store of an older spikefront, or of a newer one."""
+
+
 class AlreadyError(StoreError):
     """What was to be kept is kept already."""
 
@@ -173,7 +177,7 @@ class Database:
         if self.is_read_only and revision is None:
             raise StoreError(self._nothing_there)
         if self.is_read_only:
-            raise StoreError(
+            raise OtherVersionError(
                 f"{self.name} was written by an older spikefront (schema {revision}); "
                 "open it for writing once (spikefront run), or name another store"
             )
@@ -194,7 +198,7 @@ class Database:
     def _refuse_newer(self, revision: str | None) -> None:
         known = {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
         if revision is not None and revision not in known:
-            raise StoreError(
+            raise OtherVersionError(
                 f"{self.name} was written by a newer spikefront (schema {revision}); "
                 "update spikefront, or name another store"
             )
@@ -230,6 +234,15 @@ _SQLITE_PASSES = (
 )
 # classes of SQLSTATE: connection, conflict between transactions, resources, operator, system
 _POSTGRES_PASSES = ("08", "40", "53", "57", "58")
+
+
+def is_store(url: str) -> bool:
+    """Whether there is a store at a URL, of whatever version; changes nothing there."""
+    try:
+        Database(url, read_only=True).close()
+    except StoreError as error:
+        return isinstance(error, OtherVersionError)
+    return True
 
 
 def _may_come_back(error: exc.StatementError) -> bool:

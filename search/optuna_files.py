@@ -7,6 +7,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -191,7 +192,7 @@ def _distribution(axis: PlainAxis | None, value: Any) -> BaseDistribution:
 
 def read_study(address: Address, study: Study) -> tuple[Address, list[Earlier]]:
     """The trials of a study in an Optuna storage, and which study that is. Raises LessonError."""
-    with _storage(address) as storage:
+    with _storage(address, is_read=True) as storage:
         names = sorted(optuna.study.get_all_study_names(storage))
         name = _named(address, names)
         theirs = optuna.load_study(study_name=name, storage=storage)
@@ -260,14 +261,20 @@ def _violations(trial: optuna.trial.FrozenTrial) -> list[float]:
 
 
 @contextlib.contextmanager
-def _storage(address: Address) -> Iterator[optuna.storages.BaseStorage]:
-    """The storage, without Optuna's log and notices; what goes wrong in it, in one line."""
+def _storage(address: Address, *, is_read: bool = False) -> Iterator[optuna.storages.BaseStorage]:
+    """The storage, without Optuna's log and notices; what goes wrong in it, in one line.
+
+    One that is only read is not made where it is not.
+    """
+    file = address.url.removeprefix("sqlite:///")
+    if is_read and file != address.url and not Path(file.partition("?")[0]).is_file():
+        raise LessonError(f"{address.shown}: no such file {file}")
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            storage = optuna.storages.RDBStorage(address.url)
+            storage = optuna.storages.RDBStorage(address.url, skip_table_creation=is_read)
             yield storage
             storage.remove_session()
     except LessonError:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from search.commands import InputError
 from search.commands.output import Output
+from search.database import is_store
 from search.ledger import check_question
 from search.lessons import Lessons, fitting, read_csv
 from search.store import Store
@@ -21,13 +22,17 @@ def export_to_optuna(arguments: argparse.Namespace) -> int:
     from search.optuna_files import Address, write_study
 
     output = Output(as_json=arguments.as_json)
+    there = Address.of(arguments.optuna)
+    if is_store(there.url):
+        raise InputError(
+            f"--optuna: {there.shown} is a store of spikefront, whose tables have the names of "
+            "Optuna's; name another database"
+        )
     with Store(arguments.store, read_only=True) as store:
         study = study_from_toml(store.stored_study(arguments.study).toml, arguments.study)
         trials = store.trials(study.name)
         curves = {t.number: store.measurements(study.name, t.number) for t in trials}
-    written = write_study(
-        study, trials, curves, Address.of(arguments.optuna), force=arguments.force
-    )
+    written = write_study(study, trials, curves, there, force=arguments.force)
     there = written.address
     output.say(
         f"{there.shown}#{there.study}: {counted(written.trials, 'trial')} of {study.name}, "

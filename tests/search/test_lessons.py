@@ -1,6 +1,7 @@
 """Results from elsewhere: studies for Optuna, and Optuna's and CSV's for a study's sampler."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,18 +241,24 @@ def test_a_csv_file_that_is_none_names_its_line(
 
 def test_what_cannot_be_imported_changes_nothing(run: Run, tmp_path: Path) -> None:
     url = written(tmp_path / "optuna.db", [earlier(0, 7.0, 0.5)])
+    with sqlite3.connect(tmp_path / "other.db") as database:
+        database.execute("CREATE TABLE recipes (name TEXT)")
+    other = (tmp_path / "other.db").read_bytes()
     for source, fault in (
         (url, "nothing fits rates.toml: 1 no point of the space: learning_rate must be"),
         (f"{url}#other", "no study 'other' (theirs)"),
         ("none.csv", "none.csv: must be a CSV file, got: "),
         ("x.txt", "x.txt: must be a CSV file, or an Optuna storage"),
-        ("sqlite:////no/such/folder/x.db", "must be an Optuna storage like"),
+        ("sqlite:///typo.db", "sqlite:///typo.db: no such file typo.db"),
+        ("sqlite:///other.db", "sqlite:///other.db: must be an Optuna storage like"),
     ):
         code, out, err = run("import", "rates.toml", source)
         assert (code, out) == (2, ""), err
         assert fault in err
         assert len(err.splitlines()) == 1
     assert not (tmp_path / "store.db").exists()
+    assert not (tmp_path / "typo.db").exists()
+    assert (tmp_path / "other.db").read_bytes() == other
 
 
 def test_what_they_minimise_is_not_maximised_here(study: Study, tmp_path: Path) -> None:
@@ -285,6 +292,7 @@ def exported(run: Run, tmp_path: Path) -> tuple[optuna.Study, Path]:
     return optuna.load_study(study_name="rates", storage="sqlite:///optuna.db"), tmp_path
 
 
+@pytest.mark.filterwarnings("ignore:.*importance:UserWarning")
 def test_a_study_for_optuna_has_all_that_optuna_and_its_dashboard_read(
     exported: tuple[optuna.Study, Path], study: Study
 ) -> None:
@@ -317,6 +325,7 @@ def test_a_study_for_optuna_has_all_that_optuna_and_its_dashboard_read(
 def test_a_study_that_is_there_is_replaced_only_when_asked_and_only_if_it_is_ours(
     exported: tuple[optuna.Study, Path], run: Run
 ) -> None:
+    _, folder = exported
     words = ("export", "rates", "--optuna", "sqlite:///optuna.db")
     code, _, err = run(*words)
     assert code == 2
@@ -329,6 +338,11 @@ def test_a_study_that_is_there_is_replaced_only_when_asked_and_only_if_it_is_our
     assert "has a study 'foreign' that was not written here" in err
     assert "--pick: is of use only for a folder" in run(*words, "--pick", "knee")[2]
     assert "--out: must name the folder to write" in run("export", "rates")[2]
+    before = (folder / "store.db").read_bytes()
+    code, _, err = run(*words[:-1], f"sqlite:///{folder / 'store.db'}")
+    assert code == 2
+    assert "is a store of spikefront" in err
+    assert (folder / "store.db").read_bytes() == before
 
 
 def test_what_goes_out_comes_back_as_lessons(
