@@ -246,8 +246,8 @@ class StoreReader:
         """
         wanted = {"of_study": study, "of_training": training_fingerprint}
         with self._database.reading() as connection:
-            found = connection.execute(WEIGHTS_OF, wanted).one_or_none()
-        return None if found is None else (found.number, found.uri)
+            found = connection.execute(WEIGHTS_OF, wanted).all()
+        return min(((row.number, row.uri) for row in found), default=None)
 
     def find_run(self, study: str, run_fingerprint: str) -> Trial | None:
         """The study's finished trial of that run config: a complete one before any other."""

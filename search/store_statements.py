@@ -59,18 +59,17 @@ FIND_TRIAL: Select[Any] = (
     .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id)
     .where(STUDIES.c.name == bindparam("of_name"), TRIALS.c.number == bindparam("of_number"))
 )
-# `of_study` (a name), `of_training` (a fingerprint)
+# `of_study` (a name), `of_training` (a fingerprint). The sum and the missing order keep SQLite from
+# going through all trials of the study instead of the few of that training.
 WEIGHTS_OF: Select[Any] = (
     select(TRIALS.c.number, ARTIFACTS.c.uri)
     .join(ARTIFACTS, ARTIFACTS.c.trial_id == TRIALS.c.id)
-    .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id)
+    .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id + 0)
     .where(
         STUDIES.c.name == bindparam("of_study"),
         TRIALS.c.training_fingerprint == bindparam("of_training"),
         TRIALS.c.state == TrialState.COMPLETE.value,
     )
-    .order_by(TRIALS.c.number)
-    .limit(1)
 )
 # `of_trial`, and the columns that change
 UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial"))
