@@ -121,9 +121,10 @@ class Ledger:
     def next(self) -> Order | None:
         """The next trial to run, recorded as running; None when `stopped` says why there is none.
 
-        Trials that wait come first, by number; then the sampler is asked.
+        Also None while those that run may use up the budget: they may end early. Trials
+        that wait come first, by number; then the sampler is asked.
         """
-        while not (self.is_spent() or self.should_halt()):
+        while not (self.is_spent() or self.should_halt() or self._is_promised()):
             if self._waiting:
                 return self._hand_out(self._waiting.popleft())
             answer = self._asks.take(self._number)
@@ -140,9 +141,16 @@ class Ledger:
 
     def is_ready(self) -> bool:
         """Whether `next` answers at once; if not, trials are running meanwhile."""
-        if self._waiting or not self._orders or self.is_spent():
+        if not self._orders or self.is_spent():
+            return True
+        if self._is_promised():
+            return False
+        if self._waiting:
             return True
         return self._asks.is_ready(self._number)
+
+    def _is_promised(self) -> bool:
+        return bool(self._orders) and self._spending.is_promised
 
     def is_running(self, number: int) -> bool:
         """Whether a trial was handed out here, and its outcome is not known."""

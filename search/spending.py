@@ -16,8 +16,8 @@ class Spending:
     """Trials, epochs and hours of a study so far, those of earlier drivers included.
 
     Every trial that ran or runs counts as one of `trials`, also a failed one.
-    `epochs` are those trained, and those that running trials are about to train;
-    epochs of blocks that were trained before cost nothing.
+    `epochs` are those trained; while running trials are about to train the rest,
+    none begins beside them. Epochs of blocks that were trained before cost nothing.
     `hours` are those in which at least one trial ran, and those since this driver
     started: they need no bookkeeping that a killed driver could leave wrong. The
     budget is looked at before a trial starts; what runs then runs to its end.
@@ -87,13 +87,19 @@ class Spending:
         """Seconds since this driver started."""
         return time.monotonic() - self._started
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether the trials that run will use up the epochs, unless they end early."""
+        epochs = self.epochs_done + sum(t.epochs_asked for t in self._running.values())
+        return self._budget.epochs is not None and epochs >= self._budget.epochs
+
     def spent(self) -> str:
         """Which part of the budget is used up, as a sentence; empty while none is."""
         budget = self._budget
         trials = self._counts.total() + len(self._running)
         if budget.trials is not None and trials >= budget.trials:
             return f"all {budget.trials} trials of the budget were run"
-        epochs = self.epochs_done + sum(t.epochs_asked for t in self._running.values())
+        epochs = self.epochs_done + sum(t.epochs_trained for t in self._running.values())
         if budget.epochs is not None and epochs >= budget.epochs:
             return f"all {budget.epochs} epochs of the budget were trained"
         if budget.hours is not None and self._hours() >= budget.hours:

@@ -475,6 +475,38 @@ def test_trained_epochs_end_a_study_whose_budget_they_are(
     assert done.stopped == "all 5 epochs of the budget were trained"
 
 
+def test_epochs_that_a_trial_gives_back_when_it_is_stopped_early_are_spent_on_others(
+    store: Store, workplace: Workplace, tmp_path: Path
+) -> None:
+    study = make_study(budget="epochs = 12", run="epochs = 9", stopping="moasha")
+    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    with Ledger(study, store=store, artifacts=tmp_path) as opened:
+        first, second = opened.next(), opened.next()
+        assert first is not None
+        assert second is not None
+        assert not opened.is_ready()
+        assert opened.next() is None
+        assert opened.stopped == "", "two trials may train 18 epochs, or fewer"
+        opened.record(1, next(m for m in place.carry_out(second) if isinstance(m, Measurement)))
+        opened.finish(1, Outcome(state=TrialState.PRUNED, stopped_rung=1))
+        assert opened.is_ready()
+        third = opened.next()
+        assert third is not None
+        for message in place.carry_out(first):
+            if isinstance(message, Measurement):
+                opened.record(0, message)
+        assert opened.stopped == ""
+        opened.finish(0, complete(first))
+        assert opened.next() is None
+        assert not opened.is_ready(), "10 epochs are trained, and the third is to train 9"
+        for message in place.carry_out(third):
+            if isinstance(message, Measurement):
+                opened.record(2, message)
+        opened.finish(2, complete(third))
+        assert opened.next() is None
+        assert opened.stopped == "all 12 epochs of the budget were trained"
+
+
 def test_epochs_of_blocks_trained_before_cost_nothing(store: Store, tmp_path: Path) -> None:
     """Also for the driver that comes after: three epochs each, of which two are trained."""
     workplace = Workplace(data_dir=tmp_path, engine=FakeEngine(reused_epochs=1))
