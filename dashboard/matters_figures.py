@@ -87,7 +87,7 @@ def coloured(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
     known = values[np.isfinite(values)]
     low, high = np.quantile(known, (0.02, 0.98)) if known.size else (0.0, 1.0)
     return {
-        "color": np.nan_to_num(values[rows], nan=low).astype(np.float32),
+        "color": np.nan_to_num(values[rows], nan=low, posinf=high, neginf=low).astype(np.float32),
         "colorscale": ramp(palette),
         "reversescale": colour.better == "lower",
         "cmin": float(low),

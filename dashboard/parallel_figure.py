@@ -21,8 +21,8 @@ def parallel(
 ) -> go.Figure:
     """Trials as lines through all their parameters and metrics, coloured by one of these.
 
-    Drag along an axis to keep only the lines that pass there. A parameter that a trial has
-    not is drawn at the foot of its axis, below a dash.
+    Drag along an axis to keep only the lines that pass there. What a trial has not, or what is
+    no finite number, is drawn at the foot of its axis, at a dash.
     """
     palette = PALETTES[mode]
     chosen = table.metric(colour)
@@ -59,7 +59,7 @@ def _dimension(axis: Axis, rows: Rows) -> dict[str, object]:
             "ticktext": [html.escape(name[:18]) for name in names],
         }
     values = scaled(axis)
-    known = finite(values)
+    known = finite(values) if np.isfinite(values).any() else np.zeros(1)
     low, high = float(known.min()), float(known.max())
     span = (high - low) or 1.0
     ticks = [low + span * share for share in (0, 0.25, 0.5, 0.75, 1)]
@@ -68,11 +68,11 @@ def _dimension(axis: Axis, rows: Rows) -> dict[str, object]:
         ticks = [float(value) for value in distinct]
     shown = [10**tick if is_log(axis) else tick for tick in ticks]
     texts = [formats.quantity(axis.name, _round(value)) for value in shown]
-    has_gaps = bool(np.isnan(values).any())
+    has_gaps = not bool(np.isfinite(values).all())
     foot = low - 0.12 * span
     return {
         "label": label,
-        "values": np.nan_to_num(values[rows], nan=foot).astype(np.float32),
+        "values": np.where(np.isfinite(values[rows]), values[rows], foot).astype(np.float32),
         "range": [foot if has_gaps else low, high if high > low else low + 1.0],
         "tickvals": [foot, *ticks] if has_gaps else ticks,
         "ticktext": [html.escape(text) for text in (["–", *texts] if has_gaps else texts)],

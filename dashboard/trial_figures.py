@@ -82,7 +82,8 @@ def family(
 def _ratio(axis: Axis) -> float:
     assert axis.values is not None
     known = axis.values[np.isfinite(axis.values)]
-    return float(known.max() / known.min())
+    known = known[known > 0]
+    return float(known.max() / known.min()) if known.size else 1.0
 
 
 def _behind(
