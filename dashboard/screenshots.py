@@ -1,7 +1,7 @@
 """Pictures of the pages: `python -m dashboard.screenshots STORE OUT_DIR [--study NAME]`.
 
 Starts the app on a free port, opens each page in a headless Chromium, and
-writes studies.png, front.png and network.png.
+writes studies.png, front.png, network.png and matters.png.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dashboard.serve import ServeError, serving
 from search.store import Store, StoreError
 
 WIDTH, HEIGHT = 1440, 900
-TALLEST = 2400  # of one picture; what lies below is left out
+TALLEST = 2700  # of one picture; what lies below is left out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,11 +55,12 @@ def pages(url: str, study: str | None) -> dict[str, str]:
     if not front:
         raise StoreError(f"study {name!r} has no front yet: let a trial finish first")
     best = max(front, key=lambda point: point.point.metrics["accuracy"])
-    shown = {"study": name, "trial": best.trial, "point": best.id}
+    shown = {"study": name, "trial": best.trial, "point": best.id, "replay": "on"}
     return {
         "studies": "/",
         "front": f"/front?{urlencode({'study': name})}",
         "network": f"/network?{urlencode(shown)}",
+        "matters": f"/matters?{urlencode({'study': name})}",
     }
 
 

@@ -27,5 +27,5 @@ def test_without_a_study_there_is_one_line_that_says_so(
 
 def test_the_trial_pictured_is_the_best_of_the_front(example_url: str) -> None:
     addresses = screenshots.pages(example_url, "digits")
-    assert list(addresses) == ["studies", "front", "network"]
+    assert list(addresses) == ["studies", "front", "network", "matters"]
     assert addresses["network"].startswith("/network?study=digits&trial=")
