@@ -35,14 +35,16 @@ def main() -> int:
             _record(name, options)
         return 0
     report = Report("search", against=_versions(), setting=_setting(options))
-    finished = Finished(options.resume, _stamp(options))
+    finished = Finished(options.resume, {"commit": commit()})
     results = []
     for name in options.records:
-        record = Record.load(_path(name, options))
+        path = _path(name, options)
+        record = Record.load(path)
         results.append(
             compare(
                 name,
                 record,
+                digest=digest(path),
                 strategies=_strategies(options, report),
                 seeds=options.seeds,
                 budget=budget_of(record, options.trainings),
@@ -138,12 +140,6 @@ def _setting(options: argparse.Namespace) -> dict[str, object]:
         "trainings": options.trainings,
         "reference": options.reference,
     }
-
-
-def _stamp(options: argparse.Namespace) -> dict[str, str]:
-    """What a finished replay must have been made by to count."""
-    records = " ".join(digest(_path(name, options)) for name in options.records)
-    return {"commit": commit(), "records": records}
 
 
 def _figures(report: Report, results: list[Result]) -> None:

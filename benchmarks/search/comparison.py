@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.finished import Finished
 from benchmarks.search.curves import Bundle, Reached, best_of, reached
 from benchmarks.search.record import Record
 from benchmarks.search.replay import Curve, default_reference, replay, typical_reference
-from benchmarks.search.strategies import OURS, STRATEGIES
+from benchmarks.search.strategies import OURS, SEARCHES, STRATEGIES
 
 REFERENCES = {"default": default_reference, "typical": typical_reference}
 
@@ -22,14 +23,16 @@ class Result:
     name: str  # of the record
     record: Record
     budget: int
-    objectives: tuple[str, ...]
     reference: Mapping[str, float]
     curves: Mapping[str, tuple[Curve, ...]]  # by strategy, a curve per seed
 
     @property
     def bundles(self) -> dict[str, Bundle]:
         """Their curves, read at the same epochs."""
-        return {name: Bundle.of(curves, self.budget) for name, curves in self.curves.items()}
+        return {
+            name: Bundle.of(curves, self.budget, has_family=STRATEGIES[name].has_family)
+            for name, curves in self.curves.items()
+        }
 
     def of_kind(self, kind: str) -> dict[str, Bundle]:
         """Those of one kind."""
@@ -55,6 +58,7 @@ def compare(
     name: str,
     record: Record,
     *,
+    digest: str,
     strategies: Sequence[str],
     seeds: int,
     budget: int,
@@ -62,44 +66,54 @@ def compare(
     finished: Finished,
     say: Callable[[str], None],
 ) -> Result:
-    """Replay every strategy with every seed, but for those that `finished` has."""
-    objectives = record.study.objectives
-    point = REFERENCES[reference](record, objectives)
+    """Replay every strategy with every seed, but for those that `finished` has.
+
+    `digest` names the record there.
+    """
+    point = REFERENCES[reference](record, record.study.objectives)
     curves: dict[str, tuple[Curve, ...]] = {}
     for strategy in strategies:
         begun = time.perf_counter()
+        search = STRATEGIES[strategy].search
         found = []
         for seed in range(seeds):
-            key = f"{name} {strategy} {seed} {budget} {reference}"
+            key = f"{digest} {search} {seed} {budget} {reference}"
             known = finished.get(key)
             if known is None:
-                made = STRATEGIES[strategy].make(record, seed)
-                curve = replay(made, record, budget=budget, objectives=objectives, reference=point)
-                finished.put(key, asdict(curve))
-            else:
-                curve = Curve(
-                    epochs=tuple(known["epochs"]),
-                    hypervolume=tuple(known["hypervolume"]),
-                    trials=known["trials"],
-                    complete=known["complete"],
-                    reused=known["reused"],
-                )
-            found.append(curve)
+                known = asdict(_replayed(record, search, seed, budget, point))
+                finished.put(key, known)
+            found.append(_curve(known))
         curves[strategy] = tuple(found)
-        ended = Bundle.of(found, budget).mean[-1]
-        trials = sum(curve.trials for curve in found) / seeds
-        complete = sum(curve.complete for curve in found) / seeds
+        bundle = Bundle.of(found, budget, has_family=STRATEGIES[strategy].has_family)
         say(
-            f"{name:<8} {strategy:<32} hypervolume {ended:.4f}, {trials:.0f} trials, "
-            f"{complete:.0f} complete, {time.perf_counter() - begun:.1f} s"
+            f"{name:<8} {strategy:<32} hypervolume {bundle.mean[-1]:.4f}, "
+            f"{sum(curve.trials for curve in found) / seeds:.0f} trials, "
+            f"{time.perf_counter() - begun:.1f} s"
         )
-    return Result(
-        name=name,
-        record=record,
+    return Result(name=name, record=record, budget=budget, reference=point, curves=curves)
+
+
+def _curve(kept: Mapping[str, Any]) -> Curve:
+    """As it was before it became JSON, which has no tuples."""
+    return Curve(
+        epochs=tuple(kept["epochs"]),
+        sampled=tuple(kept["sampled"]),
+        family=tuple(kept["family"]),
+        trials=kept["trials"],
+        complete=kept["complete"],
+        reused=kept["reused"],
+    )
+
+
+def _replayed(
+    record: Record, search: str, seed: int, budget: int, reference: Mapping[str, float]
+) -> Curve:
+    return replay(
+        SEARCHES[search](record, seed),
+        record,
         budget=budget,
-        objectives=objectives,
-        reference=point,
-        curves=curves,
+        objectives=record.study.objectives,
+        reference=reference,
     )
 
 

@@ -22,11 +22,12 @@ class Bundle:
     values: Floats  # (seeds, budget): hypervolume after 1, 2, ... epochs
 
     @classmethod
-    def of(cls, curves: Sequence[Curve], budget: int) -> "Bundle":
-        """Read every curve after each epoch of the budget."""
+    def of(cls, curves: Sequence[Curve], budget: int, *, has_family: bool = True) -> "Bundle":
+        """Read every curve after each epoch of the budget; 0 before the first trial is over."""
         rows = np.zeros((len(curves), budget))
         for row, curve in zip(rows, curves, strict=True):
-            for spent, value in zip(curve.epochs, curve.hypervolume, strict=True):
+            values = curve.family if has_family else curve.sampled
+            for spent, value in zip(curve.epochs, values, strict=True):
                 row[max(spent, 1) - 1 :] = value
         return cls(values=rows)
 

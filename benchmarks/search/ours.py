@@ -24,13 +24,12 @@ class Ours:
         *,
         stops: bool = True,
         judged: str = "family",
-        has_family: bool = True,
         reuses_blocks: bool = True,
         reduction: float | None = None,
         smallest: float | None = None,
         **search: Any,
     ) -> None:
-        self.has_family, self.reuses_blocks = has_family, reuses_blocks
+        self.reuses_blocks = reuses_blocks
         settings = dataclasses.replace(
             record.study.search, seed=seed, reuse_blocks=reuses_blocks, **search
         )

@@ -24,7 +24,7 @@ REDUCTION, GRACE = 3, 1  # of the peers that stop trials; rungs at 1, 3, 9, ... 
 class OptunaSearch:
     """A multi-objective study of Optuna's, asked and told; it can stop nothing early."""
 
-    reuses_blocks = has_family = False
+    reuses_blocks = False
 
     def __init__(self, record: Record, seed: int, *, sampler: str) -> None:
         makers: dict[str, type[BaseSampler]] = {
@@ -65,7 +65,7 @@ class OptunaSearch:
 class RayAsha:
     """Ray Tune's ASHA on accuracy alone, points at random."""
 
-    reuses_blocks = has_family = False
+    reuses_blocks = False
 
     def __init__(self, record: Record, seed: int) -> None:
         from ray.tune.schedulers import ASHAScheduler
@@ -111,7 +111,7 @@ class SyneMoasha:
     as likely to be stopped as any.
     """
 
-    reuses_blocks = has_family = False
+    reuses_blocks = False
 
     def __init__(self, record: Record, seed: int, *, is_patched: bool = False) -> None:
         from syne_tune.config_space import choice

@@ -84,7 +84,6 @@ class Strategy(Protocol):
     """Proposes trials, stops some, and learns from all."""
 
     reuses_blocks: bool
-    has_family: bool  # a finished trial adds all its operating points to the front
 
     def ask(self, number: int) -> Params | None:
         """The point of trial `number`; None when there is none left."""
@@ -101,19 +100,11 @@ class Curve:
     """The hypervolume of a replay after each trial."""
 
     epochs: tuple[int, ...]  # trained by then, rising
-    hypervolume: tuple[float, ...]
+    sampled: tuple[float, ...]  # hypervolume of the operating points that were sampled
+    family: tuple[float, ...]  # of all operating points of the trials
     trials: int
     complete: int
     reused: int  # epochs that cost nothing
-
-    def at(self, epochs: float) -> float:
-        """The hypervolume when that many epochs had been trained; 0 before the first trial."""
-        value = 0.0
-        for spent, reached in zip(self.epochs, self.hypervolume, strict=True):
-            if spent > epochs:
-                break
-            value = reached
-        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +125,12 @@ def replay(
 ) -> Curve:
     """Let the strategy spend `budget` trained epochs.
 
-    A trial in the middle when they are spent adds nothing.
+    A trial in the middle when they are spent adds nothing. What goes into the
+    front changes nothing of what a strategy does, so that both ways are one replay.
     """
     trained_before: set[tuple[int, str]] = set()
-    front: list[_Member] = []
-    epochs, values = [], []
+    fronts = {"sampled": _Front(objectives, reference), "family": _Front(objectives, reference)}
+    epochs = []
     spent = number = complete = reused = 0
     while spent < budget and number < budget * TRIALS_PER_EPOCH:
         params = strategy.ask(number)
@@ -153,26 +145,36 @@ def replay(
         reused += ended.reused
         if ended.is_complete:
             complete += 1
-            points = [_Member(trial=number, point=p) for p in points_of(ended, strategy.has_family)]
-            front = list(front_of([*front, *points], objectives))
-            value = normalised_hypervolume(front, objectives, reference)
+            assert ended.last is not None
             epochs.append(spent)
-            values.append(value)
+            fronts["sampled"].add(number, [ended.last.sampled])
+            fronts["family"].add(number, [ended.last.sampled, *ended.last.family])
         strategy.tell(number, ended)
         number += 1
     return Curve(
         epochs=tuple(epochs),
-        hypervolume=tuple(values),
+        sampled=tuple(fronts["sampled"].hypervolume),
+        family=tuple(fronts["family"].hypervolume),
         trials=number,
         complete=complete,
         reused=reused,
     )
 
 
-def points_of(ended: Ended, has_family: bool) -> list[OperatingPoint]:
-    """What a finished trial adds to the front."""
-    assert ended.last is not None
-    return [ended.last.sampled, *(ended.last.family if has_family else ())]
+class _Front:
+    """The points of finished trials that no other dominates, and how good they were after each."""
+
+    def __init__(self, objectives: Sequence[str], reference: Mapping[str, float]) -> None:
+        self._objectives, self._reference = objectives, reference
+        self._members: list[_Member] = []
+        self.hypervolume: list[float] = []
+
+    def add(self, trial: int, points: Sequence[OperatingPoint]) -> None:
+        """A trial has finished."""
+        new = [_Member(trial=trial, point=point) for point in points]
+        self._members = list(front_of([*self._members, *new], self._objectives))
+        value = normalised_hypervolume(self._members, self._objectives, self._reference)
+        self.hypervolume.append(value)
 
 
 def _run(

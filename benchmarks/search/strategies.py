@@ -14,23 +14,15 @@ Maker = Callable[[Record, int], Strategy]  # from a record and a seed
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A strategy in the comparison."""
+    """A line of the comparison: how to search, and what of it goes into the front."""
 
     kind: str  # peer, ours, ablation, or what is shown beside them and competes with nobody
     meaning: str
-    make: Maker
+    search: str  # the name under which its replays are made, in SEARCHES
+    has_family: bool  # a finished trial adds all its operating points to the front
 
 
-def _freed(make: Maker) -> Maker:
-    """The strategy, with the operating points of its trials in the front for nothing."""
-
-    def made(record: Record, seed: int) -> Strategy:
-        strategy = make(record, seed)
-        strategy.has_family = True
-        return strategy
-
-    return made
-
+OURS = "spikefront"
 
 _PEERS: Mapping[str, tuple[str, Maker]] = {
     "random": ("points at random", partial(OptunaSearch, sampler="random")),
@@ -44,14 +36,8 @@ _PEERS: Mapping[str, tuple[str, Maker]] = {
     ),
 }
 
-OURS = "spikefront"
-
-ABLATIONS: Mapping[str, tuple[str, Maker]] = {
+_ABLATIONS: Mapping[str, tuple[str, Maker]] = {
     "without-stopping": ("every trial is trained to its end", partial(Ours, stops=False)),
-    "without-family-in-front": (
-        "a trial adds its sampled operating point alone",
-        partial(Ours, has_family=False),
-    ),
     "without-family-at-rungs": (
         "trials are judged by their sampled operating point",
         partial(Ours, judged="sampled"),
@@ -60,14 +46,35 @@ ABLATIONS: Mapping[str, tuple[str, Maker]] = {
     "without-tpe": ("points at random", partial(Ours, sampler="random")),
 }
 
+SEARCHES: Mapping[str, Maker] = {
+    **{name: make for name, (_, make) in _PEERS.items()},
+    OURS: Ours,
+    **{name: make for name, (_, make) in _ABLATIONS.items()},
+}
+
 STRATEGIES: Mapping[str, Entry] = {
-    **{n: Entry(kind="peer", meaning=m, make=make) for n, (m, make) in _PEERS.items()},
-    OURS: Entry(kind="ours", meaning="everything, as it comes", make=Ours),
-    **{n: Entry(kind="ablation", meaning=m, make=make) for n, (m, make) in ABLATIONS.items()},
     **{
-        f"{n}+family": Entry(
-            kind="beside", meaning=f"{m}; operating points free", make=_freed(make)
+        name: Entry(kind="peer", meaning=meaning, search=name, has_family=False)
+        for name, (meaning, _) in _PEERS.items()
+    },
+    OURS: Entry(kind="ours", meaning="everything, as it comes", search=OURS, has_family=True),
+    "without-family-in-front": Entry(
+        kind="ablation",
+        meaning="a trial adds its sampled operating point alone",
+        search=OURS,
+        has_family=False,
+    ),
+    **{
+        name: Entry(kind="ablation", meaning=meaning, search=name, has_family=True)
+        for name, (meaning, _) in _ABLATIONS.items()
+    },
+    **{
+        f"{name}+family": Entry(
+            kind="beside",
+            meaning=f"{meaning}; operating points free",
+            search=name,
+            has_family=True,
         )
-        for n, (m, make) in _PEERS.items()
+        for name, (meaning, _) in _PEERS.items()
     },
 }

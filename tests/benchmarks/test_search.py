@@ -108,7 +108,6 @@ class Scripted:
     points: Sequence[Params]
     stop_after: Mapping[int, int] = field(default_factory=dict)  # by trial: epochs
     reuses_blocks: bool = False
-    has_family: bool = False
     told: list[Ended] = field(default_factory=list)
 
     def ask(self, number: int) -> Params | None:
@@ -250,10 +249,11 @@ def test_the_hypervolume_is_that_of_all_points_so_far(has_family: bool) -> None:
         for rate in (0.001, 0.01)
         for timesteps in (5, 2)
     ]
-    curve = play(Scripted(points, has_family=has_family), record)
+    curve = play(Scripted(points), record)
     reference = default_reference(record, OBJECTIVES)
+    values = curve.family if has_family else curve.sampled
     every: list[Member] = []
-    for number, (params, value) in enumerate(zip(points, curve.hypervolume, strict=True)):
+    for number, (params, value) in enumerate(zip(points, values, strict=True)):
         setting, partition = record.grid.setting_index(params), str(params["partition"])
         thresholds = (0.7,) * partition.count("+")
         found = [record.sampled(setting, partition, 9, thresholds)]
@@ -330,7 +330,7 @@ def first_epoch(record: Record, params: Params) -> Epoch:
 def test_the_share_of_the_budget_is_read_off_the_mean_curve() -> None:
     def curve(*steps: tuple[int, float]) -> Curve:
         epochs, values = zip(*steps, strict=True)
-        return Curve(epochs=epochs, hypervolume=values, trials=1, complete=1, reused=0)
+        return Curve(epochs=epochs, sampled=values, family=values, trials=1, complete=1, reused=0)
 
     ours = Bundle.of([curve((10, 0.4), (20, 0.8)), curve((10, 0.6), (40, 0.8))], 100)
     peer = Bundle.of([curve((50, 0.5), (100, 0.7)), curve((50, 0.5), (90, 0.7))], 100)
