@@ -22,9 +22,7 @@ from snn.measurement import OperatingPoint
 if TYPE_CHECKING:
     from search.sampler import Sampler
 
-ATTEMPTS = (
-    1  # of the sampler to find a run that is new; one that repeats itself has stopped exploring
-)
+ATTEMPTS = 1  # of the sampler to find a run that is new; one that repeats itself explores no more
 PASSED = 50  # points at most that one trial passes over, each told to the sampler
 DRAWS = 2_000  # at random behind them, before a space counts as exhausted
 LOOKS = 50  # at networks for their size among those

@@ -77,16 +77,15 @@ class Ours:
     def tell(self, number: int, ended: Ended) -> None:
         """See Strategy."""
         proposal = self._running.pop(number)
-        is_complete = ended.is_complete and ended.last is not None
-        self._proposals.tell(
-            Trial(
-                number=number,
-                params=proposal.params,
-                state=TrialState.COMPLETE if is_complete else TrialState.PRUNED,
-                config=proposal.config,
-                sampled=ended.last.sampled if is_complete and ended.last else None,
-                epochs_done=ended.trained,
-                epochs_reused=ended.reused,
-                sampler_state=proposal.sampler_state,
-            )
+        last = ended.last if ended.is_complete else None
+        trial = Trial(
+            number=number,
+            params=proposal.params,
+            state=TrialState.COMPLETE if last else TrialState.PRUNED,
+            config=proposal.config,
+            sampled=last.sampled if last else None,
+            epochs_done=ended.trained,
+            epochs_reused=ended.reused,
+            sampler_state=proposal.sampler_state,
         )
+        self._proposals.tell(trial, last.on_grid if last else ())

@@ -5,6 +5,7 @@ strategy has trained before costs nothing where it reuses blocks, and a trial
 that is stopped costs the epochs until then.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,16 @@ class Epoch:
     def family(self) -> tuple[OperatingPoint, ...]:
         """All operating points of the network so far that no other dominates."""
         return self.record.family(self.setting, self.chain, self._evaluated)
+
+    @property
+    def on_grid(self) -> list[OperatingPoint]:
+        """The network so far at all exit thresholds of the grid: those that are in the space."""
+        exits = self.chain.count("+")
+        combinations = itertools.product(self.record.grid.thresholds, repeat=exits)
+        return [
+            self.record.sampled(self.setting, self.chain, self._evaluated, thresholds)
+            for thresholds in combinations
+        ]
 
     @property
     def accuracy(self) -> float:

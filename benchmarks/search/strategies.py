@@ -42,6 +42,10 @@ _ABLATIONS: Mapping[str, tuple[str, Maker]] = {
         "trials are judged by their sampled operating point",
         partial(Ours, judged="sampled"),
     ),
+    "without-extension": (
+        "no trial is made to keep blocks of the front",
+        partial(Ours, extend_prefixes=0.0),
+    ),
     "without-reuse": ("every block is trained again", partial(Ours, reuses_blocks=False)),
     "without-tpe": ("points at random", partial(Ours, sampler="random")),
 }
