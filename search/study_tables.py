@@ -69,7 +69,7 @@ class SearchSettings:
     stopping_reduction: float = 3.0  # one of so many trials goes on at a rung
     stopping_smallest: float = 0.1  # fraction of a trial's training before which nothing is judged
     seed: int = 0
-    reuse_blocks: bool = True  # trials take blocks that were trained before; changes no result
+    reuse_blocks: bool = True  # trials take blocks that were trained before, bit for bit
     block_cache_mb: int = 2_000  # the most that is kept of them on the disk
     reference: Mapping[str, float] = field(default_factory=dict)  # by objective
     points: tuple[Mapping[str, Any], ...] = ()  # tried first, as they were given
