@@ -13,7 +13,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler
+from optuna.samplers import BaseGASampler, BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler
 from optuna.study import StudyDirection
 
 from search.axes import Integer, PlainAxis, Real, Value
@@ -63,11 +63,49 @@ class _Everywhere(BaseSampler):
         return {name: d for name, d in self.distributions.items() if not d.single()}
 
 
-class _Nsga2(_Everywhere, NSGAIISampler):
+class _Generations(_Everywhere, BaseGASampler):
+    """What a genetic sampler asks of all trials, from the newest ones and by their ids.
+
+    The answers are those of Optuna, which goes through all trials for each.
+    """
+
+    def get_trial_generation(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> int:
+        """The newest generation, or the next one when that has its full number of trials."""
+        key, newest, size = self._get_generation_key(), 0, 0
+        known: int | None = trial.system_attrs.get(key)
+        if known is not None:
+            return known
+        for other in reversed(study.get_trials(deepcopy=False)):
+            if other.state != optuna.trial.TrialState.COMPLETE:
+                continue
+            generation = other.system_attrs.get(key, -1)
+            if 0 < generation < newest:  # those before it were asked for in none that is later
+                break
+            if generation > newest:
+                newest, size = generation, 1
+            elif generation == newest:
+                size += 1
+        assert self.population_size is not None
+        answer = newest if size < self.population_size else newest + 1
+        study._storage.set_trial_system_attr(trial._trial_id, key, answer)
+        return answer
+
+    def get_parent_population(
+        self, study: optuna.Study, generation: int
+    ) -> list[optuna.trial.FrozenTrial]:
+        """The trials that were chosen once for that generation."""
+        key = f"{self._get_parent_cache_key_prefix()}{generation}"
+        chosen = study._storage.get_study_system_attrs(study._study_id).get(key)
+        if chosen is None:
+            return super().get_parent_population(study, generation)
+        return [study._storage.get_trial(trial_id) for trial_id in sorted(set(chosen))]
+
+
+class _Nsga2(_Generations, NSGAIISampler):
     pass
 
 
-class _Nsga3(_Everywhere, NSGAIIISampler):
+class _Nsga3(_Generations, NSGAIIISampler):
     pass
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
+from search import sampler_memory
 from search.sampler import AUTO_SWITCH, SAMPLERS, Sampler, make_sampler
 from search.study import Study, study_from_toml
 from search.trial import Params, Trial, TrialState
@@ -320,6 +321,29 @@ def test_auto_crosses_the_switch_live_as_it_does_rebuilt(
     history = run(live, 0, 60)
     rebuilt = make_sampler(study, history)
     assert run(live, 60, 5) == run(rebuilt, 60, 5)
+
+
+@pytest.mark.parametrize("name", ["nsga2", "nsga3", "auto"])
+def test_generations_are_found_as_optuna_finds_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where four trials run at a time and end in any order."""
+    monkeypatch.setattr("search.sampler.AUTO_SWITCH", 30)
+
+    def asked() -> list[Params]:
+        sampler, running, points = make_sampler(a_study(name)), [], []
+        for number in range(130):
+            params, state = sampler.ask(number)
+            points.append(params)
+            running.append(finished(number, params, dict(state)))
+            if len(running) == 4:
+                sampler.tell(running.pop((0, 2, 1, 3, 3, 0, 1)[number % 7]))
+        return points
+
+    quickly = asked()
+    monkeypatch.delattr(sampler_memory._Generations, "get_trial_generation")
+    monkeypatch.delattr(sampler_memory._Generations, "get_parent_population")
+    assert asked() == quickly
 
 
 def test_the_state_of_a_sampler_is_json() -> None:
