@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.commands.options import COMMANDS
+from search.reference import reference
 from search.study import load_study, study_from_toml
 from snn.measurement import METRICS
 
@@ -101,3 +102,8 @@ def test_the_house_lists_every_file_of_a_package_and_none_that_is_gone(package: 
         if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
     }
     assert listed == there - {"__init__.py"}
+
+
+def test_the_reference_is_what_the_code_declares() -> None:
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert page == reference(), "write it anew: python -m search.reference > docs/reference.md"

@@ -76,6 +76,14 @@ COMMANDS = (
         options="study all_metrics pick_of_front store json",
     ),
     Command(
+        name="compare",
+        module="compare",
+        purpose="Put studies side by side: what each spent, and how much its front covers, "
+        "measured from one reference.",
+        examples=("spikefront compare digits my-study", "spikefront compare a b c --json"),
+        options="studies_to_compare store json",
+    ),
+    Command(
         name="confirm",
         module="confirm",
         purpose="Train members of a front again with fresh seeds, run them on the test images, "
@@ -266,6 +274,9 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
         "study that it is a copy of: digits (default), mnist, smoke, cifar10-resnet9",
         metavar="STUDY",
         default="digits",
+    ),
+    "studies_to_compare": _option(
+        "studies", "names of studies in the store, two or more", metavar="STUDY", nargs="+"
     ),
     "study": _option("study", "name of a study in the store", metavar="STUDY"),
     "trial_number": _option("trial", "number of a trial, from 0", metavar="TRIAL", type=natural),
