@@ -17,16 +17,26 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(
-    folder: Path, study: str, *, workers: int, fifo: Path | None = None, ray: str = ""
+    folder: Path,
+    study: str,
+    *,
+    workers: int,
+    fifo: Path | None = None,
+    ray: str = "",
+    store: str = "",
+    epoch_s: float = 0.0,
 ) -> "subprocess.Popen[str]":
-    """A driver of `study`, with a store and everything else in `folder`.
+    """A driver of `study`, with everything in `folder`, a store too where no other is named.
 
     With `fifo` each trial stops in its second epoch, having written its process there. `ray` is
     the address of a cluster to join.
     """
-    words = [str(folder), study, str(workers), str(fifo or ""), ray]
+    engine: dict[str, object] = {"epoch_s": epoch_s}
+    if fifo is not None:
+        engine |= {"hang_at_epoch": 2, "hung": str(fifo)}
+    words = [folder, study, workers, ray, store or f"sqlite:///{folder}/store.db"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.search.driver", *words],
+        [sys.executable, "-m", "tests.search.driver", *map(str, words), json.dumps(engine)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -35,9 +45,11 @@ def start(
     )
 
 
-def main(folder: str, text: str, workers: str, fifo: str, ray: str) -> int:
-    engine = FakeEngine(hang_at_epoch=2, hung=Path(fifo)) if fifo else FakeEngine()
-    with Store(f"sqlite:///{folder}/store.db") as store:
+def main(folder: str, text: str, workers: str, ray: str, url: str, fields: str) -> int:
+    engine = json.loads(fields)
+    if "hung" in engine:
+        engine["hung"] = Path(engine["hung"])
+    with Store(url) as store:
         try:
             report = run_study(
                 study_from_toml(text),
@@ -47,7 +59,7 @@ def main(folder: str, text: str, workers: str, fifo: str, ray: str) -> int:
                 workers=int(workers),
                 ray_address=ray or None,
                 progress=Lines(sys.stderr),
-                engine=engine,
+                engine=FakeEngine(**engine),
             )
         except KeyboardInterrupt:
             return 130

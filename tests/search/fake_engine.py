@@ -1,6 +1,7 @@
 """An engine that trains nothing, for tests of what is around it; Ray's workers import it too."""
 
 import ctypes
+import dataclasses
 import hashlib
 import os
 import signal
@@ -9,8 +10,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from search.order import BlockFolder
+from search.order import BlockFolder, Running
 from search.rung import RungReport
 from search.stopping import StoppingRule
 from search.study import Bound
@@ -33,6 +35,7 @@ class FakeEngine:
     epoch_s: float = 0.0  # how long an epoch takes
     reused_epochs: int = 0  # of each trial, said to come from the block cache
     notes: tuple[str, ...] = ()  # of each trial
+    tells_process: bool = False  # notes which process it is, and of which node
 
     def __call__(
         self,
@@ -118,6 +121,10 @@ class FakeRun:
             engine.hung.write_text(str(os.getpid()))
             threading.Event().wait()
 
+    def _process(self) -> tuple[str, ...]:
+        told = f"process {os.getpid()} of node {os.getppid()}"
+        return (told,) if self._engine.tells_process else ()
+
     @property
     def outcome(self) -> Outcome:
         artifact = None
@@ -132,8 +139,34 @@ class FakeRun:
             evaluation=evaluation(self._config),
             timings=Timings(training_s=0.25, evaluation_s=0.125),
             artifact=artifact,
-            notes=self._engine.notes,
+            notes=(*self._engine.notes, *self._process()),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingEngine:
+    """Trains for real; each trial notes how often its process has read a data set until then."""
+
+    def __call__(self, config: RunConfig, **place: Any) -> "CountingRun":
+        from search.configure import TrialRun
+
+        return CountingRun(TrialRun(config, **place))
+
+
+class CountingRun:
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return iter(self._running)
+
+    @property
+    def outcome(self) -> Outcome:
+        from snn import data
+
+        read = data._load.cache_info().misses
+        note = f"process {os.getpid()} has read data {read} times"
+        return dataclasses.replace(self._running.outcome, notes=(note,))
 
 
 def _accuracy(config: RunConfig) -> float:
