@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from search.progress import Lines
 from search.run import run_study
 from search.store import Store
 from search.study import study_from_toml
-from tests.search.fake_engine import FakeEngine
+from tests.search.fake_engine import CountingEngine, FakeEngine
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,20 +26,35 @@ def start(
     fifo: Path | None = None,
     ray: str = "",
     store: str = "",
+    artifacts: str = "",
+    trains: bool = False,
     epoch_s: float = 0.0,
+    gate: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[str]":
     """A driver of `study`, with everything in `folder`, a store too where no other is named.
 
     With `fifo` each trial stops in its second epoch, having written its process there. `ray` is
-    the address of a cluster to join.
+    the address of a cluster to join. What trains for real notes how often data were read.
     """
     engine: dict[str, object] = {"epoch_s": epoch_s}
     if fifo is not None:
         engine |= {"hang_at_epoch": 2, "hung": str(fifo)}
-    words = [folder, study, workers, ray, store or f"sqlite:///{folder}/store.db"]
+    if gate is not None:
+        engine["gate"] = str(gate)
+    fields = json.dumps(None if trains else engine)
+    url = store or f"sqlite:///{folder}/store.db"
+    words = [folder, study, workers, ray, url, artifacts or folder]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.search.driver", *map(str, words), json.dumps(engine)],
+        [
+            sys.executable,
+            "-m",
+            "tests.search.driver",
+            *map(str, words),
+            fields,
+        ],
         cwd=ROOT,
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,21 +62,24 @@ def start(
     )
 
 
-def main(folder: str, text: str, workers: str, ray: str, url: str, fields: str) -> int:
-    engine = json.loads(fields)
-    if "hung" in engine:
-        engine["hung"] = Path(engine["hung"])
+def main(
+    folder: str, text: str, workers: str, ray: str, url: str, artifacts: str, fields: str
+) -> int:
+    given = json.loads(fields)
+    for name in {"hung", "gate"} & (given or {}).keys():
+        given[name] = Path(given[name])
+    engine = CountingEngine() if given is None else FakeEngine(**given)
     with Store(url) as store:
         try:
             report = run_study(
                 study_from_toml(text),
                 store=store,
-                artifacts=Path(folder),
+                artifacts=artifacts,
                 data_dir=Path(folder),
                 workers=int(workers),
                 ray_address=ray or None,
                 progress=Lines(sys.stderr),
-                engine=FakeEngine(**engine),
+                engine=engine,
             )
         except KeyboardInterrupt:
             return 130

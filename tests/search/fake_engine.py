@@ -35,7 +35,7 @@ class FakeEngine:
     epoch_s: float = 0.0  # how long an epoch takes
     reused_epochs: int = 0  # of each trial, said to come from the block cache
     notes: tuple[str, ...] = ()  # of each trial
-    tells_process: bool = False  # notes which process it is, and of which node
+    gate: Path | None = None  # folder: each trial leaves its process there, and waits for `open`
 
     def __call__(
         self,
@@ -106,6 +106,10 @@ class FakeRun:
     def _suffer(self, epoch: int) -> None:
         engine = self._engine
         time.sleep(engine.epoch_s)
+        if engine.gate is not None and epoch == 2:
+            (engine.gate / f"{os.getpid()} of {os.getppid()}").touch()
+            while not (engine.gate / "open").exists():
+                time.sleep(0.05)
         if self._config.width == engine.crash_at_width:
             raise ZeroDivisionError("no such width")
         if self._config.width == engine.die_at_width:
@@ -121,10 +125,6 @@ class FakeRun:
             engine.hung.write_text(str(os.getpid()))
             threading.Event().wait()
 
-    def _process(self) -> tuple[str, ...]:
-        told = f"process {os.getpid()} of node {os.getppid()}"
-        return (told,) if self._engine.tells_process else ()
-
     @property
     def outcome(self) -> Outcome:
         artifact = None
@@ -139,7 +139,7 @@ class FakeRun:
             evaluation=evaluation(self._config),
             timings=Timings(training_s=0.25, evaluation_s=0.125),
             artifact=artifact,
-            notes=(*self._engine.notes, *self._process()),
+            notes=self._engine.notes,
         )
 
 
