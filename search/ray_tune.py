@@ -49,6 +49,7 @@ ENVIRONMENT = {
 OBJECT_STORE_BYTES = 100_000_000  # orders and messages are small; Ray would take a third of RAM
 ANSWER_S = 10.0  # for the head of a cluster
 GRACE_S = 10.0  # behind the end of its time, for a worker to end a trial by itself
+LOW_MEMORY = "ray.exceptions.OutOfMemoryError"  # of a worker that Ray ended to save its node
 ATTEMPTS = 2  # how often a trial is started when its workers die
 
 
@@ -218,12 +219,9 @@ class Driver(TrialProgressCallback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Workers have died as often as they may."""
-        error = _error(trial)
-        reason = f"{ATTEMPTS} workers were lost: {_last_line(error)}"
-        outcome = Outcome(state=TrialState.FAILED, reason=reason, error=error)
         with _halting():
             if self._is_running(trial):
-                self._ledger.finish(_order(trial).number, outcome)
+                self._ledger.finish(_order(trial).number, _lost(_error(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Nothing: the outcome has come as a message."""
@@ -246,7 +244,8 @@ class Driver(TrialProgressCallback):
             elif self._trial_s is not None and now - begun > self._trial_s + GRACE_S:
                 self._ledger.finish(number, overtime(self._trial_s))
                 trial.max_failures = 0  # Tune is not to give it to another one
-                ray.kill(trial.temporary_state.ray_actor)
+                if trial.temporary_state.ray_actor is not None:  # otherwise it was lost just now
+                    ray.kill(trial.temporary_state.ray_actor)
 
     def _is_running(self, trial: Any) -> bool:
         """Not when its worker was lost behind its outcome: then Tune runs it again for nothing."""
@@ -273,6 +272,18 @@ def _error(trial: Any) -> str:
     """What Ray wrote down about the failures of a trial so far."""
     path = trial.error_file
     return Path(path).read_text() if path and Path(path).is_file() else ""
+
+
+def _lost(error: str) -> Outcome:
+    """What becomes of a trial whose workers have died; of memory, it is too large for its node."""
+    if LOW_MEMORY in error:
+        return Outcome(
+            state=TrialState.PRUNED,
+            reason=f"out of memory: Ray ended {ATTEMPTS} workers of it to save their nodes",
+            constraint_violation=1.0,
+        )
+    reason = f"{ATTEMPTS} workers were lost: {_last_line(error)}"
+    return Outcome(state=TrialState.FAILED, reason=reason, error=error)
 
 
 def _last_line(text: str) -> str:

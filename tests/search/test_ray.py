@@ -302,6 +302,15 @@ def test_what_a_worker_says_behind_the_outcome_of_its_trial_is_not_heard(tmp_pat
         assert store.events("small") == []
 
 
+def test_a_trial_whose_workers_ray_has_ended_for_their_memory_is_too_large() -> None:
+    error = "Failure # 2\nray.exceptions.OutOfMemoryError: the node is running low on memory."
+    lost = ray_tune._lost(error)
+    assert (lost.state, lost.constraint_violation) == (TrialState.PRUNED, 1.0)
+    assert lost.reason.startswith("out of memory: Ray ended 2 workers of it")
+    lost = ray_tune._lost("Failure # 2\nray.exceptions.ActorDiedError: the worker was killed.")
+    assert (lost.state, lost.constraint_violation) == (TrialState.FAILED, 0.0)
+
+
 @pytest.mark.parametrize(
     ("address", "answer"),
     [
