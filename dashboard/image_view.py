@@ -53,19 +53,20 @@ def image_section(url: str, study: str, trial: Trial, seen: Replay, place: Posit
         st.markdown(f"**Class {raster.label}**, leaves at exit {exit_}")
         st.text(raster_figure.taken(raster, place.timesteps, place.thresholds, exit_))
     with right:
-        st.plotly_chart(
-            raster_figure.raster(
-                raster,
-                timesteps=place.timesteps,
-                thresholds=place.thresholds,
-                exit_=exit_,
-                mode=page.mode(),
-            ),
-            key="raster",
-            theme=None,
-            config=page.PLOT,
-            alt=f"Spikes of image {number} per layer and timestep; it leaves at exit {exit_}",
-        )
+        with page.scrolling("raster"):
+            st.plotly_chart(
+                raster_figure.raster(
+                    raster,
+                    timesteps=place.timesteps,
+                    thresholds=place.thresholds,
+                    exit_=exit_,
+                    mode=page.mode(),
+                ),
+                key="raster",
+                theme=None,
+                config=page.PLOT,
+                alt=f"Spikes of image {number} per layer and timestep; it leaves at exit {exit_}",
+            )
         st.caption(
             "A full cell is a spike, of up to 32 neurons of each layer, taken from those that "
             "fired; blocks run one after another. The line is the moment at which "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import data, formats, takeaway
 from dashboard.theme import Mode
@@ -26,6 +27,8 @@ STYLE = """<style>
 .stMainBlockContainer { max-width: 1480px; }
 [data-testid="stMetricLabel"] { opacity: 0.75; }
 [data-testid="stImage"] img { border-radius: 0; }
+[class*="st-key-scrolling-"] { overflow-x: auto; }
+[class*="st-key-scrolling-"] > div { min-width: 44rem; }
 </style>"""
 
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32" width="32" height="32">
@@ -209,6 +212,11 @@ def choose_study(url: str) -> str:
     if asked is not None and asked not in names:
         st.warning(f"There is no study {formats.verbatim(repr(asked))} in this store.")
     return choose("Study", "study", names, names[0])
+
+
+def scrolling(name: str) -> DeltaGenerator:
+    """A container that scrolls sideways where the screen is too narrow for what is in it."""
+    return st.container(key=f"scrolling-{name}")
 
 
 def live(body: Callable[[], None], *, is_running: Callable[[], bool]) -> None:

@@ -222,13 +222,14 @@ def _parallel(
         f"A line is a trial, stronger the better its {formats.label(metric).lower()}. Drag along "
         f"an axis to keep the lines that pass there; click the axis to let go.{left_out}"
     )
-    st.plotly_chart(
-        parallel_figure.parallel(table, names, metrics, metric, page.mode()),
-        key="parallel",
-        theme=None,
-        config=page.PLOT,
-        alt="Parallel coordinates of all parameters and objectives",
-    )
+    with page.scrolling("parallel"):
+        st.plotly_chart(
+            parallel_figure.parallel(table, names, metrics, metric, page.mode()),
+            key="parallel",
+            theme=None,
+            config=page.PLOT,
+            alt="Parallel coordinates of all parameters and objectives",
+        )
 
 
 def _partitions(
