@@ -159,6 +159,7 @@ def measure(report: Report, *, quick: bool) -> None:
         (SIMULATORS["snntorch"], "plain"),
         (SIMULATORS["spikingjelly"], "plain"),
         (SIMULATORS["norse"], "norse"),
+        (SIMULATORS["norse-nirtorch"], "norse"),
     ]
     here = [(simulator, form) for simulator, form in columns if not simulator.missing]
     report.line(f"{'network':24}" + "".join(f"{s.name + ', ' + f:>26}" for s, f in here))
@@ -185,12 +186,13 @@ def _cell(
 def main() -> int:
     """Run it."""
     options = arguments(__doc__ or "").parse_args()
-    installed = [name for name, simulator in SIMULATORS.items() if not simulator.missing]
+    here = [simulator for simulator in SIMULATORS.values() if not simulator.missing]
+    installed = sorted({package for simulator in here for package in simulator.packages})
     if not installed:
         print("no simulator that reads NIR is installed: make setup", file=sys.stderr)
         return 1
     torch.set_num_threads(1)
-    report = Report("nir_agreement", against=("torch", "nir", *installed), setting=SMALL)
+    report = Report("nir_agreement", against=("torch", *installed), setting=SMALL)
     measure(report, quick=options.quick)
     report.show(as_json=options.json)
     return 0

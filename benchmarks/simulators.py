@@ -99,6 +99,19 @@ def _norse(graph: Any) -> nn.Module:
     return network
 
 
+def _norse_by_nirtorch(graph: Any) -> nn.Module:
+    """Norse's neurons, in NIRTorch's newer executor, which Norse 1.1.0 does not use yet."""
+    import nir
+    import nirtorch
+    from norse.torch.utils.import_nir import _import_norse_module
+
+    kinds = (nir.LIF, nir.CubaLIF, nir.Affine, nir.Linear, nir.Conv2d, nir.Flatten)
+    network: nn.Module = nirtorch.nir_to_torch(
+        graph, dict.fromkeys(kinds, lambda node: _import_norse_module(node, dt=DT_S))
+    )
+    return network
+
+
 SIMULATORS = {
     simulator.name: simulator
     for simulator in (
@@ -107,5 +120,10 @@ SIMULATORS = {
             name="spikingjelly", packages=("nir", "nirtorch", "spikingjelly"), load=_spikingjelly
         ),
         Simulator(name="norse", packages=("nir", "nirtorch", "norse"), load=_norse),
+        Simulator(
+            name="norse-nirtorch",
+            packages=("nir", "nirtorch", "norse"),
+            load=_norse_by_nirtorch,
+        ),
     )
 }

@@ -74,6 +74,7 @@ def agreed(name: str, simulator: str, form: Form) -> list[Agreement]:
         *(("snntorch", "plain", name) for name in (*EVERYWHERE, *WITH_SKIPS)),
         *(("spikingjelly", "plain", name) for name in (*EVERYWHERE, *WITH_SKIPS)),
         *(("norse", "norse", name) for name in EVERYWHERE),
+        ("norse-nirtorch", "norse", "resnet5 sparse"),
     ],
 )
 def test_every_layer_sends_the_same_spikes_in_other_simulators(
@@ -177,16 +178,16 @@ def test_the_plan_of_exits_is_enough_to_decide_as_the_network_does(tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_the_page_s_code_decides_as_the_network_does(
     place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What docs/how-to/export.md tells people to type, in its order: three simulators."""
-    simulator = SIMULATORS[("snntorch", "spikingjelly", "norse")[place]]
+    """What docs/how-to/export.md tells people to type, simulator by simulator in their order."""
+    simulator = list(SIMULATORS.values())[place]
     if simulator.missing:
         pytest.skip(f"{', '.join(simulator.missing)} not installed: make setup")
     network, images = network_of("vgg5 early firing")
-    form: Form = "norse" if simulator.name == "norse" else "plain"
+    form: Form = "norse" if simulator.name.startswith("norse") else "plain"
     mean, std = images.mean.flatten().tolist(), images.std.flatten().tolist()
     write_all(network, tmp_path, mean=mean, std=std, form=form)
     monkeypatch.chdir(tmp_path)
