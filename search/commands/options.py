@@ -107,7 +107,7 @@ COMMANDS = (
         name="export",
         module="folder",
         purpose="Write an operating point as a folder that runs elsewhere: config, weights, "
-        "figures and a model card.",
+        "figures and a model card; or a whole study for Optuna.",
         examples=(
             "spikefront export digits --out runs/digits-best",
             "spikefront export digits --pick best:accuracy --out best --test",
@@ -396,7 +396,8 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     "out": _option("--out", "write the trained network as a folder", metavar="DIR", type=_path),
     "force": _option(
         "--force",
-        "replace the folder of --out if it is an exported one",
+        "replace the folder of --out if it is an exported one, or the study of --optuna if it was "
+        "written here",
         action="store_true",
     ),
     "nir": _option(
