@@ -64,6 +64,7 @@ def main() -> None:
             with a_schema(options.postgres) as other:
                 low = in_a_process(other, marks[:-1])
                 show(report, "PostgreSQL", low)
+                add_table(report, low, suffix="_postgresql")
                 copy(url, other)
                 high = in_a_process(other, [marks[-1] + LAST])
                 show(report, "PostgreSQL, study copied", high)
@@ -158,8 +159,13 @@ def publish(report: Report, grown: Sequence[Mapping[str, Any]], marks: Sequence[
             aim=0.1,
         )
     )
+    add_table(report, grown)
+
+
+def add_table(report: Report, grown: Sequence[Mapping[str, Any]], *, suffix: str = "") -> None:
+    """The same at each mark."""
     for mark in grown:
-        name = f"trial_ms_at_{mark['trials']}"
+        name = f"trial_ms_at_{mark['trials']}{suffix}"
         report.add(Figure(name=name, value=mark["trial_ms"], unit="ms", better="lower"))
 
 
