@@ -35,20 +35,11 @@ class Feasibility:
         self._bounds = {name: bound for name, bound in bounds.items() if bound.max is not None}
         self._known: dict[tuple[object, ...], Infeasible | None] = {}
 
-    @property
-    def looked(self) -> int:
-        """How many networks were built."""
-        return len(self._known)
-
     def check(self, config: RunConfig) -> Infeasible | None:
         """Why the run cannot be within the bounds; None where it may be."""
         if not self._bounds:
             return None
-        key = tuple(
-            _size_of(getattr(config, name))
-            for name, setting in SETTINGS.items()
-            if not setting.operating and name not in _WITHOUT_SAY
-        )
+        key = size_of(config)
         if key not in self._known:
             self._known[key] = self._look(config)
         return self._known[key]
@@ -70,8 +61,17 @@ class Feasibility:
         return None
 
 
-def _size_of(value: object) -> object:
-    """As much of a setting as can change the size of a network: of a real number not its amount."""
+def size_of(config: RunConfig) -> tuple[object, ...]:
+    """All that decides how large the networks of a run are, the same for equal sizes."""
+    return tuple(
+        _said_by(getattr(config, name))
+        for name, setting in SETTINGS.items()
+        if not setting.operating and name not in _WITHOUT_SAY
+    )
+
+
+def _said_by(value: object) -> object:
+    """As much of a setting as can change a size: of a real number not its amount."""
     if isinstance(value, float) and value not in (0.0, 1.0):
         return 0.5
     return value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.configure import run_config
 from search.family import members
-from search.feasibility import Feasibility, Infeasible
+from search.feasibility import Feasibility, Infeasible, size_of
 from search.first_points import first_points
 from search.passed import SamplerState, passed_over
 from search.prefixes import Prefixes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 1  # of the sampler to find a run that is new; one that repeats itself explores no more
 PASSED = 50  # points at most that one trial passes over, each told to the sampler
 DRAWS = 2_000  # at random behind them, before a space counts as exhausted
-LOOKS = 50  # at networks for their size among those
+LOOKS = 50  # at networks of different sizes among those
 POINTS = "points"  # the part of a trial's sampler state that says how many first points are used up
 
 
@@ -187,16 +187,22 @@ class Proposals:
     def _at_random(self, asking: "_Asking") -> Proposal | None:
         """A model that is sure of its best points does not get round to the last ones."""
         suggest = RandomSuggest(hash((self._study.search.seed, asking.number)))
-        looked = self._feasibility.looked
+        refused: set[tuple[object, ...]] = (
+            set()
+        )  # sizes; counted here, for a restart knows no others
         for _ in range(DRAWS):
-            if self._feasibility.looked - looked >= LOOKS:
-                break
             params = self._study.space.sample(suggest)
             config = self._config(params)
             if isinstance(config, Infeasible) or config.fingerprint in self._tried:
                 continue
+            size = size_of(config)
+            if size in refused:
+                continue
             if infeasible := self._feasibility.check(config):
                 self._reasons.append(infeasible.reason)
+                refused.add(size)
+                if len(refused) == LOOKS:
+                    break
                 continue
             return self._proposal(asking.number, params, asking.put(params), config)
         return None

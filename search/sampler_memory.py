@@ -79,7 +79,9 @@ class _Generations(_Everywhere, BaseGASampler):
             if other.state != optuna.trial.TrialState.COMPLETE:
                 continue
             generation = other.system_attrs.get(key, -1)
-            if 0 < generation < newest:  # those before it were asked for in none that is later
+            # Those before it were asked for in none that is later; the family of a trial that
+            # ended late stands behind the first trials of the generation after its own.
+            if 0 < generation < newest - 1:
                 break
             if generation > newest:
                 newest, size = generation, 1

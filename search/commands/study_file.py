@@ -84,10 +84,26 @@ def _say_study(output: Output, study: Study) -> None:
         "budget": ", ".join(_budget(study)) or "no end: stop it with Ctrl-C",
         "workers": f"{budget.workers}, each with {counted(budget.cpus_per_trial, 'processor')} "
         f"and {counted(budget.gpus_per_trial, 'GPU')}",
-        "sampler": study.search.sampler,
+        "sampler": ", ".join(_sampler(study)),
         "early stopping": _stopping(study),
     }
     output.say(tables.pairs_table(pairs, title=study.name))
+
+
+def _sampler(study: Study) -> Iterator[str]:
+    """What proposes points, and what is set beside it."""
+    search = study.search
+    yield search.sampler
+    if search.points:
+        yield f"behind {counted(len(search.points), 'point')} to try first"
+    if search.warm_start:
+        yield f"taught by {' and '.join(search.warm_start)}"
+    if search.repeats > 1:
+        yield f"each point with {search.repeats} seeds"
+    if study.prefix_share:
+        yield f"{percent(study.prefix_share)} of the trials keep first blocks of the front"
+    if search.family:
+        yield "hears families"
 
 
 def _stopping(study: Study) -> str:

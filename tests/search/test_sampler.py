@@ -346,6 +346,17 @@ def test_generations_are_found_as_optuna_finds_them(
     assert asked() == quickly
 
 
+def test_auto_counts_what_it_learned_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.sampler.AUTO_SWITCH", 60)
+    study = a_study("auto")
+    lessons = run(make_sampler(a_study("random"), []), 0, 50)
+    sampler = make_sampler(study, [], lessons=lessons)
+    history = run(sampler, 0, 12)
+    is_genetic = ["trial" in trial.sampler_state for trial in history]
+    assert is_genetic == [False] * 10 + [True] * 2
+    assert run(make_sampler(study, history, lessons=lessons), 12, 3) == run(sampler, 12, 3)
+
+
 def test_the_state_of_a_sampler_is_json() -> None:
     for name in SAMPLERS:
         for trial in run(make_sampler(a_study(name), []), 0, 12):
