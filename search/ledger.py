@@ -209,9 +209,14 @@ class Ledger:
         """Something that people should know."""
         self._progress.say(text)
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether so many trials in a row have failed that more would be no use."""
+        return self._failures >= MAX_FAILURES
+
     def is_spent(self) -> bool:
         """Whether there is nothing more to begin; `stopped` then says why."""
-        if not self.stopped and self._failures >= MAX_FAILURES:
+        if not self.stopped and self.has_given_up:
             self.stopped = f"{self._failures} trials in a row have failed"
         self.stopped = self.stopped or self._spending.spent()
         return bool(self.stopped)

@@ -23,6 +23,7 @@ class RunReport:
 
     trials: Mapping[TrialState, int]  # finished by this run, by state
     stopped: str  # why it ended, a sentence
+    has_given_up: bool  # because trials kept failing
     epochs_reused: int  # of blocks that were trained before
     ray_start_s: float  # until the first worker had taken an order; 0 without Ray
     training_s: float  # of all workers together
@@ -86,6 +87,7 @@ def run_study(
     return RunReport(
         trials=dict(ledger.finished_here),
         stopped=ledger.stopped,
+        has_given_up=ledger.has_given_up,
         epochs_reused=ledger.epochs_reused,
         ray_start_s=ray_start_s,
         training_s=ledger.training_s,

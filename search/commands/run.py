@@ -208,7 +208,10 @@ def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, ob
 
 
 def _exit_code(study: Study, store: "Store", report: "RunReport") -> int:
-    """1 when trials of this run failed and none came to more than that."""
+    """1 when trials of this run failed until it gave up, or none came to more than that."""
+    if report.has_given_up:
+        print(f"spikefront: gave up, {report.stopped}", file=sys.stderr)
+        return 1
     failed = report.trials.get(TrialState.FAILED, 0)
     if failed and failed == sum(report.trials.values()):
         print(f"spikefront: all {failed} trials of this run failed", file=sys.stderr)

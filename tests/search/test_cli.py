@@ -24,6 +24,7 @@ from search.commands.options import COMMANDS
 from search.folder import sha256_of
 from search.store import Store
 from search.trial import Outcome, TrialState
+from snn.config import RunConfig
 from snn.measurement import METRICS
 from tests.search.fake_engine import FakeEngine
 
@@ -247,6 +248,36 @@ def test_trials_that_all_failed_are_a_failure(
     assert shown.code == 0
     assert "Traceback" in shown.out
     assert "OSError: on fire" in run("status", "tiny", "--store", store).out
+
+
+def test_a_run_that_gives_up_is_a_failure_also_when_trials_before_came_to_something(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with exit code 0, as if the budget had been spent."""
+    begun = 0
+
+    class Breaks:
+        def __init__(self, config: RunConfig, **place: Any) -> None:
+            nonlocal begun
+            begun += 1
+            self._running = FakeEngine()(config, **place)
+
+        def __iter__(self) -> Iterator[object]:
+            if begun > 2:
+                raise OSError("on fire")
+            yield from self._running
+
+        @property
+        def outcome(self) -> Outcome:
+            return self._running.outcome
+
+    monkeypatch.setattr(configure, "TrialRun", Breaks)
+    (tmp_path / "breaks.toml").write_text(STUDY)
+    place = ["--store", f"sqlite:///{tmp_path / 'new.db'}", "--artifacts", tmp_path]
+    ran = run("run", tmp_path / "breaks.toml", "--trials", "50", "--workers", "0", *place)
+    assert ran.code == 1
+    assert "gave up, 20 trials in a row have failed" in ran.err
+    assert "2 complete" in ran.out
 
 
 def test_a_run_and_its_status_say_what_reuse_saved(

@@ -376,6 +376,7 @@ def test_what_all_trials_have_against_them_ends_the_study(store: Store, tmp_path
     space = "width = 7\nlearning_rate = { low = 1e-3, high = 1e-1 }"
     done = drive(make_study(space=space, budget="trials = 99"), store, workplace)
     assert done.stopped == "20 trials in a row have failed"
+    assert done.has_given_up
     assert states(store) == [TrialState.FAILED] * 20
 
 
