@@ -29,7 +29,7 @@ def members(study: Study, trial: Trial, points: Sequence[OperatingPoint]) -> lis
         return []
     found = []
     for point in points:
-        params = None if point.is_sampled else params_of(study, trial, point)
+        params = params_of(study, trial, point)
         if params is not None and params != trial.params:
             found.append(FrontPoint(trial=trial.number, params=params, point=point, on_front=False))
     best = front_of(found, study.objectives, study.constraints)
