@@ -23,6 +23,13 @@ Written by `python -m search.reference` from what the code declares; nobody edit
 words mean is in the [README](../README.md#words), how to do things in the pages under `how-to`.
 """
 
+SEARCH_LISTS = """\
+Beside them `points = [{ width = 16 }, ...]`, tried first; `warm_start = ["STUDY", ...]`, whose trials
+teach the sampler; `extend_prefixes` is 0.25 by default where `partition` is an axis and blocks are
+reused; and `[search.reference]`, by objective, the point that hypervolume is measured from.
+[How to search well](how-to/search.md) says when each pays.
+"""
+
 STUDY = """\
 ## The study file
 
@@ -64,6 +71,7 @@ def reference() -> str:
         _settings("## Settings of a run", SETTINGS, RunConfig),
         _settings("## Budget", BUDGET_SETTINGS, Budget),
         _settings("## Search", SEARCH_SETTINGS, SearchSettings),
+        SEARCH_LISTS,
         _metrics(),
     ]
     return "\n".join(parts)
