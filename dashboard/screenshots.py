@@ -1,7 +1,7 @@
 """Pictures of the pages: `python -m dashboard.screenshots STORE OUT_DIR [--study NAME]`.
 
-Starts the app on a free port, opens each page in a headless Chromium, and
-writes studies.png, front.png, network.png and matters.png.
+Starts the app on a free port, opens each page in a headless Chromium, and writes a PNG for each
+page that has something to show; `compare.png` where there are two studies.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pages(url: str, study: str | None) -> dict[str, str]:
-    """Address of each picture: the studies, a front, and the best trial of that front.
+    """Address of each picture: the pages, on one study, and on the best network of its front.
 
     Raises StoreError where there is nothing to show.
     """
@@ -56,12 +56,18 @@ def pages(url: str, study: str | None) -> dict[str, str]:
         raise StoreError(f"study {name!r} has no front yet: let a trial finish first")
     best = max(front, key=lambda point: point.point.metrics["accuracy"])
     shown = {"study": name, "trial": best.trial, "point": best.id, "replay": "on"}
-    return {
+    addresses = {
         "studies": "/",
         "front": f"/front?{urlencode({'study': name})}",
         "network": f"/network?{urlencode(shown)}",
         "matters": f"/matters?{urlencode({'study': name})}",
+        "export": f"/export?{urlencode({'study': name})}",
     }
+    others = [summary.name for summary in reversed(summaries) if summary.name != name]
+    if others:
+        compared = [("with", each) for each in (name, *others[:3])]
+        addresses["compare"] = f"/compare?{urlencode(compared)}"
+    return addresses
 
 
 def picture(tab: Tab, address: str) -> bytes:

@@ -22,6 +22,8 @@ NEEDED = (
     "dashboard.data",
     "dashboard.front_controls",
     "dashboard.front_space",
+    "dashboard.launching",
+    "dashboard.matters_figures",
     "dashboard.page",
     "dashboard.report",
     "pyarrow",

@@ -27,5 +27,6 @@ def test_without_a_study_there_is_one_line_that_says_so(
 
 def test_the_trial_pictured_is_the_best_of_the_front(example_url: str) -> None:
     addresses = screenshots.pages(example_url, "digits")
-    assert list(addresses) == ["studies", "front", "network", "matters"]
+    assert list(addresses) == ["studies", "front", "network", "matters", "export", "compare"]
+    assert addresses["compare"] == "/compare?with=digits&with=finished"
     assert addresses["network"].startswith("/network?study=digits&trial=")
