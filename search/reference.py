@@ -26,7 +26,8 @@ words mean is in the [README](../README.md#words), how to do things in the pages
 SEARCH_LISTS = """\
 Beside them `points = [{ width = 16 }, ...]`, tried first; `warm_start = ["STUDY", ...]`, whose
 trials teach the sampler; `extend_prefixes` is 0.25 by default where `partition` is an axis and
-blocks are reused; and `[search.reference]`, by objective, the point that hypervolume is measured from.
+blocks are reused; and `[search.reference]`, by objective, the point that hypervolume is measured
+from.
 [How to search well](how-to/search.md) says when each pays.
 """
 
