@@ -94,7 +94,7 @@ class Report:
         if as_json:
             print(json.dumps(document, indent=2))
             return
-        width = max(len(figure.name) for figure in self.figures)
+        width = max((len(figure.name) for figure in self.figures), default=0)
         print(f"{self.benchmark}, commit {document['commit']}, {document['machine']}")
         print(", ".join(f"{name} {value}" for name, value in self.setting.items()))
         print(f"against {document['against']}, foreign load {document['foreign_load']} cores")

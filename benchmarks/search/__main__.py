@@ -144,22 +144,26 @@ def _setting(options: argparse.Namespace) -> dict[str, object]:
 
 def _figures(report: Report, results: list[Result]) -> None:
     """The share of the budget for what the best peer ends with, of ours and without each part."""
-    present = [name for name in results[0].curves if STRATEGIES[name].kind in ("ours", "ablation")]
-    if not any(STRATEGIES[name].kind == "peer" for name in results[0].curves):
+    kinds = {name: STRATEGIES[name].kind for name in results[0].curves}
+    if "peer" not in kinds.values():
         return
-    for name in present:
-        figure = "epochs_to_best_peer_hypervolume"
-        if name != OURS:
-            figure += "_" + name.replace("-", "_")
-        aim = AIM if name == OURS else None
+    for name in [name for name, kind in kinds.items() if kind in ("ours", "ablation")]:
+        part = "" if name == OURS else "_" + name.replace("-", "_")
         fractions = [result.reached(name).fraction for result in results]
         for result, fraction in zip(results, fractions, strict=True):
-            _add(report, f"{figure}_{result.name}", fraction, None)
+            _add(report, f"epochs_to_best_peer_hypervolume{part}_{result.name}", fraction)
         if len(results) > 1:
-            _add(report, figure, statistics.mean(fractions), aim)
+            aim = None if part else AIM
+            mean = statistics.mean(fractions)
+            _add(report, f"epochs_to_best_peer_hypervolume{part}", mean, aim)
+        if part and OURS in kinds:
+            ratios = [r.bundles[name].mean[-1] / r.bundles[OURS].mean[-1] for r in results]
+            figure = f"hypervolume{part}_vs_ours"
+            mean = float(statistics.mean(ratios))
+            report.add(Figure(name=figure, value=mean, unit="ratio", better="higher"))
 
 
-def _add(report: Report, name: str, value: float, aim: float | None) -> None:
+def _add(report: Report, name: str, value: float, aim: float | None = None) -> None:
     if math.isinf(value):
         report.line(f"{name}: not reached within the budget")
         return

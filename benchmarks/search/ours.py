@@ -1,20 +1,19 @@
 """Our own search on a replay: the code that runs studies, with parts that can be switched off."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.search.record import Record
 from benchmarks.search.replay import Ended, Epoch
 from search.proposals import Proposal, Proposals
-from search.stopping import RungReport, Rungs, StoppingRule
-from search.study import Study
+from search.stopping import RungReport, Rungs, rule_of
 from search.trial import Params, Trial, TrialState
 
 
 class Ours:
     """Proposals of `search.proposals`, stopped by `search.stopping`.
 
-    `search` are keys of the study's [search] table, as a person would set them.
+    All but `judged` are keys of the study's [search] table, as a person would set them.
     """
 
     def __init__(
@@ -22,31 +21,21 @@ class Ours:
         record: Record,
         seed: int,
         *,
-        stops: bool = True,
-        judged: str = "family",
-        reuses_blocks: bool = True,
-        reduction: float | None = None,
-        smallest: float | None = None,
+        stopping: str = "moasha",
+        judged: Literal["family", "sampled"] = "family",
+        reuse_blocks: bool = True,
         **search: Any,
     ) -> None:
-        self.reuses_blocks = reuses_blocks
+        self.reuses_blocks = reuse_blocks
         settings = dataclasses.replace(
-            record.study.search, seed=seed, reuse_blocks=reuses_blocks, **search
+            record.study.search, seed=seed, stopping=stopping, reuse_blocks=reuse_blocks, **search
         )
-        self._study: Study = dataclasses.replace(record.study, search=settings)
-        self._proposals = Proposals(self._study, [])
+        study = dataclasses.replace(record.study, search=settings)
+        self._proposals = Proposals(study, [])
         self._running: dict[int, Proposal] = {}
         self._reached = 0  # rung of the running trial
-        self._rungs: Rungs | None = None
-        if stops:
-            given = {"reduction": reduction, "smallest": smallest}
-            rule = StoppingRule(
-                objectives=self._study.objectives,
-                constraints=self._study.constraints,
-                judged="family" if judged == "family" else "sampled",
-                **{name: value for name, value in given.items() if value is not None},
-            )
-            self._rungs = Rungs(rule)
+        rule = rule_of(study)
+        self._rungs = None if rule is None else Rungs(dataclasses.replace(rule, judged=judged))
 
     def ask(self, number: int) -> Params | None:
         """See Strategy."""

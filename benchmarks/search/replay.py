@@ -8,7 +8,7 @@ that is stopped costs the epochs until then.
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from benchmarks.search.grid import PARTITION, prefixes_of
@@ -51,11 +51,11 @@ class Epoch:
     def on_grid(self) -> list[OperatingPoint]:
         """The network so far at all exit thresholds of the grid: those that are in the space."""
         exits = self.chain.count("+")
-        combinations = itertools.product(self.record.grid.thresholds, repeat=exits)
-        return [
-            self.record.sampled(self.setting, self.chain, self._evaluated, thresholds)
-            for thresholds in combinations
-        ]
+        found = []
+        for thresholds in itertools.product(self.record.grid.thresholds, repeat=exits):
+            point = self.record.sampled(self.setting, self.chain, self._evaluated, thresholds)
+            found.append(replace(point, is_sampled=thresholds == self.thresholds[:exits]))
+        return found
 
     @property
     def accuracy(self) -> float:

@@ -37,7 +37,7 @@ _PEERS: Mapping[str, tuple[str, Maker]] = {
 }
 
 _ABLATIONS: Mapping[str, tuple[str, Maker]] = {
-    "without-stopping": ("every trial is trained to its end", partial(Ours, stops=False)),
+    "without-stopping": ("every trial is trained to its end", partial(Ours, stopping="none")),
     "without-family-at-rungs": (
         "trials are judged by their sampled operating point",
         partial(Ours, judged="sampled"),
@@ -46,8 +46,12 @@ _ABLATIONS: Mapping[str, tuple[str, Maker]] = {
         "no trial is made to keep blocks of the front",
         partial(Ours, extend_prefixes=0.0),
     ),
-    "without-reuse": ("every block is trained again", partial(Ours, reuses_blocks=False)),
+    "without-reuse": ("every block is trained again", partial(Ours, reuse_blocks=False)),
     "without-tpe": ("points at random", partial(Ours, sampler="random")),
+    "with-family-told": (
+        "the sampler hears other operating points too (`family = true`)",
+        partial(Ours, family=True),
+    ),
 }
 
 SEARCHES: Mapping[str, Maker] = {
@@ -61,7 +65,9 @@ STRATEGIES: Mapping[str, Entry] = {
         name: Entry(kind="peer", meaning=meaning, search=name, has_family=False)
         for name, (meaning, _) in _PEERS.items()
     },
-    OURS: Entry(kind="ours", meaning="everything, as it comes", search=OURS, has_family=True),
+    OURS: Entry(
+        kind="ours", meaning='as it comes, with `stopping = "moasha"`', search=OURS, has_family=True
+    ),
     "without-family-in-front": Entry(
         kind="ablation",
         meaning="a trial adds its sampled operating point alone",

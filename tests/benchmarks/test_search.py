@@ -19,12 +19,13 @@ from benchmarks.search.ours import Ours
 from benchmarks.search.peers import OptunaSearch, RayAsha, SyneMoasha
 from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
-from benchmarks.search.replay import Curve, Ended, Epoch, default_reference, replay
+from benchmarks.search.replay import Curve, Ended, Epoch, default_reference, epochs_of, replay
 from benchmarks.search.strategies import OURS, STRATEGIES
 from search.configure import TrialRun, run_config
+from search.family import members
 from search.front import normalised_hypervolume
 from search.study import Study, study_from_toml
-from search.trial import Params
+from search.trial import Params, Trial, TrialState
 from snn.measurement import OperatingPoint
 
 STUDY = """
@@ -262,6 +263,23 @@ def test_the_hypervolume_is_that_of_all_points_so_far(has_family: bool) -> None:
         assert value == normalised_hypervolume(every, OBJECTIVES, reference)
 
 
+def test_a_sampler_that_hears_families_learns_of_every_threshold_of_the_grid() -> None:
+    record = clear()
+    (*_, last) = epochs_of(record, point("1+1"), frozenset())
+    points = last.on_grid
+    assert [p.exit_thresholds for p in points] == [(0.5,), (0.7,), (0.9,)]
+    assert [p.is_sampled for p in points] == [False, True, False]
+    trial = Trial(
+        number=0,
+        params=point("1+1"),
+        state=TrialState.COMPLETE,
+        config=run_config(WIDE, point("1+1")),
+        sampled=last.sampled,
+    )
+    told = members(WIDE, trial, points)
+    assert {t.params["exit_threshold_1"] for t in told} == {0.5, 0.9}
+
+
 MAKERS = {
     "ours": Ours,
     "random": functools.partial(OptunaSearch, sampler="random"),
@@ -284,15 +302,15 @@ def test_the_same_seed_replays_the_same(name: str) -> None:
 
 def test_stopping_wins_where_the_first_epoch_tells_the_last() -> None:
     """At equal epochs, over seeds; and it sees more of the space."""
-    stopping, never = (
+    judged, never = (
         [
-            play(Ours(clear(), seed, stops=stops, sampler="random"), clear(), 120)
+            play(Ours(clear(), seed, stopping=stopping, sampler="random"), clear(), 120)
             for seed in range(5)
         ]
-        for stops in (True, False)
+        for stopping in ("moasha", "none")
     )
-    assert min(c.trials for c in stopping) > max(c.trials for c in never)
-    ours, theirs = (Bundle.of(curves, 120).mean for curves in (stopping, never))
+    assert min(c.trials for c in judged) > max(c.trials for c in never)
+    ours, theirs = (Bundle.of(curves, 120).mean for curves in (judged, never))
     assert ours[-1] > theirs[-1]
 
 
