@@ -67,8 +67,7 @@ def test_five_objectives_and_values_that_are_no_numbers(
 ) -> None:
     url = store_with(tmp_path / "store.db", odd=odd)
     for look in LOOKS if odd else LOOKS[:1]:
-        for metric in ("accuracy", "model_bytes"):
-            shown(monkeypatch, url, "views/matters.py", study="odd", look=look, metric=metric)
+        shown(monkeypatch, url, "views/matters.py", study="odd", look=look, metric="model_bytes")
     for against in ("synaptic_ops", "training_s"):
         shown(monkeypatch, url, "views/network.py", study="odd", trial="1", against=against)
 
