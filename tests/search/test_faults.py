@@ -150,7 +150,7 @@ def test_a_trial_that_hangs_is_ended_at_the_end_of_its_time_and_the_study_goes_o
 
 
 SMALL_DISK = """
-mount -t tmpfs -o size=128k tmpfs artifacts || exit 77
+mount -t tmpfs -o size=64k tmpfs artifacts || exit 77
 "$@"
 code=$?
 cd artifacts && find . -type f | sort | xargs sha256sum > ../kept
@@ -162,7 +162,11 @@ def test_trials_keep_all_but_their_weights_when_the_disk_of_artifacts_is_full(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "artifacts").mkdir()
-    (tmp_path / "small.toml").write_text(DIGITS)
+    every_one_trains = DIGITS.replace(
+        "timesteps = { low = 2, high = 3 }", "learning_rate = { low = 1e-3, high = 1e-2 }"
+    )
+    every_one_trains += "reuse_blocks = false\n"
+    (tmp_path / "small.toml").write_text(every_one_trains)
     words = [sys.executable, "-m", "search.cli", "run", "small.toml", "--workers", "0"]
     words += ["--store", "sqlite:///store.db", "--artifacts", "artifacts"]
     mapped = [] if os.getuid() == 0 else ["--map-root-user"]
