@@ -1,6 +1,7 @@
 """The page of results, made of what was replayed and of nothing else."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,20 +42,29 @@ def page(head: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 
 def _introduction(results: Sequence[Result]) -> str:
+    about = f"""Every training of a grid was done once for real and kept: each epoch with all
+    its operating points ({_configs(results)}). A strategy is then replayed: it proposes a point,
+    gets the recorded epochs one by one, may stop, and pays an epoch for each that it would have had
+    to train. A block that the strategy has trained before is free where it reuses blocks. One
+    worker, the same budget for all, {_seeds(results[0])} seeds each; bands in the pictures are
+    {LEVEL:.0%} of the mean. Hypervolume is the share of the box between the ideal and one
+    reference for all ({_reference(results)})."""
+    fair = """Peers put into their front what they measure, the operating point that they sampled.
+    What they would have with the whole family of operating points for nothing stands beside, so
+    that one sees what comes from where."""
     return f"""# Results: what the search is worth
 
 How many epochs a search has to train until its front is good. This page is written by
-`{MADE_BY} --markdown`; nobody edits it.
+`{MADE_BY} --markdown`; nobody edits it. What was concluded from it stands in
+[architecture.md](architecture.md#strategies-are-compared-on-recorded-trainings).
 
-Every training of a grid was done once for real and kept: each epoch with all its operating points
-({_configs(results)}). A strategy is then replayed: it proposes a point, gets the
-recorded epochs one by one, may stop, and pays an epoch for each that it would have had to train. A
-block that the strategy has trained before is free where it reuses blocks. One worker, the same
-budget for all, {_seeds(results[0])} seeds each; the bands are {LEVEL:.0%} intervals of the mean.
-Peers put into their front what they measure, the operating point that they sampled; what they would
-have with the whole family of operating points for nothing stands beside, so that one sees what
-comes from where. Hypervolume is the share of the box between the ideal and one reference for all
-({_reference(results)})."""
+{_filled(about)}
+
+{_filled(fair)}"""
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), 100, break_long_words=False)
 
 
 def _configs(results: Sequence[Result]) -> str:

@@ -27,7 +27,10 @@ OURS = "spikefront"
 _PEERS: Mapping[str, tuple[str, Maker]] = {
     "random": ("points at random", partial(OptunaSearch, sampler="random")),
     "optuna-tpe": ("Optuna's TPE, as it comes", partial(OptunaSearch, sampler="tpe")),
-    "optuna-nsga2": ("Optuna's NSGA-II, as it comes", partial(OptunaSearch, sampler="nsga2")),
+    "optuna-nsga2": (
+        "Optuna's NSGA-II, as it comes: its first 50 trials are random",
+        partial(OptunaSearch, sampler="nsga2"),
+    ),
     "ray-asha": ("Ray Tune's ASHA on accuracy alone, points at random", RayAsha),
     "syne-tune-moasha": ("Syne Tune's MOASHA as it is, points at random", SyneMoasha),
     "syne-tune-moasha-patched": (
