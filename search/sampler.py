@@ -24,7 +24,7 @@ from search.study import SAMPLERS, Study
 from search.trial import Params, Trial, TrialState
 
 AUTO_SWITCH = 2_000  # trials; from here a TPE ask takes longer than NSGA-II is worse
-_STARTUP_TRIALS = 10  # drawn at random before a model is made of them
+_STARTUP_TRIALS = {"tpe": 5, "gp": 10}  # drawn at random before a model is made of them
 _POPULATION = {"nsga2": 20, "nsga3": 20, "auto": 50}
 
 
@@ -225,7 +225,7 @@ class OptunaSampler:
         if method == "tpe":
             return TPESampler(
                 seed=seed,
-                n_startup_trials=_STARTUP_TRIALS,
+                n_startup_trials=_STARTUP_TRIALS["tpe"],
                 multivariate=False,
                 constant_liar=True,
             )
@@ -234,7 +234,7 @@ class OptunaSampler:
             genetic.distributions = self._memory.distributions
             return genetic
         if method == "gp":
-            return GPSampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
+            return GPSampler(seed=seed, n_startup_trials=_STARTUP_TRIALS["gp"])
         if method == "qmc":
             # One sequence for the whole study: its scrambling must not change between asks.
             return QMCSampler(
