@@ -8,6 +8,10 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST_ARGS ?=
+# Tests of one file stay together, in one of two processes with a thread each; on one core, or
+# to look into a test: make test PYTEST_PROCESSES=0.
+PYTEST_PROCESSES ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile
 PORT ?= 8501
 
 .PHONY: help setup demo test check format dashboard clean
@@ -57,13 +61,13 @@ demo:
 	echo 'All of it as pictures: make dashboard'
 
 test: setup
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 format: setup
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
