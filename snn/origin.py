@@ -48,12 +48,16 @@ def fingerprint(origin: Mapping[str, str]) -> str:
 def engine() -> str:
     """Names this engine: 16 hex digits over the text of every file of it and of its extensions.
 
+    Graphs for other simulators are left out: no training goes through them.
+
     Not a number to be raised by hand: a change of bits that nobody noticed
     would leave it as it is.
     """
     root = Path(snn.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
+        if "interchange" in path.relative_to(root).parts:
+            continue
         if path.is_file() and path.suffix in (".py", ".c", ".cpp", ".cu", ".h"):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")
