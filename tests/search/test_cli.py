@@ -157,7 +157,7 @@ def test_every_command_can_be_run() -> None:
 
     for command in COMMANDS:
         module = importlib.import_module(f"search.commands.{command.module}")
-        assert callable(getattr(module, command.name))
+        assert callable(getattr(module, command.function or command.name))
 
 
 def test_the_version_is_the_one_of_the_project(run: Run) -> None:

@@ -185,8 +185,14 @@ def test_memory_of_a_trial_that_is_stopped_at_a_rung_is_freed_behind_its_network
 
     alive: list[int] = []
 
+    def networks() -> set[int]:
+        return {id(found) for found in gc.get_objects() if type(found) is Network}
+
+    gc.collect()
+    earlier = networks()  # of other tests
+
     def free_memory() -> None:
-        alive.append(sum(type(found) is Network for found in gc.get_objects()))
+        alive.append(len(networks() - earlier))
 
     monkeypatch.setattr(configure, "_free_memory", free_memory)
     run = TrialRun(TINY.replace(epochs=4), data_dir=tmp_path, stopping=RULE)
