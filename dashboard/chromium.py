@@ -77,7 +77,7 @@ def _tab_address(profile: Path, process: "subprocess.Popen[bytes]") -> str:
     """The websocket of the first tab; Chromium writes the port that it took into its profile."""
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError, ValueError, StopIteration):
+        with contextlib.suppress(OSError, ValueError, StopIteration, IndexError):  # half written
             port = int((profile / "DevToolsActivePort").read_text().split()[0])
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
                 tabs = json.load(answer)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 
 import numpy as np
@@ -9,6 +10,11 @@ import pytest
 
 # read when triton is first imported, by whichever test: kernels run without a GPU
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# A shell's background job ignores Ctrl-C, and what it starts does so, too: tests that press it
+# on a command of ours would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
