@@ -6,13 +6,14 @@ Exit codes: 0 done, 1 something failed while running, 2 the input was wrong,
 
 import argparse
 import contextlib
+import functools
 import importlib
 import os
 import signal
 import sys
 import textwrap
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from search.commands import InputError, RunError
 from search.commands.options import COMMANDS, Command, UsageError, add_options, fill_in
@@ -106,10 +107,27 @@ class ShowVersion(argparse.Action):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    usual = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_unraisable, usual)
+    try:
+        return _guarded(words, is_process=argv is None)
+    finally:
+        if argv is not None:
+            sys.unraisablehook = usual
+
+
+def _unraisable(usual: Callable[[Any], object], unraisable: Any) -> None:
+    """A second Ctrl-C that falls into a destructor is no news: the first one ends the command."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        usual(unraisable)
+
+
+def _guarded(words: list[str], *, is_process: bool) -> int:
+    """Run one command, and say in a line what is wrong."""
     try:
         return _run(words)
     except KeyboardInterrupt:
-        if argv is None:  # the process ends now; a further Ctrl-C would tear into its tidying
+        if is_process:  # it ends now; a further Ctrl-C would tear into its tidying
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain("interrupted")
         return INTERRUPTED
