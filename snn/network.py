@@ -18,6 +18,7 @@ from snn.layers import Connections, Layer, Norm, Origin, Pass, PoolNeurons, SubS
 from snn.neurons import Lif
 from snn.pooling import Pooling, SpikePool
 from snn.span import Outputs, Span, run_again
+from snn.totals import answered_in_order, total
 
 PART_BYTES = 32 * 2**20
 """Spikes of the largest layer, one timestep and the images that are taken together, at most."""
@@ -249,14 +250,14 @@ class Head(nn.Module):
         """
         if isinstance(self.readout, Layer):
             outputs: Tensor = self(spikes, steps, batch)[0]
-            return outputs.sum(dim=0, keepdim=True)
-        return self._signal(spikes, steps, batch).sum(dim=0, keepdim=True)
+            return total(outputs)
+        return total(self._signal(spikes, steps, batch))
 
-    def mean(self, total: Tensor, steps: int, batch: Pass) -> Tensor:
+    def mean(self, summed: Tensor, steps: int, batch: Pass) -> Tensor:
         """Mean over `steps` timesteps of the outputs, (batch, classes)."""
         if isinstance(self.readout, Layer):
-            return total[0] / steps
-        x = self._read(total / steps)
+            return summed[0] / steps
+        x = self._read(answered_in_order(summed) / steps)
         outputs: Tensor = self.readout(x, batch, packs=False)
         return self._averaged(outputs)[0]
 
