@@ -138,6 +138,10 @@ def _open(uri: str) -> "tuple[FileSystem, str]":
     try:
         system, path = FileSystem.from_uri(uri)
     except Exception as error:  # of many kinds, by which library is missing or what it dislikes
+        from search.requirements import missing
+
+        if (said := missing(error)) is not None:
+            raise ArtifactError(f"{uri}: {said}") from error
         message = f"{uri}: must be a place like {EXAMPLES}, got: {one_line(error)}"
         raise ArtifactError(message) from error
     return system, path

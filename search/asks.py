@@ -15,9 +15,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
+from search import log
 from search.proposals import Proposal, Proposals
 from search.trial import Trial
 from snn.measurement import OperatingPoint
+
+LOG = log.logger("sampler")
 
 PATIENCE_S = 0.02  # how long the question whether an answer is there may wait for it
 ENDING_S = 5.0  # for a thought that nobody needs any more
@@ -97,7 +100,9 @@ class Asks:
             self._thread.join(ENDING_S)
 
     def _answer(self, number: int) -> Answer:
+        begun = time.perf_counter()
         proposal = self._proposals.propose(number)
+        LOG.debug("asked for trial %d, took %.3f s", number, time.perf_counter() - begun)
         return Answer(
             proposal=proposal,
             passed=self._proposals.passed,

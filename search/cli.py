@@ -8,13 +8,15 @@ import argparse
 import contextlib
 import functools
 import importlib
-import os
+import importlib.metadata
+import logging
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from search import log, terminal
 from search.commands import InputError, RunError
 from search.commands.options import COMMANDS, Command, UsageError, add_options, fill_in
 from snn import extensions
@@ -37,7 +39,7 @@ a first session:
   spikefront dashboard                       the same results as pictures
 
 `spikefront COMMAND --help` explains a command. SPIKEFRONT_STORE and
-SPIKEFRONT_DATA stand in for --store and --data.
+SPIKEFRONT_DATA stand in for --store and --data, SPIKEFRONT_LOG=info for -v.
 exit codes: 0 done, 1 something failed while running, 2 the input was wrong, 130 interrupted"""
 
 # The classes whose messages are written for people, by their homes: an error
@@ -55,6 +57,7 @@ ERRORS_OF_INPUT = (
     ("snn.checkpoint", "CheckpointError"),
     ("snn.interchange.description", "InterchangeError"),
     ("search.lessons", "LessonError"),
+    ("search.log", "LogError"),
 )
 
 
@@ -94,19 +97,31 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class ShowVersion(argparse.Action):
-    """Prints the version of spikefront."""
+    """Prints the version of spikefront, and of what its results depend on most."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         """Print it and stop."""
         from search.provenance import project_version
 
-        print(f"spikefront {project_version()}")
+        print(f"spikefront {project_version()} ({', '.join(_versions())})")
         parser.exit()
+
+
+def _versions() -> Iterator[str]:
+    """Of Python and of packages that are there, without importing them."""
+    import platform
+
+    yield f"Python {platform.python_version()}"
+    for name in ("torch", "ray", "optuna"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield f"{name} {importlib.metadata.version(name)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        terminal.write_anything()
     usual = sys.unraisablehook
     sys.unraisablehook = functools.partial(_unraisable, usual)
     try:
@@ -125,19 +140,29 @@ def _unraisable(usual: Callable[[Any], object], unraisable: Any) -> None:
 def _guarded(words: list[str], *, is_process: bool) -> int:
     """Run one command, and say in a line what is wrong."""
     try:
-        return _run(words)
+        code = _run(words)
+        terminal.flush()
+        return code
     except KeyboardInterrupt:
         if is_process:  # it ends now; a further Ctrl-C would tear into its tidying
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, say `head`, has left
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if is_process:
+            terminal.drop_unwritten()
         return FAILED
     except (RunError, OSError) as error:
         _complain(str(error))
+        if is_process:  # of a full disk the end would complain once more
+            terminal.drop_unwritten()
         return FAILED
+    except ImportError as error:
+        message = _unimportable(error)
+        if message is None:
+            raise
+        _complain(message)
+        return WRONG_INPUT
     except ValueError as error:
         if not _is_for_people(error):
             raise
@@ -145,7 +170,21 @@ def _guarded(words: list[str], *, is_process: bool) -> int:
         return WRONG_INPUT
 
 
+def _unimportable(error: ImportError) -> str | None:
+    """What to say of a package of others that cannot be had; None for a fault of our own."""
+    from search.requirements import install_command, missing
+
+    if (said := missing(error)) is not None:
+        return said
+    name = (error.name or "").partition(".")[0]
+    if not name or name in ("search", "snn", "dashboard"):
+        return None
+    return f"{name} cannot be imported ({error}): {install_command(name, again=True)}"
+
+
 def _run(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     parser = build_parser()
     if words and words[0] not in ("-h", "--help", "--version"):
         _check_command(words[0])
@@ -158,13 +197,27 @@ def _run(words: list[str]) -> int:
         return WRONG_INPUT
     if unread:
         raise UsageError(_unread(unread[0], arguments))
-    if extensions.faults:  # whoever names one wants it
-        raise UsageError("\n".join(extensions.faults))
-    fill_in(arguments)
     command: Command = arguments.of
-    module = importlib.import_module(f"search.commands.{command.module}")
-    code: int = getattr(module, command.function or command.name)(arguments)
+    is_doctor = command.name == "doctor"  # who tells of all faults, and stops at none
+    if extensions.faults and not is_doctor:  # whoever names one wants it
+        raise UsageError("\n".join(extensions.faults))
+    settings = log.LogSettings() if is_doctor else log_settings(arguments)
+    fill_in(arguments)
+    with log.logging_to(settings):
+        module = importlib.import_module(f"search.commands.{command.module}")
+        code: int = getattr(module, command.function or command.name)(arguments)
     return code
+
+
+def log_settings(arguments: argparse.Namespace) -> log.LogSettings:
+    """What is to be logged; commands without options for that follow SPIKEFRONT_LOG."""
+    quiet, verbose = getattr(arguments, "quiet", False), getattr(arguments, "verbose", 0)
+    level = log.level_of_environment()
+    if quiet:
+        level = logging.WARNING
+    elif verbose:
+        level = logging.INFO if verbose == 1 else logging.DEBUG
+    return log.LogSettings(level=level, file=getattr(arguments, "log", None), quiet=quiet)
 
 
 def _check_command(name: str) -> None:

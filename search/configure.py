@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search import log
 from search.order import BlockFolder
 from search.remote import without_weights
 from search.rung import RungReport
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from snn.replay import Replay
     from snn.train import Training
     from snn.trained import Images, Trained
+
+LOG = log.logger("trial")
 
 VALIDATION, TEST = "validation", "test"
 
@@ -122,6 +125,7 @@ class TrialRun:
         trained_at = time.perf_counter()
         artifact, unkept = self._keep(trained)
         evaluation = self._judge(trained)
+        LOG.debug("%d operating points evaluated", evaluation.points_evaluated)
         self._outcome = Outcome(
             state=TrialState.COMPLETE,
             evaluation=evaluation,
@@ -145,8 +149,11 @@ class TrialRun:
                 self.blocks.here, limit_bytes=self.blocks.limit_bytes, notes=self._notes
             )
         training = Training(self.config, self._split, device=self.device, cache=cache)
+        LOG.debug("trains on %s, %d images", self.device, len(self._split.train_labels))
         reached = 0
         for measurement in training:
+            if measurement.is_reused and measurement.epoch == 1:
+                LOG.info("block %d comes from the block cache", measurement.block)
             yield measurement
             _check_silence(measurement)
             rung = self._rung(measurement)
@@ -208,6 +215,7 @@ class TrialRun:
             self._notes.append(f"{error}; trained again")
             return None
         self.reuse = path
+        LOG.info("takes the weights of an equal training, %s", path)
         return trained
 
     def _known_violation(self) -> Outcome | None:
@@ -420,6 +428,13 @@ def replay(
 
     images = images_of(config, data_dir=data_dir, device=device, threads=threads)
     return Replay(load(weights, config=config, device=pick_device(device)), images)
+
+
+def why_no_native_body() -> str:
+    """Why neurons do not run in C on this machine; empty where they do, compiled by now."""
+    from snn.lif import native
+
+    return native.why_not()
 
 
 def unreadable() -> type[ValueError]:

@@ -6,6 +6,7 @@ threshold or stopping rule reads.
 """
 
 import dataclasses
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from search import log
 from search.artifacts import inside, is_there, located
 from search.confirmation import Confirmed, SeedRun
 from search.lease import Lease
@@ -32,6 +34,8 @@ from search.trial import Outcome, TrialState
 from search.units import duration, percent
 from snn.measurement import Measurement
 
+LOG = log.logger("confirm")
+
 FOLDER = "confirm"  # of weights, in the study's folder of artifacts
 
 
@@ -40,6 +44,13 @@ class ConfirmOrder(Order):
     """One training with a fresh seed, and the members of the front that it stands for."""
 
     points: tuple[StoredPoint, ...]
+
+    @property
+    def title(self) -> str:
+        """The trials that it stands for, and its seed."""
+        trials = sorted({member.trial for member in self.points})
+        numbers = ", ".join(str(number) for number in trials)
+        return f"trial{'s' if len(trials) > 1 else ''} {numbers} with seed {self.config.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +174,7 @@ class Confirmer:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            waiting = waiting_for(self._store, say=self.say, interrupted=self.interrupted)
+            waiting = waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
             stack.enter_context(waiting)
             stack.enter_context(self._lease)
             self._plan()
@@ -241,8 +252,8 @@ class Confirmer:
     def retry(self, number: int, message: str) -> None:
         """The worker of a training was lost, and another one begins it anew."""
         order, _ = self._running[number]
-        self._store.add_event(self._study.name, "retry", f"{_title(order)}: {message}")
-        self.say(f"{_title(order)}  {message}")
+        self._store.add_event(self._study.name, "retry", f"{order.title}: {message}")
+        self.warn(f"{order.title}  {message}")
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """What came of a training, at each of its points."""
@@ -258,9 +269,11 @@ class Confirmer:
         for note in outcome.notes:
             if note not in self._noted:
                 self._noted.add(note)
-                self.say(f"{_title(order)}  {note}")
+                self.warn(f"{order.title}  {note}")
         done = self.finished_here.total()
-        self.say(f"{_title(order)}  {_result(runs, outcome)}  [{done}/{self._asked} trainings]")
+        level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
+        result = f"{order.title}  {_result(runs, outcome)}"
+        self._say(f"{result}  [{done}/{self._asked} trainings]", level)
         self._progress.update(self.standing())
 
     def should_halt(self) -> bool:
@@ -276,7 +289,15 @@ class Confirmer:
 
     def say(self, text: str) -> None:
         """Something that people should know."""
+        self._say(text, logging.INFO)
+
+    def warn(self, text: str) -> None:
+        """Something that is not as it should be."""
+        self._say(text, logging.WARNING)
+
+    def _say(self, text: str, level: int) -> None:
         self._progress.say(text)
+        LOG.log(level, text, extra=log.SHOWN)
 
     def standing(self) -> Standing:
         """Where it stands."""
@@ -314,12 +335,6 @@ def seed_runs(order: ConfirmOrder, outcome: Outcome) -> dict[int, SeedRun]:
         return {member.id: run for member in order.points}
     pairs = zip(order.points, figures, strict=True)
     return {member.id: dataclasses.replace(run, metrics=metrics) for member, metrics in pairs}
-
-
-def _title(order: ConfirmOrder) -> str:
-    trials = sorted({member.trial for member in order.points})
-    numbers = ", ".join(str(number) for number in trials)
-    return f"trial{'s' if len(trials) > 1 else ''} {numbers} with seed {order.config.seed}"
 
 
 def _result(runs: Mapping[int, SeedRun], outcome: Outcome) -> str:

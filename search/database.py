@@ -20,11 +20,14 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, text
 from sqlalchemy.pool import NullPool
 
+from search import log
 from search.schema import REVISION, VERSION_TABLE, Base
 from snn.config import nearest
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+LOG = log.logger("store")
 
 SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
 EXAMPLES = "sqlite:///runs/spikefront.db or postgresql://user@host/name"
@@ -145,7 +148,7 @@ class Database:
                 json_deserializer=_from_json,
                 execution_options={"postgresql_readonly": self.is_read_only},
             )
-        except ModuleNotFoundError as error:
+        except ImportError as error:  # of psycopg, or of the library that it needs
             message = f"{self.name} needs psycopg: pip install 'spikefront[postgres]'"
             raise StoreError(message) from error
 
@@ -193,6 +196,7 @@ class Database:
         if revision is None:
             self._refuse_strangers(connection)
         if revision != REVISION:
+            LOG.info("%s: schema %s becomes %s", self.name, revision or "none", REVISION)
             command.upgrade(config, REVISION)
 
     def _refuse_newer(self, revision: str | None) -> None:
@@ -243,6 +247,12 @@ def is_store(url: str) -> bool:
     except StoreError as error:
         return isinstance(error, OtherVersionError)
     return True
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a store in SQLite; None for one on a server. Raises StoreError."""
+    parsed = _parse(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
 def _may_come_back(error: exc.StatementError) -> bool:

@@ -6,8 +6,11 @@ import time
 from types import TracebackType
 from typing import Self
 
+from search import log
 from search.holder import is_gone, this_process
 from search.store import LeaseHeldError, Store, StoreError, StoreGoneError
+
+LOG = log.logger("lease")
 
 SECONDS = 60.0
 RENEW_EVERY_S = 10.0
@@ -40,6 +43,7 @@ class Lease:
             self._acquire()
             message = f"{held.holder} has died; its lease was taken over by {self.holder}"
             self._store.add_event(self._study, "lease", message)
+            LOG.info(message)
         self._thread.start()
         return self
 
@@ -90,7 +94,8 @@ class Lease:
         except LeaseHeldError as taken:
             self._lost = taken
             self._ended.set()
-        except StoreError:
+        except StoreError as error:
+            LOG.info("the lease of %s is not renewed: %s", self._study, error)
             return False  # it may answer soon
         else:
             self._renewed = time.time()

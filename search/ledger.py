@@ -1,6 +1,7 @@
 """The ledger: a driver's side of one study. All that a driver writes goes through here."""
 
 import dataclasses
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -10,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from search import log
 from search.artifacts import inside, is_remote, local_path, located
 from search.asks import Asks
 from search.growth import Growth
 from search.lease import Lease
 from search.order import Order
 from search.patience import waiting_for
-from search.progress import Progress, Silent, Standing
+from search.progress import Progress, Silent, Standing, trial_line
 from search.proposals import Proposal, Proposals
 from search.rung import RungReport
 from search.spending import Spending
@@ -27,6 +29,8 @@ from search.trial import RULED_OUT, Outcome, Trial, TrialState
 from search.warm_start import check_warm_start, take_over
 from snn.config import Fault
 from snn.measurement import Measurement, OperatingPoint
+
+LOG = log.logger("ledger")
 
 MAX_FAILURES = 20  # in a row, before whatever they have in common ends the study
 POLL_S = 1.0  # between two looks at whether somebody asked the study to stop
@@ -76,7 +80,7 @@ class Ledger:
             self._store.create_study(self._study)
         with ExitStack() as stack:
             stack.enter_context(
-                waiting_for(self._store, say=self.say, interrupted=self.interrupted)
+                waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
             )
             stack.enter_context(self._lease)
             stack.callback(self._put_back, "its driver stopped; it will run again")
@@ -160,6 +164,8 @@ class Ledger:
         """An epoch of a trial that runs."""
         self._lease.check()
         self._spending.measure(number, measurement)
+        done, total = measurement.epochs_done, measurement.epochs_total
+        LOG.debug("trial %d: epoch %d of %d", number, done, total)
         begun = time.perf_counter()
         self._store.record_measurement(self._study.name, number, measurement)
         self.store_s += time.perf_counter() - begun
@@ -170,6 +176,8 @@ class Ledger:
         assert self._rungs is not None, "a report of a study that stops nothing early"
         self._lease.check()
         decision = self._rungs.judge(number, report)
+        what = "stopped" if decision.stops else "goes on"
+        LOG.info("trial %d: rung %d, %s", number, report.rung, what)
         begun = time.perf_counter()
         if decision.is_recorded:
             self._store.record_rung(self._study.name, number, report)
@@ -190,7 +198,7 @@ class Ledger:
     def retry(self, number: int, message: str) -> None:
         """The worker of a trial was lost, and another one begins it anew."""
         self._store.add_event(self._study.name, "retry", message, trial=number)
-        self.say(f"trial {number}  {message}")
+        self.warn(f"trial {number}  {message}")
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """What came of a trial: into the store, the front, and the sampler's memory."""
@@ -207,7 +215,15 @@ class Ledger:
 
     def say(self, text: str) -> None:
         """Something that people should know."""
+        self._say(text, logging.INFO)
+
+    def warn(self, text: str) -> None:
+        """Something that is not as it should be."""
+        self._say(text, logging.WARNING)
+
+    def _say(self, text: str, level: int) -> None:
         self._progress.say(text)
+        LOG.log(level, text, extra=log.SHOWN)
 
     @property
     def has_given_up(self) -> bool:
@@ -290,6 +306,7 @@ class Ledger:
         """The points that were ruled out on the way to a trial, or to finding none."""
         begun = time.perf_counter()
         for message in passed:
+            LOG.debug("ruled out: %s", message)
             self._store.add_event(self._study.name, RULED_OUT, message, trial=number)
         self.store_s += time.perf_counter() - begun
 
@@ -308,6 +325,7 @@ class Ledger:
             reused_trial=number,
         )
         self._orders[trial.number] = (order, trial)
+        _log_order(order, trial, number)
         self._start(trial, 0 if weights else config.total_epochs)
         self._progress.update(self.standing())
         return order
@@ -333,6 +351,8 @@ class Ledger:
         self.finished_here[outcome.state] += 1
         self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
         self._progress.finished(trial.number, outcome, self.standing())
+        level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
+        LOG.log(level, trial_line(trial.number, outcome), extra=log.SHOWN)
 
     def _note(self, number: int, notes: tuple[str, ...]) -> None:
         """Keep and say what a trial noted, the same words once for all trials."""
@@ -340,12 +360,22 @@ class Ledger:
             if note not in self._noted:
                 self._noted.add(note)
                 self._store.add_event(self._study.name, "note", note, trial=number)
-                self.say(f"trial {number}  {note}")
+                self.warn(f"trial {number}  {note}")
 
     def _put_back(self, reason: str) -> None:
         if self._lease.is_held:  # otherwise what runs is another driver's
             with suppress(StoreGoneError):  # then it is left to the next driver
                 self._store.requeue_running(self._study.name, reason)
+
+
+def _log_order(order: Order, trial: Trial, trained: int | None) -> None:
+    """What is handed out, and whether it has to be trained."""
+    if not LOG.isEnabledFor(logging.INFO):
+        return
+    values = ", ".join(f"{name}={value}" for name, value in trial.params.items())
+    LOG.info("trial %d: handed out, %s", trial.number, values)
+    if order.reuse is not None:
+        LOG.info("trial %d: an equal training is there, of trial %s", trial.number, trained)
 
 
 def _finished(trial: Trial, outcome: Outcome) -> Trial:

@@ -22,6 +22,7 @@ from optuna.study import StudyDirection
 
 from search.axes import Integer, PlainAxis, Real
 from search.lessons import Earlier, LessonError
+from search.requirements import missing
 from search.study import Study
 from search.trial import Trial, TrialState
 from search.verdict import RUN, Judge, fixed_penalties
@@ -280,6 +281,8 @@ def _storage(address: Address, *, is_read: bool = False) -> Iterator[optuna.stor
     except LessonError:
         raise
     except Exception as error:  # of sqlalchemy, of a driver that is missing, of Optuna
+        if (said := missing(error)) is not None:
+            raise LessonError(f"{address.shown}: {said}") from None
         reason = (str(error).splitlines() or [""])[0]
         raise LessonError(
             f"{address.shown}: must be an Optuna storage like sqlite:///optuna.db, got "

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import socket
 import threading
 import traceback
 from collections.abc import Generator, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from search import log
 from search.artifacts import is_remote, local_path
 from search.rung import RungReport
 from search.stopping import StoppingRule
@@ -17,6 +19,8 @@ from search.time_limit import OvertimeError, TimeLimit, overtime
 from search.trial import Outcome, TrialState
 from snn.config import RunConfig
 from snn.measurement import Measurement
+
+LOG = log.logger("worker")
 
 Message = Measurement | RungReport | Outcome
 
@@ -30,6 +34,11 @@ class Order:
     weights: str | None  # path or URI where the trained weights go
     reuse: str | None = None  # weights of an equal training, evaluated instead of trained again
     reused_trial: int | None = None  # the trial of the study that these weights belong to
+
+    @property
+    def title(self) -> str:
+        """What it is called in a log."""
+        return f"trial {self.number}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +151,11 @@ class Workplace:
         """
         limit = TimeLimit(seconds=self.trial_s)
         try:
-            with limit.enforced():
+            with limit.enforced(), log.about(order.title):
+                LOG.info("begins in process %d of %s", os.getpid(), socket.gethostname())
                 running = self._running(order)
                 messages = iter(running)
-            while (message := _next(messages, limit)) is not None:
+            while (message := _next(messages, limit, order.title)) is not None:
                 yield message
                 if limit.is_over:
                     raise OvertimeError
@@ -194,9 +204,9 @@ def _path(uri: str | None) -> Path | None:
 
 
 def _next(
-    messages: Iterator[Measurement | RungReport], limit: TimeLimit
+    messages: Iterator[Measurement | RungReport], limit: TimeLimit, title: str
 ) -> Measurement | RungReport | None:
-    with limit.enforced():
+    with limit.enforced(), log.about(title):
         return next(messages, None)
 
 

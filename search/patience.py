@@ -7,6 +7,7 @@ be there already, that is what was wanted.
 
 import functools
 import inspect
+import math
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from search.database import AlreadyError, StoreGoneError
+from search.database import AlreadyError, StoreError, StoreGoneError
 from search.units import duration
 
 VARIABLE = "SPIKEFRONT_STORE_WAIT_S"
@@ -25,11 +26,15 @@ Kind = TypeVar("Kind", bound=type)
 
 
 def usual_seconds() -> float:
-    """How long a driver waits: `SPIKEFRONT_STORE_WAIT_S`, or five minutes."""
+    """How long a driver waits: `SPIKEFRONT_STORE_WAIT_S`, or five minutes. Raises StoreError."""
+    text = os.environ.get(VARIABLE) or str(USUAL_S)
     try:
-        return float(os.environ.get(VARIABLE) or USUAL_S)
+        seconds = float(text)
     except ValueError:
-        return USUAL_S
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise StoreError(f"{VARIABLE}: must be a number of seconds from 0, got {text!r}")
+    return seconds
 
 
 class Patience:

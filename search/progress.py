@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO, runtime_checkable
 
+from search.terminal import can_redraw
 from search.trial import Outcome, TrialState
 from search.units import duration, figure
 from snn.measurement import Measurement
@@ -86,7 +87,7 @@ class Silent:
 
 
 class Lines:
-    """One plain line per finished trial, for logs, pipes and those who want quiet."""
+    """One plain line per finished trial, for files, pipes and terminals that cannot redraw."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -105,9 +106,12 @@ class Lines:
 
 @contextmanager
 def watch(*, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Live progress where `stream` (stderr) is a terminal; otherwise, or if quiet, plain lines."""
+    """Nothing if quiet; live progress where `stream` (stderr) is a terminal, otherwise lines."""
     stream = stream or sys.stderr
-    if quiet or not stream.isatty():
+    if quiet:
+        yield Silent()
+        return
+    if not can_redraw(stream):
         yield Lines(stream)
         return
     from search.live import Live

@@ -25,6 +25,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from search import log
 from search.order import Foreman, Order, Workplace
 from search.rung import RungReport
 from search.study import Budget
@@ -32,6 +33,8 @@ from search.time_limit import overtime
 from search.trial import Outcome, TrialState
 from search.tune_memory import forget_ended
 from snn.measurement import Measurement
+
+LOG = log.logger("ray")
 
 # Read by Ray when it starts.
 ENVIRONMENT = {
@@ -85,16 +88,17 @@ def run(
     return (driver.first_start or time.monotonic()) - begun
 
 
-def work(config: dict[str, Any], *, workplace: Workplace) -> None:
+def work(config: dict[str, Any], *, workplace: Workplace, log_level: int) -> None:
     """Carry one order out, on a worker; a refusal concerns every other order too."""
     order: Order = config["order"]
-    try:
-        # Tune ends a trial that it stops in the middle of a report.
-        with contextlib.closing(workplace.carry_out(order)) as messages:
-            for message in messages:
-                tune.report({"message": message})
-    except ValueError as missing_data:
-        tune.report({"message": Refusal(missing_data)})
+    with log.collecting(log_level) as records:
+        try:
+            # Tune ends a trial that it stops in the middle of a report.
+            with contextlib.closing(workplace.carry_out(order)) as messages:
+                for message in messages:
+                    tune.report({"message": message, "records": records()})
+        except ValueError as missing_data:
+            tune.report({"message": Refusal(missing_data), "records": records()})
 
 
 class Refusal:
@@ -200,12 +204,14 @@ class Driver(TrialProgressCallback):
         now = time.monotonic()
         self.first_start = self.first_start or now
         self._begun[_order(trial).number] = (now, trial)
+        LOG.debug("%s: a worker has taken it", _order(trial).title)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A worker has something to say."""
         message = result.pop("message")  # Tune would keep the last one of every trial
+        log.hear(result.pop("records", ()))
         with _halting():
             if self._is_running(trial):
                 self._hear(_order(trial), message)
@@ -305,7 +311,9 @@ def _tuner(
     resources = {"cpu": budget.cpus_per_trial}
     if budget.gpus_per_trial:
         resources["gpu"] = budget.gpus_per_trial
-    trainable = tune.with_resources(tune.with_parameters(work, workplace=workplace), resources)
+    trainable = tune.with_resources(
+        tune.with_parameters(work, workplace=workplace, log_level=log.level()), resources
+    )
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -342,15 +350,34 @@ def _session(budget: Budget, workers: int, address: str | None) -> Iterator[None
 
 
 def _start(budget: Budget, workers: int) -> None:
-    ray.init(
-        address="local",
-        num_cpus=math.ceil(workers * budget.cpus_per_trial),
-        num_gpus=None if budget.gpus_per_trial else 0,
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    processors = math.ceil(workers * budget.cpus_per_trial)
+    LOG.info("Ray starts on this machine, for %d workers on %d processors", workers, processors)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=processors,
+            num_gpus=None if budget.gpus_per_trial else 0,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RayError(
+            f"Ray does not start here: {_last_line(str(error))}; see `spikefront doctor`"
+        ) from error
+
+
+def probe() -> float:
+    """Start Ray as a run does, let a worker answer, and end it; the seconds until the answer.
+
+    Raises RayError.
+    """
+    begun = time.monotonic()
+    with _session(Budget(workers=1), 1, None):
+        answer = ray.remote(lambda: os.getpid())
+        assert ray.get(answer.remote()) != os.getpid()
+        return time.monotonic() - begun
 
 
 def check_address(address: str) -> None:
@@ -371,6 +398,7 @@ def check_address(address: str) -> None:
 
 def _join(address: str) -> None:
     check_address(address)
+    LOG.info("joining the Ray cluster at %s", address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
+from search import log
 from search.cli import build_parser
 from search.commands.options import COMMANDS
 from search.study_tables import BUDGET_SETTINGS, SEARCH_SETTINGS, Budget, SearchSettings
@@ -86,6 +87,7 @@ def _commands() -> str:
         "Exit codes: 0 done, 1 something failed while running, 2 the input was wrong, "
         "130 interrupted.",
         "`SPIKEFRONT_STORE` and `SPIKEFRONT_DATA` stand in for `--store` and `--data`.",
+        f"`{log.VARIABLE}`, {', '.join(log.LEVELS)}, says what stderr shows of the log.",
         "",
     ]
     parsers = next(

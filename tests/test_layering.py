@@ -33,7 +33,7 @@ HOMES = {
     "streamlit": ("dashboard/**/*.py",),
     "plotly": ("dashboard/**/*.py",),
     # doctor reports on torch itself, so it has to load it
-    "torch": ("snn/**/*.py", "search/configure.py", "search/doctor.py"),
+    "torch": ("snn/**/*.py", "search/configure.py", "search/doctor/*.py"),
     "safetensors": ("snn/**/*.py",),
     "sklearn": ("snn/image_files.py",),
     "triton": ("snn/lif/kernels.py",),

@@ -2,15 +2,11 @@
 
 import argparse
 
-from search.commands import InputError
-
 
 def completion(arguments: argparse.Namespace) -> int:
     """Print the script for a shell."""
-    try:
-        import shtab
-    except ModuleNotFoundError:
-        raise InputError("completion needs shtab: pip install shtab") from None
+    import shtab
+
     from search.cli import build_parser
 
     parser = build_parser()

@@ -9,7 +9,7 @@ from search.commands import InputError
 from search.commands.front import in_order, knee_of, point_document, say_front
 from search.commands.options import PICKS
 from search.commands.output import Output
-from search.commands.run import check_artifacts, check_datasets
+from search.commands.run import check_artifacts, check_datasets, check_packages
 from search.commands.train import check_device
 from search.confirmation import confirmed_document
 from search.study import Study, study_from_toml
@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 def confirm(arguments: argparse.Namespace) -> int:
     """Confirm a front, or until Ctrl-C."""
     from search.confirm import confirm_study
+    from search.patience import usual_seconds
     from search.progress import watch
     from search.store import Store
 
     output = Output(as_json=arguments.as_json)
     _check(arguments)
+    usual_seconds()  # of waiting for the store: what is wrong with it is said before anything
     with Store(arguments.store) as store:
         stored = store.stored_study(arguments.study)
         study = study_from_toml(stored.toml, stored.name)
+        check_packages(
+            workers=study.budget.workers if arguments.workers is None else arguments.workers
+        )
         check_datasets(study, arguments.data)
         try:
-            with watch() as progress:
+            with watch(quiet=arguments.quiet) as progress:
                 report = confirm_study(
                     stored.name,
                     store=store,

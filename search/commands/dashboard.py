@@ -1,7 +1,6 @@
 """`spikefront dashboard`: serve the pages from a process of their own."""
 
 import argparse
-import importlib.util
 import os
 import signal
 import socket
@@ -9,6 +8,7 @@ import subprocess
 import sys
 
 from search.commands import InputError, RunError
+from search.requirements import is_there, needs
 
 HOST = "127.0.0.1"  # where dashboard.server serves: nothing is asked of who looks
 
@@ -40,8 +40,9 @@ def dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _check_installed() -> None:
-    if not all(importlib.util.find_spec(name) for name in ("dashboard", "streamlit")):
-        raise RunError("the dashboard is not installed; see `spikefront doctor`")
+    for name in ("streamlit", "plotly", "pandas"):
+        if not is_there(name):
+            raise InputError(f"the dashboard {needs(name)}")
 
 
 def _check_store(url: str) -> None:

@@ -7,14 +7,20 @@ from rich.text import Text
 from search.commands.output import Output
 from search.doctor import Check, examine
 
-STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red"}
+STYLES = {"ok": "green", "missing": "dim", "warning": "yellow", "problem": "bold red"}
 
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Print a line per check; 1 when something required is broken."""
     output = Output(as_json=arguments.as_json)
     checks: list[Check] = []
-    for check in examine(store=arguments.store, data_dir=arguments.data):
+    found = examine(
+        store=arguments.store,
+        artifacts=arguments.artifacts,
+        data_dir=arguments.data,
+        start_ray=arguments.start_ray,
+    )
+    for check in found:
         checks.append(check)
         output.say(_line(check))
     problems = [check.name for check in checks if check.status == "problem"]

@@ -18,6 +18,7 @@ from search.folder import (
     sha256_of,
 )
 from search.reproduction import elsewhere, tolerable
+from search.requirements import is_there, needs
 from search.units import counted, figure
 from snn.measurement import METRICS
 
@@ -40,6 +41,8 @@ def export(arguments: argparse.Namespace) -> int:
     check_target(arguments.out, force=arguments.force)
     if arguments.nir_form is not None and not arguments.nir:
         raise InputError("--nir-form: is of use only with --nir, which writes graphs; add it")
+    if arguments.nir and not is_there("nir"):
+        raise InputError(f"--nir: {needs('nir')}")
     with Store(arguments.store, read_only=True) as store:
         point = _wanted(store, arguments)
         exported = export_point(

@@ -45,7 +45,8 @@ COMMANDS = (
             "spikefront run studies/digits.toml --workers 0 --trials 4",
             "spikefront run studies/digits.toml --hours 0.5 --set width=8 --set time_rule=bptt",
         ),
-        options="study_file store artifacts data trials hours workers ray set device_of_study json",
+        options="study_file store artifacts data trials hours workers ray set device_of_study logs "
+        "json",
     ),
     Command(
         name="studies",
@@ -93,7 +94,7 @@ COMMANDS = (
             "spikefront confirm digits --pick knee --pick best:accuracy --seeds 5",
             "spikefront confirm digits --workers 0",
         ),
-        options="study seeds picks store artifacts data workers ray device_of_study json",
+        options="study seeds picks store artifacts data workers ray device_of_study logs json",
     ),
     Command(
         name="show",
@@ -149,7 +150,7 @@ COMMANDS = (
             "spikefront train runs/digits-best",
             "spikefront train my-config.toml --out runs/mine",
         ),
-        options="config_or_folder out force data device json",
+        options="config_or_folder out force data device logs json",
     ),
     Command(
         name="init",
@@ -170,10 +171,10 @@ COMMANDS = (
     Command(
         name="doctor",
         module="doctor",
-        purpose="Check this machine: torch, GPU, Ray, the store, data sets; "
+        purpose="Check this machine: packages, GPU, Ray, the store, data sets, the environment; "
         "what is missing, and what to do.",
-        examples=("spikefront doctor", "spikefront doctor --data /data/images --json"),
-        options="store data json",
+        examples=("spikefront doctor", "spikefront doctor --start-ray --data /data/images --json"),
+        options="store artifacts data start_ray json",
     ),
     Command(
         name="completion",
@@ -265,6 +266,31 @@ def _option(flag: str, help_text: str, **settings: Any) -> Callable[[argparse.Ar
     return lambda parser: parser.add_argument(flag, help=help_text, **settings)
 
 
+def _add_logs(parser: argparse.ArgumentParser) -> None:
+    """How much is told of what goes on, and where; see `search.log`."""
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        "-v",
+        "--verbose",
+        help="log on stderr what is done; -vv logs every step (default: $SPIKEFRONT_LOG, otherwise "
+        "warnings)",
+        action="count",
+        default=0,
+    )
+    amount.add_argument(
+        "-q",
+        "--quiet",
+        help="no progress: warnings, and the result",
+        action="store_true",
+    )
+    parser.add_argument(
+        "--log",
+        help="add the log to a file, with what -v says or more",
+        metavar="FILE",
+        type=_path,
+    )
+
+
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
     "study_file": _option("study_file", "study file", metavar="STUDY.toml", type=_path),
     "shell": _option("shell", "bash, zsh, fish or tcsh", metavar="SHELL", choices=SHELLS),
@@ -328,6 +354,9 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
         type=natural,
     ),
     "ray": _option("--ray", "Ray cluster to use (default: one on this machine)", metavar="ADDRESS"),
+    "start_ray": _option(
+        "--start-ray", "start Ray too, as a run does: seconds that tell most", action="store_true"
+    ),
     "set": _option(
         "--set",
         "fix an axis or a run setting; may be given several times",
@@ -353,6 +382,7 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], Any]] = {
         dest="as_json",
         action="store_true",
     ),
+    "logs": _add_logs,
     "all_metrics": _option(
         "--all-metrics",
         "every metric, not only objectives and constraints",

@@ -12,6 +12,7 @@ from search.artifacts import check, is_remote, located
 from search.commands import InputError, RunError
 from search.commands.output import Output
 from search.commands.train import check_device
+from search.requirements import is_there, needs
 from search.study import Study, load_study
 from search.trial import TrialState
 
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a study to the end of its budget, or until Ctrl-C."""
+    from search.patience import usual_seconds
     from search.progress import watch
     from search.run import run_study
     from search.store import Store, StoreGoneError
 
     study = read_study(arguments)
+    workers = study.budget.workers if arguments.workers is None else arguments.workers
+    check_packages(workers=workers)
     check_datasets(study, arguments.data)
     check_artifacts(arguments.artifacts)
     if arguments.ray is None:
@@ -35,10 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
         from search.ray_tune import check_address
 
         check_address(arguments.ray)
+    usual_seconds()  # of waiting for the store: what is wrong with it is said before anything
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store) as store:
         try:
-            with watch() as progress:
+            with watch(quiet=arguments.quiet) as progress:
                 report = run_study(
                     study,
                     store=store,
@@ -73,6 +78,13 @@ def read_study(arguments: argparse.Namespace) -> Study:
     return study.with_overrides(
         trials=arguments.trials, hours=arguments.hours, sets=dict(arguments.sets)
     )
+
+
+def check_packages(*, workers: int) -> None:
+    """Raises InputError for a package that no trial could do without."""
+    for name in ("torch", "optuna", *(("ray",) if workers else ())):
+        if not is_there(name):
+            raise InputError(f"a search {needs(name)}")
 
 
 def check_datasets(study: Study, root: Path) -> None:

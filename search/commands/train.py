@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from search import tables
+from search import log, tables
 from search.commands import InputError, RunError
 from search.commands.folder import device_of, exported_document, say_exported, threads_of
 from search.commands.front import settings_document
@@ -31,6 +31,8 @@ from snn.measurement import METRICS, Evaluation, Measurement
 if TYPE_CHECKING:
     from search.export import Exported
 
+LOG = log.logger("train")
+
 SHOWN = ("accuracy", "synaptic_ops", "latency_steps", "model_bytes", "training_memory_bytes")
 
 
@@ -46,7 +48,13 @@ def train(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="spikefront-") as scratch:
         weights = Path(scratch) / "weights.safetensors"
         measurements, outcome = _train(
-            output, config, weights, data_dir=arguments.data, device=device, threads=threads
+            output,
+            config,
+            weights,
+            quiet=arguments.quiet,
+            data_dir=arguments.data,
+            device=device,
+            threads=threads,
         )
         evaluation = _completed(outcome)
         _say_points(output, evaluation)
@@ -90,7 +98,7 @@ def _place(arguments: argparse.Namespace, folder: Folder | None) -> tuple[str, i
 
 
 def _train(
-    output: Output, config: RunConfig, weights: Path, **place: Any
+    output: Output, config: RunConfig, weights: Path, *, quiet: bool, **place: Any
 ) -> tuple[list[Measurement], Outcome]:
     from search.configure import TrialRun
 
@@ -99,7 +107,9 @@ def _train(
     for measurement in running:
         assert isinstance(measurement, Measurement), "nothing stops it early"
         measurements.append(measurement)
-        output.say(Text(epoch_line(measurement)))
+        LOG.info(epoch_line(measurement), extra=log.SHOWN)
+        if not quiet:
+            output.say(Text(epoch_line(measurement)))
     return measurements, running.outcome
 
 

@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(
-    *words: object, engine: dict[str, Any] | None = None, lease_s: float = 60.0, **environment: str
+    *words: object,
+    engine: dict[str, Any] | None = None,
+    lease_s: float = 60.0,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    **environment: str,
 ) -> "subprocess.Popen[str]":
     """The command with these words; `engine` are fields of a FakeEngine, None trains for real."""
     given = json.dumps({"engine": engine, "lease_s": lease_s})
@@ -23,8 +28,8 @@ def start(
         [sys.executable, "-m", "tests.search.command", given, *map(str, words)],
         cwd=ROOT,
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )

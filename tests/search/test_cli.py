@@ -163,7 +163,9 @@ def test_every_command_can_be_run() -> None:
 def test_the_version_is_the_one_of_the_project(run: Run) -> None:
     ran = run("--version")
     assert ran.code == 0
-    assert re.fullmatch(r"spikefront \d+\.\d+\.\d+\S*\n", ran.out)
+    assert re.match(
+        r"spikefront \d+\.\d+\.\d+\S* \(Python 3\S+, torch \S+, ray \S+, optuna \S+\)\n", ran.out
+    )
 
 
 def test_no_command_is_explained_and_counts_as_wrong(run: Run) -> None:

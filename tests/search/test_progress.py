@@ -71,9 +71,11 @@ def test_without_a_terminal_every_finished_trial_is_a_plain_line() -> None:
     )
 
 
-def test_those_who_want_quiet_get_plain_lines_on_a_terminal_too() -> None:
-    with watch(stream=Terminal(), quiet=True) as progress:
-        assert isinstance(progress, Lines)
+def test_those_who_want_quiet_get_nothing() -> None:
+    stream = Terminal()
+    with watch(stream=stream, quiet=True) as progress:
+        shown(progress)
+    assert stream.getvalue() == ""
 
 
 def test_on_a_terminal_finished_trials_stay_above_what_is_redrawn() -> None:

@@ -5,9 +5,11 @@ are not about its start and end share a cluster.
 """
 
 import dataclasses
+import logging
 import os
 import select
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -374,3 +376,17 @@ def test_results_are_recorded_while_the_sampler_thinks(
     monkeypatch.setattr(Proposals, "propose", slowly)
     report = run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=FakeEngine())
     assert report.trials == {TrialState.COMPLETE: 5}
+
+
+def test_what_workers_log_arrives_at_the_driver(
+    cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="spikefront")
+    run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=FakeEngine())
+    begun = [record for record in caplog.records if record.name == "spikefront.worker"]
+    assert sorted(vars(record)["about"] for record in begun) == [f"trial {n}: " for n in range(5)]
+    for record in begun:
+        assert (
+            record.getMessage() == f"begins in process {record.process} of {socket.gethostname()}"
+        )
+        assert record.process != os.getpid()

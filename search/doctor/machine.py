@@ -1,0 +1,206 @@
+"""The machine: processors, memory, limits of the system, and what Ray needs to start."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from search.doctor.check import Check
+from search.doctor.places import unwritable
+
+# Driver, Ray's own processes and two workers, each with torch, before any network.
+NEEDED_BYTES = 2e9
+OPEN_FILES = 1024  # of Ray's processes together with what a worker opens
+SHARED_BYTES = 100e6  # what a run asks Ray to keep its objects in
+RAY_START_S = 120.0
+# Ray's session below its temporary folder, as long as it may become
+SESSION = "ray/session_2026-01-01_00-00-00_000000_9999999/sockets/plasma_store"
+SOCKET_PATH = 103 if sys.platform == "darwin" else 107  # bytes that the system allows
+
+
+def processors(root: Path = Path("/")) -> Check:
+    """How many there are, and how many of them this process may use."""
+    there = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    quota = _quota(root)
+    usable = min(allowed, quota or allowed)
+    if usable >= there:
+        return Check(name="processors", finding=f"{there}")
+    return Check(
+        name="processors",
+        status="warning",
+        finding=f"{there}, of which this process may use {usable:g}",
+        mend=f"workers times cpus_per_trial should be at most {max(1, int(usable))}; "
+        f"for other commands set OMP_NUM_THREADS={max(1, int(usable))}",
+    )
+
+
+def _quota(root: Path) -> float | None:
+    """The processors that a container may use, None where it has no limit."""
+    for folder in _groups(root):
+        limit, _, period = _text(folder / "cpu.max").partition(" ")
+        if limit.isdigit() and period.isdigit():
+            return int(limit) / int(period)
+    return None
+
+
+def memory(root: Path = Path("/")) -> Iterator[Check]:
+    """What is left of it, of a container's too; nothing where the system does not tell."""
+    left = [value for value in (_free(root), *_left_of_groups(root)) if value is not None]
+    if not left:
+        return
+    available = min(left)
+    limited = " within the limit of this container" if available != left[0] else ""
+    finding = f"{available / 1e9:.1f} GB available{limited}"
+    if available >= NEEDED_BYTES:
+        yield Check(name="memory", finding=finding)
+        return
+    yield Check(
+        name="memory",
+        status="warning",
+        finding=f"{finding}; a driver, Ray and two workers want {NEEDED_BYTES / 1e9:.0f} GB",
+        mend="end other programs, give the container more, or search with --workers 0",
+    )
+
+
+def _free(root: Path) -> int | None:
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _left_of_groups(root: Path) -> Iterator[int]:
+    """What each group of processes that this one is in may still take."""
+    for folder in _groups(root):
+        limit, used = _text(folder / "memory.max"), _text(folder / "memory.current")
+        if limit.isdigit() and used.isdigit():
+            yield int(limit) - int(used) + _reclaimable(folder / "memory.stat")
+
+
+def _reclaimable(statistics: Path) -> int:
+    """Of what is used, cached files that give way."""
+    for line in _text(statistics).splitlines():
+        if line.startswith("inactive_file "):
+            return int(line.split()[1])
+    return 0
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """The control groups (v2) of this process, from its own to the outermost."""
+    top = root / "sys/fs/cgroup"
+    own = _text(root / "proc/self/cgroup").rpartition("::/")[2]
+    folder = top / own
+    yield folder
+    while folder != top and top in folder.parents:
+        folder = folder.parent
+        yield folder
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def open_files() -> Check:
+    """How many files a process may have open: Ray raises its own limit as far as it may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = "without limit" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        return Check(
+            name="open files",
+            status="problem",
+            finding=f"at most {most}; Ray's processes want {OPEN_FILES:,}",
+            mend=f"ulimit -Hn {OPEN_FILES * 4}, in /etc/security/limits.conf or for the container "
+            "(docker run --ulimit nofile)",
+        )
+    return Check(name="open files", finding=f"{soft:,}, at most {most}")
+
+
+def ray_needs(shared: Path = Path("/dev/shm")) -> Iterator[Check]:
+    """What keeps Ray from starting, as far as it shows without that: folders and their names."""
+    root = ray_folder()
+    path = str(root / SESSION)
+    if len(os.fsencode(path)) > SOCKET_PATH:
+        too_long = len(os.fsencode(path)) - SOCKET_PATH
+        yield Check(
+            name="ray's folder",
+            status="problem",
+            finding=f"{root} has a name too long for the sockets in it, by {too_long} characters",
+            mend="name a shorter folder: export RAY_TMPDIR=/tmp",
+        )
+    elif fault := unwritable(root):
+        yield Check(
+            name="ray's folder",
+            status="problem",
+            finding=f"Ray cannot write in it: {fault}",
+            mend="name another: export RAY_TMPDIR=/some/folder",
+        )
+    else:
+        yield Check(name="ray's folder", finding=f"{root}")
+    if sys.platform.startswith("linux"):
+        yield _shared_memory(shared)
+
+
+def ray_folder() -> Path:
+    """Where Ray keeps the files of its session."""
+    usual = os.environ.get("TMPDIR") if sys.platform.startswith("linux") else None
+    return Path(os.environ.get("RAY_TMPDIR") or usual or "/tmp")
+
+
+def _shared_memory(folder: Path) -> Check:
+    name = "shared memory"
+    try:
+        room = os.statvfs(folder)
+    except OSError as error:
+        return Check(
+            name=name,
+            status="problem",
+            finding=f"{folder}: {error.strerror}; Ray does not start without it",
+            mend="mount it: mount -t tmpfs shm /dev/shm; or search with --workers 0",
+        )
+    free = room.f_bavail * room.f_frsize
+    if free < SHARED_BYTES:
+        return Check(
+            name=name,
+            status="warning",
+            finding=f"{free / 1e6:.0f} MB in {folder}; Ray uses the disk instead, and tells nobody",
+            mend="docker run --shm-size=256m, or remove what is left there",
+        )
+    return Check(name=name, finding=f"{free / 1e9:.1f} GB in {folder}")
+
+
+def ray_start() -> Check:
+    """Whether Ray starts as a run starts it, with a worker that answers."""
+    program = "from search import ray_tune; print(f'{ray_tune.probe():.1f}')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        seconds, said = process.communicate(timeout=RAY_START_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        said, seconds = f"no answer within {RAY_START_S:.0f} s", ""
+    if process.returncode == 0:
+        return Check(name="ray's start", finding=f"a worker answered after {seconds.strip()} s")
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no message")
+    return Check(
+        name="ray's start",
+        status="problem",
+        finding=last.strip(),
+        mend=f"see the logs in {ray_folder()}/ray/session_latest/logs; or search with --workers 0",
+    )
