@@ -1,11 +1,14 @@
 """What is installed is whole: a wheel works outside of the source tree."""
 
+import email
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,10 +25,19 @@ def test_every_package_is_listed() -> None:
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == there | {"search.templates"}
 
 
+class Built(NamedTuple):
+    """The distributions of this tree."""
+
+    sdist: Path
+    wheel: Path  # of the sdist, as an index's users who build for themselves have it
+    direct: Path  # of the tree
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Built of a copy: building leaves folders behind."""
-    folder = tmp_path_factory.mktemp("wheel")
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     tracked = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -37,22 +49,84 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
-    subprocess.run([*command, "-w", str(folder), str(source)], check=True, timeout=200)
-    (built,) = folder.glob("spikefront-*.whl")
-    return built
+    build = [sys.executable, "-m", "build", "--no-isolation", str(source), "--outdir"]
+    # an sdist, and a wheel of it; then a wheel of the tree
+    for options in ([str(folder / "of-sdist")], [str(folder / "direct"), "--wheel"]):
+        done = subprocess.run([*build, *options], capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Warning" not in done.stdout + done.stderr
+    (sdist,) = folder.glob("of-sdist/spikefront-*.tar.gz")
+    (wheel,) = folder.glob("of-sdist/spikefront-*.whl")
+    (direct,) = folder.glob("direct/spikefront-*.whl")
+    return Built(sdist, wheel, direct)
 
 
-def test_the_wheel_holds_code_and_data_of_the_project_and_nothing_else(wheel: Path) -> None:
+def files(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as file:
-        names = {n for n in file.namelist() if ".dist-info/" not in n}
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_an_index_would_take_both_and_show_the_readme(built: Built) -> None:
+    pytest.importorskip("twine")
+    check = [sys.executable, "-m", "twine", "check", "--strict", str(built.sdist)]
+    done = subprocess.run([*check, str(built.wheel)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
+
+
+def test_a_wheel_of_the_source_distribution_is_the_one_of_the_tree(built: Built) -> None:
+    assert files(built.wheel) == files(built.direct)
+
+
+def test_the_source_distribution_has_all_that_is_needed_to_test_it(built: Built) -> None:
+    with tarfile.open(built.sdist) as file:
+        names = {member.name.partition("/")[2] for member in file if member.isfile()}
+    for needed in (
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "benchmarks/search/digits.record",
+        "docs/architecture.md",
+        "docs/images/front.png",
+        "requirements-peers.txt",
+        "snn/lif/native.c",
+        "studies/references/mnist.toml",
+        "tests/search/fake_engine.py",
+    ):
+        assert needed in names
+    ours = {path for path in names if path.startswith(("snn/", "search/", "dashboard/"))}
+    assert {n for n in files(built.wheel) if n.startswith(("snn/", "search/", "dashboard/"))} - {
+        f"search/templates/{path.name}" for path in (ROOT / "studies").glob("*.toml")
+    } == ours
+
+
+def test_the_metadata_say_who_may_use_it_for_what(built: Built) -> None:
+    about = email.message_from_bytes(
+        next(data for name, data in files(built.wheel).items() if name.endswith("/METADATA"))
+    )
+    assert about["License-Expression"] == "Apache-2.0"
+    assert about["License-File"] == "LICENSE"
+    assert about["Requires-Python"] == PROJECT["project"]["requires-python"]
+    assert about["Description-Content-Type"] == "text/markdown"
+    assert about.get_all("Provides-Extra") == list(PROJECT["project"]["optional-dependencies"])
+    assert not [line for line in about.get_all("Requires-Dist") or () if " @ " in line]
+
+
+def test_the_wheel_holds_code_and_data_of_the_project_and_nothing_else(built: Built) -> None:
+    every = set(files(built.wheel))
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in every)
+    names = {n for n in every if ".dist-info/" not in n}
     assert {name.partition("/")[0] for name in names} == {"snn", "search", "dashboard"}
     assert not [name for name in names if name.endswith((".pyc", ".so"))]
+    templates = {name for name in names if name.startswith("search/templates/")}
+    assert templates == {f"search/templates/{p.name}" for p in (ROOT / "studies").glob("*.toml")}
     for needed in (
         "snn/py.typed",
         "snn/lif/native.c",
         "search/py.typed",
         "search/migrations/script.py.mako",
+        "search/migrations/versions/0001_the_first_tables.py",
         "search/templates/digits.toml",
         "dashboard/.streamlit/config.toml",
     ):
@@ -60,11 +134,11 @@ def test_the_wheel_holds_code_and_data_of_the_project_and_nothing_else(wheel: Pa
 
 
 def test_what_the_wheel_installs_works_outside_of_the_source_tree(
-    wheel: Path, tmp_path: Path
+    built: Built, tmp_path: Path
 ) -> None:
     installed = tmp_path / "installed"
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target"]
-    subprocess.run([*install, str(installed), str(wheel)], check=True, timeout=200)
+    subprocess.run([*install, str(installed), str(built.wheel)], check=True, timeout=200)
     environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
 
     def run(*words: str) -> str:
