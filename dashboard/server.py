@@ -5,7 +5,9 @@ asked for; who opens one would wait for that otherwise. On this machine only, re
 """
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ OPTIONS = {
     "browser.gatherUsageStats": "false",
     "server.address": HOST,
     "server.fileWatcherType": "none",
+    "logger.level": "warning",  # without a line about its start
 }
 NEEDED = (
     "dashboard.comparison_figures",
@@ -47,7 +50,9 @@ def main() -> None:
     from streamlit.web import cli
 
     sys.argv = words(port)
-    cli.main()
+    # Its address is said by whoever started this, and Streamlit would say it once more.
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        cli.main()
 
 
 def words(port: int) -> list[str]:
