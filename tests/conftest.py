@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,3 +30,11 @@ def seed() -> int:
     if torch := sys.modules.get("torch"):
         torch.manual_seed(value)
     return value
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pages of the documentation start from; each works on a copy."""
+    from tests.page_folder import prepare  # loads torch, which most tests do without
+
+    return prepare(tmp_path_factory.mktemp("prepared"))

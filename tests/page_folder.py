@@ -1,0 +1,130 @@
+"""What pages find in their folder: studies of seconds, results, data, an environment."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dashboard.references import load_references
+from tests import pages
+from tests.pages import ROOT, Swaps, surroundings
+from tests.snn.test_data import idx_images, idx_labels
+
+DOCS = ROOT / "docs"
+FROM_NOTHING = {"README.md", "tutorial.md"}
+# Small networks are not as good as those that pages speak of, and places are elsewhere.
+SWAPS: dict[str, Swaps] = {
+    "README.md": [("accuracy>=0.98", "accuracy>=0.1"), ("accuracy >= 0.99", "accuracy >= 0.1")],
+    "tutorial.md": [("accuracy>=0.95", "accuracy>=0.05"), ("show first 2", "show first 1")],
+    "sql.md": [("accuracy >= 0.98", "accuracy >= 0.1")],
+    "dashboard.md": [("sqlite:////srv/results/spikefront.db", "sqlite:///runs/spikefront.db")],
+    "reference.md": [
+        ("accuracy>=0.9 ", "accuracy>=0.1 "),
+        ("compare a b c", "compare digits my-study"),
+        ("sqlite:///elsewhere.db", "sqlite:///runs/spikefront.db"),
+        ("--set time_rule=bptt", "--set time_rule=bptt --store sqlite:///fixed.db"),
+        ("/data/images", "data"),
+        ("digits --out runs/digits-best", "digits --out runs/digits-best --force"),
+    ],
+}
+
+RESULTS = """
+import pathlib
+import shutil
+
+import optuna
+
+from search.cli import main
+
+for words in (
+    "run studies/digits.toml",
+    "run my-study.toml",
+    "confirm digits --pick knee --seeds 2",
+    "export digits --out runs/digits-best",
+    "export digits --out nir --nir",
+    "export digits --optuna sqlite:///earlier.db",
+):
+    assert main(words.split()) == 0, words
+earlier = optuna.load_study(study_name="digits", storage="sqlite:///earlier.db")
+earlier.trials_dataframe().to_csv("earlier.csv")
+pathlib.Path("nir/network.nir").rename("theirs.nir")
+shutil.copy("runs/digits-best/config.toml", "my-config.toml")
+"""
+FAULTY = """\
+name = "bad"
+objectives = ["accuracy", "synops"]
+[run]
+dataset = "digits"
+[space]
+timesteps = { low = 8, high = 2 }
+target_sparsty = { low = 0.5, high = 0.9 }
+"""
+
+
+def prepare(folder: Path) -> Path:
+    """Make a folder that `new_folder` copies."""
+    shutil.copytree(ROOT / "studies", folder / "studies")
+    for name in ("Makefile", "pyproject.toml", "requirements-peers.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "bad.toml").write_text(FAULTY)
+    digits = (folder / "studies" / "digits.toml").read_text()
+    (folder / "my-study.toml").write_text(digits.replace('"digits"', '"my-study"', 1))
+    write_mnist(folder / "data" / "mnist")
+    (folder / "home" / ".config" / "fish" / "completions").mkdir(parents=True)
+    environment(folder / ".venv")
+    studies = [*(folder / "studies").glob("*.toml"), folder / "my-study.toml"]
+    for script in (["tests/page_tools.py", "cut", *map(str, studies)], ["-c", RESULTS]):
+        words = [str(ROOT / word) if word.endswith(".py") else word for word in script]
+        subprocess.run(
+            [sys.executable, *words], cwd=folder, env=surroundings(folder, True), check=True
+        )
+    for left in ("nir", "earlier.db", "my-study.toml"):
+        path = folder / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
+
+
+def write_mnist(folder: Path) -> None:
+    """160 training and 40 test images, each with a bright stripe where its class says."""
+    folder.mkdir(parents=True)
+    draws = np.random.default_rng(0)
+    for part, count in (("train", 160), ("t10k", 40)):
+        labels = np.arange(count) % 10
+        images = draws.integers(0, 80, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label + 4 : 2 * label + 7] = 250
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_images(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_labels(labels))
+
+
+def environment(folder: Path) -> None:
+    """A `.venv` that is the running one, and newer than what it is made of."""
+    folder.mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
+    (folder / ".installed").touch()
+
+
+def new_folder(prepared: Path, folder: Path, *, with_runs: bool = True) -> Path:
+    """A folder for a page; without runs nothing has been searched there yet."""
+    left_out = shutil.ignore_patterns("runs") if not with_runs else None
+    shutil.copytree(prepared, folder, symlinks=True, ignore=left_out)
+    os.utime(folder / ".venv" / ".installed")
+    return folder
+
+
+def run_page(page: Path, prepared: Path, folder: Path) -> None:
+    """Run a page in a copy of what was prepared."""
+    is_late = page.name not in FROM_NOTHING  # there are results, and `spikefront` is found
+    place = new_folder(prepared, folder / "page", with_runs=is_late)
+    swaps = SWAPS.get(page.name, ())
+    text = page.read_text(encoding="utf-8")
+    assert [typed for typed, _ in swaps if typed not in text] == []
+    pages.run(page, place, swaps=swaps, is_found=is_late)
+    references, faults = load_references(place / "studies" / "references")
+    assert references
+    assert faults == ()
