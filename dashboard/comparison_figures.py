@@ -12,6 +12,7 @@ from dashboard.figures import (
     axis_layout,
     coordinates,
     hover_texts,
+    ids_of,
     template,
     translucent,
 )
@@ -103,6 +104,9 @@ def _add_front(
                     "color": colour,
                     "line": {"width": 1, "color": PALETTES[mode].background},
                 },
+                customdata=ids_of(study.table, rows),
+                selected={"marker": {"opacity": style["opacity"]}},
+                unselected={"marker": {"opacity": style["opacity"]}},
                 hovertext=[f"{name}<br>{each}" for each in words],
                 hovertemplate="%{hovertext}<extra></extra>",
             )

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from dashboard.judgement import Judgement, judgement
 from dashboard.points import PointTable
 from dashboard.study_table import knee_of, point_table
 from search.confirmation import Confirmed
+from search.rung import RungReport
 from search.store import Store, StoredPoint, StoredStudy, StoreError, StudySummary
 from search.store_columns import TrialColumns
 from search.store_read import StudyHead
@@ -85,6 +87,8 @@ class TrialView:
     points: tuple[StoredPoint, ...]  # its family, the sampled one first
     measurements: tuple[Measurement, ...]
     evaluation: Evaluation | None
+    rungs: tuple[RungReport, ...] = ()  # where it was judged, the lowest first
+    judged: Judgement | None = None  # where it was stopped early, by comparison with others
 
 
 def store_url() -> str:
@@ -214,13 +218,16 @@ def _trial_view(url: str, study: str, number: int, version: object) -> TrialView
 
 
 def read_trial(store: Store, study: str, number: int) -> TrialView:
-    """One trial with its family, curves and layers, read now."""
+    """One trial with its family, curves, rungs and layers, read now."""
+    trial = store.trial(study, number)
     points = store.operating_points(study, number)
     return TrialView(
-        trial=store.trial(study, number),
+        trial=trial,
         points=tuple(sorted(points, key=lambda each: not each.point.is_sampled)),
         measurements=tuple(store.measurements(study, number)),
         evaluation=store.evaluation(study, number),
+        rungs=tuple(store.rungs(study, number)),
+        judged=judgement(store, study, trial),
     )
 
 

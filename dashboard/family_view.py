@@ -1,10 +1,11 @@
 """The part of the page of one network that moves it through its operating family."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from dashboard import data, exit_figures, formats, page, replays, trial_figures
+from dashboard import data, exit_figures, formats, live_ring, page, replays, trial_figures
 from dashboard.position import Position, depths, nearest, of_point
 from search.replay import Replay
 from search.store import StoredPoint
@@ -87,19 +88,18 @@ def operating_section(
         )
     with right:
         _sliders(view, here, seen)
+        tracks = _tracks(url, study, view, here, seen)
+        live_ring.follow(CHART, across, tracks, here.point)
     if seen is not None and here.position.thresholds:
         _sweeps(url, study, view.trial, here)
 
 
 def _take_point(view: data.TrialView) -> None:
     """Put the point clicked into the address bar."""
-    points = st.session_state[CHART]["selection"]["points"]
-    for each in points:
-        place = each.get("customdata")
-        place = place[0] if isinstance(place, list) else place
-        if isinstance(place, int) and 0 <= place < len(view.points):
-            page.put("point", str(view.points[place].id))
-            page.put("at", "")
+    place = page.picked(CHART)
+    if place is not None and 0 <= place < len(view.points):
+        page.put("point", str(view.points[place].id))
+        page.put("at", "")
 
 
 def _sliders(view: data.TrialView, here: Here, seen: Replay | None) -> None:
@@ -158,6 +158,31 @@ def _sliders(view: data.TrialView, here: Here, seen: Replay | None) -> None:
         )
     if not place.thresholds and len(kept) == 1:
         st.text("A single exit: every image takes the whole way.")
+
+
+def _tracks(
+    url: str, study: str, view: data.TrialView, here: Here, seen: Replay | None
+) -> dict[str, live_ring.Track]:
+    """Where each slider takes the network from here, by the slider's key."""
+    config, place = view.trial.config, here.position
+    if config is None:
+        return {}
+    paths: dict[str, tuple[Sequence[float], list[Position]]] = {}
+    if config.timesteps > 1:
+        steps = range(1, config.timesteps + 1)
+        paths["at-timesteps"] = steps, [replace(place, timesteps=step) for step in steps]
+    for number in range(len(place.thresholds)):
+        before, after = place.thresholds[:number], place.thresholds[number + 1 :]
+        places = [replace(place, thresholds=(*before, v, *after)) for v in live_ring.STOPS]
+        paths[f"at-exit-{number + 1}"] = live_ring.STOPS, places
+    found = {}
+    for key, (values, places) in paths.items():
+        if seen is not None:
+            points = replays.points_at(url, study, view.trial, places)
+        else:
+            points = tuple(nearest(view.points, each).point for each in places)
+        found[key] = live_ring.Track(values=values, points=points)
+    return found
 
 
 def _move(view: data.TrialView, before: Position, seen: Replay | None) -> None:

@@ -32,7 +32,16 @@ SYMBOLS = (
     "pentagon",
     "star",
 )
-SPACE_SYMBOLS = ("circle", "square", "diamond", "cross", "x", "circle-open", "square-open")
+SPACE_SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "cross",
+    "x",
+    "circle-open",
+    "square-open",
+    "diamond-open",
+)
 HOVER_OBJECTIVES_FIRST = ("accuracy", "synaptic_ops", "training_memory_bytes", "model_bytes")
 
 

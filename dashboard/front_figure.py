@@ -240,7 +240,7 @@ def _add_members(drawing: Drawing, sight: Sight) -> None:
 
 def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str, object]) -> None:
     if drawing.look.shape:
-        axis = drawing.table.axis(drawing.look.shape)
+        axis = drawing.table.shape_axis(drawing.look.shape)
         symbol_of = dict(shapes(axis, drawing.table))
         marker = {**marker, "symbol": [symbol_of[word] for word in axis.words(rows)]}
     scatter = go.Scattergl if rows.size > SVG_LIMIT else go.Scatter
@@ -265,7 +265,7 @@ def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str,
 def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
     """What each shape stands for, as entries of the legend without points."""
     assert drawing.look.shape is not None
-    axis = drawing.table.axis(drawing.look.shape)
+    axis = drawing.table.shape_axis(drawing.look.shape)
     present = set(axis.words(rows))
     for word, symbol in shapes(axis, drawing.table):
         if word in present:

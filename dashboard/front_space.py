@@ -113,7 +113,7 @@ def _add_members(
     for name, marker, members in groups:
         style: dict[str, object] = {"size": 5, "line": {"width": 0.5, "color": palette.background}}
         if look.shape:
-            axis = table.axis(look.shape)
+            axis = table.shape_axis(look.shape)
             symbol_of = dict(shapes(axis, table, in_space=True))
             style["symbol"] = [symbol_of[word] for word in axis.words(members)]
         figure.add_trace(_trace(table, axes, members, name, {**style, **marker}))

@@ -2,14 +2,26 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, takeaway
+from dashboard import data
 from search.commands.study_file import Cost, chosen, sampled_costs
-from search.launch import Launched, ended_with, launch, newest_log, save_study, study_files, tail
+from search.launch import (
+    Launched,
+    RunOptions,
+    command,
+    ended_with,
+    launch,
+    newest_log,
+    save_study,
+    shown,
+    study_files,
+    tail,
+)
 from search.store import Store, StoreError, StudySummary
 from search.study import Study, study_from_toml
 from search.trial import Event, Trial, TrialState
@@ -18,6 +30,7 @@ from snn.measurement import Measurement
 ARTIFACTS = Path("runs") / "artifacts"
 LOGS = Path("runs") / "logs"
 SAVED = Path("runs") / "studies"  # where forms are saved
+CONTINUED = LOGS / "continued"  # copies of what the store has, not files that anybody wrote
 FOLDERS = (Path("studies"), SAVED)
 
 
@@ -44,20 +57,9 @@ def size_words(study: Study) -> str:
     return "infinitely many" if math.isinf(size) else f"{size:,}"
 
 
-def start(
-    url: str, study: Study, path: Path, *, trials: int | None = None, workers: int | None = None
-) -> Launched:
+def start(url: str, study: Study, path: Path, options: RunOptions) -> Launched:
     """Run a study file, or continue it, in a process of its own. Raises OSError."""
-    return launch(
-        study,
-        path,
-        store=url,
-        artifacts=ARTIFACTS,
-        data_dir=takeaway.data_dir(),
-        logs=LOGS,
-        trials=trials,
-        workers=workers,
-    )
+    return launch(study, path, store=url, artifacts=ARTIFACTS, logs=LOGS, options=options)
 
 
 def save(text: str, study: Study, *, replace: bool) -> Path:
@@ -71,14 +73,37 @@ def ask_to_stop(url: str, study: str) -> None:
         store.request_stop(study)
 
 
-def proceed(url: str, name: str, *, trials: int | None, workers: int | None) -> Launched:
-    """Continue a study by the text that the store has of it. Raises OSError, StudyError."""
-    text = data.open_store(url).stored_study(name).toml
-    study = study_from_toml(text, name)
-    home = LOGS / "continued"  # a copy of what the store has, not a file that anybody wrote
-    return start(
-        url, study, save_study(text, study, home, replace=True), trials=trials, workers=workers
-    )
+def stored(url: str, name: str) -> Study:
+    """A study as the store has it. Raises StoreError, StudyError."""
+    return study_from_toml(data.open_store(url).stored_study(name).toml, name)
+
+
+def proceed(url: str, study: Study, options: RunOptions) -> Launched:
+    """Continue a study by the text that the store has of it. Raises OSError."""
+    return start(url, study, save_study(study.text, study, CONTINUED, replace=True), options)
+
+
+def command_shown(path: Path, options: RunOptions) -> str:
+    """The command that starts or continues a study, for a shell in this folder."""
+    return shown(command(path, artifacts=ARTIFACTS, options=options))
+
+
+def more_s(trials: Sequence[Trial], study: Study, options: RunOptions) -> float | None:
+    """Seconds until the budget of trials is spent, at the pace so far; None where nobody can tell.
+
+    Trials take as long as those that ended did on average, as many at a time as there are workers.
+    """
+    asked = options.trials or study.budget.trials
+    spans = [
+        (trial.finished_at - trial.started_at).total_seconds()
+        for trial in trials
+        if trial.state.is_finished and trial.started_at and trial.finished_at
+    ]
+    if asked is None or len(spans) < 2:
+        return None
+    workers = study.budget.workers if options.workers is None else options.workers
+    left = max(0, asked - sum(trial.state.is_finished for trial in trials))
+    return left * sum(spans) / len(spans) / max(1, workers)
 
 
 @dataclass(frozen=True, kw_only=True)

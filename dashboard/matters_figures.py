@@ -25,6 +25,8 @@ from dashboard.trial_table import (
 )
 
 MOST_DOTS = 350  # of one small figure
+# A click chooses a trial, and does not fade the others.
+_AS_IT_IS = {name: {"marker": {"opacity": 0.75}} for name in ("selected", "unselected")}
 
 
 def small(mode: Mode, *, height: int = 240) -> go.Figure:
@@ -71,6 +73,7 @@ def _dots(
         mode="markers",
         marker={"size": 5, "opacity": 0.75, **coloured(colour, rows, palette)},
         customdata=table.numbers[rows],
+        **_AS_IT_IS,
         hovertext=_hovers(table, rows, *_distinct(x, y, colour)),
         hovertemplate="%{hovertext}<extra></extra>",
     )
@@ -104,10 +107,13 @@ def scaled(axis: Axis) -> Floats:
 # --- one parameter -----------------------------------------------------------------------
 
 
-def slice_of(table: TrialTable, param: str, metric: str, mode: Mode) -> go.Figure:
+def slice_of(
+    table: TrialTable, param: str, metric: str, mode: Mode, *, mark: int | None = None
+) -> go.Figure:
     """A metric along one parameter: trials as dots, their median as a line, a band of 80 %.
 
-    The line and the band are of all trials, however few are drawn as dots.
+    The line and the band are of all trials, however few are drawn as dots. The row `mark` is
+    ringed.
     """
     palette = PALETTES[mode]
     x, y = table.param(param), table.metric(metric)
@@ -131,6 +137,7 @@ def slice_of(table: TrialTable, param: str, metric: str, mode: Mode) -> go.Figur
     else:
         figure.add_trace(_dots_plain(table, x, y, rows, palette))
         _add_medians(figure, x, y, palette)
+    _add_ring(figure, x, y, mark, palette)
     figure.update_xaxes(**_plain_axis(x, log=log_x, side="x"))
     figure.update_yaxes(**_plain_axis(y, log=log_y, side="y"))
     return figure
@@ -157,6 +164,7 @@ def _dots_plain(table: TrialTable, x: Axis, y: Axis, rows: Rows, palette: Palett
         mode="markers",
         marker={"size": 5, "color": palette.categories[0], "opacity": 0.45},
         customdata=table.numbers[rows],
+        **_AS_IT_IS,
         hovertext=_hovers(table, rows, x, y),
         hovertemplate="%{hovertext}<extra></extra>",
     )
@@ -199,12 +207,38 @@ def _add_medians(figure: go.Figure, x: Axis, y: Axis, palette: Palette) -> None:
     )
 
 
+def _add_ring(figure: go.Figure, x: Axis, y: Axis, row: int | None, palette: Palette) -> None:
+    """A ring around one trial, where it has both values."""
+    if row is None:
+        return
+    rows = np.asarray([row], dtype=np.int64)
+    if not (_has(x, rows).all() and _has(y, rows).all()):
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=coordinates(x, rows),
+            y=coordinates(y, rows),
+            mode="markers",
+            marker={
+                "symbol": "circle-open",
+                "size": 15,
+                "color": palette.accent,
+                "line": {"width": 2.5, "color": palette.accent},
+            },
+            unselected={"marker": {"opacity": 1}},
+            hoverinfo="skip",
+        )
+    )
+
+
 def finite(values: Floats) -> Floats:
     """Those that are numbers."""
     return values[np.isfinite(values)]
 
 
-def tried(table: TrialTable, param: str, metric: str, mode: Mode) -> go.Figure:
+def tried(
+    table: TrialTable, param: str, metric: str, mode: Mode, *, mark: int | None = None
+) -> go.Figure:
     """Which values of a parameter were tried, trial after trial; better trials are stronger."""
     palette = PALETTES[mode]
     number = Axis(
@@ -226,6 +260,7 @@ def tried(table: TrialTable, param: str, metric: str, mode: Mode) -> go.Figure:
                 hoverinfo="skip",
             )
         )
+    _add_ring(figure, number, y, mark, palette)
     figure.update_xaxes(fixedrange=True, nticks=6, showgrid=False)
     figure.update_yaxes(**_plain_axis(y, log=is_log(y), side="y"))
     return figure
@@ -234,7 +269,15 @@ def tried(table: TrialTable, param: str, metric: str, mode: Mode) -> go.Figure:
 # --- two parameters and more -------------------------------------------------------------
 
 
-def pair(table: TrialTable, across: str, up: str, metric: str, mode: Mode) -> go.Figure:
+def pair(
+    table: TrialTable,
+    across: str,
+    up: str,
+    metric: str,
+    mode: Mode,
+    *,
+    mark: int | None = None,
+) -> go.Figure:
     """A metric over two parameters: smoothed where both are numbers, else medians in cells."""
     palette = PALETTES[mode]
     x, y, z = table.param(across), table.param(up), table.metric(metric)
@@ -276,10 +319,13 @@ def pair(table: TrialTable, across: str, up: str, metric: str, mode: Mode) -> go
                 "color": translucent(palette.text, 0.55),
                 "line": {"width": 0.5, "color": palette.background},
             },
+            customdata=table.numbers[rows],
+            **_AS_IT_IS,
             hovertext=_hovers(table, rows, x, y, z),
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
+    _add_ring(figure, x, y, mark, palette)
     figure.update_xaxes(**axis_layout(x, log=log[0], side="x"), showgrid=False, fixedrange=True)
     figure.update_yaxes(**axis_layout(y, log=log[1], side="y"), showgrid=False, fixedrange=True)
     return figure

@@ -232,6 +232,16 @@ def live(body: Callable[[], None], *, is_running: Callable[[], bool]) -> None:
     drawn()
 
 
+def picked(chart: str) -> int | None:
+    """The number that the customdata of the point clicked in a figure holds."""
+    for each in st.session_state[chart]["selection"]["points"]:
+        found = each.get("customdata")
+        found = found[0] if isinstance(found, list) and found else found
+        if isinstance(found, int):
+            return found
+    return None
+
+
 def export_button(url: str, study: str, *, trial: int, point: int, key: str) -> None:
     """Download one operating point as the folder that `spikefront export` writes, zipped."""
     problem = takeaway.export_problem(url, study, trial)

@@ -7,9 +7,10 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard import formats
+from dashboard.figures import ramp
 from dashboard.matters_figures import coloured, finite, scaled, small
 from dashboard.points import Axis
-from dashboard.theme import PALETTES, Mode
+from dashboard.theme import PALETTES, Mode, Palette
 from dashboard.trial_table import Rows, TrialTable, best_rows, is_log, spread_rows
 
 MOST_LINES = 600
@@ -17,23 +18,32 @@ MOST_AXES = 10  # of parameters
 
 
 def parallel(
-    table: TrialTable, params: Sequence[str], metrics: Sequence[str], colour: str, mode: Mode
+    table: TrialTable,
+    params: Sequence[str],
+    metrics: Sequence[str],
+    colour: str,
+    mode: Mode,
+    *,
+    mark: int | None = None,
 ) -> go.Figure:
     """Trials as lines through all their parameters and metrics, coloured by one of these.
 
     Drag along an axis to keep only the lines that pass there. What a trial has not, or what is
-    no finite number, is drawn at the foot of its axis, at a dash.
+    no finite number, is drawn at the foot of its axis, at a dash. The row `mark` has a colour of
+    its own.
     """
     palette = PALETTES[mode]
     chosen = table.metric(colour)
     rows = spread_rows(len(table), MOST_LINES, best_rows(chosen))
+    if mark is not None:  # drawn last, above all others
+        rows = np.append(rows[rows != mark], mark)
     axes = [table.param(name) for name in params[:MOST_AXES]]
     axes += [table.metric(name) for name in metrics]
     figure = small(mode, height=460)
     figure.add_trace(
         go.Parcoords(
             dimensions=[_dimension(axis, rows) for axis in axes],
-            line=coloured(chosen, rows, palette),
+            line=_line(chosen, rows, palette, has_mark=mark is not None),
             unselected={"line": {"color": palette.faded, "opacity": 0.06}},
             labelfont={"color": palette.text, "size": 12},
             tickfont={"color": palette.muted, "size": 11},
@@ -44,6 +54,30 @@ def parallel(
     )
     figure.update_layout(margin={"l": 60, "r": 60, "t": 84, "b": 16})
     return figure
+
+
+def _line(axis: Axis, rows: Rows, palette: Palette, *, has_mark: bool) -> dict[str, object]:
+    """The ramp, with a tenth above it for the colour of the last row where that is marked."""
+    line = coloured(axis, rows, palette)
+    if not has_mark:
+        return line
+    low, high = float(str(line["cmin"])), float(str(line["cmax"]))
+    values = np.clip(np.asarray(line["color"], dtype=np.float64), low, high)
+    if line["reversescale"]:
+        values = low + high - values
+    values[-1] = top = low + (high - low) / 0.9
+    scale = [[0.89 * float(str(at)), shade] for at, shade in ramp(palette)]
+    return {
+        "color": values.astype(np.float32),
+        "colorscale": [
+            *scale,
+            [0.9, palette.ramp[-1]],
+            [0.95, palette.accent],
+            [1, palette.accent],
+        ],
+        "cmin": low,
+        "cmax": top,
+    }
 
 
 def _dimension(axis: Axis, rows: Rows) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """A study's operating points as columns, with what can be an axis of a figure."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ Objects = NDArray[np.object_]
 Thresholds = Sequence[tuple[float, ...]]
 
 MOST_SHAPES = 8
+OTHER = "other"
 
 RUN_COLUMNS = {
     "run:timesteps": "Timesteps at inference",
@@ -112,14 +114,12 @@ class PointTable:
 
     @functools.cached_property
     def shape_names(self) -> tuple[str, ...]:
-        """What the shape of a mark can tell: columns that have few different values."""
+        """What the shape of a mark can tell: whatever varied, see `shape_axis`."""
         own = [name for name, values in self.trial_params.items() if len(set(values)) > 1]
-        few = [name for name in own if len(set(self.trial_params[name])) <= MOST_SHAPES]
-        cuts = len(set(self.trial_partitions))
-        if "partition" not in few and 1 < cuts <= MOST_SHAPES:
-            few.append("partition")
+        if "partition" not in own and len(set(self.trial_partitions)) > 1:
+            own.append("partition")
         run = {"run:timesteps": self.timesteps, "run:blocks": self.blocks}
-        return (*few, *(n for n, v in run.items() if 1 < len(np.unique(v)) <= MOST_SHAPES))
+        return (*own, *(name for name, values in run.items() if len(np.unique(values)) > 1))
 
     @functools.cached_property
     def _axes(self) -> dict[str, Axis]:
@@ -130,6 +130,13 @@ class PointTable:
         if name not in self._axes:
             self._axes[name] = self._make_axis(name)
         return self._axes[name]
+
+    def shape_axis(self, name: str) -> Axis:
+        """The column `name` with at most MOST_SHAPES different values, see `few_values`."""
+        key = f"shape:{name}"
+        if key not in self._axes:
+            self._axes[key] = few_values(self.axis(name))
+        return self._axes[key]
 
     def _make_axis(self, name: str) -> Axis:
         if name in METRICS:
@@ -198,6 +205,32 @@ class PointTable:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def few_values(axis: Axis) -> Axis:
+    """The axis, with few enough values to tell them by shape.
+
+    Of many numbers a quarter each is put at its median; of many words the rarest are `other`.
+    """
+    if axis.values is not None:
+        known = axis.values[np.isfinite(axis.values)]
+        if np.unique(known).size <= MOST_SHAPES:
+            return axis
+        edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75)))
+        quarters = np.searchsorted(edges, axis.values, side="right")
+        values = np.full(axis.values.shape, np.nan)
+        for quarter in range(edges.size + 1):
+            members = (quarters == quarter) & np.isfinite(axis.values)
+            if members.any():
+                values[members] = np.median(axis.values[members])
+        return replace(axis, label=f"{axis.label} about", values=values)
+    assert axis.names is not None
+    counts = Counter(axis.names.tolist())
+    if len(counts) <= MOST_SHAPES:
+        return axis
+    kept = {name for name, _ in counts.most_common(MOST_SHAPES - 1)}
+    names = [name if name in kept else OTHER for name in axis.names]
+    return replace(axis, names=np.asarray(names, dtype=np.object_))
 
 
 def staircase(x: Axis, y: Axis, rows: NDArray[np.int64]) -> NDArray[np.int64]:

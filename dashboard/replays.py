@@ -69,6 +69,21 @@ def _curves(
     return found
 
 
+def points_at(
+    url: str, study: str, trial: Trial, places: Sequence[Position]
+) -> tuple[OperatingPoint, ...]:
+    """What the network would be at each of these places."""
+    return _points_at(*_name(url, study, trial), tuple(places))
+
+
+@st.cache_resource(show_spinner=False, max_entries=128)
+def _points_at(
+    url: str, study: str, number: int, weights: str, data_dir: str, places: tuple[Position, ...]
+) -> tuple[OperatingPoint, ...]:
+    seen = _replay(url, study, number, weights, data_dir)
+    return tuple(seen.point(*place.setting) for place in places)
+
+
 def raster(url: str, study: str, trial: Trial, number: int) -> ImageRaster:
     """Every spike of one validation image."""
     return _raster(*_name(url, study, trial), number)

@@ -4,6 +4,7 @@ import io
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from dashboard.data import open_store
@@ -33,6 +34,22 @@ def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
         folder = Path(scratch) / f"{study}-{number}-{point}"
         export_point(store, study, stored, folder, data_dir=data_dir())
         return zipped(folder)
+
+
+def networks_zip(url: str, study: str, points: Sequence[tuple[int, int]], table: bytes) -> bytes:
+    """Several operating points, each by its trial and id, as folders beside one `points.csv`.
+
+    Raises ExportError or StoreError when one cannot be made.
+    """
+    with Store(url, read_only=True) as store, tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / f"{study}-networks"
+        home.mkdir()
+        (home / "points.csv").write_bytes(table)
+        for number, point in points:
+            stored = next(p for p in store.operating_points(study, number) if p.id == point)
+            folder = home / f"{study}-{number}-{point}"
+            export_point(store, study, stored, folder, data_dir=data_dir())
+        return zipped(home)
 
 
 def config_toml(url: str, study: str, number: int, point: int) -> bytes:

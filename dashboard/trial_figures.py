@@ -19,6 +19,8 @@ from snn.measurement import (
     energy_nj,
 )
 
+RING = "shown here"  # the trace that says where the network is run
+
 
 def family(
     points: Sequence[OperatingPoint],
@@ -130,7 +132,7 @@ def _ring(figure: go.Figure, point: OperatingPoint, x: str, y: str, palette: Pal
             x=[point.metrics[x]],
             y=[point.metrics[y]],
             mode="markers",
-            name="shown here",
+            name=RING,
             marker={
                 "size": 18,
                 "symbol": "circle-open",

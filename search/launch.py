@@ -30,28 +30,51 @@ class Launched:
     log: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What is said to `spikefront run` beside the study file; None where it says nothing."""
+
+    data: Path  # folder of data sets
+    trials: int | None = None  # of the study in all
+    hours: float | None = None  # after which no trial is begun
+    workers: int | None = None
+    device: str | None = None
+
+    def words(self) -> list[str]:
+        """The options as words of the command line; a value is never taken for an option."""
+        named = {
+            "data": self.data,
+            "trials": self.trials,
+            "hours": None if self.hours is None else f"{self.hours:g}",
+            "workers": self.workers,
+            "device": self.device,
+        }
+        return [f"--{name}={value}" for name, value in named.items() if value is not None]
+
+
+def command(path: Path, *, artifacts: Path, options: RunOptions) -> list[str]:
+    """What stands behind `spikefront` where that study file is run."""
+    return ["run", str(path), f"--artifacts={artifacts}", *options.words()]
+
+
 def launch(
     study: Study,
     path: Path,
     *,
     store: str,
     artifacts: Path,
-    data_dir: Path,
     logs: Path,
-    trials: int | None = None,
-    workers: int | None = None,
+    options: RunOptions,
 ) -> Launched:
     """Run the study file `path`, which holds `study`, or continue it. Raises OSError.
 
     The store's URL, which may hold a password, goes by the environment and not by the
     command, which everybody on the machine can read.
     """
-    words = ["run", str(path.resolve()), "--artifacts", str(artifacts), "--data", str(data_dir)]
-    words += ["--trials", str(trials)] if trials is not None else []
-    words += ["--workers", str(workers)] if workers is not None else []
+    words = command(path.resolve(), artifacts=artifacts, options=options)
     log, file = _new_log(logs, study.name)
     with file:
-        file.write(f"$ spikefront {shlex.join(words)}\n".encode())
+        file.write(f"$ {shown(words)}\n".encode())
         file.flush()
         process = subprocess.Popen(
             [sys.executable, "-m", "search.cli", *words],
@@ -63,6 +86,11 @@ def launch(
         )
     threading.Thread(target=_await, args=(process, log), daemon=True).start()
     return Launched(study=study.name, pid=process.pid, log=log)
+
+
+def shown(words: list[str]) -> str:
+    """A command as it is typed into a shell."""
+    return f"spikefront {shlex.join(words)}"
 
 
 def _new_log(logs: Path, study: str) -> tuple[Path, BinaryIO]:

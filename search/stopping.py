@@ -186,6 +186,22 @@ class Rungs:
         )
         return Decision(stops=True, reason=reason)
 
+    def superiors(self, rung: int, trial: int) -> tuple[int, ...]:
+        """Trials that have come to the rung and beat `trial` there, each by itself.
+
+        Those less far outside their constraints, and of those as far as it the ones that
+        dominate every judged point of it. Raises KeyError for one that is not among the newest.
+        """
+        rivals = _newest(self._standings[rung])
+        own = rivals[trial]
+        found = [number for number, other in rivals.items() if other.violation < own.violation]
+        if own.violation == 0:
+            inside = [number for number, other in rivals.items() if other.violation == 0]
+            values = np.concatenate([rivals[number].best for number in inside])
+            owners = np.repeat(inside, [len(rivals[number].best) for number in inside])
+            found += _superiors(values, owners, own.best).tolist()
+        return tuple(sorted(found))
+
     def _add(self, trial: int, report: RungReport, standing: Standing) -> dict[int, Standing]:
         rung = self._standings.setdefault(report.rung, {})
         rung.pop(trial, None)
@@ -227,7 +243,7 @@ def _is_among_the_best(rung: Mapping[int, Standing], trial: int, places: int) ->
     values = np.concatenate([rung[number].best for number in rivals])
     owners = np.repeat(rivals, [len(rung[number].best) for number in rivals])
     if own.violation == 0:  # those outside their constraints are ranked by how far they are
-        if _count_of_superiors(values, owners, own.best) >= places:
+        if len(_superiors(values, owners, own.best)) >= places:
             return False
         fronts = _fronts(values, own.best)
         front = fronts[owners == trial].min()
@@ -245,13 +261,13 @@ def _is_among_the_best(rung: Mapping[int, Standing], trial: int, places: int) ->
     return trial in owners[order]
 
 
-def _count_of_superiors(values: Floats, owners: Numbers, own: Floats) -> int:
+def _superiors(values: Floats, owners: Numbers, own: Floats) -> Numbers:
     """Trials that dominate every one of the rows `own`: all of them are in better fronts."""
     superiors = np.unique(owners)
     for row in own:
         beats = (values <= row).all(axis=1) & (values < row).any(axis=1)
         superiors = np.intersect1d(superiors, owners[beats])
-    return len(superiors)
+    return superiors
 
 
 def _fronts(values: Floats, own: Floats) -> Numbers:

@@ -312,6 +312,26 @@ class StoreReader:
             query = select(found).where(found.c.place <= count).order_by(found.c.id)
             return [(row.number, rung_of(row)) for row in connection.execute(query)]
 
+    def rung_until(
+        self, study: str, number: int, rung: int, *, count: int
+    ) -> list[tuple[int, RungReport]]:
+        """The reports of a rung up to that of the trial, the oldest first, by trial.
+
+        At most the newest `count`; the trial's own is the last. None where it has none.
+        """
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            own = select(RungRow.id).where(RungRow.trial_id == trial_id, RungRow.rung == rung)
+            query = select(RungRow.__table__, TrialRow.number)
+            query = query.join(TrialRow, TrialRow.id == RungRow.trial_id)
+            query = query.where(
+                RungRow.study_id == self._study_id(connection, study),
+                RungRow.rung == rung,
+                RungRow.id <= own.scalar_subquery(),
+            )
+            rows = connection.execute(query.order_by(RungRow.id.desc()).limit(count)).all()
+            return [(row.number, rung_of(row)) for row in reversed(rows)]
+
     def operating_points(
         self, study: str, number: int | None = None, *, front_only: bool = False
     ) -> list[StoredPoint]:

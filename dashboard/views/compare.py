@@ -10,6 +10,7 @@ from search.trial import TrialState
 from snn.measurement import METRICS
 
 MOST_STUDIES = 12
+CHART = "compared-fronts"
 GROUPS = {"study": "Each study", "name": "Seeds together", "sampler": "Samplers"}
 
 
@@ -97,11 +98,51 @@ def _fronts(comparison: Comparison) -> None:
         comparison_figures.fronts(
             comparison, x=x, y=y, log_x=logs[x], log_y=logs[y], mode=page.mode()
         ),
-        key="compared-fronts",
+        key=CHART,
         theme=None,
         config=page.PLOT,
+        on_select=_take_point,
+        selection_mode="points",
         alt=f"Fronts of the studies, {formats.label(y)} against {formats.label(x)}",
     )
+    _opened(comparison)
+
+
+def _take_point() -> None:
+    """Put the point clicked into the address bar."""
+    found = page.picked(CHART)
+    if found is not None:
+        page.put("point", str(found))
+
+
+def _opened(comparison: Comparison) -> None:
+    """The point clicked, in words, and the way to its network."""
+    asked = st.query_params.get("point", "")[:18]
+    point = int(asked) if asked.isascii() and asked.isdigit() else -1
+    for study in comparison.studies:
+        table = study.table
+        for row in table.rows_of([point]):
+            number = str(table.trials[row])
+            words = [
+                study.name,
+                f"trial {number}",
+                table.partition(row),
+                f"T {table.timesteps[row]}",
+            ]
+            words += [
+                f"{formats.label(name).lower()} {formats.quantity(name, table.figure(name, row))}"
+                for name in table.objectives
+            ]
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.page_link(
+                    page.NETWORK,
+                    label=f"Open trial {number}",
+                    icon=":material/neurology:",
+                    query_params={"study": study.name, "trial": number, "point": str(point)},
+                )
+                st.caption(formats.verbatim(" · ".join(word for word in words if word)))
+            return
+    st.caption("Click a point to open its network.")
 
 
 def _axis(label: str, name: str, names: list[str], default: str) -> str:

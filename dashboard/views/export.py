@@ -12,7 +12,8 @@ from dashboard.report import report
 from dashboard.sight import Sight, sight
 from dashboard.theme import PALETTES
 
-MOST_NETWORKS = 12
+MOST_NETWORKS = 12  # that have a line of their own
+MOST_ZIPPED = 50  # in one file
 SIZES = {"wide": (1200, 720), "column": (720, 540), "square": (900, 900)}
 
 
@@ -61,13 +62,37 @@ def _networks(url: str, view: data.StudyView, seen: Sight, chosen: list[int]) ->
         "The folder that `spikefront export` writes: weights, settings, figures, and a card "
         "that a person can read. `config.toml` alone trains the same network again."
     )
-    rows = chosen[:MOST_NETWORKS] or list(
+    every = chosen or list(
         dict.fromkeys(row for row in (seen.knee, *seen.best.values()) if row is not None)
     )
-    for row in rows:
+    for row in every[:MOST_NETWORKS]:
         _network(url, view, seen, row)
-    if len(chosen) > MOST_NETWORKS:
-        st.caption(f"The first {MOST_NETWORKS} of {len(chosen):,}.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if len(every) > 1:
+            _together(url, view, every[:MOST_ZIPPED])
+        if len(every) > MOST_NETWORKS:
+            st.caption(f"The first {MOST_NETWORKS} of {len(every):,} have a line of their own.")
+
+
+def _together(url: str, view: data.StudyView, rows: list[int]) -> None:
+    """All of these networks in one file, those without weights here left out."""
+    table, study = view.table, view.stored.name
+    trials = {int(table.trials[row]) for row in rows}
+    lost = {trial for trial in trials if takeaway.export_problem(url, study, trial)}
+    kept = [row for row in rows if int(table.trials[row]) not in lost]
+    points = [(int(table.trials[row]), int(table.ids[row])) for row in kept]
+    left_out = f" {len(rows) - len(kept):,} have no weights here." if lost else ""
+    st.download_button(
+        f"All {len(kept):,} as one file" if kept else "All as one file",
+        data=lambda: takeaway.networks_zip(url, study, points, _csv(view, kept)),
+        file_name=f"{study}-networks.zip",
+        mime="application/zip",
+        key="export-all",
+        icon=":material/folder_zip:",
+        help=f"A zip file with a folder for each, and a table of them.{left_out}",
+        disabled=not kept,
+        on_click="ignore",
+    )
 
 
 def _network(url: str, view: data.StudyView, seen: Sight, row: int) -> None:

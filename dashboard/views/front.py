@@ -17,6 +17,7 @@ from search.trial import TrialState
 
 MOST_CARDS = 6
 CHART = "front-chart"
+ENDED = {TrialState.FAILED: "failed", TrialState.PRUNED: "ended early"}
 
 
 def front_page() -> None:
@@ -78,18 +79,22 @@ def _nothing_yet(view: data.StudyView) -> None:
     if view.stored.is_running:
         st.text("The first trial is being trained; its points appear here when it is done.")
         return
-    failed = view.counts.get(TrialState.FAILED, 0)
-    if failed:
-        st.text(f"All {failed} finished trials failed. Open one to see its reason and traceback.")
+    ended = [state for state in ENDED if view.counts.get(state)]
+    for state in ended:
+        count, number = (
+            view.counts[state],
+            int(view.trials.numbers[view.trials.states.index(state)]),
+        )
+        st.text(
+            f"{count:,} {'trial' if count == 1 else 'trials'} {ENDED[state]}, none is complete."
+        )
         st.page_link(
             page.NETWORK,
-            label="Open a failed trial",
+            label=f"See why trial {number} {ENDED[state]}",
             icon=":material/error:",
-            query_params={
-                "study": view.stored.name,
-                "trial": str(view.trials.numbers[view.trials.states.index(TrialState.FAILED)]),
-            },
+            query_params={"study": view.stored.name, "trial": str(number)},
         )
+    if ended:
         return
     st.text("No trial of this study is complete.")
     st.code("spikefront run STUDY.toml   # continues where it stopped", language="bash")

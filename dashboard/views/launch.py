@@ -5,9 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, formats, launching, page, study_form
+from dashboard import data, formats, launching, page, run_options, study_form
 from dashboard.study_draft import read
 from search.commands.study_file import Cost
+from search.launch import RunOptions
 from search.store import StoreError
 from search.study import Study, StudyError
 from search.trial import TrialState
@@ -57,7 +58,7 @@ def _from_file(url: str) -> None:
     if reading.study is None:
         return
     _cost(reading.study)
-    _start_row(url, reading.study, lambda: files[name], key="file")
+    _start_row(url, reading.study, files[name], lambda: files[name], key="file")
 
 
 def _from_form(url: str) -> None:
@@ -74,19 +75,20 @@ def _from_form(url: str) -> None:
         f"Replace {launching.SAVED}/{study.name}.toml if it says something else",
         key="form-replace",
     )
-    _start_row(url, study, lambda: launching.save(text, study, replace=replace), key="form")
+    path = launching.SAVED / f"{study.name}.toml"
+    _start_row(url, study, path, lambda: launching.save(text, study, replace=replace), key="form")
 
 
 def _cost(study: Study) -> None:
     """The size of the space and what a few runs need, as `spikefront validate` says it."""
     budget = study.budget
-    words = [
+    heads = [
         f"{budget.trials:,} trials" if budget.trials else "no end of trials",
         f"{budget.workers} at a time",
         f"{launching.size_words(study)} different runs",
         f"sampler {study.search.sampler}",
     ]
-    st.markdown(f"**{formats.verbatim(study.name)}**: {formats.verbatim(', '.join(words))}")
+    st.markdown(f"**{formats.verbatim(study.name)}**: {formats.verbatim(', '.join(heads))}")
     if study.question:
         st.text(" ".join(study.question.split()))
     found = launching.costs(study.text)
@@ -108,7 +110,13 @@ def _cost(study: Study) -> None:
         for name, cost in found.items()
     ]
     st.dataframe(rows, hide_index=True, width="stretch")
-    st.caption("Of a few points drawn at random; operations as if nothing were sparse.")
+    words = ["Of a few points drawn at random; operations as if nothing were sparse."]
+    if budget.trials:
+        epochs = [budget.trials * cost.epochs for cost in found.values()]
+        least, most = min(epochs), max(epochs)
+        span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        words.append(f"{budget.trials:,} such trials train {span} epochs.")
+    st.caption(" ".join(words))
 
 
 def _settings(cost: Cost) -> str:
@@ -118,25 +126,15 @@ def _settings(cost: Cost) -> str:
     )
 
 
-def _start_row(url: str, study: Study, path: Callable[[], Path], *, key: str) -> None:
+def _start_row(url: str, study: Study, path: Path, made: Callable[[], Path], *, key: str) -> None:
     """The button that starts the study, or why it cannot be started."""
     seen = launching.watched(url, study.name)
     if seen.summary is not None and seen.summary.is_running:
         st.text("This study is running; see below.")
         return
-    left, right = st.columns([1, 3], vertical_alignment="bottom")
-    with left:
-        workers = st.number_input(
-            "Workers",
-            0,
-            256,
-            study.budget.workers,
-            key=f"workers-{key}-{study.name}",
-            help="Trials at a time, each on a Ray worker; 0 runs them one after another "
-            "without Ray.",
-        )
     is_there = seen.summary is not None
-    with right:
+    options = run_options.ask(study, path, key=key)
+    if options is not None:
         st.button(
             "Continue" if is_there else "Start",
             key=f"start-{key}",
@@ -144,14 +142,14 @@ def _start_row(url: str, study: Study, path: Callable[[], Path], *, key: str) ->
             icon=":material/rocket_launch:",
             help="The study is in the store; trials that are there are kept." if is_there else None,
             on_click=_start,
-            args=(url, study, path, int(workers)),
+            args=(url, study, made, options),
         )
     _say_trouble()
 
 
-def _start(url: str, study: Study, path: Callable[[], Path], workers: int) -> None:
+def _start(url: str, study: Study, made: Callable[[], Path], options: RunOptions) -> None:
     try:
-        launching.start(url, study, path(), workers=workers)
+        launching.start(url, study, made(), options)
     except OSError as error:
         st.session_state["launch-trouble"] = str(error)
         return
@@ -293,38 +291,37 @@ def _log(seen: launching.Watched) -> None:
 def _buttons(url: str, seen: launching.Watched) -> None:
     summary = seen.summary
     assert summary is not None
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        if summary.is_running:
-            st.button(
-                "Stop",
-                key=f"stop-{seen.name}",
-                icon=":material/stop:",
-                disabled=seen.is_stopping,
-                help="Trials under way are put back, and run again when the study is continued.",
-                on_click=_stop,
-                args=(url, seen.name),
-            )
+    if summary.is_running:
+        st.button(
+            "Stop",
+            key=f"stop-{seen.name}",
+            icon=":material/stop:",
+            disabled=seen.is_stopping,
+            help="Trials under way are put back, and run again when the study is continued.",
+            on_click=_stop,
+            args=(url, seen.name),
+        )
+        return
+    try:
+        study = launching.stored(url, seen.name)
+    except (StudyError, StoreError) as error:  # of another version, or gone
+        st.caption(f"It cannot be continued here: {formats.verbatim(str(error))}")
+        return
+    with st.expander("Continue it", key=f"more-{seen.name}"):
+        _cost(study)
+        path = launching.CONTINUED / f"{study.name}.toml"
+        options = run_options.ask(study, path, key="more")
+        if options is None:
             return
-        asked = summary.trials_asked or 1
-        with st.container(width=160):
-            trials = st.number_input(
-                "Trials in all",
-                1,
-                1_000_000,
-                asked,
-                key=f"trials-{seen.name}",
-                help="The budget of a study may grow.",
-            )
-        with st.container(width=160):
-            workers = st.number_input(
-                "Workers", 0, 256, 0, key=f"more-workers-{seen.name}", help="0 is without Ray."
-            )
+        run_options.say_time(url, study, options)
         st.button(
             "Continue",
             key=f"continue-{seen.name}",
+            type="primary",
             icon=":material/play_arrow:",
+            help="Trials that are there are kept.",
             on_click=_continue,
-            args=(url, seen.name, int(trials), int(workers)),
+            args=(url, study, options),
         )
 
 
@@ -335,13 +332,13 @@ def _stop(url: str, name: str) -> None:
         st.session_state["launch-trouble"] = str(error)
 
 
-def _continue(url: str, name: str, trials: int, workers: int) -> None:
+def _continue(url: str, study: Study, options: RunOptions) -> None:
     try:
-        launching.proceed(url, name, trials=trials, workers=workers)
-    except (OSError, StudyError, StoreError) as error:
+        launching.proceed(url, study, options)
+    except OSError as error:
         st.session_state["launch-trouble"] = str(error)
         return
-    page.put("watch", name)
+    page.put("watch", study.name)
 
 
 launch()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go  # type: ignore[import-untyped]
 import streamlit as st
 
 from dashboard import (
@@ -14,6 +15,7 @@ from dashboard import (
     parallel_figure,
     partition_figure,
 )
+from dashboard.marked_trial import marked, marked_row, marking
 from dashboard.trial_table import TrialTable, trial_table
 from search.study import Study, StudyError, study_from_toml
 from snn.measurement import METRICS
@@ -58,6 +60,8 @@ def _body(url: str) -> None:
     ranked = _importance(url, study, version, objectives, table)
     st.subheader("How they matter", anchor=False)
     chosen = page.pick_one("View", "look", VIEWS)
+    if chosen != "partitions":
+        marked_row(study, table, metric, objectives)
     draw: dict[str, Callable[[TrialTable, list[str], str, tuple[str, ...]], None]] = {
         "slices": _slices,
         "pairs": _pairs,
@@ -153,18 +157,30 @@ def _meaning(name: str) -> str | None:
     return formats.meaning(name) or None
 
 
+def _dots(figure: go.Figure, *, key: str, alt: str) -> None:
+    """A figure whose dots are trials, to be marked by a click."""
+    st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        config=page.PLOT,
+        on_select=marking(key),
+        selection_mode="points",
+        alt=alt,
+    )
+
+
 def _slices(table: TrialTable, names: list[str], metric: str, objectives: tuple[str, ...]) -> None:
     st.caption(
         f"{formats.label(metric)} along each parameter: a dot is a trial, the line the median, "
-        "the band holds four fifths of the trials."
+        "the band holds four fifths of the trials. Click a dot to mark its trial."
     )
+    mark = marked(table)
 
     def draw(name: str) -> None:
-        st.plotly_chart(
-            matters_figures.slice_of(table, name, metric, page.mode()),
+        _dots(
+            matters_figures.slice_of(table, name, metric, page.mode(), mark=mark),
             key=f"slice-{name}",
-            theme=None,
-            config=page.PLOT,
             alt=f"{formats.label(metric)} along {formats.label(name)}",
         )
 
@@ -174,15 +190,15 @@ def _slices(table: TrialTable, names: list[str], metric: str, objectives: tuple[
 def _time(table: TrialTable, names: list[str], metric: str, objectives: tuple[str, ...]) -> None:
     st.caption(
         f"Values that the sampler tried, trial after trial; the stronger the colour, the better "
-        f"the {formats.label(metric).lower()}. The line is the median."
+        f"the {formats.label(metric).lower()}. The line is the median. "
+        "Click a dot to mark its trial."
     )
+    mark = marked(table)
 
     def draw(name: str) -> None:
-        st.plotly_chart(
-            matters_figures.tried(table, name, metric, page.mode()),
+        _dots(
+            matters_figures.tried(table, name, metric, page.mode(), mark=mark),
             key=f"tried-{name}",
-            theme=None,
-            config=page.PLOT,
             alt=f"Values of {formats.label(name)} over the trials",
         )
 
@@ -201,13 +217,12 @@ def _pairs(table: TrialTable, names: list[str], metric: str, objectives: tuple[s
             up = page.choose("Up", "up", others, others[0], show=formats.label)
     st.caption(
         f"{formats.label(metric)} over two parameters, smoothed over the trials around each place "
-        "where both are numbers, otherwise the median in each cell. Empty where nothing was tried."
+        "where both are numbers, otherwise the median in each cell. Empty where nothing was tried. "
+        "Click a dot to mark its trial."
     )
-    st.plotly_chart(
-        matters_figures.pair(table, across, up, metric, page.mode()),
+    _dots(
+        matters_figures.pair(table, across, up, metric, page.mode(), mark=marked(table)),
         key="pair",
-        theme=None,
-        config=page.PLOT,
         alt=f"{formats.label(metric)} over {formats.label(across)} and {formats.label(up)}",
     )
 
@@ -224,7 +239,9 @@ def _parallel(
     )
     with page.scrolling("parallel"):
         st.plotly_chart(
-            parallel_figure.parallel(table, names, metrics, metric, page.mode()),
+            parallel_figure.parallel(
+                table, names, metrics, metric, page.mode(), mark=marked(table)
+            ),
             key="parallel",
             theme=None,
             config=page.PLOT,

@@ -10,12 +10,14 @@ from dashboard import (
     network_map,
     page,
     replays,
+    rung_figures,
     takeaway,
     trial_figures,
 )
 from dashboard.family_view import Here, operating_section, replay_row
 from dashboard.image_view import image_section
 from dashboard.position import explained, nearest, of_point, parsed
+from dashboard.stopped_view import why
 from search.replay import Replay, ReplayError
 from search.trial import Trial, TrialState
 from snn.measurement import METRICS, OperatingPoint
@@ -26,6 +28,17 @@ COLOURS = {
     TrialState.WAITING: "gray",
     TrialState.PRUNED: "orange",
     TrialState.FAILED: "red",
+}
+
+
+MEANINGS = {  # of curves and bars
+    "loss": "What training makes smaller, on the training images.",
+    "accuracy": "Of the validation images, at the deepest exit in training.",
+    "connectivity": formats.meaning("connectivity"),
+    "spikes_per_inference": "Spikes of the layer that one image causes, on average.",
+    "operations": "Accumulates that spikes cause, and multiply-accumulates where values that are "
+    "no spikes enter, per image.",
+    "energy": formats.meaning("est_energy_nj"),
 }
 
 
@@ -46,7 +59,7 @@ def _body(url: str) -> None:
         front = replays.front_of(url, study)
     _head(url, study, view, here)
     if view.trial.state in (TrialState.FAILED, TrialState.PRUNED):
-        _why(view.trial)
+        why(study, view.trial, view.judged)
     elif here is None:
         _not_yet(view)
     if here is not None:
@@ -187,15 +200,6 @@ def _facts(view: data.TrialView, here: Here | None) -> list[str]:
     return facts
 
 
-def _why(trial: Trial) -> None:
-    """Why there is no result."""
-    with st.container(border=True):
-        st.markdown("**It failed**" if trial.state is TrialState.FAILED else "**It was stopped**")
-        st.text(trial.reason or "No reason was recorded.")
-        if trial.error:
-            st.code(trial.error, language=None)
-
-
 def _not_yet(view: data.TrialView) -> None:
     if view.trial.state is TrialState.COMPLETE:
         st.text("The store keeps no operating point of this trial.")
@@ -285,17 +289,24 @@ def _exits(view: data.TrialView, here: Here) -> None:
 
 def _curves(view: data.TrialView) -> None:
     st.subheader("Training", anchor=False)
-    blocks = sorted({measurement.block for measurement in view.measurements})
-    if len(blocks) > 1:
-        st.caption(
-            "Blocks are trained one after another, each in its own colour. "
-            "Dotted: accuracy on the training images."
-        )
+    words = []
+    if len({measurement.block for measurement in view.measurements}) > 1:
+        words.append("Blocks are trained one after another, each in its own colour.")
+    words.append("Dotted: accuracy on the training images.")
+    if view.rungs:
+        words.append("Upright lines are rungs, a diamond the accuracy that was judged there.")
+    if view.judged is not None and view.judged.others:
+        words.append("Ticks are the others at the last rung, strong where they beat it alone.")
+    st.caption(" ".join(words))
     for column, (name, title) in zip(st.columns(3, gap="large"), trial_figures.CURVES, strict=True):
         with column:
-            st.markdown(f"**{title}**")
+            st.markdown(f"**{title}**", help=MEANINGS[name])
+            figure = trial_figures.curve(view.measurements, name, page.mode())
+            rung_figures.add_rungs(
+                figure, view.rungs, stopped=view.judged, name=name, mode=page.mode()
+            )
             st.plotly_chart(
-                trial_figures.curve(view.measurements, name, page.mode()),
+                figure,
                 key=f"curve-{name}",
                 theme=None,
                 config=page.PLOT,
@@ -310,7 +321,7 @@ def _layers(view: data.TrialView) -> None:
     for pair in (trial_figures.LAYER_BARS[:2], trial_figures.LAYER_BARS[2:]):
         for column, (name, title) in zip(st.columns(2, gap="large"), pair, strict=True):
             with column:
-                st.markdown(f"**{title}**")
+                st.markdown(f"**{title}**", help=MEANINGS[name])
                 st.plotly_chart(
                     trial_figures.layers(view.evaluation.layers, name, page.mode()),
                     key=f"layers-{name}",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dashboard import data, frames, takeaway
+from dashboard.points import MOST_SHAPES, Axis, few_values
 from search.folder import ExportError
 from search.store import Store, StoreError
 from search.trial import TrialState
@@ -178,3 +179,41 @@ def test_a_zip_unpacks_to_one_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(takeaway.zipped(folder))) as archive:
         assert archive.namelist() == ["digits-3-17/config.toml"]
         assert archive.read("digits-3-17/config.toml") == b"seed = 0\n"
+
+
+def test_shapes_tell_any_parameter_by_a_few_values(example_url: str) -> None:
+    table = data.study_view(example_url, "digits").table
+    every = np.arange(len(table))
+    assert {"width", "learning_rate", "partition", "run:timesteps"} <= set(table.shape_names)
+    for name in table.shape_names:
+        assert 1 < len(set(table.shape_axis(name).words(every))) <= MOST_SHAPES + 1
+    rate, plain = table.shape_axis("learning_rate"), table.axis("learning_rate")
+    assert rate.values is not None
+    assert plain.values is not None
+    assert rate.label == "Learning rate about"
+    order = np.argsort(plain.values)
+    assert np.all(np.diff(rate.values[order]) >= 0)  # quarters keep the order
+
+
+def test_the_rarest_of_many_words_share_a_shape() -> None:
+    words = [f"w{place}" for place in range(20) for _ in range(place + 1)]
+    names = np.asarray(words, dtype=np.object_)
+    axis = Axis(name="x", label="X", unit="", better=None, values=None, names=names)
+    few = few_values(axis)
+    assert few.names is not None
+    assert set(few.names) == {"other", *(f"w{place}" for place in range(13, 20))}
+
+
+def test_a_selection_is_taken_away_as_one_file(
+    real_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEFRONT_DATA", str(tmp_path))
+    with Store(real_url, read_only=True) as store:
+        first, second = (store.operating_points("real", number)[0] for number in (0, 1))
+    points = [(0, first.id), (1, second.id)]
+    packed = takeaway.networks_zip(real_url, "real", points, b"Trial\n0\n1\n")
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        names = archive.namelist()
+        assert archive.read("real-networks/points.csv") == b"Trial\n0\n1\n"
+    for number, point in points:
+        assert f"real-networks/real-{number}-{point}/config.toml" in names

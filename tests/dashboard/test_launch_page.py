@@ -1,5 +1,7 @@
 """The Launch page: the form's faults at their places, and what may be started."""
 
+import datetime
+import html
 import os
 from pathlib import Path
 
@@ -8,8 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import launching
 from dashboard.study_draft import Draft, read, typed
+from search.launch import RunOptions
 from search.store import Store
 from search.study import study_from_toml
+from search.trial import Trial, TrialState
 from tests.dashboard import real_study
 from tests.dashboard.test_views import shown, words
 
@@ -17,6 +21,7 @@ from tests.dashboard.test_views import shown, words
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPIKEFRONT_DATA", raising=False)
 
 
 @pytest.fixture
@@ -24,8 +29,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What would have been started."""
     found: list[tuple[object, ...]] = []
 
-    def start(url: str, study: object, path: Path, **how: object) -> None:
-        found.append((url, study, path, how))
+    def start(url: str, study: object, path: Path, options: RunOptions) -> None:
+        found.append((url, study, path, options))
 
     monkeypatch.setattr(launching, "start", start)
     return found
@@ -112,8 +117,9 @@ def test_a_study_file_is_shown_with_its_cost_and_started(
     assert next(iter(app.dataframe[0].value["Run"])) == "smallest"
     app.button(key="start-file").click().run()
     assert not app.exception
+    assert "spikefront run studies/real.toml --artifacts=runs/artifacts --data=data" in words(app)
     assert [(str(path), how) for _, _, path, how in started] == [
-        ("studies/real.toml", {"workers": 0})
+        ("studies/real.toml", RunOptions(data=Path("data")))
     ]
     assert app.query_params["watch"] == "real"
 
@@ -179,12 +185,59 @@ def test_a_study_of_the_store_is_continued_by_the_text_that_it_has_there(
     with Store(url) as store:
         store.create_study(study_from_toml(real_study.study_text("there", trials=2)))
     app = page(monkeypatch, url, watch="there")
-    app.number_input(key="trials-there").set_value(5).run()
+    app.number_input(key="trials-more-there").set_value(5).run()
+    app.number_input(key="hours-more-there").set_value(0.5).run()
+    app.number_input(key="workers-more-there").set_value(1).run()
+    app.selectbox(key="device-more-there").set_value("cpu").run()
+    app.text_input(key="data-more-there").set_value("--all my data").run()
+    said = "--trials=5 --hours=0.5 --workers=1 --device=cpu"
+    assert f"'--data=--all my data' {said}" in words(app)
     app.button(key="continue-there").click().run()
     assert not app.exception
     ((_, _, path, how),) = started
     assert study_from_toml(Path(str(path)).read_text()).name == "there"
-    assert how == {"trials": 5, "workers": 0}
+    assert how == RunOptions(
+        data=Path("--all my data"), trials=5, hours=0.5, workers=1, device="cpu"
+    )
+
+
+def test_options_that_the_command_line_refuses_are_said_and_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[object, ...]]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(real_study.study_text("there", trials=2)))
+    app = page(monkeypatch, url, watch="there")
+    app.number_input(key="hours-more-there").set_value(0.0).run()
+    assert "--hours must be a number above 0" in errors(app)
+    assert not [button for button in app.button if button.label == "Continue"]
+    app.number_input(key="hours-more-there").set_value(1.0).run()
+    app.text_input(key="data-more-there").set_value(" ").run()
+    assert "--data must be a path" in errors(app)
+
+
+def errors(app: AppTest) -> str:
+    return html.unescape(" ".join(error.value for error in app.error))
+
+
+def test_the_time_that_is_left_follows_the_pace_and_the_workers() -> None:
+    study = study_from_toml(real_study.study_text("there", trials=6))
+    begun = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    trials = [
+        Trial(
+            number=number,
+            params={},
+            state=TrialState.COMPLETE,
+            started_at=begun,
+            finished_at=begun + datetime.timedelta(seconds=seconds),
+        )
+        for number, seconds in enumerate((2, 4))
+    ]
+    plain = RunOptions(data=Path("data"))
+    assert launching.more_s(trials, study, plain) == 12
+    twice = RunOptions(data=Path("data"), trials=10, workers=2)
+    assert launching.more_s(trials, study, twice) == 12
+    assert launching.more_s(trials[:1], study, plain) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

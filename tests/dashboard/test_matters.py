@@ -174,3 +174,47 @@ def test_a_study_without_measurements_says_so(
     with Store(url) as store:
         store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="x", error="y"))
     assert "none of them with a measurement" in words(shown(monkeypatch, url, "views/matters.py"))
+
+
+@pytest.mark.parametrize("view", ["slices", "pairs", "parallel", "time"])
+def test_a_marked_trial_is_ringed_described_and_opened(
+    view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/matters.py", study="digits", look=view, trial="3")
+    assert app.selectbox(key="mark-trial").value == 3
+    assert "Partition" in words(app)
+    links = [each.proto.label for each in app.get("page_link")]
+    assert "Open trial 3" in links
+    app.selectbox(key="mark-trial").set_value(5).run()
+    assert app.query_params["trial"] in ("5", ["5"])
+
+
+@pytest.mark.parametrize("asked", ["6", "99", "-1", "<b>", "٣", "1e3"])
+def test_a_trial_that_was_not_measured_is_not_marked(
+    asked: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/matters.py", study="digits", trial=asked)
+    assert app.selectbox(key="mark-trial").value is None
+
+
+def test_the_ring_is_where_the_trial_is(table: TrialTable) -> None:
+    row = 4
+    accuracy = table.metrics["accuracy"][row]
+    ring = matters_figures.slice_of(table, "width", "accuracy", "light", mark=row).data[-1]
+    assert list(ring.x) == [table.params["width"][row]]
+    assert list(ring.y) == [pytest.approx(accuracy)]
+    assert len(matters_figures.slice_of(table, "width", "accuracy", "light").data) == 3
+    absent = next(place for place, v in enumerate(table.params["exit_threshold_2"]) if v is None)
+    plain = matters_figures.tried(table, "exit_threshold_2", "accuracy", "light")
+    marked = matters_figures.tried(table, "exit_threshold_2", "accuracy", "light", mark=absent)
+    assert len(marked.data) == len(plain.data)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "synaptic_ops"])
+def test_a_marked_line_has_a_colour_that_no_other_reaches(table: TrialTable, metric: str) -> None:
+    figure = parallel_figure.parallel(table, ["width"], [metric], metric, "light", mark=2)
+    line = figure.data[0].line
+    assert line.color[-1] == pytest.approx(line.cmax)
+    assert max(line.color[:-1]) < line.cmin + 0.91 * (line.cmax - line.cmin)
+    places = [place for place, _ in line.colorscale]
+    assert places == sorted(places)

@@ -329,7 +329,8 @@ def test_a_study_whose_trials_all_failed_leads_to_one_of_them(
         store.add_trial("new", example.trial)
         store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="it broke"))
     app = shown(monkeypatch, url, "views/front.py", study="new")
-    assert "All 1 finished trials failed" in words(app)
+    assert "1 trial failed, none is complete" in words(app)
+    assert [each.proto.label for each in app.get("page_link")] == ["See why trial 0 failed"]
 
 
 @pytest.mark.parametrize("names", [("accuracy",), tuple(METRICS)[:5]])

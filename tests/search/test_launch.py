@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from search.launch import ended_with, launch, newest_log, save_study, study_files, tail
+from search.cli import build_parser
+from search.launch import (
+    RunOptions,
+    command,
+    ended_with,
+    launch,
+    newest_log,
+    save_study,
+    study_files,
+    tail,
+)
 from search.store import Store
 from search.study import Study, study_from_toml
 from search.study_text import study_text
@@ -51,9 +61,8 @@ def test_a_run_is_a_process_of_its_own_that_writes_a_log(tmp_path: Path) -> None
         path,
         store=url,
         artifacts=tmp_path / "artifacts",
-        data_dir=tmp_path,
         logs=tmp_path / "logs",
-        workers=0,
+        options=RunOptions(data=tmp_path, workers=0),
     )
     assert os.getsid(begun.pid) == begun.pid  # it outlives the session of whoever started it
     assert wait_for(begun.log) == 0
@@ -70,8 +79,8 @@ def test_a_run_is_a_process_of_its_own_that_writes_a_log(tmp_path: Path) -> None
         path,
         store="nosuch://store",
         artifacts=tmp_path,
-        data_dir=tmp_path,
         logs=tmp_path / "logs",
+        options=RunOptions(data=tmp_path),
     )
     assert more.log != begun.log
     assert wait_for(more.log) == 2
@@ -100,13 +109,24 @@ def test_the_store_is_not_in_the_command_that_everybody_can_read(
         tmp_path / "x.toml",
         store="postgresql://me:secret@host/db",
         artifacts=tmp_path,
-        data_dir=tmp_path,
         logs=tmp_path / "logs",
-        trials=7,
+        options=RunOptions(data=Path("-x"), trials=7, hours=0.25, device="cpu"),
     )
     assert seen[0][:3] == [sys.executable, "-m", "search.cli"]
     assert "secret" not in " ".join(seen[0])
-    assert seen[0][-2:] == ["--trials", "7"]
+    assert seen[0][-4:] == ["--data=-x", "--trials=7", "--hours=0.25", "--device=cpu"]
+
+
+def test_the_command_is_read_by_the_command_line_as_it_was_meant(tmp_path: Path) -> None:
+    options = RunOptions(data=Path("--all my data"), trials=3, hours=0.5, workers=0, device="cpu")
+    words = command(tmp_path / "x.toml", artifacts=Path("-a"), options=options)
+    given = build_parser().parse_args(words)
+    assert (given.trials, given.hours, given.workers, given.device) == (3, 0.5, 0, "cpu")
+    assert (given.data, given.artifacts) == (Path("--all my data"), "-a")
+    plain = build_parser().parse_args(
+        command(tmp_path / "x.toml", artifacts=Path("a"), options=RunOptions(data=Path("d")))
+    )
+    assert (plain.trials, plain.hours, plain.workers, plain.device) == (None,) * 4
 
 
 def test_a_log_is_found_by_the_whole_name_of_its_study(tmp_path: Path) -> None:
@@ -172,9 +192,8 @@ def test_a_run_that_is_interrupted_says_so(tmp_path: Path) -> None:
         save_study(asked.text, asked, tmp_path),
         store=f"sqlite:///{tmp_path / 'store.db'}",
         artifacts=tmp_path / "artifacts",
-        data_dir=tmp_path,
         logs=tmp_path / "logs",
-        workers=0,
+        options=RunOptions(data=tmp_path, workers=0),
     )
     until = time.monotonic() + 120
     while "trial 0" not in tail(begun.log):

@@ -249,6 +249,26 @@ def test_a_scale_common_to_all_decides_nothing() -> None:
         assert decisions[0] == decisions[1]
 
 
+def test_a_trial_that_beats_every_point_of_another_is_superior_to_it() -> None:
+    rungs = rungs_of(
+        report((0.9, 1.0)),  # beats both points
+        report((0.7, 1.0)),  # only the second
+        report((0.7, 1.0), (0.9, 2.0)),  # each of them, by one of its own
+        report((0.8, 2.0), (0.6, 1.5)),
+    )
+    assert rungs.superiors(1, 3) == (0, 2)
+    assert rungs.superiors(1, 0) == ()
+    with pytest.raises(KeyError):
+        rungs.superiors(1, 99)
+
+
+def test_whoever_is_less_far_outside_its_constraints_is_superior() -> None:
+    rule = StoppingRule(objectives=NAMES, constraints={"synaptic_ops": Bound(max=2.0)})
+    pairs = ((0.2, 1.0), (0.9, 3.0), (0.9, 4.0))
+    rungs = rungs_of(*(report(pair) for pair in pairs), rule=rule)
+    assert [rungs.superiors(1, trial) for trial in range(3)] == [(), (0,), (0, 1)]
+
+
 def test_only_the_newest_trials_of_a_rung_are_looked_at() -> None:
     rungs = Rungs(RULE)
     for trial in range(RECORDS):

@@ -449,6 +449,17 @@ class TestTrials:
         newest = store.newest_rungs("digits", 9)
         assert newest == [(1, a_rung_report()), (0, a_rung_report(accuracy=0.75))]
 
+    def test_who_had_come_to_a_rung_before_a_trial_is_known(self, store: Store) -> None:
+        for number in (0, 1, 2):
+            store.add_trial("digits", a_trial(number))
+        for number in (2, 0, 1):
+            store.record_rung("digits", number, a_rung_report())
+        store.record_rung("digits", 1, a_rung_report(2))
+        assert [n for n, _ in store.rung_until("digits", 0, 1, count=9)] == [2, 0]
+        assert [n for n, _ in store.rung_until("digits", 1, 1, count=2)] == [0, 1]
+        assert store.rung_until("digits", 1, 2, count=9) == [(1, a_rung_report(2))]
+        assert store.rung_until("digits", 0, 2, count=9) == []
+
     def test_what_a_lost_trial_measured_at_a_rung_stays(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         store.record_rung("digits", 0, a_rung_report())
