@@ -21,12 +21,23 @@ class Judgement:
     report: RungReport
     others: Mapping[int, RungReport]  # of the same rung, by trial: those that it was compared with
     superiors: tuple[int, ...]  # of these, who beat it alone
+    is_on_front: bool  # of the rung: beaten by nobody, but more were on it than had a place
     rungs: int | None  # of the study; None where its file means nothing to this version
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What was measured: objectives and what has a constraint."""
         return tuple(self.report.sampled.metrics)
+
+    @property
+    def equals(self) -> tuple[int, ...]:
+        """Trials that had measured the very same, because they trained the same."""
+        own = [point.metrics for point in self.report.points]
+        return tuple(
+            number
+            for number, report in self.others.items()
+            if [point.metrics for point in report.points] == own
+        )
 
 
 def judgement(store: Store, study: str, trial: Trial) -> Judgement | None:
@@ -36,63 +47,59 @@ def judgement(store: Store, study: str, trial: Trial) -> Judgement | None:
     came = store.rung_until(study, trial.number, trial.stopped_rung, count=RECORDS)
     if not came:  # what diverged there is compared with nobody
         return None
-    *earlier, (_, own) = came
-    found = _superiors(store, study, trial, came)
-    return Judgement(
-        trial=trial.number,
-        report=own,
-        others=dict(earlier),
-        superiors=found[0],
-        rungs=found[1],
-    )
-
-
-def _superiors(
-    store: Store, study: str, trial: Trial, came: Sequence[tuple[int, RungReport]]
-) -> tuple[tuple[int, ...], int | None]:
-    """Who beat it, and how many rungs there are, by the rule of the stored study file."""
+    *earlier, (number, own) = came
     try:
         rule = rule_of(study_from_toml(store.stored_study(study).toml, study))
     except StudyError:
         rule = None
-    if rule is None:
-        return (), None
-    rungs = Rungs(rule)
-    for number, report in came:
-        rungs.restore(number, report)
-    return rungs.superiors(came[-1][1].rung, trial.number), len(rule.fractions)
+    rungs = None if rule is None else Rungs(rule)
+    if rungs is not None:
+        for each, report in came:
+            rungs.restore(each, report)
+    return Judgement(
+        trial=number,
+        report=own,
+        others=dict(earlier),
+        superiors=rungs.superiors(own.rung, number) if rungs else (),
+        is_on_front=bool(rungs and rungs.is_on_front(own.rung, number)),
+        rungs=len(rungs.rule.fractions) if rungs else None,
+    )
 
 
 def explained(judged: Judgement) -> list[str]:
-    """Where it was judged, what it had measured there, and against whom it lost."""
-    report = judged.report
-    of = f" of {judged.rungs}" if judged.rungs else ""
+    """What it had measured at the rung, and against whom it lost."""
     measured = ", ".join(
         f"{formats.label(name).lower()} {formats.quantity(name, value)}"
-        for name, value in report.sampled.metrics.items()
+        for name, value in judged.report.sampled.metrics.items()
     )
-    sentences = [
-        f"At rung {report.rung}{of}, after {report.epochs_done} of {report.epochs_total} epochs, "
-        f"it had {measured}."
-    ]
-    more = len(report.points) - 1
+    sentences = [f"There it had {measured}."]
+    more = len(judged.report.points) - 1
     if more:
         points = "point" if more == 1 else "points"
         sentences.append(f"{more} more {points} of the same weights spoke for it.")
-    if not judged.others:
-        return sentences
+    if judged.others and judged.rungs is not None:
+        sentences.append(_lost(judged))
+        if judged.equals:
+            had = named(judged.equals)
+            sentences.append(f"{had[:1].upper()}{had[1:]} had measured the very same.")
+    return sentences
+
+
+def _lost(judged: Judgement) -> str:
     count = len(judged.others)
     before = "1 trial" if count == 1 else f"{count:,} trials"
     if judged.superiors:
-        beat = named(judged.superiors)
         how = "beats it by itself" if len(judged.superiors) == 1 else "beat it by themselves"
-        sentences.append(f"Of the {before} that had come there before, {beat} {how}.")
-    elif judged.rungs is not None:
-        sentences.append(
-            f"None of the {before} that had come there before beats all of its points alone: "
-            "it lost against several together."
+        return f"Of the {before} that had come there before, {named(judged.superiors)} {how}."
+    if judged.is_on_front:
+        return (
+            f"None of the {before} that had come there before beats it, but the front there had "
+            "more trials than places: those go on that lie furthest apart."
         )
-    return sentences
+    return (
+        f"None of the {before} that had come there before beats all of its points alone: "
+        "it lost against several together."
+    )
 
 
 def named(numbers: Sequence[int]) -> str:

@@ -125,10 +125,14 @@ def add_rungs(
                 "text": "stopped here" if is_end else f"rung {report.rung}",
                 "font": {"size": 11, "color": palette.accent if is_end else palette.muted},
                 "yanchor": "bottom",
+                "xanchor": "left",
+                "xshift": -2,
             },
             annotation_position="top",
         )
     if rungs:
+        total = rungs[-1].epochs_total  # so that one sees what it did not train any more
+        figure.update_xaxes(range=[1 - 0.04 * total, 1.02 * total])
         figure.update_layout(margin={"t": 26})
     if name != "accuracy":
         return

@@ -202,6 +202,21 @@ class Rungs:
             found += _superiors(values, owners, own.best).tolist()
         return tuple(sorted(found))
 
+    def is_on_front(self, rung: int, trial: int) -> bool:
+        """Whether `trial` has a point there that nobody's point dominates.
+
+        Then it can only be stopped for lack of places on the front, or outside its constraints.
+        Raises KeyError for one that is not among the newest.
+        """
+        rivals = _newest(self._standings[rung])
+        own = rivals[trial]
+        if own.violation > 0:
+            return False
+        values = np.concatenate([other.best for other in rivals.values() if other.violation == 0])
+        no_worse = (values[:, None] <= own.best[None]).all(axis=2)
+        better = (values[:, None] < own.best[None]).any(axis=2)
+        return not bool((no_worse & better).any(axis=0).all())
+
     def _add(self, trial: int, report: RungReport, standing: Standing) -> dict[int, Standing]:
         rung = self._standings.setdefault(report.rung, {})
         rung.pop(trial, None)

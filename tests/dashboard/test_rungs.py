@@ -1,5 +1,6 @@
 """A trial that was stopped early: where it was judged, by what, and against whom it lost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_stopped_trial_is_held_against_those_that_came_before_it(judged: Judge
 
 def test_the_words_say_where_what_and_who(judged: Judgement) -> None:
     text = " ".join(explained(judged)).replace("\u202f", " ")
-    assert "At rung 1 of 2, after 3 of 24 epochs, it had accuracy 50.0 %" in text
+    assert "There it had accuracy 50.0 %" in text
     assert "synaptic operations 50 k ops" in text
     assert "1 more point of the same weights spoke for it." in text
     assert (
@@ -83,9 +84,15 @@ def test_many_trials_are_named_by_a_few() -> None:
     assert named(range(9)) == "trials 0, 1, 2, 3, 4, 5 and 3 more"
 
 
-def test_who_has_not_lost_to_one_alone_lost_to_several(judged: Judgement) -> None:
-    together = Judgement(trial=3, report=judged.report, others=judged.others, superiors=(), rungs=2)
-    assert "lost against several together" in " ".join(explained(together))
+def test_who_has_not_lost_to_one_alone_lost_to_several_or_for_lack_of_places(
+    judged: Judgement,
+) -> None:
+    together = replace(judged, superiors=())
+    assert "it lost against several together" in " ".join(explained(together))
+    crowded = replace(judged, superiors=(), is_on_front=True, others={7: judged.report})
+    text = " ".join(explained(crowded))
+    assert "the front there had more trials than places" in text
+    assert "Trial 7 had measured the very same." in text
 
 
 def test_what_goes_on_or_diverged_was_not_judged_against_others(url: str) -> None:

@@ -258,6 +258,7 @@ def test_a_trial_that_beats_every_point_of_another_is_superior_to_it() -> None:
     )
     assert rungs.superiors(1, 3) == (0, 2)
     assert rungs.superiors(1, 0) == ()
+    assert [rungs.is_on_front(1, trial) for trial in range(4)] == [True, False, False, False]
     with pytest.raises(KeyError):
         rungs.superiors(1, 99)
 
@@ -267,6 +268,7 @@ def test_whoever_is_less_far_outside_its_constraints_is_superior() -> None:
     pairs = ((0.2, 1.0), (0.9, 3.0), (0.9, 4.0))
     rungs = rungs_of(*(report(pair) for pair in pairs), rule=rule)
     assert [rungs.superiors(1, trial) for trial in range(3)] == [(), (0,), (0, 1)]
+    assert [rungs.is_on_front(1, trial) for trial in range(3)] == [True, False, False]
 
 
 def test_only_the_newest_trials_of_a_rung_are_looked_at() -> None:
