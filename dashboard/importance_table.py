@@ -25,6 +25,12 @@ STYLE = """<style>
 .matters .bar { display: flex; align-items: center; gap: 0.4rem; }
 .matters .bar i { display: block; height: 0.8rem; border-radius: 3px; min-width: 2px; }
 .matters .bar span { opacity: 0.8; font-size: 0.8rem; }
+@media (max-width: 640px) {
+  .matters { min-width: 0; }
+  .matters thead th:first-child { width: 7.5rem; }
+  .matters td, .matters th { padding-right: 0.35rem; overflow-wrap: anywhere; }
+  .matters .bar { gap: 0.25rem; }
+}
 </style>"""
 
 

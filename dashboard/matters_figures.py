@@ -25,6 +25,7 @@ from dashboard.trial_table import (
 )
 
 MOST_DOTS = 350  # of one small figure
+FEW_DOTS = 100  # that hide none of each other
 # A click chooses a trial, and does not fade the others.
 _AS_IT_IS = {name: {"marker": {"opacity": 0.75}} for name in ("selected", "unselected")}
 
@@ -162,7 +163,11 @@ def _dots_plain(table: TrialTable, x: Axis, y: Axis, rows: Rows, palette: Palett
         x=coordinates(x, rows),
         y=coordinates(y, rows),
         mode="markers",
-        marker={"size": 5, "color": palette.categories[0], "opacity": 0.45},
+        marker={
+            "size": 5 if rows.size > FEW_DOTS else 6,
+            "color": palette.categories[0],
+            "opacity": 0.45 if rows.size > FEW_DOTS else 0.8,
+        },
         customdata=table.numbers[rows],
         **_AS_IT_IS,
         hovertext=_hovers(table, rows, x, y),

@@ -21,7 +21,8 @@ STUDIES, FRONT, COMPARE, EXPORT, NETWORK = (
 LIVE_S = 3.0  # between looks at a study that runs
 IDLE_S = 20.0  # between looks for a study that starts
 
-# Digits of one width, so that columns of figures line up; a page that is not wider than is read.
+# Digits of one width, so that columns of figures line up; a page that is not wider than is read;
+# on a narrow screen controls and figures that fill their rows.
 STYLE = """<style>
 .stApp { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer { max-width: 1480px; }
@@ -29,6 +30,13 @@ STYLE = """<style>
 [data-testid="stImage"] img { border-radius: 0; }
 [class*="st-key-scrolling-"] { overflow-x: auto; }
 [class*="st-key-scrolling-"] > div { min-width: 44rem; }
+@media (max-width: 640px) {
+  .stHorizontalBlock { row-gap: 0.75rem; }
+  .stHorizontalBlock > .stElementContainer:has(> .stMetric) { flex: 1 1 40%; }
+  .stHorizontalBlock > [data-testid="stLayoutWrapper"]:has(
+    > .stVerticalBlock :is(.stSelectbox, .stTextInput, .stNumberInput)
+  ) { flex-grow: 1; }
+}
 </style>"""
 
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32" width="32" height="32">

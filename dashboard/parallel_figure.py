@@ -98,7 +98,7 @@ def _dimension(axis: Axis, rows: Rows) -> dict[str, object]:
     span = (high - low) or 1.0
     ticks = [low + span * share for share in (0, 0.25, 0.5, 0.75, 1)]
     distinct = np.unique(known)
-    if distinct.size <= 8:
+    if distinct.size <= 8 and (np.diff(distinct) > 0.07 * span).all():
         ticks = [float(value) for value in distinct]
     shown = [10**tick if is_log(axis) else tick for tick in ticks]
     texts = [formats.quantity(axis.name, _round(value)) for value in shown]

@@ -113,17 +113,18 @@ def _network(url: str, view: data.StudyView, seen: Sight, row: int) -> None:
                 help=formats.meaning(name),
             )
         st.space("stretch")
-        st.download_button(
-            "Settings",
-            data=lambda: takeaway.config_toml(url, study, trial, point),
-            file_name=f"{study}-{trial}-{point}.toml",
-            mime="application/toml",
-            key=f"config-{point}",
-            icon=":material/settings:",
-            help="config.toml, which `spikefront train` runs again.",
-            on_click="ignore",
-        )
-        page.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
+        with st.container(horizontal=True, width="content", gap="small"):
+            st.download_button(
+                "Settings",
+                data=lambda: takeaway.config_toml(url, study, trial, point),
+                file_name=f"{study}-{trial}-{point}.toml",
+                mime="application/toml",
+                key=f"config-{point}",
+                icon=":material/settings:",
+                help="config.toml, which `spikefront train` runs again.",
+                on_click="ignore",
+            )
+            page.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
 
 
 def _figures(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:

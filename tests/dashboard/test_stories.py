@@ -119,6 +119,51 @@ def test_find_the_smallest_network_above_a_target_see_why_it_exits_early_take_it
     assert f"{accuracy_of(found):.1%}" == "".join(accuracy.split())
 
 
+def test_the_ring_follows_a_slider_while_it_is_dragged(tab: Tab, app: str) -> None:
+    opened(tab, f"{app}/network?study=real&trial=0&replay=on", text="Threshold of exit 1")
+    thumb = "document.querySelector('.st-key-at-exit-1 input[type=range]').closest('[style]')"
+    tab.evaluate(f"{thumb}.scrollIntoView({{block: 'center'}})")
+    x, y = tab.evaluate(
+        f"(() => {{ const box = {thumb}.getBoundingClientRect();"
+        "return [box.left + box.width / 2, box.top + box.height / 2]; })()"
+    )
+    mark = (
+        "[...document.querySelectorAll('.st-key-family-chart .scatterlayer .trace')]"
+        ".find(each => each.__data__[0].trace.name === 'shown here')"
+        ".querySelector('path.point').getAttribute('transform')"
+    )
+    before = tab.evaluate(mark)
+
+    def mouse(kind: str, at: float) -> None:
+        tab.call("Input.dispatchMouseEvent", type=kind, x=at, y=y, button="left", clickCount=1)
+
+    mouse("mouseMoved", x)
+    mouse("mousePressed", x)
+    mouse("mouseMoved", 100)  # far left: threshold 0, everything leaves at the first exit
+    tab.wait_for(f"{mark} !== {json.dumps(before)}")
+    assert "at=" not in tab.evaluate("location.search")  # it was not let go yet
+    mouse("mouseReleased", 100)
+    tab.wait_for("location.search.includes('at=')")
+    shows(tab, "Exit 1 takes 100.0 % of the images")
+
+
+def test_a_click_on_a_dot_marks_its_trial_and_opens_it(tab: Tab, app: str) -> None:
+    opened(tab, f"{app}/matters?study=real&look=time", text="Click a dot")
+    plot = "document.querySelector('[class*=st-key-tried-] .js-plotly-plot')"
+    tab.evaluate(f"{plot}.scrollIntoView({{block: 'center'}})")
+    x, y = tab.evaluate(
+        f"(() => {{ const box = {plot}.querySelector('path.point').getBoundingClientRect();"
+        "return [box.left + box.width / 2, box.top + box.height / 2]; })()"
+    )
+    tab.hover(x, y)
+    tab.click(x, y)
+    tab.wait_for("/trial=\\d/.test(location.search)")
+    number = tab.evaluate("new URLSearchParams(location.search).get('trial')")
+    press(tab, f"Open trial {number}")
+    tab.wait_for("location.pathname === '/network'")
+    shows(tab, f"Trial {number}")
+
+
 def accuracy_of(document: dict[str, object]) -> float:
     """The accuracy that `spikefront evaluate --json` found."""
     for value in document.values():
