@@ -3,6 +3,7 @@
 plotly reports no selection in three dimensions; the table beside it selects.
 """
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,7 +52,10 @@ def front_in_space(
             "uirevision": look.view,
             "dragmode": "turntable",
             "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.25, "y": -1.35, "z": 0.55}},
+            "camera": {
+                "eye": {"x": 1.42, "y": -1.53, "z": 0.62},
+                "center": {"x": 0, "y": 0, "z": -0.16},  # room for the titles below
+            },
             **{
                 f"{side}axis": _axis(axis, log=is_log, palette=palette)
                 for side, axis, is_log in zip("xyz", axes, logs, strict=True)
@@ -78,7 +82,7 @@ def _axis(axis: Axis, *, log: bool, palette: Palette) -> dict[str, object]:
     layout.pop("minor", None)
     arrow = {"higher": "higher is better", "lower": "lower is better", None: ""}[axis.better]
     unit = f" ({axis.unit})" if axis.unit else ""
-    layout["title"] = {"text": f"{axis.label}{unit}<br>{arrow}", "font": {"size": 12}}
+    layout["title"] = {"text": f"{html.escape(axis.label + unit)}<br>{arrow}", "font": {"size": 12}}
     return {
         **layout,
         "color": palette.muted,
@@ -117,6 +121,28 @@ def _add_members(
             symbol_of = dict(shapes(axis, table, in_space=True))
             style["symbol"] = [symbol_of[word] for word in axis.words(members)]
         figure.add_trace(_trace(table, axes, members, name, {**style, **marker}))
+    if look.shape:
+        _add_shape_legend(figure, table, rows, look.shape, palette)
+
+
+def _add_shape_legend(
+    figure: go.Figure, table: PointTable, rows: Rows, shape: str, palette: Palette
+) -> None:
+    """What each shape stands for, as entries of the legend without points."""
+    axis = table.shape_axis(shape)
+    present = set(axis.words(rows))
+    for word, symbol in shapes(axis, table, in_space=True):
+        if word in present:
+            figure.add_trace(
+                go.Scatter3d(
+                    x=[None],
+                    y=[None],
+                    z=[None],
+                    mode="markers",
+                    name=html.escape(f"{axis.label} {word}"),
+                    marker={"size": 6, "symbol": symbol, "color": palette.muted},
+                )
+            )
 
 
 def _trace(

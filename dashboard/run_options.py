@@ -7,54 +7,22 @@ import streamlit as st
 from dashboard import data, formats, launching, study_form, takeaway
 from search.commands.options import DEVICES
 from search.launch import RunOptions
-from search.study import Study, StudyError
+from search.study import Budget, Study, StudyError
 
 MOST_TRIALS = 1_000_000
 MOST_WORKERS = 256
 SAME = "as the study says"
 
 
-def ask(study: Study, path: Path, *, key: str) -> RunOptions | None:
+def ask(study: Study, path: Path, *, key: str, with_budget: bool = True) -> RunOptions | None:
     """A row of what may be said anew, and the command that comes of it.
 
     What is as the study has it, is not said again. None, and the faults shown, where the
-    command line would refuse.
+    command line would refuse. A form has its own places for the budget.
     """
-    budget = study.budget
     key = f"{key}-{study.name}"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        with st.container(width=150):
-            trials = st.number_input(
-                "Trials in all",
-                1,
-                MOST_TRIALS,
-                budget.trials,
-                key=f"trials-{key}",
-                placeholder="no end",
-                help="Trials that the study may have, those that it has among them.",
-            )
-        with st.container(width=150):
-            hours = st.number_input(
-                "Hours",
-                0.0,
-                100_000.0,
-                budget.hours,
-                step=0.5,
-                format="%g",
-                key=f"hours-{key}",
-                placeholder="no end",
-                help="Hours at work after which no trial is begun.",
-            )
-        with st.container(width=150):
-            workers = st.number_input(
-                "Workers",
-                0,
-                MOST_WORKERS,
-                budget.workers,
-                key=f"workers-{key}",
-                help="Trials at a time, each on a Ray worker; 0 runs them one after another "
-                "without Ray.",
-            )
+        trials, hours, workers = _budget(study.budget, key) if with_budget else (None, None, None)
         with st.container(width=190):
             device = st.selectbox(
                 "Device",
@@ -72,9 +40,9 @@ def ask(study: Study, path: Path, *, key: str) -> RunOptions | None:
             )
     options = RunOptions(
         data=Path(folder.strip()),
-        trials=None if trials == budget.trials else trials,
-        hours=None if hours == budget.hours else hours,
-        workers=None if workers == budget.workers else workers,
+        trials=trials,
+        hours=hours,
+        workers=workers,
         device=None if device == SAME else device,
     )
     faults = _faults(study, options, folder)
@@ -83,6 +51,47 @@ def ask(study: Study, path: Path, *, key: str) -> RunOptions | None:
         return None
     st.code(launching.command_shown(path, options), language="bash", wrap_lines=True)
     return options
+
+
+def _budget(budget: Budget, key: str) -> tuple[int | None, float | None, int | None]:
+    """Trials, hours and workers, each None where it is as the study has it."""
+    with st.container(width=150):
+        trials = st.number_input(
+            "Trials in all",
+            1,
+            MOST_TRIALS,
+            budget.trials,
+            key=f"trials-{key}",
+            placeholder="no end",
+            help="Trials that the study may have, those that it has among them.",
+        )
+    with st.container(width=150):
+        hours = st.number_input(
+            "Hours",
+            0.0,
+            100_000.0,
+            budget.hours,
+            step=0.5,
+            format="%g",
+            key=f"hours-{key}",
+            placeholder="no end",
+            help="Hours at work after which no trial is begun.",
+        )
+    with st.container(width=150):
+        workers = st.number_input(
+            "Workers",
+            0,
+            MOST_WORKERS,
+            budget.workers,
+            key=f"workers-{key}",
+            help="Trials at a time, each on a Ray worker; 0 runs them one after another "
+            "without Ray.",
+        )
+    return (
+        None if trials == budget.trials else trials,
+        None if hours == budget.hours else hours,
+        None if workers == budget.workers else workers,
+    )
 
 
 def _faults(study: Study, options: RunOptions, folder: str) -> list[str]:

@@ -131,8 +131,10 @@ def add_rungs(
             annotation_position="top",
         )
     if rungs:
-        total = rungs[-1].epochs_total  # so that one sees what it did not train any more
-        figure.update_xaxes(range=[1 - 0.04 * total, 1.02 * total])
+        # Some of what it did not train any more, without squeezing what it did.
+        last = min(rungs[-1].epochs_total, 2 * rungs[-1].epochs_done + 2)
+        if stopped is not None:
+            figure.update_xaxes(range=[1 - 0.04 * last, 1.02 * last])
         figure.update_layout(margin={"t": 26})
     if name != "accuracy":
         return

@@ -13,6 +13,7 @@ from snn.measurement import METRICS
 
 BUDGET = {"trials": "24", "hours": "", "epochs": "", "workers": "1", "cpus_per_trial": "1"}
 DEFAULTS = {"dataset": "digits", "backbone": "resnet7", "epochs": "10", "loss": "each-step"}
+LABELS = {"cpus_per_trial": "CPUs per trial"}
 MOST_OBJECTIVES = 5
 
 
@@ -185,7 +186,7 @@ def _texts(table: str, defaults: dict[str, str], faults_of: Callable[..., None])
     for column, (name, default) in zip(st.columns(len(defaults)), defaults.items(), strict=True):
         with column:
             found[name] = st.text_input(
-                formats.label(name),
+                LABELS.get(name) or formats.label(name),
                 default,
                 key=f"form-{table}-{name}",
                 help=BUDGET_SETTINGS[name].meaning,

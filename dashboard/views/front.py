@@ -191,7 +191,7 @@ def _table(view: data.StudyView, seen: Sight) -> list[int]:
             icon=":material/download:",
             query_params=page.carried({"study": view.stored.name}),
         )
-        if not is_chosen:
+        if not is_chosen and "z" not in st.query_params:
             st.caption("Click points, or draw a box or lasso around them, to see these alone.")
     return [rows[place] for place in places] or (rows if is_chosen else [])
 

@@ -133,7 +133,7 @@ def _start_row(url: str, study: Study, path: Path, made: Callable[[], Path], *, 
         st.text("This study is running; see below.")
         return
     is_there = seen.summary is not None
-    options = run_options.ask(study, path, key=key)
+    options = run_options.ask(study, path, key=key, with_budget=key != "form")
     if options is not None:
         st.button(
             "Continue" if is_there else "Start",
