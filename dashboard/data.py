@@ -39,9 +39,13 @@ class StudyCard:
 
     @property
     def progress(self) -> float | None:
-        """Share of the trials asked for that are finished; None without such a budget."""
-        asked = self.summary.trials_asked
-        return min(1.0, self.finished / asked) if asked else None
+        """Share of the budget that is spent, of trials or of epochs; None without either."""
+        summary = self.summary
+        pairs = (
+            (self.finished, summary.trials_asked),
+            (summary.epochs_trained, summary.epochs_asked),
+        )
+        return max((min(1.0, spent / asked) for spent, asked in pairs if asked), default=None)
 
     @property
     def state(self) -> str:

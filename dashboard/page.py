@@ -51,7 +51,13 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 150 32" width="15
 <text x="38" y="22" font-family="'Source Sans','Helvetica Neue',Arial,sans-serif" font-size="19"
  font-weight="600" fill="#7b8a9b">spike<tspan fill="#e2622e">front</tspan></text></svg>"""
 
-PLOT = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
+# A figure shows a camera under the mouse, which saves it as a drawing.
+PLOT = {
+    "displaylogo": False,
+    "modeBarButtons": [["toImage"]],
+    "toImageButtonOptions": {"format": "svg", "filename": "spikefront"},
+    "scrollZoom": False,
+}
 
 
 def mode() -> Mode:

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def pages(url: str, study: str | None) -> dict[str, str]:
     """Address of each picture: the pages, on one study, and on the best network of its front.
 
+    One that exits early is shown rather than one that does not: there is more to see.
     Raises StoreError where there is nothing to show.
     """
     with Store(url, read_only=True) as store:
@@ -54,7 +55,8 @@ def pages(url: str, study: str | None) -> dict[str, str]:
         front = store.operating_points(name, front_only=True)
     if not front:
         raise StoreError(f"study {name!r} has no front yet: let a trial finish first")
-    best = max(front, key=lambda point: point.point.metrics["accuracy"])
+    with_exits = [point for point in front if point.point.exit_thresholds]
+    best = max(with_exits or front, key=lambda point: point.point.metrics["accuracy"])
     shown = {"study": name, "trial": best.trial, "point": best.id, "replay": "on"}
     addresses = {
         "studies": "/",

@@ -1,6 +1,8 @@
 """What the store answers: rows of the database as values, never the rows themselves."""
 
 import datetime
+import functools
+import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,6 +88,7 @@ class StudySummary:
     lease_holder: str | None
     is_running: bool
     stopped_at: Mapping[int, int] = field(default_factory=dict)  # trials stopped early, by rung
+    epochs_asked: int | None = None  # by the budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -523,4 +526,16 @@ def _summary(
         lease_holder=study.lease_holder,
         is_running=_is_held(study.lease_holder, study.lease_until),
         stopped_at=stopped_at,
+        epochs_asked=_epochs_asked(study.toml),
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _epochs_asked(toml: str) -> int | None:
+    """The epochs that a study file gives; None also for one that this version cannot read."""
+    try:
+        budget = tomllib.loads(toml).get("budget")
+    except tomllib.TOMLDecodeError:
+        return None
+    found = budget.get("epochs") if isinstance(budget, dict) else None
+    return found if isinstance(found, int) else None

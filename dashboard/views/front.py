@@ -17,6 +17,7 @@ from search.trial import TrialState
 
 MOST_CARDS = 6
 CHART = "front-chart"
+TOOLS = [["select2d", "lasso2d", "pan2d"], ["resetScale2d", "toImage"]]
 ENDED = {TrialState.FAILED: "failed", TrialState.PRUNED: "ended early"}
 
 
@@ -125,7 +126,12 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
             figure,
             key=CHART,
             theme=None,
-            config={**page.PLOT, "scrollZoom": True},
+            config={
+                **page.PLOT,
+                "scrollZoom": True,
+                "displayModeBar": True,
+                "modeBarButtons": TOOLS,
+            },
             on_select=lambda: take_selection(CHART),
             selection_mode=("points", "box", "lasso"),
             alt=alt,
@@ -192,7 +198,9 @@ def _table(view: data.StudyView, seen: Sight) -> list[int]:
             query_params=page.carried({"study": view.stored.name}),
         )
         if not is_chosen and "z" not in st.query_params:
-            st.caption("Click points, or draw a box or lasso around them, to see these alone.")
+            st.caption(
+                "Click points to see them alone, or draw a box or lasso: the tools are above."
+            )
     return [rows[place] for place in places] or (rows if is_chosen else [])
 
 

@@ -237,9 +237,7 @@ def _state(seen: launching.Watched) -> tuple[str, str, str]:
         return "Stopping", ":material/stop_circle:", "orange"
     if summary.is_running:
         return "Running now", ":material/play_circle:", "green"
-    asked = summary.trials_asked
-    finished = sum(n for state, n in summary.counts.items() if state.is_finished)
-    if asked and finished >= asked:
+    if data.StudyCard(summary=summary).state == "finished":
         return "Finished", ":material/check_circle:", "gray"
     return "Stopped", ":material/pause_circle:", "orange"
 
@@ -247,22 +245,23 @@ def _state(seen: launching.Watched) -> tuple[str, str, str]:
 def _progress(seen: launching.Watched) -> None:
     summary = seen.summary
     assert summary is not None
-    finished = sum(n for state, n in summary.counts.items() if state.is_finished)
+    card = data.StudyCard(summary=summary)
     asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
-    words = [f"{finished:,}{asked} trials finished"]
+    words = [f"{card.finished:,}{asked} trials finished"]
     words += [
         f"{summary.counts[state]:,} {state}"
         for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)
         if summary.counts.get(state)
     ]
-    words.append(f"{summary.epochs_trained:,} epochs")
+    epochs = f" of {summary.epochs_asked:,}" if summary.epochs_asked else ""
+    words.append(f"{summary.epochs_trained:,}{epochs} epochs")
     words.append(f"front {summary.front_size:,}")
     if summary.hypervolume is not None:
         words.append(f"hypervolume {summary.hypervolume:.3f}")
     words.append(f"last change {page.ago(summary.last_change_at)}")
     st.caption(" · ".join(words))
-    if summary.trials_asked:
-        st.progress(min(1.0, finished / summary.trials_asked))
+    if card.progress is not None:
+        st.progress(card.progress)
     for trial, latest in seen.running:
         total = trial.config.total_epochs if trial.config else 0
         if latest is None:

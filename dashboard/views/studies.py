@@ -141,7 +141,10 @@ def _columns() -> dict[str, Any]:
     return {
         "Study": config.TextColumn(pinned=True),
         "Progress": config.ProgressColumn(
-            format="percent", min_value=0, max_value=1, help="Share of the trials asked for."
+            format="percent",
+            min_value=0,
+            max_value=1,
+            help="Share of the budget that is spent, of trials or of epochs.",
         ),
         "Hypervolume": config.NumberColumn(format="%.3f", help=HYPERVOLUME),
         "Course": config.LineChartColumn(help="The hypervolume over the finished trials."),
@@ -266,6 +269,8 @@ def _progress_words(card: data.StudyCard) -> str:
     summary = card.summary
     asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
     words = [f"{card.finished:,}{asked} trials finished"]
+    if summary.epochs_asked:
+        words.append(f"{summary.epochs_trained:,} of {summary.epochs_asked:,} epochs")
     words += [
         f"{summary.counts[state]:,} {state}"
         for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)

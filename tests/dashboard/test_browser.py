@@ -70,6 +70,10 @@ def place_of(tab: Tab, point: int) -> tuple[float, float]:
         ("/front?study=digits", "Knee of the front", "dark", 420),
         ("/network?study=digits&trial=0", "Where each class leaves", "dark", 1440),
         ("/network?study=digits&trial=6", "It failed", "light", 420),
+        ("/matters?study=digits&look=parallel", "Marked trial", "dark", 420),
+        ("/compare?with=digits&with=finished", "Hypervolume", "light", 420),
+        ("/export?study=digits", "Report", "dark", 420),
+        ("/launch?watch=digits", "Runs", "light", 420),
     ],
 )
 def test_a_page_is_drawn_without_complaints_and_without_other_hosts(
@@ -105,6 +109,28 @@ def test_a_point_that_is_clicked_is_in_the_table_and_in_the_address(
     tab.click(x, y)
     tab.wait_for(f"location.search.includes('selected={member}')")
     tab.wait_for("document.body.innerText.includes('1 selected')")
+
+
+def test_a_lasso_around_everything_selects_the_front(tab: Tab, app: str) -> None:
+    opened(tab, f"{app}/front?study=digits&dominated=off", text="Knee of the front")
+    tool = "document.querySelector('.st-key-front-chart [data-attr=dragmode][data-val=lasso]')"
+    tab.evaluate(f"{tool}.click()")
+    tab.wait_for(f"{FIGURE}._fullLayout.dragmode === 'lasso'")
+    left, top, right, bottom = tab.evaluate(
+        f"(() => {{ const area = {FIGURE}.querySelector('.plotly .nsewdrag');"
+        "const box = area.getBoundingClientRect();"
+        "return [box.left + 3, box.top + 3, box.right - 3, box.bottom - 3]; })()"
+    )
+
+    def mouse(kind: str, x: float, y: float) -> None:
+        tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1)
+
+    mouse("mousePressed", left, top)
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 9)):
+        mouse("mouseMoved", x, y)
+    mouse("mouseReleased", left, top + 9)
+    tab.wait_for("location.search.includes('selected=')")
+    tab.wait_for("/[0-9]+ selected/.test(document.body.innerText)")
 
 
 def test_the_address_alone_brings_a_selection_back_and_a_toggle_changes_the_axis(

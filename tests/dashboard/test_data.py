@@ -10,9 +10,10 @@ from dashboard import data, frames, takeaway
 from dashboard.points import MOST_SHAPES, Axis, few_values
 from search.folder import ExportError
 from search.store import Store, StoreError
-from search.trial import TrialState
+from search.study import study_from_toml
+from search.trial import Outcome, TrialState
 from snn.measurement import METRICS
-from tests.dashboard.example_store import TOML, fill
+from tests.dashboard.example_store import TOML, example_trials, fill
 
 
 def test_a_study_that_a_driver_holds_is_running_and_one_that_had_all_its_trials_is_finished(
@@ -30,6 +31,26 @@ def test_a_study_without_a_driver_and_with_trials_to_go_is_stopped(tmp_path: Pat
     (card,) = data.study_cards(url)
     assert card.state == "stopped"
     assert card.progress == pytest.approx(2 / 3)
+
+
+def test_a_study_that_trained_all_its_epochs_is_finished_with_trials_to_go(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="digits", count=3, is_running=False)
+    (card,) = data.study_cards(url)
+    trained = card.summary.epochs_trained
+    for name, epochs, state in (("spent", trained, "finished"), ("left", 2 * trained, "stopped")):
+        text = TOML.format(name=name, trials=9).replace("[budget]", f"[budget]\nepochs = {epochs}")
+        with Store(url) as store:
+            store.create_study(study_from_toml(text))
+            for example in example_trials(3):
+                store.add_trial(name, example.trial)
+                for measurement in example.measurements:
+                    store.record_measurement(name, example.trial.number, measurement)
+                outcome = example.outcome or Outcome(state=TrialState.PRUNED)
+                store.finish_trial(name, example.trial.number, outcome)
+        card = next(each for each in data.study_cards(url) if each.summary.name == name)
+        assert (card.summary.epochs_asked, card.state) == (epochs, state)
+    assert card.progress == pytest.approx(0.5)
 
 
 def test_the_study_changed_last_comes_first(example_url: str) -> None:
