@@ -18,9 +18,9 @@ from dashboard.theme import FONT, PALETTES, Mode, Palette
 
 Rows = NDArray[np.int64]
 
-MOST_FADED = 1_200  # points that are context, of each kind, see `one_per_cell`
+MOST_FADED = 200  # points that are context, of each kind, see `one_per_cell`
 SVG_LIMIT = 6_000  # beyond, points are drawn by WebGL, which takes long to start
-CELLS = 64  # that an axis is divided into where points are thinned
+CELLS = (64, 48, 32, 24, 16, 12, 8)  # that an axis is divided into where points are thinned
 MOST_CATEGORIES = 8
 SYMBOLS = (
     "circle",
@@ -144,29 +144,36 @@ def thinned(rows: Rows, limit: int = MOST_FADED) -> Rows:
 def one_per_cell(rows: Rows, axes: Sequence[tuple[Axis, bool]], limit: int = MOST_FADED) -> Rows:
     """Rows that cover what all of them cover on the screen: one for each small cell of it.
 
-    `axes` come with whether they are logarithmic. Nothing is left out where there are few
-    points, so that whoever stands alone is always drawn; what is still too much is thinned evenly.
+    `axes` come with whether they are logarithmic. Cells are as small as the limit allows, so
+    that whoever stands alone is always drawn.
     """
     if rows.size <= limit:
         return rows
-    cells = np.zeros(rows.size, dtype=np.int64)
-    for axis, is_log in axes:
-        cells = cells * CELLS + _cell(axis, rows, is_log=is_log)
-    _, first = np.unique(cells, return_index=True)
-    return thinned(rows[np.sort(first)], limit)
+    places = [_place(axis, rows, is_log=is_log) for axis, is_log in axes]
+    for count in CELLS:
+        cells = np.zeros(rows.size, dtype=np.int64)
+        for place in places:
+            cells = cells * count + np.minimum((place * count).astype(np.int64), count - 1)
+        first = np.full(count ** len(places), rows.size)
+        first[cells[::-1]] = np.arange(rows.size)[::-1]  # the first of a cell is written last
+        kept = np.sort(first[first < rows.size])
+        if kept.size <= limit:
+            break
+    return thinned(rows[kept], limit)
 
 
-def _cell(axis: Axis, rows: Rows, *, is_log: bool) -> NDArray[np.int64]:
+def _place(axis: Axis, rows: Rows, *, is_log: bool) -> NDArray[np.float64]:
+    """Where values lie between the least and the greatest, from 0 to 1."""
     if axis.values is None:
-        return np.zeros(rows.size, dtype=np.int64)
+        return np.zeros(rows.size)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.log10(axis.values[rows]) if is_log else axis.values[rows]
     known = np.isfinite(values)
     if not known.any():
-        return np.zeros(rows.size, dtype=np.int64)
+        return np.zeros(rows.size)
     low, high = float(values[known].min()), float(values[known].max())
-    scaled = (np.where(known, values, low) - low) / ((high - low) or 1.0)
-    return np.minimum((scaled * CELLS).astype(np.int64), CELLS - 1)
+    scaled: NDArray[np.float64] = (np.where(known, values, low) - low) / ((high - low) or 1.0)
+    return scaled
 
 
 def coordinates(axis: Axis, rows: Rows) -> object:

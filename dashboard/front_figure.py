@@ -1,6 +1,7 @@
 """The front of a study as a figure over two axes: the front clear, the rest behind it."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ from search.confirmation import Confirmed
 
 HEIGHT = 560
 FADED = 0.38  # opacity
-MOST_HOVERED = 1_000  # points that are context and have words of their own
+LEGEND_ENTRY, LEGEND_LETTER = 45, 7  # pixels that an entry takes, and each of its letters
+LEGEND_WIDTH = 340  # pixels, on the narrowest screens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,6 @@ def front(
         height=HEIGHT,
         uirevision=look.view,
         hovermode="closest",
-        margin={"l": 8, "r": 8, "t": 40, "b": 8},
     )
     figure.update_xaxes(**axis_layout(drawing.x, log=look.log_x, side="x"))
     figure.update_yaxes(**axis_layout(drawing.y, log=look.log_y, side="y"))
@@ -100,7 +101,27 @@ def front(
     add_references(figure, drawing.x, drawing.y, references, palette)
     logs = (look.log_x, look.log_y)
     add_bounds(figure, (drawing.x, drawing.y), table.bounds, targets, palette, log=logs)
+    if drawing.x.is_number and drawing.y.is_number:
+        _fix_margins(drawing)
     return figure
+
+
+def _fix_margins(drawing: Drawing) -> None:
+    """Room for ticks, legend and colour bar: where it looks for that, a browser draws twice."""
+    names = [t.name for t in drawing.figure.data if t.showlegend is not False and t.name]
+    rows = math.ceil(sum(LEGEND_ENTRY + LEGEND_LETTER * len(name) for name in names) / LEGEND_WIDTH)
+    has_bar = drawing.table.axis(drawing.look.colour).is_number
+    drawing.figure.update_layout(
+        margin={
+            "l": 80,
+            "r": 104 if has_bar else 16,
+            "t": 16 + 22 * max(1, rows),
+            "b": 62,
+            "autoexpand": False,
+        }
+    )
+    drawing.figure.update_xaxes(automargin=False)
+    drawing.figure.update_yaxes(automargin=False)
 
 
 def not_drawn(table: PointTable, sight: Sight, look: Look) -> int:
@@ -130,17 +151,13 @@ def _add_faded(drawing: Drawing, sight: Sight) -> None:
         rows = one_per_cell(every, list(zip((drawing.x, drawing.y), logs, strict=True)))
         if not rows.size:
             continue
-        shown = ""
         if rows.size < every.size:
             _add_cloud(drawing, every, logs)
-            shown = f" ({every.size:,}, of which {rows.size:,} can be chosen)"
-        has_words = rows.size <= MOST_HOVERED
-        words = hover(drawing.table, rows, brief=True) if has_words else {"hoverinfo": "skip"}
         drawing.figure.add_trace(
             go.Scatter(
                 **drawing.place(rows),
                 mode="markers",
-                name=name + shown,
+                name=name,
                 customdata=ids_of(drawing.table, rows),
                 marker={
                     "size": 5,
@@ -155,7 +172,7 @@ def _add_faded(drawing: Drawing, sight: Sight) -> None:
                     opacity=FADED,
                     marked={"size": 12, "color": palette.accent},
                 ),
-                **words,
+                **hover(drawing.table, rows, brief=True),
             )
         )
 

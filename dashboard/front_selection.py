@@ -6,20 +6,90 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from dashboard import page
-from dashboard.points import PointTable
+from dashboard.look import Look
+from dashboard.points import Axis, Floats, PointTable
+from dashboard.sight import Sight
+from snn.measurement import METRICS
 
 MOST_SELECTED = 200  # that the address bar holds
 
 
-def take_selection(chart: str) -> None:
+def take_selection(chart: str, table: PointTable, sight: Sight, look: Look) -> None:
     """Put the ids of the points selected in a figure into the address bar."""
-    points = st.session_state[chart]["selection"]["points"]
-    ids = list(dict.fromkeys(_point_ids(points)))
+    selection = st.session_state[chart]["selection"]
+    outlines = [
+        *map(_corners, selection.get("box", [])),
+        *map(_polygon, selection.get("lasso", [])),
+    ]
+    if outlines:
+        ids = [int(table.ids[row]) for row in rows_within(outlines, table, sight, look)]
+    else:
+        ids = list(dict.fromkeys(_point_ids(selection["points"])))
     page.put("selected", ",".join(str(point) for point in ids[:MOST_SELECTED]))
     page.put("marked", "")
+
+
+def rows_within(
+    outlines: Sequence[Floats], table: PointTable, sight: Sight, look: Look
+) -> list[int]:
+    """Rows of all points within some outline, (corners, 2) in the units of the axes.
+
+    Also of those that are in the picture behind the marks alone. Members of the front come first,
+    then who is better in the first objective: an address holds only so many.
+    """
+    context = () if look.hides_dominated else (sight.dominated, sight.outside)
+    every = np.concatenate([sight.front, *context])
+    x, y = (
+        _scaled(table.axis(look.x), every, look.log_x),
+        _scaled(table.axis(look.y), every, look.log_y),
+    )
+    if x is None or y is None:
+        return []
+    scaled = [
+        np.column_stack([_log(c[:, 0], look.log_x), _log(c[:, 1], look.log_y)]) for c in outlines
+    ]
+    inside = np.any([_within(x, y, outline) for outline in scaled], axis=0)
+    members = np.arange(every.size) < sight.front.size
+    first = table.objectives[0]
+    better = METRICS[first].sign * table.figures[first][every]
+    order = np.lexsort((better, ~members))
+    return [int(every[place]) for place in order if inside[place]]
+
+
+def _scaled(axis: Axis, rows: NDArray[np.int64], is_log: bool) -> Floats | None:
+    return None if axis.values is None else _log(axis.values[rows], is_log)
+
+
+def _log(values: Floats, is_log: bool) -> Floats:
+    """As the figure lays them out."""
+    if not is_log:
+        return values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log10(values)
+
+
+def _within(x: Floats, y: Floats, outline: Floats) -> NDArray[np.bool_]:
+    """Whether points lie within an outline: rays from them cross it an odd number of times."""
+    inside = np.zeros(x.shape, dtype=np.bool_)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+            crosses = (y0 > y) != (y1 > y)
+            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
+
+
+def _corners(box: Mapping[str, Any]) -> Floats:
+    (x0, x1), (y0, y1) = box["x"], box["y"]
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+
+
+def _polygon(lasso: Mapping[str, Any]) -> Floats:
+    return np.column_stack([lasso["x"], lasso["y"]]).astype(np.float64)
 
 
 def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:

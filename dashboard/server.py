@@ -1,6 +1,6 @@
 """The app in this process: `python -m dashboard.server --port 8501` is how it is started.
 
-Streamlit by its own command, with what pages need imported before the first of them is
+Streamlit's own server, with what pages need imported before the first of them is
 asked for; who opens one would wait for that otherwise. On this machine only, reporting to nobody.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 APP = Path(__file__).with_name("app.py")
 HOST = "127.0.0.1"  # nothing is asked of who looks, so only this machine may
 OPTIONS = {
-    "server.headless": "true",
-    "browser.gatherUsageStats": "false",
+    "server.headless": True,
+    "browser.gatherUsageStats": False,
     "server.address": HOST,
     "server.fileWatcherType": "none",
     "logger.level": "warning",  # without a line about its start
@@ -31,6 +31,9 @@ NEEDED = (
     "dashboard.report",
     "pyarrow",
     "plotly.graph_objects",
+    "plotly.graph_objs.layout",
+    "plotly.graph_objs.scatter",
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Png", "Ppm")),
     "sqlalchemy.dialects.sqlite",
     "streamlit.dataframe_util",
     "streamlit.elements.plotly_chart",
@@ -47,18 +50,21 @@ def main() -> None:
             importlib.import_module(module)
     except KeyboardInterrupt:  # ended before it began
         sys.exit(130)
-    from streamlit.web import cli
+    from starlette.middleware import Middleware
+    from streamlit.starlette import App
 
-    sys.argv = words(port)
+    from dashboard import ahead
+
+    sys.argv = [str(APP)]  # its folder is where Streamlit looks for more options
+    app = App(APP, routes=ahead.routes(), middleware=[Middleware(ahead.Code)])
     # Its address is said by whoever started this, and Streamlit would say it once more.
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        cli.main()
+        app.run(config=options(port))
 
 
-def words(port: int) -> list[str]:
-    """What Streamlit's command line is given."""
-    options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-    return ["streamlit", "run", str(APP), *options, f"--server.port={port}"]
+def options(port: int) -> dict[str, object]:
+    """What Streamlit is told, by the names of its configuration."""
+    return {**OPTIONS, "server.port": port}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import course_figures, data, formats, frames, front_controls, page
+from dashboard.figures import MOST_FADED
 from dashboard.front_figure import HEIGHT, front, not_drawn
 from dashboard.front_selection import MOST_SELECTED, ids_in, take_selection
 from dashboard.front_space import front_in_space
@@ -132,7 +133,7 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
                 "displayModeBar": True,
                 "modeBarButtons": TOOLS,
             },
-            on_select=lambda: take_selection(CHART),
+            on_select=lambda: take_selection(CHART, view.table, seen, look),
             selection_mode=("points", "box", "lasso"),
             alt=alt,
         )
@@ -142,6 +143,8 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
 def _remarks(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
     """What the figure does not show by itself."""
     words = []
+    if len(view.table) - seen.front.size > 2 * MOST_FADED and wanted.look.z is None:
+        words.append("A box or lasso takes all points within it, those of the grey cloud too.")
     lost = not_drawn(view.table, seen, wanted.look)
     if lost:
         words.append(f"{lost:,} points have no finite value on these axes and are not drawn.")
@@ -254,21 +257,10 @@ def _notable(seen: Sight) -> list[tuple[int, str]]:
 
 
 def _course(view: data.StudyView) -> None:
-    known = [record for record in view.hypervolumes if np.isfinite(record.value)]
-    if len(known) < 2:
-        return
-    st.markdown("**Hypervolume after each finished trial**")
-    st.plotly_chart(
-        course_figures.hypervolume(
-            [record.trial for record in known],
-            [record.value for record in known],
-            page.mode(),
-        ),
-        key="hypervolume",
-        theme=None,
-        config=page.PLOT,
-        alt="Hypervolume after each finished trial",
-    )
+    known = [record.value for record in view.hypervolumes if np.isfinite(record.value)]
+    if len(known) > 1:
+        st.markdown("**Hypervolume after each finished trial**")
+        st.html(course_figures.strip(known, page.mode()))
 
 
 def _facts(view: data.StudyView, row: int) -> None:

