@@ -58,7 +58,11 @@ def main() -> None:
     sys.argv = [str(APP)]  # its folder is where Streamlit looks for more options
     app = App(APP, routes=ahead.routes(), middleware=[Middleware(ahead.Code)])
     # Its address is said by whoever started this, and Streamlit would say it once more.
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.suppress(KeyboardInterrupt),  # how it is ended
+    ):
         app.run(config=options(port))
 
 
