@@ -1,7 +1,6 @@
 """The front of a study as a figure over two axes: the front clear, the rest behind it."""
 
 import html
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,8 +33,6 @@ from search.confirmation import Confirmed
 
 HEIGHT = 560
 FADED = 0.38  # opacity
-LEGEND_ENTRY, LEGEND_LETTER = 45, 7  # pixels that an entry takes, and each of its letters
-LEGEND_WIDTH = 340  # pixels, on the narrowest screens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,19 +104,12 @@ def front(
 
 
 def _fix_margins(drawing: Drawing) -> None:
-    """Room for ticks, legend and colour bar: where it looks for that, a browser draws twice."""
-    names = [t.name for t in drawing.figure.data if t.showlegend is not False and t.name]
-    rows = math.ceil(sum(LEGEND_ENTRY + LEGEND_LETTER * len(name) for name in names) / LEGEND_WIDTH)
+    """Room for ticks, legend and colour bar: where a browser has to make it, it draws twice.
+
+    A legend that needs more, on a narrow screen, still gets it.
+    """
     has_bar = drawing.table.axis(drawing.look.colour).is_number
-    drawing.figure.update_layout(
-        margin={
-            "l": 80,
-            "r": 104 if has_bar else 16,
-            "t": 16 + 22 * max(1, rows),
-            "b": 62,
-            "autoexpand": False,
-        }
-    )
+    drawing.figure.update_layout(margin={"l": 80, "r": 104 if has_bar else 16, "t": 36, "b": 62})
     drawing.figure.update_xaxes(automargin=False)
     drawing.figure.update_yaxes(automargin=False)
 
@@ -309,7 +299,7 @@ def _add_best(drawing: Drawing, sight: Sight) -> None:
         go.Scatter(
             **drawing.place(rows),
             mode="markers",
-            name="best of an objective",
+            name="best in one",
             marker={
                 "size": 18,
                 "symbol": "diamond-open",

@@ -224,7 +224,7 @@ def notes(figure: "figures.go.Figure") -> list["figures.go.layout.Annotation"]:
 
 def test_the_best_in_each_objective_is_marked() -> None:
     figure = drawn(table([0.5, 0.9, 0.8], [10, 1000, 100]))
-    assert sorted(trace(figure, "best of an objective").x) == [10, 1000]
+    assert sorted(trace(figure, "best in one").x) == [10, 1000]
 
 
 def test_rare_categories_share_a_colour_when_there_are_more_than_colours() -> None:
