@@ -151,7 +151,8 @@ def sweep(
     )
     figure.update_xaxes(fixedrange=True, title="threshold", nticks=6)
     figure.update_yaxes(fixedrange=True, nticks=5)
-    figure.update_yaxes(
-        **({"tickformat": ".0%"} if metric in formats.FRACTIONS else {"tickformat": "~s"})
-    )
+    values = [point.metrics[metric] for curve in curves.values() for _, point in curve]
+    is_narrow = max(values, default=0.0) - min(values, default=0.0) < 0.05
+    share = ".1%" if is_narrow else ".0%"
+    figure.update_yaxes(tickformat=share if metric in formats.FRACTIONS else "~s")
     return figure

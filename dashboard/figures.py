@@ -225,10 +225,13 @@ def ramp(palette: Palette) -> list[list[object]]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round values, 1, 2 or 5 times a power of ten, between `low` and `high`."""
+    """Round values between `low` and `high`: 1, 2 or 5 times a power of ten, or closer ones."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
     within = [tick for tick in ticks if low <= tick <= high]
+    if len(within) < 3:
+        closer = (digit * 10.0**power for power in powers for digit in (1, 1.5, 2, 3, 4, 5, 7))
+        within = [tick for tick in closer if low <= tick <= high] or within
     return within if len(within) <= 8 else [tick for tick in within if str(tick)[0] == "1"]
 
 

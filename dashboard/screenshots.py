@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pages(url: str, study: str | None) -> dict[str, str]:
-    """Address of each picture: the pages, on one study, and on the best network of its front.
+    """Address of each picture: the pages, on one study, and on a network of its front.
 
-    One that exits early is shown rather than one that does not: there is more to see.
-    Raises StoreError where there is nothing to show.
+    It is the one of several exits that sends most images on: there is most to see. Raises
+    StoreError where there is nothing to show.
     """
     with Store(url, read_only=True) as store:
         summaries = sorted(store.study_summaries(), key=lambda s: s.last_change_at)
@@ -56,7 +56,7 @@ def pages(url: str, study: str | None) -> dict[str, str]:
     if not front:
         raise StoreError(f"study {name!r} has no front yet: let a trial finish first")
     with_exits = [point for point in front if point.point.exit_thresholds]
-    best = max(with_exits or front, key=lambda point: point.point.metrics["accuracy"])
+    best = max(with_exits or front, key=lambda point: point.point.metrics["mean_blocks"])
     shown = {"study": name, "trial": best.trial, "point": best.id, "replay": "on"}
     addresses = {
         "studies": "/",

@@ -253,7 +253,8 @@ def _progress(seen: launching.Watched) -> None:
         for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)
         if summary.counts.get(state)
     ]
-    epochs = f" of {summary.epochs_asked:,}" if summary.epochs_asked else ""
+    is_short = summary.epochs_trained < (summary.epochs_asked or 0)
+    epochs = f" of {summary.epochs_asked:,}" if is_short else ""
     words.append(f"{summary.epochs_trained:,}{epochs} epochs")
     words.append(f"front {summary.front_size:,}")
     if summary.hypervolume is not None:

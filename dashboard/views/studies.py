@@ -269,8 +269,10 @@ def _progress_words(card: data.StudyCard) -> str:
     summary = card.summary
     asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
     words = [f"{card.finished:,}{asked} trials finished"]
-    if summary.epochs_asked:
+    if summary.epochs_asked and summary.epochs_trained < summary.epochs_asked:
         words.append(f"{summary.epochs_trained:,} of {summary.epochs_asked:,} epochs")
+    elif summary.epochs_asked:
+        words.append(f"all {summary.epochs_asked:,} epochs of the budget")
     words += [
         f"{summary.counts[state]:,} {state}"
         for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)

@@ -321,3 +321,9 @@ def test_a_long_course_is_drawn_by_its_corners() -> None:
     assert list(line.x) == [1, 4_001, 8_001, 12_000]
     assert list(line.customdata) == [0, 4_000, 8_000, 11_999]
     assert len(course_figures.sparkline(list(values), "light")) < 20_000
+
+
+def test_ticks_of_a_narrow_range_lie_closer() -> None:
+    assert figures.log_ticks(1e3, 1e4) == [1e3, 2e3, 5e3, 1e4]
+    assert figures.log_ticks(1.2e6, 4.2e6) == [1.5e6, 2e6, 3e6, 4e6]
+    assert figures.log_ticks(1.01e6, 1.02e6) == []
