@@ -177,8 +177,8 @@ def test_what_a_worker_logs_can_be_sent_and_is_heard_as_it_was(tmp_path: Path) -
         with log.about("trial 7"):
             log.logger("trial").info("takes %s", "weights")
         log.logger("trial").debug("too much")
-        logging.getLogger("ray").warning("of a library")
-        logging.getLogger("ray").info("chat of a library")
+        logging.getLogger("thing").warning("of a library")
+        logging.getLogger("thing").info("chat of a library")
         sent = pickle.loads(pickle.dumps(taken()))
         assert taken() == ()
     log.logger("trial").warning("behind it")
@@ -188,7 +188,7 @@ def test_what_a_worker_logs_can_be_sent_and_is_heard_as_it_was(tmp_path: Path) -
         log.hear(sent)
     first, second = file.read_text().splitlines()
     assert first.endswith(f"{os.getpid()} trial    trial 7: takes weights")
-    assert second.endswith(f"{os.getpid()} ray      of a library")
+    assert second.endswith(f"{os.getpid()} thing    of a library")
 
 
 def test_an_exception_can_be_logged_across_processes() -> None:
