@@ -413,9 +413,12 @@ class StoreReader:
         """The hypervolume after each trial that finished, oldest record first."""
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
-            query = values_of(HypervolumeRow, HypervolumeRecord)
+            query = select(HypervolumeRow.trial, HypervolumeRow.epochs, HypervolumeRow.value)
             query = query.where(HypervolumeRow.study_id == study_id).order_by(HypervolumeRow.id)
-            return [HypervolumeRecord(**figures(row)) for row in connection.execute(query)]
+            return [
+                HypervolumeRecord(trial=trial, epochs=epochs, value=figure(value))
+                for trial, epochs, value in connection.execute(query)
+            ]
 
     def hypervolume_courses(self, studies: Sequence[str]) -> dict[str, tuple[float, ...]]:
         """The values of `hypervolume` alone, of several studies; unknown ones are left out."""
