@@ -279,7 +279,12 @@ def pick(points: Sequence[P], spec: str, objectives: Sequence[str]) -> P:
                 + nearest(word, ("knee", *(f"best:{name}" for name in METRICS)))
             )
     if rule.startswith("best:"):
-        return _best(kept, _metric(spec, rule.removeprefix("best:")), objectives)
+        metric = _metric(spec, rule.removeprefix("best:"))
+        if not np.isfinite(minimised(kept, (metric,))).any():
+            raise PickError(
+                f"pick {spec!r}: no point has a figure for {metric}; name another metric"
+            )
+        return _best(kept, metric, objectives)
     return knee(kept, objectives)
 
 

@@ -259,6 +259,13 @@ def test_the_knee_does_not_depend_on_units() -> None:
     assert small.trial == large.trial
 
 
+def test_the_best_in_what_no_point_has_is_none() -> None:
+    points = points_of((float("nan"), 10), (float("nan"), 20))
+    with pytest.raises(PickError, match="no point has a figure for accuracy"):
+        pick(points, "best:accuracy", ("accuracy", "synaptic_ops"))
+    assert pick(points, "best:synaptic_ops", ("accuracy", "synaptic_ops")).trial == 0
+
+
 def test_a_front_without_points_has_no_knee() -> None:
     with pytest.raises(PickError, match="the front is empty"):
         knee([], OBJECTIVES)
