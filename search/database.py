@@ -8,6 +8,7 @@ way of it; a read transaction sees one moment of the database.
 import contextlib
 import functools
 import json
+import logging
 import re
 import sqlite3
 import threading
@@ -70,6 +71,8 @@ class Database:
         self._file = Path(parsed.database or "") if self._is_sqlite and read_only else None
         with self._errors():
             self._engine = self._make_engine(parsed)
+            pool = type(self._engine.pool)
+            logging.getLogger(f"{pool.__module__}.{pool.__qualname__}").addFilter(_is_news)
             try:
                 self._open()
             except BaseException:
@@ -238,6 +241,12 @@ _SQLITE_PASSES = (
 )
 # classes of SQLSTATE: connection, conflict between transactions, resources, operator, system
 _POSTGRES_PASSES = ("08", "40", "53", "57", "58")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not of a second Ctrl-C that falls into the closing of a connection."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, KeyboardInterrupt)
 
 
 def is_store(url: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Self
 from search import log
 from search.artifacts import inside, is_remote, local_path, located
 from search.asks import Asks
+from search.database import AlreadyError
 from search.growth import Growth
 from search.lease import Lease
 from search.order import Order
@@ -335,7 +336,12 @@ class Ledger:
         if trial.state is TrialState.WAITING:
             self._store.start_trial(self._study.name, trial.number)
         else:
-            self._store.add_trial(self._study.name, trial)
+            try:
+                self._store.add_trial(self._study.name, trial)
+            except AlreadyError:  # it may be another driver's, who has the study by now
+                self._lease.renew()
+                self._lease.check()
+                raise
         self.store_s += time.perf_counter() - begun
         self._spending.start(trial.number, epochs_total)
 
