@@ -94,9 +94,9 @@ def undisturbed(folder: Path, study: Study, engine: FakeEngine | None) -> None:
 @pytest.mark.parametrize(
     ("text", "epoch_s", "times", "within_s"),
     [
-        (STUDY, 0.01, 20, 0.15),
+        (STUDY, 0.03, 20, 0.15),
         (DIGITS, None, 4, 0.6),
-        (STOPPING, 0.005, 12, 0.15),
+        (STOPPING, 0.015, 12, 0.15),
         (STOPPING_DIGITS, None, 4, 0.6),
     ],
     ids=["twenty times", "while it trains", "while it stops early", "while it trains and stops"],
