@@ -118,6 +118,7 @@ def read(page: str, study: str | None) -> None:
                 names = [head.name for head in data.study_heads(url)]
                 if names:
                     view = data.study_view(url, study if study in names else names[0])
-                    hover_texts(view.table, sight(view.table).front.tolist())
+                    if page == "front":
+                        hover_texts(view.table, sight(view.table).front.tolist())
     finally:
         _is_reading.release()

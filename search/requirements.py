@@ -1,5 +1,6 @@
 """What the project requires of other packages, and what of it is installed."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import tomllib
@@ -35,7 +36,8 @@ def declared() -> Requirements:
 
     Nothing where neither can be read.
     """
-    try:
+    # installed, there is no such file; a folder above may hold another project's
+    with contextlib.suppress(OSError, KeyError, tomllib.TOMLDecodeError):
         with (PROJECT / "pyproject.toml").open("rb") as file:
             project = tomllib.load(file)["project"]
         if project["name"] == NAME:
@@ -45,8 +47,6 @@ def declared() -> Requirements:
                 needed=_parsed(project.get("dependencies", ())),
                 extras={name: _parsed(words) for name, words in extras.items()},
             )
-    except (OSError, KeyError, tomllib.TOMLDecodeError):
-        pass  # no checkout
     return _installed()
 
 
