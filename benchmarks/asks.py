@@ -18,14 +18,14 @@ from unittest import mock
 
 from benchmarks.report import Figure, Report, arguments
 from benchmarks.stand_in import StandIn, StandInRun, study_text
-from search.ledger import Ledger
-from search.order import Workplace
-from search.proposals import Proposal, Proposals
-from search.run import set_to_work
-from search.store import Store
-from search.study import study_from_toml
-from snn.config import RunConfig
-from snn.measurement import Measurement
+from search.runners.driver import StudyDriver
+from search.runners.run import set_to_work
+from search.samplers.proposals import Proposal, Proposals
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.worker.context import WorkerContext
+from snn.settings.config import RunConfig
+from snn.settings.measurement import Measurement
 
 WORKERS = 2
 EPOCH_S = 0.1
@@ -60,9 +60,9 @@ def delay_s(trials: int, ask_s: float, *, ask_ahead: bool) -> float:
         tempfile.TemporaryDirectory() as folder,
         Store(f"sqlite:///{folder}/store.db") as store,
         slowed(ask_s) as arrivals,
-        Ledger(study, store=store, artifacts=folder, ask_ahead=ask_ahead) as ledger,
+        StudyDriver(study, store=store, artifacts=folder, ask_ahead=ask_ahead) as ledger,
     ):
-        place = Workplace(data_dir=Path(folder), engine=engine)
+        place = WorkerContext(data_dir=Path(folder), trainable=engine)
         set_to_work(ledger, place, budget=study.budget, workers=WORKERS)
     gaps = [later - earlier for times in arrivals.values() for earlier, later in pairwise(times)]
     return max(gaps) - EPOCH_S
@@ -80,19 +80,19 @@ class Steady:
 def slowed(ask_s: float) -> Iterator[dict[int, list[float]]]:
     """A sampler that sleeps, and by trial when its epochs came to the store."""
     arrivals: dict[int, list[float]] = {}
-    propose, record = Proposals.propose, Ledger.record
+    propose, record = Proposals.propose, StudyDriver.record
 
     def slowly(proposals: Proposals, number: int) -> Proposal | None:
         time.sleep(ask_s)
         return propose(proposals, number)
 
-    def noted(ledger: Ledger, number: int, measurement: Measurement) -> None:
+    def noted(ledger: StudyDriver, number: int, measurement: Measurement) -> None:
         record(ledger, number, measurement)
         arrivals.setdefault(number, []).append(time.monotonic())
 
     with (
         mock.patch.object(Proposals, "propose", slowly),
-        mock.patch.object(Ledger, "record", noted),
+        mock.patch.object(StudyDriver, "record", noted),
     ):
         yield arrivals
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import sqlalchemy
 
-from search import front
-from search.schema import HypervolumeRow, OperatingPointRow, StudyRow, TrialRow
-from search.store import Store
-from search.study import study_from_toml
-from search.trial import TrialState
-from snn.config import RunConfig
-from snn.measurement import METRICS
+from search.front import front
+from search.store.schema import HypervolumeRow, OperatingPointRow, StudyRow, TrialRow
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.trial.trial import TrialState
+from snn.settings.config import RunConfig
+from snn.settings.measurement import METRICS
 
 OBJECTIVES = ("accuracy", "synaptic_ops", "training_memory_bytes")
 LARGE = "large"  # name of the study with the most trials

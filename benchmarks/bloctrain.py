@@ -27,16 +27,18 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.report import Figure, Report, arguments, data_dir
-from search.configure import pick_device, plan
-from snn import data
-from snn.block_cache import BlockCache
-from snn.config import RunConfig
-from snn.network import Block, Network
-from snn.operating import Counter, OperatingSetting
-from snn.partition import format_partition
-from snn.recording import record_readings
-from snn.train import Training
-from snn.trained import Images, Trained
+from search.worker.engine import pick_device
+from search.worker.estimates import plan
+from snn.data import dataset as data
+from snn.evaluation.operating_points import OperatingPointEvaluator, OperatingSetting
+from snn.evaluation.recording import record_readings
+from snn.network.blocks import Block
+from snn.network.network import Network
+from snn.network.trained import Images, Trained
+from snn.settings.config import RunConfig
+from snn.settings.partition import format_partition
+from snn.training.block_cache import BlockCache
+from snn.training.train import Training
 
 EXIT_THRESHOLD = 0.5  # at every exit, where a figure names none
 CACHE_BYTES = 4 * 2**30
@@ -111,7 +113,7 @@ class Reading:
     """A trained network under one way to read its exits, and what it then does."""
 
     trained: Trained
-    counter: Counter
+    counter: OperatingPointEvaluator
 
     def metrics(self, threshold: float, depth: int | None = None) -> Mapping[str, float]:
         """At one threshold for all exits; 1 runs every block. `depth` blocks or all."""
@@ -203,7 +205,7 @@ class Bench:
         judged = self.images if images is None else images
         recordings = record_readings([each.network for each in changed], judged)
         return [
-            Reading(trained=each, counter=Counter(each, recording))
+            Reading(trained=each, counter=OperatingPointEvaluator(each, recording))
             for each, recording in zip(changed, recordings, strict=True)
         ]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.big_store import LARGE, Size, described, fill
 from benchmarks.report import Figure, Report, arguments
-from dashboard.chromium import ChromiumError, Tab, chromium
-from dashboard.serve import ServeError, serving
+from dashboard.serving.chromium import ChromiumError, Tab, chromium
+from dashboard.serving.serve import ServeError, serving
 
 QUICK = Size(studies=100, trials=1_000, points=20_000)
 FIGURE = "document.querySelector('.st-key-front-chart .js-plotly-plot')"

@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.engines import ENGINES, Engine
 from benchmarks.report import Figure, Report, arguments
-from search.configure import environment as environment_of
+from search.worker.engine import environment as environment_of
 
 THREADS = 2
 QUIET = 0.12  # cores that others may keep busy

@@ -92,12 +92,13 @@ class Engine:
 
 def ours(given: Problem, **settings: Any) -> Trainee:
     """Our engine as the trainer runs it: a batch through `bptt` on a network of one block."""
-    from snn.allocator import keep_memory
-    from snn.config import RunConfig
-    from snn.layers import Connections, Layer, Pass
-    from snn.network import Block, Head, Network, Signal, Task, anatomy_of
+    from snn.network.blocks import Block, Head, SignalSpec, anatomy_of
+    from snn.network.layers import Connections, ForwardContext, Layer
+    from snn.network.network import Network, Task
     from snn.rules import Batch
     from snn.rules import learn as train
+    from snn.settings.config import RunConfig
+    from snn.training.allocator import keep_memory
 
     keep_memory()  # as every trial does
 
@@ -106,7 +107,7 @@ def ours(given: Problem, **settings: Any) -> Trainee:
             super().__init__()
             self.layer = layer
 
-        def forward(self, x: Tensor, steps: int, batch: Pass) -> Tensor:
+        def forward(self, x: Tensor, steps: int, batch: ForwardContext) -> Tensor:
             spikes: Tensor = self.layer([x], steps, batch)
             return spikes
 
@@ -132,8 +133,8 @@ def ours(given: Problem, **settings: Any) -> Trainee:
         Layer("conv1", [Connections(SHAPES[0])], lif=anatomy.lif),
         Layer("conv2", [Connections(SHAPES[1], stride=2)], lif=anatomy.lif),
     ]
-    source = Signal(shape=(CHANNELS, SIDE, SIDE))
-    signal = Signal(shape=(64, 14, 14))
+    source = SignalSpec(shape=(CHANNELS, SIDE, SIDE))
+    signal = SignalSpec(shape=(64, 14, 14))
     head = Head(signal, config, range(CLASSES), anatomy, "exit1")
     network = Network(config, Task(image_shape=(CHANNELS, SIDE, SIDE), classes=CLASSES))
     network.blocks.append(Block([Unit(layer) for layer in layers], head, source, signal))
@@ -147,7 +148,7 @@ def ours(given: Problem, **settings: Any) -> Trainee:
         batch = Batch(
             drive=drive, labels=labels, frozen=0, timesteps=drive.shape[0], loss="mean-readout"
         )
-        return train(network, batch, Pass(), apply=lambda: None).loss
+        return train(network, batch, ForwardContext(), apply=lambda: None).loss
 
     return Trainee(learn=learn, parameters=tuple(parameters))
 

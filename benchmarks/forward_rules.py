@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.report import Watch
-from search.configure import plan
-from snn.config import DATASETS, RunConfig
-from snn.layers import Pass
-from snn.network import Network, Task, build_block, generator, input_signal
-from snn.plan import Need
+from search.worker.estimates import plan
+from snn.network.blocks import build_block, generator
+from snn.network.layers import ForwardContext
+from snn.network.network import Network, Task, input_signal
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch
+from snn.settings.config import DATASETS, RunConfig
+from snn.training.plan import StageMemory
 
 RULES = ("ottt-o", "ottt-a", "saf-e", "saf-f", "dsr", "bptt")
 QUIET = 0.12  # cores that others may keep busy
@@ -50,7 +51,7 @@ def whole(config: RunConfig, rule: str) -> RunConfig:
 
 def needs(
     config: RunConfig = PUBLISHED_NETWORK, rules: Sequence[str] = RULES
-) -> Mapping[str, Need]:
+) -> Mapping[str, StageMemory]:
     """Bytes that training by each rule needs, planned and not run."""
     return {rule: plan(whole(config, rule)).stages[0] for rule in rules}
 
@@ -141,7 +142,7 @@ class _Trainee:
 
     def step(self) -> None:
         """Learn from the batch once."""
-        self._rule(self._network, self._batch, Pass(), apply=self._apply)
+        self._rule(self._network, self._batch, ForwardContext(), apply=self._apply)
 
     def _apply(self) -> None:
         self._optimizer.step()

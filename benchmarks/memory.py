@@ -24,13 +24,14 @@ from benchmarks.engine import ALLOCATORS, MAPPED, PEERS, Timing, Worker, WorkerE
 from benchmarks.engines import ENGINES, MODES, Engine
 from benchmarks.forward_rules import PUBLISHED_NETWORK, needs, time_rules
 from benchmarks.report import Figure, Report, arguments
-from search.configure import plan
-from snn.config import DATASETS, RunConfig
-from snn.cost import SavedBytes
-from snn.layers import Pass
-from snn.network import Network, Task, build_block, input_signal
-from snn.plan import LiveBytes, stage_need
+from search.worker.estimates import plan
+from snn.network.blocks import build_block
+from snn.network.cost import SavedBytes
+from snn.network.layers import ForwardContext
+from snn.network.network import Network, Task, input_signal
 from snn.rules import Batch, learn
+from snn.settings.config import DATASETS, RunConfig
+from snn.training.plan import LiveBytes, stage_need
 
 RESNET9 = RunConfig(
     dataset="cifar10",
@@ -285,12 +286,12 @@ def _step(config: RunConfig) -> tuple[int, int, int, int]:
     )
     planned = stage_need(config, task, [network.block(0)], frozen=0)
     with SavedBytes(list(network.parameters())) as saved:
-        result = learn(network, batch, Pass(), apply=lambda: None)
+        result = learn(network, batch, ForwardContext(), apply=lambda: None)
     kept = saved.peak + saved.beside(result.held)
     del result
     network.zero_grad(set_to_none=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        learn(network, batch, Pass(), apply=lambda: None)
+        learn(network, batch, ForwardContext(), apply=lambda: None)
     standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
     before = sum(tensor.numel() * tensor.element_size() for tensor in standing)
     events = profiled.profiler.kineto_results.events()

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from benchmarks.report import Figure, Report, arguments
 from benchmarks.simulators import SIMULATORS, Simulator
-from snn import data
-from snn.config import RunConfig
+from snn.data import dataset
 from snn.interchange import files
 from snn.interchange.wiring import Form, graphs, neuron_names
-from snn.layers import Layer, Pass
-from snn.network import Network
-from snn.train import Training
-from snn.trained import Images
+from snn.network.layers import ForwardContext, Layer
+from snn.network.network import Network
+from snn.network.trained import Images
+from snn.settings.config import RunConfig
+from snn.training.train import Training
 
 SMALL: Mapping[str, Any] = {
     "dataset": "digits",
@@ -82,8 +82,8 @@ class Agreement:
 def trained(changes: Mapping[str, Any]) -> tuple[Network, Images]:
     """A small network that has been trained for a moment, and images that it has not seen."""
     config = RunConfig(**{**SMALL, **changes})
-    split = data.split(
-        data.load(config.dataset, Path()),
+    split = dataset.split(
+        dataset.load(config.dataset, Path()),
         validation_fraction=config.validation_fraction,
         train_images=config.train_images,
         seed=config.seed,
@@ -108,11 +108,11 @@ class _Spikes:
         self.sent: dict[Layer, list[Tensor]] = {}
 
     def layer(self, layer: Layer, inputs: Any, spikes: Tensor) -> None:
-        """See snn.layers.Observer."""
+        """See snn.network.layers.Observer."""
         self.sent.setdefault(layer, []).append(spikes.clone())
 
     def readout(self, connections: Any, inputs: Any) -> None:
-        """See snn.layers.Observer."""
+        """See snn.network.layers.Observer."""
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def agreements(
     drive, _ = next(images.batches(network.config))
     drive = drive[:, :count]
     steps, spy = network.config.timesteps, _Spikes()
-    ours = network.run(drive, Pass(observer=spy), timesteps=steps).logits
+    ours = network.run(drive, ForwardContext(observer=spy), timesteps=steps).logits
     found = []
     for index, made in enumerate(graphs(network, mean=None, std=None, form=form)):
         with tempfile.TemporaryDirectory() as folder:

@@ -30,15 +30,16 @@ from typing import Any
 from benchmarks.report import Figure, Report, arguments
 from benchmarks.scale import resident_mb
 from benchmarks.stand_in import StandIn, study_text
-from search.configure import run_config
-from search.order import Order, Workplace
-from search.progress import Silent, Standing
-from search.run import run_study
-from search.space import RandomSuggest
-from search.store import Store
-from search.study import study_from_toml
-from search.trial import Outcome
-from snn.config import RunConfig
+from search.runners.progress import Silent, StudyProgress
+from search.runners.run import run_study
+from search.store.store import Store
+from search.study.space import RandomSuggest
+from search.study.study import study_from_toml
+from search.trial.trial import Outcome
+from search.worker.context import WorkerContext
+from search.worker.engine import run_config
+from search.worker.job import Job
+from snn.settings.config import RunConfig
 
 TRIAL_S = 0.1
 TRIALS, QUICK_TRIALS = 300, 40
@@ -108,12 +109,12 @@ def in_a_process(loop: str, trials: int) -> Mapping[str, Any]:
 def bare(trials: int) -> dict[str, float]:
     """Points at random, carried out one after another."""
     study = study_from_toml(study_text(trials=trials))
-    place = Workplace(data_dir=Path(), engine=StandIn(seconds=TRIAL_S))
+    place = WorkerContext(data_dir=Path(), trainable=StandIn(seconds=TRIAL_S))
     suggest = RandomSuggest(0)
     ends = []
     for number in range(trials):
         config = run_config(study, study.space.sample(suggest))
-        for _ in place.carry_out(Order(number=number, config=config, weights=None)):
+        for _ in place.carry_out(Job(number=number, config=config, weights=None)):
             pass
         ends.append(time.perf_counter())
     return {"seconds_per_trial": steady_state(ends)}
@@ -126,7 +127,7 @@ class Ends(Silent):
         self.at: list[float] = []
         self.memory_mb: list[float] = []
 
-    def finished(self, number: int, outcome: Outcome, standing: Standing) -> None:
+    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
         """One ended."""
         self.at.append(time.perf_counter())
         self.memory_mb.append(resident_mb())
@@ -167,8 +168,8 @@ def optunasearch(trials: int) -> dict[str, float]:
         blocks = config.pop("partition")
         thresholds = (config.pop("exit_threshold"),) * (blocks.count("+") or 1)
         params = {**study.run, **config, "partition": blocks, "exit_threshold": thresholds}
-        place = Workplace(data_dir=Path(), engine=engine)
-        order = Order(number=0, config=RunConfig.from_mapping(params), weights=None)
+        place = WorkerContext(data_dir=Path(), trainable=engine)
+        order = Job(number=0, config=RunConfig.from_mapping(params), weights=None)
         *_, outcome = place.carry_out(order)
         assert isinstance(outcome, Outcome), outcome
         assert outcome.evaluation is not None, outcome.error
@@ -220,7 +221,7 @@ def start_s() -> float:
         words = ["run", str(file), "--store", f"sqlite:///{database}", "--artifacts", folder]
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "search.cli", *words],
+            [sys.executable, "-m", "search.commands.cli", *words],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

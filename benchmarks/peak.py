@@ -13,11 +13,11 @@ import torch
 
 from benchmarks.memory import RESNET9
 from benchmarks.report import Figure, Report, arguments
-from snn.config import RunConfig
-from snn.data import Split
-from snn.network import Network, Task
-from snn.plan import plan
-from snn.stage import Stage
+from snn.data.dataset import Split
+from snn.network.network import Network, Task
+from snn.settings.config import RunConfig
+from snn.training.plan import plan
+from snn.training.stage import Stage
 
 TASK = Task(image_shape=(3, 32, 32), classes=10)
 MODES = ("full", "packed", "chunked")
@@ -62,7 +62,7 @@ def measured(config: RunConfig, device: str) -> int:
         for _ in stage.epochs(0):
             pass
         largest = max(largest, torch.cuda.max_memory_allocated() - before)
-        network.blocks.extend(stage.bake())
+        network.blocks.extend(stage.fold_for_inference())
         del stage
     return largest
 

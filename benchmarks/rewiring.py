@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks.finished import Finished
 from benchmarks.report import Figure, Report, arguments, commit, data_dir
-from search.configure import TrialRun
-from snn.config import SETTINGS, RunConfig
-from snn.data import available
+from search.worker.engine import TrialRun
+from snn.data.dataset import available
+from snn.settings.config import SETTINGS, RunConfig
 
 ASKED = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.993)
 COMPARED = (0.9, 0.98, 0.99)  # sparsities at which forms are compared

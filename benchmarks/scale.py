@@ -29,13 +29,13 @@ import sqlalchemy
 
 from benchmarks.report import Figure, Report, arguments
 from benchmarks.stand_in import StandIn, study_text
-from search.ledger import Ledger
-from search.order import Workplace
-from search.schema import Base
-from search.store import Store
-from search.study import study_from_toml
-from search.trial import Outcome
-from snn.measurement import Measurement
+from search.runners.driver import StudyDriver
+from search.store.schema import Base
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.trial.trial import Outcome
+from search.worker.context import WorkerContext
+from snn.settings.measurement import Measurement
 
 POSTGRES = "postgresql+psycopg://postgres@localhost:5432/postgres"
 MARKS, QUICK_MARKS = (100, 1_000, 10_000), (100, 300)
@@ -77,10 +77,13 @@ def main() -> None:
 def grow(url: str, marks: Sequence[int]) -> None:
     """Run the study to the last mark; a JSON line at each."""
     study = study_from_toml(study_text(trials=marks[-1], sampler="nsga2"))
-    place = Workplace(data_dir=Path(), engine=StandIn())
+    place = WorkerContext(data_dir=Path(), trainable=StandIn())
     spent: list[tuple[float, float, float]] = []
     begun = time.perf_counter()
-    with Store(url) as store, Ledger(study, store=store, artifacts=Path("artifacts")) as ledger:
+    with (
+        Store(url) as store,
+        StudyDriver(study, store=store, artifacts=Path("artifacts")) as ledger,
+    ):
         entered = time.perf_counter() - begun
         while True:
             one = _trial(ledger, place)
@@ -103,7 +106,7 @@ def grow(url: str, marks: Sequence[int]) -> None:
                 print(json.dumps(mark), flush=True)
 
 
-def _trial(ledger: Ledger, place: Workplace) -> tuple[int, float, float, float] | None:
+def _trial(ledger: StudyDriver, place: WorkerContext) -> tuple[int, float, float, float] | None:
     """One trial: its number, and the driver's seconds before, in and behind it."""
     begun = time.perf_counter()
     order = ledger.next()
@@ -191,7 +194,7 @@ def finished(report: Report, url: str, trials: int) -> None:
         file.write_text(study_text(trials=trials, sampler="nsga2"))
         words = ["run", str(file), "--store", url, "--artifacts", folder]
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "search.cli", *words]
+        command = [sys.executable, "-m", "search.commands.cli", *words]
         subprocess.run(command, check=True, capture_output=True)
         seconds = time.perf_counter() - begun
     name = f"finished_study_answers_s_at_{trials}"

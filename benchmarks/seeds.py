@@ -21,10 +21,10 @@ from benchmarks.claims.claim import Claim, Done, Place, Results, Run, Scale
 from benchmarks.finished import Finished
 from benchmarks.report import Report, Watch, arguments, commit, data_dir, machine
 from benchmarks.results import page, show
-from search.configure import environment, pick_device
-from snn import data
-from snn.origin import engine
-from snn.train import DivergedError
+from search.worker.engine import environment, pick_device
+from snn.data import dataset
+from snn.training.environment import engine
+from snn.training.train import DivergedError
 
 DOCUMENT_KEYS = {"benchmark", "commit", "machine", "foreign_load", "setting", "against", "figures"}
 
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.markdown and options.quick:
         parser.error("--markdown needs runs at full size: leave out --quick")
-    missing = data.available(data_dir())[options.dataset]
+    missing = dataset.available(data_dir())[options.dataset]
     if missing is not None:
         parser.error(missing)
     try:

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.order import BlockFolder
-from search.study import Bound
-from search.trial import Artifact, Outcome, Timings, TrialState
-from snn.config import RunConfig
-from snn.measurement import (
+from search.study.study import Bound
+from search.trial.trial import Artifact, Outcome, Timings, TrialState
+from search.worker.job import BlockFolder
+from snn.settings.config import RunConfig
+from snn.settings.measurement import (
     METRICS,
     Evaluation,
     ExitReport,

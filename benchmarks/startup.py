@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, tuple[tuple[str, ...], float]] = {  # words, aim in secon
 
 def seconds(words: Sequence[str], store: str) -> float:
     """Of one run. Raises CalledProcessError."""
-    command = [sys.executable, "-m", "search.cli", *words]
+    command = [sys.executable, "-m", "search.commands.cli", *words]
     environment = {**os.environ, "SPIKEFRONT_STORE": store}
     begun = time.perf_counter()
     subprocess.run(command, env=environment, check=True, capture_output=True)

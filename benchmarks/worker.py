@@ -90,7 +90,7 @@ class Worker:
         """
         import torch
 
-        from snn.cost import SavedBytes
+        from snn.network.cost import SavedBytes
 
         with SavedBytes(self._trainee.parameters) as saved:
             self._iterate()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.page import ICON, LOGO, STYLE
+from dashboard.parts.frame import ICON, LOGO, STYLE
 
 st.set_page_config(page_title="spikefront", page_icon=ICON, layout="wide")
 st.logo(LOGO, size="large")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dashboard.references import load_references
+from dashboard.data.references import load_references
 from tests import pages
 from tests.pages import ROOT, Swaps, surroundings
-from tests.snn.test_data import idx_images, idx_labels
+from tests.snn.data.test_data import idx_images, idx_labels
 
 DOCS = ROOT / "docs"
 FROM_NOTHING = {"README.md", "tutorial.md"}
@@ -37,7 +37,7 @@ import shutil
 
 import optuna
 
-from search.cli import main
+from search.commands.cli import main
 
 for words in (
     "run studies/digits.toml",

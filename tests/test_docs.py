@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from search.commands.docs_reference import reference
 from search.commands.options import COMMANDS
-from search.reference import reference
-from search.study import load_study, study_from_toml
-from snn.measurement import METRICS
+from search.study.study import load_study, study_from_toml
+from snn.settings.measurement import METRICS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,4 +107,6 @@ def test_the_house_lists_every_file_of_a_package_and_none_that_is_gone(package: 
 
 def test_the_reference_is_what_the_code_declares() -> None:
     page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert page == reference(), "write it anew: python -m search.reference > docs/reference.md"
+    assert page == reference(), (
+        "write it anew: python -m search.commands.docs_reference > docs/reference.md"
+    )

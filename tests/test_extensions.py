@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from snn import extensions
-from snn.backbones import ConvUnit
-from snn.extensions import ExtensionError, add_backbone, add_dataset
-from snn.image_files import DataError, OwnSource
+from snn.data.image_files import DataError, OwnSource
+from snn.settings import extensions
+from snn.settings.backbones import ConvUnit
+from snn.settings.extensions import ExtensionError, add_backbone, add_dataset
 
 ROOT = Path(__file__).parent.parent
 MINE = """
 import numpy as np
-from snn.backbones import ConvUnit, ResidualUnit
-from snn.extensions import add_backbone, add_dataset
+from snn.settings.backbones import ConvUnit, ResidualUnit
+from snn.settings.extensions import add_backbone, add_dataset
 
 add_backbone("tiny", [ConvUnit(channels=1, pool=True), ResidualUnit(channels=1)], "two units")
 
@@ -54,7 +54,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A command in a folder where `mine.py` is named by a relative path."""
     environment = {**os.environ, "SPIKEFRONT_EXTENSIONS": "mine.py", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "search.cli", *words],
+        [sys.executable, "-m", "search.commands.cli", *words],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from search import ray_tune
+from search.runners import ray_tune
 from tests import page_tools, pages
 from tests.dashboard.example_store import fill
 from tests.page_folder import DOCS, new_folder, run_page
 from tests.pages import ROOT
 from tests.search.postgres import any_server, free_port, own_server
-from tests.search.test_store import a_fresh_url
+from tests.search.store.test_store import a_fresh_url
 
 CLUSTER = DOCS / "how-to" / "cluster.md"
 SQL = DOCS / "how-to" / "sql.md"

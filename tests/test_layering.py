@@ -1,9 +1,12 @@
-"""dashboard -> search -> snn, never back; each heavy library has one home."""
+"""The floors of the house: a wing imports only wings below it; heavy libraries have one home."""
 
 import ast
 import functools
+import graphlib
+import importlib.metadata
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -11,57 +14,48 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BELOW = {"snn": {"snn"}, "search": {"search", "snn"}, "dashboard": {"dashboard", "search", "snn"}}
-SQL = (
-    "search/store*.py",
-    "search/schema.py",
-    "search/rows.py",
-    "search/database.py",
-    "search/migrations/**/*.py",
-)
-HOMES = {
-    "optuna": (
-        "search/sampler.py",
-        "search/sampler_memory.py",
-        "search/importance.py",
-        "search/optuna_files.py",
+# The wings from the ground up: each imports only those before it. Files of a package itself
+# are its doors, above its wings.
+WINGS = {
+    "snn": "settings lif data network rules rewiring training evaluation interchange",
+    "search": (
+        "text trial study front pruners worker store samplers runners export doctor commands"
     ),
-    "ray": ("search/ray_tune.py",),
-    "pyarrow": ("search/artifacts.py",),
-    "sqlalchemy": SQL,
-    "alembic": SQL,
-    "streamlit": ("dashboard/**/*.py",),
-    "plotly": ("dashboard/**/*.py",),
+    "dashboard": "data figures parts serving views",
+}
+FLOORS = [
+    floor
+    for package, wings in WINGS.items()
+    for floor in (*(f"{package}.{wing}" for wing in wings.split()), package)
+]
+PACKAGES = tuple(WINGS)
+MOST_MODULES = 20  # of one wing
+HOMES = {
+    "optuna": "search/samplers/*.py",
+    "ray": "search/runners/ray_tune.py",
+    "pyarrow": "search/text/artifacts.py",
+    "sqlalchemy": "search/store/**/*.py",
+    "alembic": "search/store/**/*.py",
+    "streamlit": "dashboard/**/*.py",
+    "plotly": "dashboard/**/*.py",
     # doctor reports on torch itself, so it has to load it
-    "torch": ("snn/**/*.py", "search/configure.py", "search/doctor/*.py"),
-    "safetensors": ("snn/**/*.py",),
-    "sklearn": ("snn/image_files.py",),
-    "triton": ("snn/lif/kernels.py",),
-    "nir": ("snn/interchange/*.py",),
+    "torch": "snn/**/*.py search/worker/engine.py search/doctor/*.py",
+    "safetensors": "snn/**/*.py",
+    "sklearn": "snn/data/image_files.py",
+    "triton": "snn/lif/kernels.py",
+    "nir": "snn/interchange/*.py",
 }
 ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
 # of snn, what loads no torch
-LIGHT = {
-    f"snn.{name}"
-    for name in (
-        "config",
-        "backbones",
-        "datasets",
-        "extensions",
-        "partition",
-        "prefix",
-        "measurement",
-        "interchange.description",
-    )
-}
-LIGHT_WITH_NUMPY = LIGHT | {"snn.image_files", "snn.raster"}
+LIGHT = {"snn.settings", "snn.interchange.description"}
+LIGHT_WITH_NUMPY = LIGHT | {"snn.data.image_files", "snn.evaluation.raster"}
 HEAVY = {"torch", "ray", "optuna", "pyarrow"}
 LOADS_HEAVY = {
-    "search.sampler",
-    "search.sampler_memory",
-    "search.importance",
-    "search.ray_tune",
-    "search.optuna_files",
+    "search.samplers.sampler",
+    "search.samplers.optuna_mirror",
+    "search.samplers.importance",
+    "search.runners.ray_tune",
+    "search.samplers.optuna_files",
 }
 
 
@@ -115,9 +109,9 @@ def named_by(node: ast.AST) -> list[str]:
         case ast.Import():
             return [alias.name for alias in node.names]
         case ast.ImportFrom(level=0, module=str(module)):
-            # `from snn import data` imports snn.data
-            inner = (ROOT / module.replace(".", "/")).is_dir()
-            return [f"{module}.{alias.name}" if inner else module for alias in node.names]
+            # `from snn.data import dataset` imports snn.data.dataset
+            inner = [f"{module}.{alias.name}" for alias in node.names]
+            return [name if file_of(name) else module for name in inner]
         case ast.ImportFrom():
             return ["a relative module"]
         case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(str(name)), *_]):
@@ -125,16 +119,30 @@ def named_by(node: ast.AST) -> list[str]:
     return []
 
 
+def file_of(module: str) -> PurePosixPath | None:
+    """The file that importing `module` runs, where it is one of ours."""
+    path = module.replace(".", "/")
+    for file in (f"{path}.py", f"{path}/__init__.py"):
+        if (ROOT / file).is_file():
+            return PurePosixPath(file)
+    return None
+
+
+def wing_of(file: PurePosixPath) -> str:
+    """`search/store/read.py` is in search.store, `search/store/migrations/env.py` too."""
+    return ".".join(file.parts[:2]) if len(file.parts) > 2 else file.parts[0]
+
+
 @functools.cache
 def all_imports() -> tuple[Import, ...]:
-    packages = (*BELOW, "benchmarks")
+    packages = (*PACKAGES, "benchmarks")
     return tuple(i for package in packages for path in sources(package) for i in imports_of(path))
 
 
 def test_every_form_of_import_is_seen_and_when_it_takes_place() -> None:
     text = """
 import ray.tune as tune
-from snn import data
+from snn.data import dataset
 try:
     from torch import nn
 except ImportError:
@@ -146,20 +154,65 @@ def later():
     return importlib.import_module("streamlit.web")
 """
     seen = {i.module: i.is_eager for i in imports_in(text, PurePosixPath("snn/example.py"))}
-    eager = ["ray.tune", "snn.data", "torch", "a relative module"]
+    eager = ["ray.tune", "snn.data.dataset", "torch", "a relative module"]
     late = ["optuna", "sklearn", "streamlit.web"]
     assert seen == dict.fromkeys(eager, True) | dict.fromkeys(late, False)
 
 
 def test_there_are_imports_to_judge() -> None:
-    assert {i.file.parts[0] for i in all_imports()} >= BELOW.keys()
+    assert {i.file.parts[0] for i in all_imports()} >= set(PACKAGES)
 
 
-@pytest.mark.parametrize("package", BELOW)
-def test_a_package_imports_nothing_from_above_itself(package: str) -> None:
-    others = {"snn", "search", "dashboard", "benchmarks", "tests"} - BELOW[package]
-    upward = [str(i) for i in all_imports() if i.file.parts[0] == package and i.top in others]
+def test_every_wing_has_its_floor_and_every_floor_its_wing() -> None:
+    folders = {
+        wing_of(PurePosixPath(path.relative_to(ROOT).as_posix()))
+        for package in PACKAGES
+        for path in sources(package)
+    }
+    assert folders == set(FLOORS)
+
+
+def test_a_wing_imports_only_wings_below_it() -> None:
+    upward = [
+        f"{i.file}:{i.line} imports {target}, which is above it"
+        for i in all_imports()
+        if i.file.parts[0] in PACKAGES
+        and (target := file_of(i.module)) is not None
+        and target.name != "__init__.py"
+        and FLOORS.index(wing_of(target)) > FLOORS.index(wing_of(i.file))
+    ]
     assert upward == []
+
+
+def test_nothing_of_the_product_imports_benchmarks_or_tests() -> None:
+    strays = [str(i) for i in all_imports() if i.top in ("benchmarks", "tests")]
+    assert [stray for stray in strays if not stray.startswith("benchmarks/")] == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports within functions and for type checkers are imports, too."""
+    follows: dict[str, set[str]] = {}
+    for i in all_imports():
+        target = file_of(i.module)
+        if target is not None and target != i.file and target.name != "__init__.py":
+            follows.setdefault(str(i.file), set()).add(str(target))
+    try:
+        graphlib.TopologicalSorter(follows).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_no_wing_has_more_modules_than_one_can_look_over() -> None:
+    sizes = Counter(path.parent for package in PACKAGES for path in sources(package))
+    full = {str(folder.relative_to(ROOT)): n - 1 for folder, n in sizes.items()}
+    assert {folder: n for folder, n in full.items() if n > MOST_MODULES} == {}
+
+
+def test_no_folder_of_the_page_hides_a_library() -> None:
+    """Streamlit puts dashboard/ first on sys.path, where its folders are found as packages."""
+    own = {path.name.removesuffix(".py") for path in (ROOT / "dashboard").iterdir()}
+    installed = set(importlib.metadata.packages_distributions())
+    assert own & (installed | sys.stdlib_module_names) == set()
 
 
 def test_every_import_says_its_full_name() -> None:
@@ -173,7 +226,7 @@ def test_a_heavy_library_is_imported_only_at_its_home(library: str) -> None:
         for i in all_imports()
         if i.top == library
         and i.file.parts[0] != "benchmarks"
-        and not any(matches(i.file, home) for home in HOMES[library])
+        and not any(matches(i.file, home) for home in HOMES[library].split())
     ]
     assert strays == []
 
@@ -195,10 +248,14 @@ def test_what_only_some_builds_of_torch_bring_is_loaded_when_it_is_used() -> Non
     assert [i.is_eager for i in kernels] == [False]
 
 
-RUNS_THE_ENGINE = (PurePosixPath("search/configure.py"), PurePosixPath("search/graphs.py"))
+RUNS_THE_ENGINE = (
+    PurePosixPath("search/worker/engine.py"),
+    PurePosixPath("search/worker/estimates.py"),
+    PurePosixPath("search/export/graphs.py"),
+)
 
 
-def test_only_two_files_use_the_parts_of_the_engine_that_load_torch() -> None:
+def test_only_these_files_use_the_parts_of_the_engine_that_load_torch() -> None:
     strays = [
         str(i)
         for i in all_imports()
@@ -233,9 +290,11 @@ def test_importing_search_loads_neither_torch_nor_ray_nor_optuna() -> None:
     modules = [
         ".".join(p.parts).removesuffix(".__init__") for p in paths if "migrations" not in p.parts
     ]
-    assert "search.trial" in modules
+    assert "search.trial.trial" in modules
     assert loaded_by([m for m in modules if m not in LOADS_HEAVY], HEAVY) == []
 
 
 def test_what_a_study_file_is_checked_against_loads_neither_torch_nor_numpy() -> None:
-    assert loaded_by(sorted(LIGHT), {"torch", "numpy"}) == []
+    settings = [f"snn.settings.{path.stem}" for path in sources("snn/settings")]
+    light = [*(name.removesuffix(".__init__") for name in settings), *sorted(LIGHT)]
+    assert loaded_by(light, {"torch", "numpy"}) == []

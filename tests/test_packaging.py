@@ -125,8 +125,8 @@ def test_the_wheel_holds_code_and_data_of_the_project_and_nothing_else(built: Bu
         "snn/py.typed",
         "snn/lif/native.c",
         "search/py.typed",
-        "search/migrations/script.py.mako",
-        "search/migrations/versions/0001_the_first_tables.py",
+        "search/store/migrations/script.py.mako",
+        "search/store/migrations/versions/0001_the_first_tables.py",
         "search/templates/digits.toml",
         "dashboard/.streamlit/config.toml",
     ):

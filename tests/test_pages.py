@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from search.study import study_from_toml
+from search.study.study import study_from_toml
 from tests import pages
 from tests.page_folder import DOCS, run_page
 from tests.pages import ROOT

@@ -17,8 +17,8 @@ from benchmarks.claims.claim import (
 )
 from benchmarks.claims.tested import compare_blocks
 from benchmarks.memory import RESNET9
-from search.configure import plan
-from snn.config import RunConfig
+from search.worker.estimates import plan
+from snn.settings.config import RunConfig
 
 CIFAR10 = tuple(
     Elsewhere(

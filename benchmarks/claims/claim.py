@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.report import Figure
-from snn.config import RunConfig
+from snn.settings.config import RunConfig
 
 Values = Mapping[str, float]
 Kind = Literal["fraction", "points", "times", "ratio", "count"]

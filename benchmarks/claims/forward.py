@@ -5,7 +5,7 @@ from functools import partial
 from benchmarks.claims.claim import Claim, Place, Published, Results, Row, Run, Scale, Values, sizes
 from benchmarks.claims.tested import train_and_test
 from benchmarks.forward_rules import PUBLISHED_NETWORK, RULES, TIMED_NETWORK, needs, time_rules
-from snn.config import RunConfig
+from snn.settings.config import RunConfig
 
 PLANNED = "planned"
 ACCURACIES = {  # on CIFAR-10

@@ -3,7 +3,7 @@
 from benchmarks import rewiring
 from benchmarks.claims.claim import Claim, Elsewhere, Published, Results, Row, Run, Scale, sizes
 from benchmarks.claims.tested import train_and_test
-from snn.config import RunConfig
+from snn.settings.config import RunConfig
 
 RECALLED_MNIST = {0.0563: 2.02, 0.0306: 3.55, 0.0138: 8.08}  # points lost, by connectivity
 RECALLED_CIFAR10 = {0.0508: 0.81, 0.0235: 1.47}

@@ -2,7 +2,7 @@
 
 from benchmarks.claims.claim import Claim, Elsewhere, Published, Results, Row, Run, Scale, sizes
 from benchmarks.claims.tested import train_and_test
-from snn.config import RunConfig
+from snn.settings.config import RunConfig
 
 
 def lenet(scale: Scale) -> RunConfig:

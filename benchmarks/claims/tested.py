@@ -16,14 +16,14 @@ from benchmarks.bloctrain import (
 )
 from benchmarks.claims.claim import Place, Values
 from benchmarks.report import Report
-from snn import data
-from snn.block_cache import BlockCache
-from snn.config import RunConfig
-from snn.evaluate import sampled_setting
-from snn.operating import Counter
-from snn.recording import record
-from snn.train import Training
-from snn.trained import Images
+from snn.data import dataset as data
+from snn.evaluation.evaluate import sampled_setting
+from snn.evaluation.operating_points import OperatingPointEvaluator
+from snn.evaluation.recording import record
+from snn.network.trained import Images
+from snn.settings.config import RunConfig
+from snn.training.block_cache import BlockCache
+from snn.training.train import Training
 
 
 def held_out(split: data.Split, dataset: str, place: Place) -> Images:
@@ -53,7 +53,7 @@ def train_and_test(config: RunConfig, place: Place) -> Values:
     trained = training.trained
     recording = record(trained.network, held_out(split, config.dataset, place))
     setting = sampled_setting(config, len(trained.network.blocks))
-    return dict(Counter(trained, recording).point(setting).metrics)
+    return dict(OperatingPointEvaluator(trained, recording).point(setting).metrics)
 
 
 def threshold_at_full_accuracy(validation: Reading) -> float:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.axes import Choice, PlainAxis, Value
-from search.space import EXIT_THRESHOLD
-from search.study import Study, load_study
-from snn.partition import format_partition, parse_partition
+from search.study.axes import Choice, PlainAxis, Value
+from search.study.space import EXIT_THRESHOLD
+from search.study.study import Study, load_study
+from snn.settings.partition import format_partition, parse_partition
 
 PARTITION = "partition"
 STUDIES = ("digits", "mnist")

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from benchmarks.search.record import Record
 from benchmarks.search.replay import Ended, Epoch
-from search.proposals import Proposal, Proposals
-from search.stopping import RungReport, Rungs, rule_of
-from search.trial import Params, Trial, TrialState
+from search.pruners.moasha import RungReport, Rungs, rule_of
+from search.samplers.proposals import Proposal, Proposals
+from search.trial.trial import Params, Trial, TrialState
 
 
 class Ours:
-    """Proposals of `search.proposals`, stopped by `search.stopping`.
+    """Proposals of `search.samplers.proposals`, stopped by `search.pruners.moasha`.
 
     All but `judged` are keys of the study's [search] table, as a person would set them.
     """

@@ -13,10 +13,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from benchmarks.search.grid import PARTITION
 from benchmarks.search.record import Record
 from benchmarks.search.replay import Ended, Epoch
-from search.axes import Value
-from search.space import EXIT_THRESHOLD
-from search.trial import Params
-from snn.measurement import METRICS
+from search.study.axes import Value
+from search.study.space import EXIT_THRESHOLD
+from search.trial.trial import Params
+from snn.settings.measurement import METRICS
 
 REDUCTION, GRACE = 3, 1  # of the peers that stop trials; rungs at 1, 3, 9, ... epochs
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks.search.grid import Grid, prefixes_of
 from benchmarks.search.recorder import MEASURED
-from search.study import Study, study_from_toml
-from snn.measurement import OperatingPoint
+from search.study.study import Study, study_from_toml
+from snn.settings.measurement import OperatingPoint
 
 Array = NDArray[Any]
 

@@ -12,21 +12,21 @@ import torch
 
 from benchmarks.finished import Finished
 from benchmarks.search.grid import PARTITION, Grid
-from search.axes import Value
-from search.front import pareto_mask
-from search.space import run_values
-from search.study import Study
-from snn import data
-from snn.block_cache import BlockCache
-from snn.config import RunConfig
-from snn.evaluate import sampled_setting
-from snn.measurement import METRICS, Measurement, OperatingPoint
-from snn.operating import Counter, OperatingSetting, keep
-from snn.origin import engine
-from snn.partition import format_partition
-from snn.recording import record
-from snn.train import DivergedError, Training
-from snn.trained import Images, Trained
+from search.front.front import pareto_mask
+from search.study.axes import Value
+from search.study.space import run_values
+from search.study.study import Study
+from snn.data import dataset
+from snn.evaluation.evaluate import sampled_setting
+from snn.evaluation.operating_points import OperatingPointEvaluator, OperatingSetting, keep
+from snn.evaluation.recording import record
+from snn.network.trained import Images, Trained
+from snn.settings.config import RunConfig
+from snn.settings.measurement import METRICS, Measurement, OperatingPoint
+from snn.settings.partition import format_partition
+from snn.training.block_cache import BlockCache
+from snn.training.environment import engine
+from snn.training.train import DivergedError, Training
 
 KEPT = ("accuracy", "synaptic_ops", "latency_steps", "model_bytes", "training_memory_bytes")
 """Metrics of which a family's points have to be better in one to be recorded."""
@@ -52,7 +52,7 @@ def record_study(
     """
     torch.set_num_threads(1)
     grid = Grid.of(study)
-    split: data.Split | None = None
+    split: dataset.Split | None = None
     settings = grid.settings()
     for number, setting in enumerate(settings):
         key = json.dumps([study.question_fingerprint, setting])
@@ -76,10 +76,10 @@ def images_of(study: Study, data_dir: Path) -> int:
     return len(_split(study, data_dir).validation_labels)
 
 
-def _split(study: Study, data_dir: Path) -> data.Split:
+def _split(study: Study, data_dir: Path) -> dataset.Split:
     config = RunConfig.from_mapping(dict(study.run))
-    return data.split(
-        data.load(config.dataset, data_dir),
+    return dataset.split(
+        dataset.load(config.dataset, data_dir),
         validation_fraction=config.validation_fraction,
         train_images=config.train_images,
         seed=config.seed,
@@ -88,7 +88,7 @@ def _split(study: Study, data_dir: Path) -> data.Split:
 
 
 def _record(
-    study: Study, grid: Grid, setting: Mapping[str, Value], split: data.Split
+    study: Study, grid: Grid, setting: Mapping[str, Value], split: dataset.Split
 ) -> dict[str, Any]:
     images = Images(
         images=split.validation_images,
@@ -114,7 +114,7 @@ def _record(
 
 
 def _entry(trained: Trained, measured: Measurement, images: Images, grid: Grid) -> dict[str, Any]:
-    counter = Counter(trained, record(trained.network, images))
+    counter = OperatingPointEvaluator(trained, record(trained.network, images))
     depth, config = len(trained.network.blocks), trained.config
     full = sampled_setting(config, depth)
     sampled = [

@@ -13,10 +13,10 @@ from typing import Protocol, runtime_checkable
 
 from benchmarks.search.grid import PARTITION, prefixes_of
 from benchmarks.search.record import Record
-from search.front import front_of, normalised_hypervolume
-from search.space import EXIT_THRESHOLD
-from search.trial import Params
-from snn.measurement import OperatingPoint
+from search.front.front import front_of, normalised_hypervolume
+from search.study.space import EXIT_THRESHOLD
+from search.trial.trial import Params
+from snn.settings.measurement import OperatingPoint
 
 TRIALS_PER_EPOCH = 4  # trials at most per epoch of the budget: reused blocks cost none
 
@@ -120,7 +120,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """A point on its way to the front; see search.front.HasPoint."""
+    """A point on its way to the front; see search.front.front.HasPoint."""
 
     trial: int
     point: OperatingPoint

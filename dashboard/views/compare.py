@@ -4,10 +4,13 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import comparison_figures, data, formats, frames, page
-from dashboard.comparison import GOAL, Comparison, compare
-from search.trial import TrialState
-from snn.measurement import METRICS
+from dashboard.data import formats, frames
+from dashboard.data import read as data
+from dashboard.data.comparison import GOAL, Comparison, compare
+from dashboard.figures import comparison as comparison_figures
+from dashboard.parts import frame
+from search.trial.trial import TrialState
+from snn.settings.measurement import METRICS
 
 MOST_STUDIES = 12
 CHART = "compared-fronts"
@@ -17,20 +20,20 @@ GROUPS = {"study": "Each study", "name": "Seeds together", "sampler": "Samplers"
 def compare_page() -> None:
     """The page, drawn again while a study runs."""
     url = data.store_url()
-    page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
 
 
 def _body(url: str) -> None:
-    with page.store_errors():
+    with frame.store_errors():
         st.title("Compare", anchor=False)
-        names = page.study_names(url)
+        names = frame.study_names(url)
         chosen = _choose(names)
         if len(names) == 1:
             st.info("This store has one study. Run another to compare it with.")
         if not chosen:
             st.text("Choose the studies to compare.")
             return
-        by = page.pick_one(
+        by = frame.pick_one(
             "Together",
             "by",
             GROUPS,
@@ -46,7 +49,7 @@ def _choose(names: list[str]) -> list[str]:
     asked = [name for name in st.query_params.get_all("with") if name in names]
     current = asked[:MOST_STUDIES] or names[:2]
     key = "choose-with"
-    page.preset(key, current)
+    frame.preset(key, current)
     st.multiselect(
         "Studies",
         names,
@@ -96,11 +99,11 @@ def _fronts(comparison: Comparison) -> None:
     logs = {n: all(table.axis(n).is_log_by_default for table in tables) for n in (x, y)}
     st.plotly_chart(
         comparison_figures.fronts(
-            comparison, x=x, y=y, log_x=logs[x], log_y=logs[y], mode=page.mode()
+            comparison, x=x, y=y, log_x=logs[x], log_y=logs[y], mode=frame.mode()
         ),
         key=CHART,
         theme=None,
-        config=page.PLOT,
+        config=frame.PLOT,
         on_select=_take_point,
         selection_mode="points",
         alt=f"Fronts of the studies, {formats.label(y)} against {formats.label(x)}",
@@ -110,9 +113,9 @@ def _fronts(comparison: Comparison) -> None:
 
 def _take_point() -> None:
     """Put the point clicked into the address bar."""
-    found = page.picked(CHART)
+    found = frame.picked(CHART)
     if found is not None:
-        page.put("point", str(found))
+        frame.put("point", str(found))
 
 
 def _opened(comparison: Comparison) -> None:
@@ -135,7 +138,7 @@ def _opened(comparison: Comparison) -> None:
             ]
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.page_link(
-                    page.NETWORK,
+                    frame.NETWORK,
                     label=f"Open trial {number}",
                     icon=":material/neurology:",
                     query_params={"study": study.name, "trial": number, "point": str(point)},
@@ -147,12 +150,12 @@ def _opened(comparison: Comparison) -> None:
 
 def _axis(label: str, name: str, names: list[str], default: str) -> str:
     with st.container(width=230, gap=None):
-        return page.choose(label, name, names, default, show=formats.label)
+        return frame.choose(label, name, names, default, show=formats.label)
 
 
 def _courses(comparison: Comparison) -> None:
     st.subheader("Hypervolume", anchor=False)
-    along = page.pick_one(
+    along = frame.pick_one(
         "Against",
         "along",
         comparison_figures.SPENT,
@@ -162,10 +165,10 @@ def _courses(comparison: Comparison) -> None:
         st.text("These studies share no objective, so that there is no volume to compare.")
         return
     st.plotly_chart(
-        comparison_figures.courses(comparison, along=along, mode=page.mode()),
+        comparison_figures.courses(comparison, along=along, mode=frame.mode()),
         key="compared-courses",
         theme=None,
-        config=page.PLOT,
+        config=frame.PLOT,
         alt=f"Hypervolume of the studies against {comparison_figures.SPENT[along].lower()}",
     )
 

@@ -5,12 +5,15 @@ import functools
 import numpy as np
 import streamlit as st
 
-from dashboard import course_figures, data, formats, frames, front_controls, page, takeaway
-from dashboard.front_figure import front
-from dashboard.front_selection import chosen_rows
-from dashboard.report import report
-from dashboard.sight import Sight, sight
-from dashboard.theme import PALETTES
+from dashboard.data import formats, frames
+from dashboard.data import read as data
+from dashboard.data.point_filter import VisiblePoints, sight
+from dashboard.figures import history as course_figures
+from dashboard.figures.front import front
+from dashboard.figures.theme import PALETTES
+from dashboard.parts import downloads, frame, front_controls
+from dashboard.parts.front_selection import chosen_rows
+from dashboard.parts.report import report
 
 MOST_NETWORKS = 12  # that have a line of their own
 MOST_ZIPPED = 50  # in one file
@@ -20,10 +23,10 @@ SIZES = {"wide": (1200, 720), "column": (720, 540), "square": (900, 900)}
 def export_page() -> None:
     """The page; what is chosen on the front comes with the address."""
     url = data.store_url()
-    with page.store_errors():
+    with frame.store_errors():
         st.title("Export", anchor=False)
         with st.container(width=320):
-            study = page.choose_study(url)
+            study = frame.choose_study(url)
         view = data.study_view(url, study)
         if not len(view.table):
             st.text("This study has no operating point yet: there is nothing to take away.")
@@ -41,21 +44,21 @@ def export_page() -> None:
             _report(view, wanted, seen, chosen)
 
 
-def _what(view: data.StudyView, seen: Sight, chosen: list[int]) -> None:
+def _what(view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if chosen:
             st.markdown(f"**{len(chosen):,} points chosen** on the front.")
         else:
             st.markdown(f"**The front**, {seen.front.size:,} points.")
         st.page_link(
-            page.FRONT,
+            frame.FRONT,
             label="Choose others",
             icon=":material/stairs:",
-            query_params=page.carried({"study": view.stored.name}),
+            query_params=frame.carried({"study": view.stored.name}),
         )
 
 
-def _networks(url: str, view: data.StudyView, seen: Sight, chosen: list[int]) -> None:
+def _networks(url: str, view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
     """A line per network with its folder and its settings."""
     st.subheader("Networks", anchor=False)
     st.caption(
@@ -78,13 +81,13 @@ def _together(url: str, view: data.StudyView, rows: list[int]) -> None:
     """All of these networks in one file, those without weights here left out."""
     table, study = view.table, view.stored.name
     trials = {int(table.trials[row]) for row in rows}
-    lost = {trial for trial in trials if takeaway.export_problem(url, study, trial)}
+    lost = {trial for trial in trials if downloads.export_problem(url, study, trial)}
     kept = [row for row in rows if int(table.trials[row]) not in lost]
     points = [(int(table.trials[row]), int(table.ids[row])) for row in kept]
     left_out = f" {len(rows) - len(kept):,} have no weights here." if lost else ""
     st.download_button(
         f"All {len(kept):,} as one file" if kept else "All as one file",
-        data=lambda: takeaway.networks_zip(url, study, points, _csv(view, kept)),
+        data=lambda: downloads.networks_zip(url, study, points, _csv(view, kept)),
         file_name=f"{study}-networks.zip",
         mime="application/zip",
         key="export-all",
@@ -95,7 +98,7 @@ def _together(url: str, view: data.StudyView, rows: list[int]) -> None:
     )
 
 
-def _network(url: str, view: data.StudyView, seen: Sight, row: int) -> None:
+def _network(url: str, view: data.StudyView, seen: VisiblePoints, row: int) -> None:
     table, study = view.table, view.stored.name
     trial, point = int(table.trials[row]), int(table.ids[row])
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
@@ -116,7 +119,7 @@ def _network(url: str, view: data.StudyView, seen: Sight, row: int) -> None:
         with st.container(horizontal=True, width="content", gap="small"):
             st.download_button(
                 "Settings",
-                data=lambda: takeaway.config_toml(url, study, trial, point),
+                data=lambda: downloads.config_toml(url, study, trial, point),
                 file_name=f"{study}-{trial}-{point}.toml",
                 mime="application/toml",
                 key=f"config-{point}",
@@ -124,20 +127,22 @@ def _network(url: str, view: data.StudyView, seen: Sight, row: int) -> None:
                 help="config.toml, which `spikefront train` runs again.",
                 on_click="ignore",
             )
-            page.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
+            frame.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
 
 
-def _figures(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
+def _figures(
+    view: data.StudyView, wanted: front_controls.ControlState, seen: VisiblePoints
+) -> None:
     """The figures on a background of their own, with the camera of plotly."""
     st.subheader("Figures", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        form = page.pick_one("Format", "format", {"svg": "SVG", "png": "PNG"})
-        size = page.pick_one(
+        form = frame.pick_one("Format", "format", {"svg": "SVG", "png": "PNG"})
+        size = frame.pick_one(
             "Size",
             "size",
             {name: f"{name} {width} x {height}" for name, (width, height) in SIZES.items()},
         )
-        mode = page.pick_one("Colours", "colours", {"light": "Light", "dark": "Dark"})
+        mode = frame.pick_one("Colours", "colours", {"light": "Light", "dark": "Dark"})
     st.caption("The camera at the upper right of a figure saves it; the browser draws the file.")
     width, height = SIZES[size]
     palette = PALETTES["dark" if mode == "dark" else "light"]
@@ -183,7 +188,7 @@ def _figures(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -
         )
 
 
-def _tables(view: data.StudyView, seen: Sight, chosen: list[int]) -> None:
+def _tables(view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
     st.subheader("Tables", anchor=False)
     st.caption("CSV with objectives, settings and parameters; numbers in the units of the store.")
     sets = {"front": ("The front", seen.front.tolist())}
@@ -208,7 +213,10 @@ def _csv(view: data.StudyView, rows: list[int]) -> bytes:
 
 
 def _report(
-    view: data.StudyView, wanted: front_controls.Wanted, seen: Sight, chosen: list[int]
+    view: data.StudyView,
+    wanted: front_controls.ControlState,
+    seen: VisiblePoints,
+    chosen: list[int],
 ) -> None:
     st.subheader("Report", anchor=False)
     st.caption(

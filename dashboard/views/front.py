@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from dashboard import course_figures, data, formats, frames, front_controls, page
-from dashboard.figures import MOST_FADED
-from dashboard.front_figure import HEIGHT, front, not_drawn
-from dashboard.front_selection import MOST_SELECTED, ids_in, take_selection
-from dashboard.front_space import front_in_space
-from dashboard.points import PointTable
-from dashboard.sight import Sight, sight
-from search.trial import TrialState
+from dashboard.data import formats, frames
+from dashboard.data import read as data
+from dashboard.data.point_filter import VisiblePoints, sight
+from dashboard.data.points import PointTable
+from dashboard.figures import history as course_figures
+from dashboard.figures.front import HEIGHT, front, not_drawn
+from dashboard.figures.front_space import front_in_space
+from dashboard.figures.style import MOST_FADED
+from dashboard.parts import frame, front_controls
+from dashboard.parts.front_selection import MOST_SELECTED, ids_in, take_selection
+from search.trial.trial import TrialState
 
 MOST_CARDS = 6
 CHART = "front-chart"
@@ -25,14 +28,14 @@ ENDED = {TrialState.FAILED: "failed", TrialState.PRUNED: "ended early"}
 def front_page() -> None:
     """The page, drawn again while its study runs."""
     url = data.store_url()
-    page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
 
 
 def _body(url: str) -> None:
-    with page.store_errors():
+    with frame.store_errors():
         top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
         with top, st.container(width=320):
-            study = page.choose_study(url)
+            study = frame.choose_study(url)
         view = data.study_view(url, study)
         with top:
             _headline(view)
@@ -91,7 +94,7 @@ def _nothing_yet(view: data.StudyView) -> None:
             f"{count:,} {'trial' if count == 1 else 'trials'} {ENDED[state]}, none is complete."
         )
         st.page_link(
-            page.NETWORK,
+            frame.NETWORK,
             label=f"See why trial {number} {ENDED[state]}",
             icon=":material/error:",
             query_params={"study": view.stored.name, "trial": str(number)},
@@ -102,15 +105,15 @@ def _nothing_yet(view: data.StudyView) -> None:
     st.code("spikefront run STUDY.toml   # continues where it stopped", language="bash")
 
 
-def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
+def _chart(view: data.StudyView, wanted: front_controls.ControlState, seen: VisiblePoints) -> None:
     look = wanted.look
     names = [formats.label(name) for name in (look.y, look.x, look.z) if name]
     alt = f"Operating points of the study: {' against '.join(names)}. The table has its figures."
     if look.z is not None:
         figure = front_in_space(
-            view.table, seen, look, selected=ids_in("selected"), mode=page.mode()
+            view.table, seen, look, selected=ids_in("selected"), mode=frame.mode()
         )
-        st.plotly_chart(figure, key="front-space", theme=None, config=page.PLOT, alt=alt)
+        st.plotly_chart(figure, key="front-space", theme=None, config=frame.PLOT, alt=alt)
         st.caption("Drag to turn, scroll to come nearer. Points are selected in the table.")
     else:
         figure = front(
@@ -121,14 +124,14 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
             targets=wanted.targets,
             references=wanted.references,
             confirmed=view.confirmed,
-            mode=page.mode(),
+            mode=frame.mode(),
         )
         st.plotly_chart(
             figure,
             key=CHART,
             theme=None,
             config={
-                **page.PLOT,
+                **frame.PLOT,
                 "scrollZoom": True,
                 "displayModeBar": True,
                 "modeBarButtons": TOOLS,
@@ -140,7 +143,9 @@ def _chart(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> 
     _remarks(view, wanted, seen)
 
 
-def _remarks(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -> None:
+def _remarks(
+    view: data.StudyView, wanted: front_controls.ControlState, seen: VisiblePoints
+) -> None:
     """What the figure does not show by itself."""
     words = []
     if len(view.table) - seen.front.size > 2 * MOST_FADED and wanted.look.z is None:
@@ -156,7 +161,7 @@ def _remarks(view: data.StudyView, wanted: front_controls.Wanted, seen: Sight) -
         st.caption(" ".join(words))
 
 
-def _table(view: data.StudyView, seen: Sight) -> list[int]:
+def _table(view: data.StudyView, seen: VisiblePoints) -> list[int]:
     """The points chosen, or the whole front, beside the figure. Returns the rows marked in it."""
     table = view.table
     rows = table.rows_of(ids_in("selected"))
@@ -195,10 +200,10 @@ def _table(view: data.StudyView, seen: Sight) -> list[int]:
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.page_link(
-            page.EXPORT,
+            frame.EXPORT,
             label="Export these",
             icon=":material/download:",
-            query_params=page.carried({"study": view.stored.name}),
+            query_params=frame.carried({"study": view.stored.name}),
         )
         if not is_chosen and "z" not in st.query_params:
             st.caption(
@@ -217,15 +222,15 @@ def _mark(table: PointTable, rows: Sequence[int], key: str) -> None:
     """Put the ids of the rows marked in the table into the address bar."""
     places = st.session_state[key]["selection"]["rows"]
     ids = [str(table.ids[rows[place]]) for place in places if place < len(rows)]
-    page.put("marked", ",".join(ids[:MOST_SELECTED]))
+    frame.put("marked", ",".join(ids[:MOST_SELECTED]))
 
 
 def _clear() -> None:
-    page.put("selected", "")
-    page.put("marked", "")
+    frame.put("selected", "")
+    frame.put("marked", "")
 
 
-def _below(url: str, view: data.StudyView, seen: Sight, marked: list[int]) -> None:
+def _below(url: str, view: data.StudyView, seen: VisiblePoints, marked: list[int]) -> None:
     """The points to open or take away, and the course of the hypervolume."""
     if marked:
         cards = [(row, "") for row in marked[:MOST_CARDS]]
@@ -246,7 +251,7 @@ def _below(url: str, view: data.StudyView, seen: Sight, marked: list[int]) -> No
     _course(view)
 
 
-def _notable(seen: Sight) -> list[tuple[int, str]]:
+def _notable(seen: VisiblePoints) -> list[tuple[int, str]]:
     """The knee, and the best in each objective, as rows with their titles; no row twice."""
     titles: dict[int, list[str]] = {}
     if seen.knee is not None:
@@ -260,7 +265,7 @@ def _course(view: data.StudyView) -> None:
     known = [record.value for record in view.hypervolumes if np.isfinite(record.value)]
     if len(known) > 1:
         st.markdown("**Hypervolume after each finished trial**")
-        st.html(course_figures.strip(known, page.mode()))
+        st.html(course_figures.strip(known, frame.mode()))
 
 
 def _facts(view: data.StudyView, row: int) -> None:
@@ -295,7 +300,7 @@ def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
     table = view.table
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.page_link(
-            page.NETWORK,
+            frame.NETWORK,
             label="Open trial",
             icon=":material/neurology:",
             query_params={
@@ -304,7 +309,7 @@ def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
                 "point": str(table.ids[row]),
             },
         )
-        page.export_button(
+        frame.export_button(
             url, view.stored.name, trial=int(table.trials[row]), point=int(table.ids[row]), key=key
         )
 

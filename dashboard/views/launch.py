@@ -5,13 +5,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, formats, launching, page, run_options, study_form
-from dashboard.study_draft import read
+from dashboard.data import formats
+from dashboard.data import read as data
+from dashboard.data.study_draft import read
+from dashboard.parts import frame, launching, run_options, study_form
 from search.commands.study_file import Cost
-from search.launch import RunOptions
-from search.store import StoreError
-from search.study import Study, StudyError
-from search.trial import TrialState
+from search.runners.launch import RunOptions
+from search.store.store import StoreError
+from search.study.study import Study, StudyError
+from search.trial.trial import TrialState
 
 WATCH_S = 2.0
 SOURCES = {"file": "A study file", "form": "A new study"}
@@ -23,7 +25,7 @@ def launch() -> None:
     url = data.store_url()
     st.title("Launch", anchor=False)
     with st.container(border=True):
-        source = page.pick_one("Start", "from", SOURCES)
+        source = frame.pick_one("Start", "from", SOURCES)
         if source == "file":
             _from_file(url)
         else:
@@ -45,7 +47,7 @@ def _from_file(url: str) -> None:
         )
         return
     first = next((name for name in files if name.endswith("/digits.toml")), next(iter(files)))
-    name = page.choose("Study file", "file", list(files), first)
+    name = frame.choose("Study file", "file", list(files), first)
     try:
         text = files[name].read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -153,7 +155,7 @@ def _start(url: str, study: Study, made: Callable[[], Path], options: RunOptions
     except OSError as error:
         st.session_state["launch-trouble"] = str(error)
         return
-    page.put("watch", study.name)
+    frame.put("watch", study.name)
 
 
 def _say_trouble() -> None:
@@ -195,7 +197,7 @@ def _runs(url: str) -> None:
             key="watch-other",
             index=None,
             placeholder="Choose a study of the store",
-            on_change=lambda: page.put("watch", str(st.session_state["watch-other"] or "")),
+            on_change=lambda: frame.put("watch", str(st.session_state["watch-other"] or "")),
         )
 
 
@@ -208,7 +210,7 @@ def _watched(url: str, seen: launching.Watched) -> None:
             st.space("stretch")
             if seen.summary is not None:
                 st.page_link(
-                    page.FRONT,
+                    frame.FRONT,
                     label="Open the front",
                     icon=":material/stairs:",
                     query_params={"study": seen.name},
@@ -259,7 +261,7 @@ def _progress(seen: launching.Watched) -> None:
     words.append(f"front {summary.front_size:,}")
     if summary.hypervolume is not None:
         words.append(f"hypervolume {summary.hypervolume:.3f}")
-    words.append(f"last change {page.ago(summary.last_change_at)}")
+    words.append(f"last change {frame.ago(summary.last_change_at)}")
     st.caption(" · ".join(words))
     if card.progress is not None:
         st.progress(card.progress)
@@ -273,7 +275,7 @@ def _progress(seen: launching.Watched) -> None:
             f"accuracy {formats.quantity('accuracy', latest.accuracy)}"
         )
     for event in seen.events:
-        st.text(f"{page.ago(event.at)}: {event.message}")
+        st.text(f"{frame.ago(event.at)}: {event.message}")
 
 
 def _log(seen: launching.Watched) -> None:
@@ -338,7 +340,7 @@ def _continue(url: str, study: Study, options: RunOptions) -> None:
     except OSError as error:
         st.session_state["launch-trouble"] = str(error)
         return
-    page.put("watch", study.name)
+    frame.put("watch", study.name)
 
 
 launch()

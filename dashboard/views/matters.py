@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 import streamlit as st
 
-from dashboard import (
-    data,
-    formats,
-    importance_table,
-    matters_figures,
-    page,
-    parallel_figure,
-    partition_figure,
-)
-from dashboard.marked_trial import marked, marked_row, marking
-from dashboard.trial_table import TrialTable, trial_table
-from search.study import Study, StudyError, study_from_toml
-from snn.measurement import METRICS
+from dashboard.data import formats
+from dashboard.data import read as data
+from dashboard.data.trial_table import TrialTable, trial_table
+from dashboard.figures import importance as matters_figures
+from dashboard.figures import importance_table
+from dashboard.figures import parallel as parallel_figure
+from dashboard.figures import partition as partition_figure
+from dashboard.parts import frame
+from dashboard.parts.marked_trial import marked, marked_row, marking
+from search.study.study import Study, StudyError, study_from_toml
+from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:  # it loads Optuna
-    from search.importance import Importance
+    from search.samplers.importance import Importance
 
 VIEWS = {
     "slices": "One by one",
@@ -40,18 +38,18 @@ ENOUGH = 10  # measured trials, before anything is said about importance
 def matters() -> None:
     """The page, drawn again while its study runs."""
     url = data.store_url()
-    page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
 
 
 def _body(url: str) -> None:
-    with page.store_errors():
+    with frame.store_errors():
         top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
         with top, st.container(width=320):
-            study = page.choose_study(url)
+            study = frame.choose_study(url)
         objectives, table, version = _read(url, study)
     options = [*objectives, *(name for name in METRICS if name not in objectives)]
     with top, st.container(width=290):
-        metric = page.choose(
+        metric = frame.choose(
             "Metric", "metric", options, options[0], show=formats.label, help=_HELP
         )
     if not len(table):
@@ -59,7 +57,7 @@ def _body(url: str) -> None:
         return
     ranked = _importance(url, study, version, objectives, table)
     st.subheader("How they matter", anchor=False)
-    chosen = page.pick_one("View", "look", VIEWS)
+    chosen = frame.pick_one("View", "look", VIEWS)
     if chosen != "partitions":
         marked_row(study, table, metric, objectives)
     draw: dict[str, Callable[[TrialTable, list[str], str, tuple[str, ...]], None]] = {
@@ -109,12 +107,12 @@ def _importance(
     if len(table) < ENOUGH:
         st.text(f"{len(table)} trials were measured; from {ENOUGH} on, importances are shown here.")
         return names
-    method = page.pick_one("Method", "by", {name: words[0] for name, words in METHODS.items()})
+    method = frame.pick_one("Method", "by", {name: words[0] for name, words in METHODS.items()})
     found = _importances(url, study, version, objectives, method)
     if not found:
         st.text("The objectives have too few finite values to tell what matters.")
         return names
-    st.html(importance_table.table(found, {n: table.share_with(n) for n in names}, page.mode()))
+    st.html(importance_table.table(found, {n: table.share_with(n) for n in names}, frame.mode()))
     looked_at = max(each.trials for each in found)
     thinned = f" of {len(table):,}" if looked_at < len(table) else ""
     st.caption(
@@ -129,7 +127,7 @@ def _importance(
 def _importances(
     url: str, study: str, version: str, objectives: tuple[str, ...], method: str
 ) -> list["Importance"]:
-    from search import importance  # with Optuna, which takes a second to load
+    from search.samplers import importance  # with Optuna, which takes a second to load
 
     stored = data.open_store(url).stored_study(study)
     asked: Study | None
@@ -163,7 +161,7 @@ def _dots(figure: go.Figure, *, key: str, alt: str) -> None:
         figure,
         key=key,
         theme=None,
-        config=page.PLOT,
+        config=frame.PLOT,
         on_select=marking(key),
         selection_mode="points",
         alt=alt,
@@ -179,7 +177,7 @@ def _slices(table: TrialTable, names: list[str], metric: str, objectives: tuple[
 
     def draw(name: str) -> None:
         _dots(
-            matters_figures.slice_of(table, name, metric, page.mode(), mark=mark),
+            matters_figures.slice_of(table, name, metric, frame.mode(), mark=mark),
             key=f"slice-{name}",
             alt=f"{formats.label(metric)} along {formats.label(name)}",
         )
@@ -197,7 +195,7 @@ def _time(table: TrialTable, names: list[str], metric: str, objectives: tuple[st
 
     def draw(name: str) -> None:
         _dots(
-            matters_figures.tried(table, name, metric, page.mode(), mark=mark),
+            matters_figures.tried(table, name, metric, frame.mode(), mark=mark),
             key=f"tried-{name}",
             alt=f"Values of {formats.label(name)} over the trials",
         )
@@ -211,17 +209,17 @@ def _pairs(table: TrialTable, names: list[str], metric: str, objectives: tuple[s
         return
     with st.container(horizontal=True, gap="small"):
         with st.container(width=290):
-            across = page.choose("Across", "across", names, names[0], show=formats.label)
+            across = frame.choose("Across", "across", names, names[0], show=formats.label)
         others = [name for name in names if name != across]
         with st.container(width=290):
-            up = page.choose("Up", "up", others, others[0], show=formats.label)
+            up = frame.choose("Up", "up", others, others[0], show=formats.label)
     st.caption(
         f"{formats.label(metric)} over two parameters, smoothed over the trials around each place "
         "where both are numbers, otherwise the median in each cell. Empty where nothing was tried. "
         "Click a dot to mark its trial."
     )
     _dots(
-        matters_figures.pair(table, across, up, metric, page.mode(), mark=marked(table)),
+        matters_figures.pair(table, across, up, metric, frame.mode(), mark=marked(table)),
         key="pair",
         alt=f"{formats.label(metric)} over {formats.label(across)} and {formats.label(up)}",
     )
@@ -237,14 +235,14 @@ def _parallel(
         f"A line is a trial, stronger the better its {formats.label(metric).lower()}. Drag along "
         f"an axis to keep the lines that pass there; click the axis to let go.{left_out}"
     )
-    with page.scrolling("parallel"):
+    with frame.scrolling("parallel"):
         st.plotly_chart(
             parallel_figure.parallel(
-                table, names, metrics, metric, page.mode(), mark=marked(table)
+                table, names, metrics, metric, frame.mode(), mark=marked(table)
             ),
             key="parallel",
             theme=None,
-            config=page.PLOT,
+            config=frame.PLOT,
             alt="Parallel coordinates of all parameters and objectives",
         )
 
@@ -255,17 +253,17 @@ def _partitions(
     if not any(table.partitions):
         st.text("How the networks were cut into blocks is not known for these trials.")
         return
-    statistic = page.pick_one("Colour by", "statistic", {"best": "Best", "mean": "Mean"})
+    statistic = frame.pick_one("Colour by", "statistic", {"best": "Best", "mean": "Mean"})
     st.caption(
         "Partitions by the blocks that they begin with, as wide as they were tried often. "
         f"Colour: the {statistic} {formats.label(metric).lower()} of all networks that begin so. "
         "Click a branch to look closer."
     )
     st.plotly_chart(
-        partition_figure.partitions(table, metric, page.mode(), statistic=statistic),
+        partition_figure.partitions(table, metric, frame.mode(), statistic=statistic),
         key="partitions",
         theme=None,
-        config=page.PLOT,
+        config=frame.PLOT,
         alt=f"{formats.label(metric)} by partition, as a tree of first blocks",
     )
 

@@ -2,25 +2,20 @@
 
 import streamlit as st
 
-from dashboard import (
-    data,
-    exit_figures,
-    formats,
-    frames,
-    network_map,
-    page,
-    replays,
-    rung_figures,
-    takeaway,
-    trial_figures,
-)
-from dashboard.family_view import Here, operating_section, replay_row
-from dashboard.image_view import image_section
-from dashboard.position import explained, nearest, of_point, parsed
-from dashboard.stopped_view import why
-from search.replay import Replay, ReplayError
-from search.trial import Trial, TrialState
-from snn.measurement import METRICS, OperatingPoint
+from dashboard.data import formats, frames
+from dashboard.data import read as data
+from dashboard.data.position import explained, nearest, of_point, parsed
+from dashboard.figures import exits as exit_figures
+from dashboard.figures import network_map
+from dashboard.figures import rungs as rung_figures
+from dashboard.figures import trial as trial_figures
+from dashboard.parts import downloads, frame, replays
+from dashboard.parts.image_view import image_section
+from dashboard.parts.operating_points import SelectedPoint, operating_section, replay_row
+from dashboard.parts.stopped_view import why
+from search.export.replay import Replay, ReplayError
+from search.trial.trial import Trial, TrialState
+from snn.settings.measurement import METRICS, OperatingPoint
 
 COLOURS = {
     TrialState.COMPLETE: "green",
@@ -45,11 +40,11 @@ MEANINGS = {  # of curves and bars
 def network() -> None:
     """The page, drawn again while its study runs."""
     url = data.store_url()
-    page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
 
 
 def _body(url: str) -> None:
-    with page.store_errors():
+    with frame.store_errors():
         chosen = _choose(url)
         if chosen is None:
             return
@@ -85,7 +80,7 @@ def _choose(url: str) -> tuple[str, data.TrialView] | None:
     """The study and trial of the address bar, with the controls that change them."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=320):
-            study = page.choose_study(url)
+            study = frame.choose_study(url)
         trials = {str(each.number): each for each in data.trials_of(url, study)}
         if not trials:
             st.text("No trial has begun yet.")
@@ -94,12 +89,12 @@ def _choose(url: str) -> tuple[str, data.TrialView] | None:
         asked = st.query_params.get("trial")
         first = next((n for n, t in trials.items() if t.state is TrialState.COMPLETE), names[0])
         with st.container(width=420):
-            number = page.choose(
+            number = frame.choose(
                 "Trial", "trial", names, first, show=lambda name: _trial_title(trials[name])
             )
         st.space("stretch")
         st.page_link(
-            page.FRONT,
+            frame.FRONT,
             label="Back to the front",
             icon=":material/stairs:",
             query_params={"study": study},
@@ -123,7 +118,7 @@ def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
     """The network run once more where the address asks for it, or why it cannot be."""
     if trial.state is not TrialState.COMPLETE:
         return None, ""
-    problem = takeaway.export_problem(url, study, trial.number)
+    problem = downloads.export_problem(url, study, trial.number)
     if problem or st.query_params.get("replay") != "on":
         return None, problem or ""
     try:
@@ -132,7 +127,7 @@ def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
         return None, str(error)
 
 
-def _here(view: data.TrialView, seen: Replay | None) -> Here | None:
+def _here(view: data.TrialView, seen: Replay | None) -> SelectedPoint | None:
     """The place of the address bar, or the operating point that was sampled."""
     if not view.points:
         return None
@@ -144,14 +139,16 @@ def _here(view: data.TrialView, seen: Replay | None) -> Here | None:
     if seen is None:
         stored = nearest(view.points, place) if place is not None else stored
         known = reports if stored.point.is_sampled else ()
-        return Here(point=stored.point, stored=stored, exits=known)
+        return SelectedPoint(point=stored.point, stored=stored, exits=known)
     if place is None or place == of_point(stored.point):
         exits = seen.exits(*of_point(stored.point).setting)
-        return Here(point=stored.point, stored=stored, exits=exits)
-    return Here(point=seen.point(*place.setting), stored=None, exits=seen.exits(*place.setting))
+        return SelectedPoint(point=stored.point, stored=stored, exits=exits)
+    return SelectedPoint(
+        point=seen.point(*place.setting), stored=None, exits=seen.exits(*place.setting)
+    )
 
 
-def _head(url: str, study: str, view: data.TrialView, here: Here | None) -> None:
+def _head(url: str, study: str, view: data.TrialView, here: SelectedPoint | None) -> None:
     trial = view.trial
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(f"Trial {trial.number}", anchor=False, width="content")
@@ -166,9 +163,9 @@ def _head(url: str, study: str, view: data.TrialView, here: Here | None) -> None
     st.caption(formats.verbatim(" · ".join(_facts(view, here))))
 
 
-def _export(url: str, study: str, trial: Trial, here: Here) -> None:
+def _export(url: str, study: str, trial: Trial, here: SelectedPoint) -> None:
     if here.stored is not None:
-        page.export_button(url, study, trial=trial.number, point=here.stored.id, key="trial")
+        frame.export_button(url, study, trial=trial.number, point=here.stored.id, key="trial")
         return
     st.download_button(
         "Export",
@@ -182,7 +179,7 @@ def _export(url: str, study: str, trial: Trial, here: Here) -> None:
     )
 
 
-def _facts(view: data.TrialView, here: Here | None) -> list[str]:
+def _facts(view: data.TrialView, here: SelectedPoint | None) -> list[str]:
     trial = view.trial
     facts = []
     if trial.config is not None:
@@ -196,7 +193,7 @@ def _facts(view: data.TrialView, here: Here | None) -> list[str]:
     if trial.reused_trial is not None:
         facts.append(f"weights of trial {trial.reused_trial}")
     if trial.finished_at is not None:
-        facts.append(f"finished {page.ago(trial.finished_at)}")
+        facts.append(f"finished {frame.ago(trial.finished_at)}")
     return facts
 
 
@@ -223,7 +220,7 @@ def _figures(point: OperatingPoint) -> None:
                 )
 
 
-def _map(view: data.TrialView, here: Here | None) -> None:
+def _map(view: data.TrialView, here: SelectedPoint | None) -> None:
     config = view.trial.config
     if config is None:
         return
@@ -241,7 +238,7 @@ def _map(view: data.TrialView, here: Here | None) -> None:
             here.point if here else None,
             layers,
             here.exits if here else (),
-            page.mode(),
+            frame.mode(),
         )
     )
 
@@ -249,7 +246,7 @@ def _map(view: data.TrialView, here: Here | None) -> None:
 # --- where inputs leave ------------------------------------------------------------------
 
 
-def _exits(view: data.TrialView, here: Here) -> None:
+def _exits(view: data.TrialView, here: SelectedPoint) -> None:
     st.subheader("Where inputs leave", anchor=False)
     if not here.exits:
         st.text("Known at the sampled point only; run the network above to know it at every point.")
@@ -263,19 +260,19 @@ def _exits(view: data.TrialView, here: Here) -> None:
     with left:
         st.markdown("**From class to exit, and whether that was right**")
         st.plotly_chart(
-            exit_figures.flow(here.exits, page.mode()),
+            exit_figures.flow(here.exits, frame.mode()),
             key="flow",
             theme=None,
-            config=page.PLOT,
+            config=frame.PLOT,
             alt="Images from their classes to the exits where they leave",
         )
     with right:
         st.markdown("**Easy and hard classes**")
         st.plotly_chart(
-            trial_figures.exits(here.exits, page.mode()),
+            trial_figures.exits(here.exits, frame.mode()),
             key="exits",
             theme=None,
-            config=page.PLOT,
+            config=frame.PLOT,
             alt="Share of each class that leaves at each exit",
         )
         st.caption(
@@ -301,15 +298,15 @@ def _curves(view: data.TrialView) -> None:
     for column, (name, title) in zip(st.columns(3, gap="large"), trial_figures.CURVES, strict=True):
         with column:
             st.markdown(f"**{title}**", help=MEANINGS[name])
-            figure = trial_figures.curve(view.measurements, name, page.mode())
+            figure = trial_figures.curve(view.measurements, name, frame.mode())
             rung_figures.add_rungs(
-                figure, view.rungs, stopped=view.judged, name=name, mode=page.mode()
+                figure, view.rungs, stopped=view.judged, name=name, mode=frame.mode()
             )
             st.plotly_chart(
                 figure,
                 key=f"curve-{name}",
                 theme=None,
-                config=page.PLOT,
+                config=frame.PLOT,
                 alt=f"{title} over the epochs of each block",
             )
 
@@ -323,10 +320,10 @@ def _layers(view: data.TrialView) -> None:
             with column:
                 st.markdown(f"**{title}**", help=MEANINGS[name])
                 st.plotly_chart(
-                    trial_figures.layers(view.evaluation.layers, name, page.mode()),
+                    trial_figures.layers(view.evaluation.layers, name, frame.mode()),
                     key=f"layers-{name}",
                     theme=None,
-                    config=page.PLOT,
+                    config=frame.PLOT,
                     alt=f"{title}, per layer",
                 )
 

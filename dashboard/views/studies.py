@@ -6,8 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import course_figures, data, formats, frames, page
-from search.trial import TrialState
+from dashboard.data import formats, frames
+from dashboard.data import read as data
+from dashboard.figures import history as course_figures
+from dashboard.parts import frame as page
+from search.trial.trial import TrialState
 
 PER_PAGE = 12
 STATES = {

@@ -1,4 +1,4 @@
-"""The commands of `spikefront`, a file per noun; `search.cli` reads the command line.
+"""The commands of `spikefront`, a file per noun; `search.commands.cli` reads the command line.
 
 Each imports what is heavy only when it runs, so that `--help` stays instant.
 """

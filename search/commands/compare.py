@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from rich.text import Text
 
-from search import tables
-from search.commands import InputError
+from search.commands import InputError, tables
 from search.commands.output import Output
-from search.front import minimised, normalised_hypervolume, pareto_mask, reference_point
-from search.spending import busy_seconds
-from search.store import Store, StoredPoint, StoredStudy
-from search.trial import TrialState
-from search.units import duration, figure
-from snn.measurement import METRICS
+from search.front.front import minimised, normalised_hypervolume, pareto_mask, reference_point
+from search.runners.budget_spent import busy_seconds
+from search.store.store import Store, StoredPoint, StoredStudy
+from search.text.units import duration, figure
+from search.trial.trial import TrialState
+from snn.settings.measurement import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)

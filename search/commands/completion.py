@@ -7,7 +7,7 @@ def completion(arguments: argparse.Namespace) -> int:
     """Print the script for a shell."""
     import shtab
 
-    from search.cli import build_parser
+    from search.commands.cli import build_parser
 
     parser = build_parser()
     for action in _actions(parser):

@@ -4,29 +4,28 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from search import tables
-from search.commands import InputError
+from search.commands import InputError, tables
 from search.commands.front import in_order, knee_of, point_document, say_front
 from search.commands.options import PICKS
 from search.commands.output import Output
 from search.commands.run import check_artifacts, check_datasets, check_packages
 from search.commands.train import check_device
-from search.confirmation import confirmed_document
-from search.study import Study, study_from_toml
-from search.trial import TrialState
-from search.units import duration
+from search.study.study import Study, study_from_toml
+from search.text.units import duration
+from search.trial.confirmation import confirmed_document
+from search.trial.trial import TrialState
 
 if TYPE_CHECKING:
-    from search.confirm import ConfirmReport
-    from search.store import Store, StoredPoint
+    from search.runners.confirm import ConfirmReport
+    from search.store.store import Store, StoredPoint
 
 
 def confirm(arguments: argparse.Namespace) -> int:
     """Confirm a front, or until Ctrl-C."""
-    from search.confirm import confirm_study
-    from search.patience import usual_seconds
-    from search.progress import watch
-    from search.store import Store
+    from search.runners.confirm import confirm_study
+    from search.runners.display import watch
+    from search.store.retry import usual_seconds
+    from search.store.store import Store
 
     output = Output(as_json=arguments.as_json)
     _check(arguments)
@@ -72,7 +71,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.ray is None:
         check_device(arguments.device)
     else:  # a cluster may have what this machine has not
-        from search.ray_tune import check_address
+        from search.runners.ray_tune import check_address
 
         check_address(arguments.ray)
 

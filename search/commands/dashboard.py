@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 from search.commands import InputError, RunError
-from search.requirements import is_there, needs
+from search.text.requirements import is_there, needs
 
-HOST = "127.0.0.1"  # where dashboard.server serves: nothing is asked of who looks
+HOST = "127.0.0.1"  # where dashboard.serving.server serves: nothing is asked of who looks
 
 
 def dashboard(arguments: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def dashboard(arguments: argparse.Namespace) -> int:
     environment = {**os.environ, "SPIKEFRONT_STORE": arguments.store}
     # In a group of its own, so that a Ctrl-C at the terminal reaches it once, from here.
     process = subprocess.Popen(
-        [sys.executable, "-m", "dashboard.server", "--port", str(arguments.port)],
+        [sys.executable, "-m", "dashboard.serving.server", "--port", str(arguments.port)],
         env=environment,
         process_group=0,
         stdin=subprocess.DEVNULL,
@@ -46,7 +46,7 @@ def _check_installed() -> None:
 
 
 def _check_store(url: str) -> None:
-    from search.store import Store, StoreError
+    from search.store.store import Store, StoreError
 
     try:
         Store(url, read_only=True).close()

@@ -4,10 +4,9 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search import tables
-from search.commands import InputError
+from search.commands import InputError, tables
 from search.commands.output import Output
-from search.folder import (
+from search.export.folder import (
     CONFIG,
     WEIGHTS,
     Difference,
@@ -17,21 +16,21 @@ from search.folder import (
     read_folder,
     sha256_of,
 )
-from search.reproduction import elsewhere, tolerable
-from search.requirements import is_there, needs
-from search.units import counted, figure
-from snn.measurement import METRICS
+from search.export.reproduction import elsewhere, tolerable
+from search.text.requirements import is_there, needs
+from search.text.units import counted, figure
+from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:
-    from search.export import Exported
-    from search.store import Store, StoredPoint
-    from snn.measurement import Evaluation
+    from search.export.export import Exported
+    from search.store.store import Store, StoredPoint
+    from snn.settings.measurement import Evaluation
 
 
 def export(arguments: argparse.Namespace) -> int:
     """Write the picked operating point as a folder."""
-    from search.export import export_point
-    from search.store import Store
+    from search.export.export import export_point
+    from search.store.store import Store
 
     if arguments.optuna is not None:
         return _export_study(arguments)
@@ -77,7 +76,7 @@ def _export_study(arguments: argparse.Namespace) -> int:
 def _wanted(store: "Store", arguments: argparse.Namespace) -> "StoredPoint":
     """The point that --trial and --pick name."""
     from search.commands.front import picked
-    from search.study import study_from_toml
+    from search.study.study import study_from_toml
 
     name = arguments.study
     study = study_from_toml(store.stored_study(name).toml, name)
@@ -134,7 +133,7 @@ def _say_figures(output: Output, columns: Mapping[str, Mapping[str, float]]) -> 
 
 def exported_document(exported: "Exported") -> dict[str, object]:
     """What was written, as JSON has it."""
-    from search.export import document
+    from search.export.export import document
 
     return {
         "path": exported.path,
@@ -150,7 +149,7 @@ def exported_document(exported: "Exported") -> dict[str, object]:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Run a folder on data; 1 when it is not what was recorded. Or run a NIR file."""
-    from search import configure
+    from search.worker import engine
 
     if arguments.folder.suffix == ".nir":
         from search.commands.graph import evaluate_graph
@@ -159,7 +158,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _refuse_graph_options(arguments)
     output = Output(as_json=arguments.as_json)
     folder = read_folder(arguments.folder)
-    evaluation = configure.evaluate_weights(
+    evaluation = engine.evaluate_weights(
         folder.config,
         folder.weights,
         data_dir=arguments.data,
@@ -168,9 +167,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         test=arguments.test,
     )
     recorded = folder.recorded.test if arguments.test else folder.recorded.validation
-    found = _findings(folder, configure.dataset_fingerprint(folder.config, arguments.data))
+    found = _findings(folder, engine.dataset_fingerprint(folder.config, arguments.data))
     unlike = () if recorded is None else differences(recorded, evaluation.sampled.metrics)
-    here = configure.environment(device_of(folder), threads_of(folder))
+    here = engine.environment(device_of(folder), threads_of(folder))
     other = elsewhere(folder.recorded.environment, here)
     within = bool(unlike) and bool(other) and tolerable(unlike)
     _say_evaluation(output, evaluation, recorded, is_test=arguments.test)

@@ -4,17 +4,16 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from search import tables
-from search.commands import InputError
+from search.commands import InputError, tables
 from search.commands.options import PICKS
 from search.commands.output import Output
-from search.confirmation import Confirmed, confirmed_document
-from search.store import Store, StoredPoint
-from search.study import Study, study_from_toml
-from snn.measurement import METRICS
+from search.store.store import Store, StoredPoint
+from search.study.study import Study, study_from_toml
+from search.trial.confirmation import Confirmed, confirmed_document
+from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:
-    from snn.measurement import OperatingPoint
+    from snn.settings.measurement import OperatingPoint
 
 # Columns of a table of points: what names a point, one metric, what other seeds gave.
 POINT_WIDTH, METRIC_WIDTH, CONFIRMED_WIDTH = 40, 14, 24
@@ -85,7 +84,7 @@ def knee_of(points: Sequence[StoredPoint], study: Study) -> StoredPoint | None:
 
 def picked(points: Sequence[StoredPoint], spec: str, study: Study) -> StoredPoint:
     """The point that `spec` picks. Raises PickError."""
-    from search.front import pick
+    from search.front.front import pick
 
     if not spec.strip():
         raise InputError(f"--pick: must be {PICKS}, got {spec!r}")

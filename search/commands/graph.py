@@ -3,14 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from search import tables
+from search.commands import tables
 from search.commands.output import Output
-from search.graphs import GraphRun, measure_graph
-from search.units import figure
-from snn.measurement import METRICS
+from search.export.graphs import GraphRun, measure_graph
+from search.text.units import figure
+from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:
-    from search.graphs import GraphMeasured
+    from search.export.graphs import GraphMeasured
 
 
 def evaluate_graph(arguments: argparse.Namespace) -> int:

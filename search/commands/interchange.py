@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from search.commands import InputError
 from search.commands.output import Output
-from search.database import is_store
-from search.ledger import check_question
-from search.lessons import Lessons, fitting, read_csv
-from search.store import Store
-from search.study import load_study, study_from_toml
-from search.units import counted
+from search.runners.driver import check_question
+from search.store.database import is_store
+from search.store.store import Store
+from search.study.prior_trials import PriorTrials, fitting, read_csv
+from search.study.study import load_study, study_from_toml
+from search.text.units import counted
 
 if TYPE_CHECKING:
-    from search.study import Study
+    from search.study.study import Study
 
 
 def export_to_optuna(arguments: argparse.Namespace) -> int:
     """Write a study to an Optuna storage."""
-    from search.optuna_files import Address, write_study
+    from search.samplers.optuna_files import Address, write_study
 
     output = Output(as_json=arguments.as_json)
     there = Address.of(arguments.optuna)
@@ -94,10 +94,10 @@ def import_results(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(source: str, study: "Study") -> tuple[str, Lessons]:
+def _read(source: str, study: "Study") -> tuple[str, PriorTrials]:
     """What is there, and what to call it."""
     if "://" in source:
-        from search.optuna_files import Address, read_study
+        from search.samplers.optuna_files import Address, read_study
 
         address, found = read_study(Address.of(source), study)
         return f"{address.shown}#{address.study}", fitting(study, found)

@@ -267,7 +267,7 @@ def _option(flag: str, help_text: str, **settings: Any) -> Callable[[argparse.Ar
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
-    """How much is told of what goes on, and where; see `search.log`."""
+    """How much is told of what goes on, and where; see `search.text.log`."""
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         "-v",

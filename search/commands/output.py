@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from search.json_text import json_text
+from search.text.json_text import json_text
 
 WIDTH_WITHOUT_TERMINAL = 200  # a pipe or a file: nothing is folded that a person would not fold
 

@@ -8,25 +8,25 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.artifacts import check, is_remote, located
 from search.commands import InputError, RunError
 from search.commands.output import Output
 from search.commands.train import check_device
-from search.requirements import is_there, needs
-from search.study import Study, load_study
-from search.trial import TrialState
+from search.study.study import Study, load_study
+from search.text.artifacts import check, is_remote, located
+from search.text.requirements import is_there, needs
+from search.trial.trial import TrialState
 
 if TYPE_CHECKING:
-    from search.run import RunReport
-    from search.store import Store
+    from search.runners.run import RunReport
+    from search.store.store import Store
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a study to the end of its budget, or until Ctrl-C."""
-    from search.patience import usual_seconds
-    from search.progress import watch
-    from search.run import run_study
-    from search.store import Store, StoreGoneError
+    from search.runners.display import watch
+    from search.runners.run import run_study
+    from search.store.retry import usual_seconds
+    from search.store.store import Store, StoreGoneError
 
     study = read_study(arguments)
     workers = study.budget.workers if arguments.workers is None else arguments.workers
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ray is None:
         check_device(arguments.device)
     else:  # a cluster may have what this machine has not
-        from search.ray_tune import check_address
+        from search.runners.ray_tune import check_address
 
         check_address(arguments.ray)
     usual_seconds()  # of waiting for the store: what is wrong with it is said before anything
@@ -89,7 +89,7 @@ def check_packages(*, workers: int) -> None:
 
 def check_datasets(study: Study, root: Path) -> None:
     """Raises DataError unless every data set that a trial may ask for is there and whole."""
-    from snn.image_files import SOURCES
+    from snn.data.image_files import SOURCES
 
     for name in datasets(study):
         SOURCES[name].check(root)
@@ -120,8 +120,8 @@ def check_artifacts(place: str) -> None:
 
 def datasets(study: Study) -> list[str]:
     """The data sets that trials of a study may ask for."""
-    from search.axes import ExitAxis
-    from snn.config import RunConfig
+    from search.study.axes import ExitAxis
+    from snn.settings.config import RunConfig
 
     axis = study.space.axes.get("dataset")
     if axis is None or isinstance(axis, ExitAxis):
@@ -132,7 +132,7 @@ def datasets(study: Study) -> list[str]:
 def _say_results(
     output: Output, study: Study, store: "Store", report: "RunReport", arguments: argparse.Namespace
 ) -> None:
-    from search import tables
+    from search.commands import tables
     from search.commands.front import in_order, knee_of, say_front, spread
 
     points = store.operating_points(study.name, front_only=True)
@@ -157,7 +157,7 @@ def _say_results(
 
 
 def _times(report: "RunReport") -> str:
-    from search.units import duration
+    from search.text.units import duration
 
     parts = [f"sampler {duration(report.sampler_s)}", f"store {duration(report.store_s)}"]
     workers = f"training {duration(report.training_s)}, evaluation {duration(report.evaluation_s)}"

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from search import tables
+from search.commands import tables
 from search.commands.output import Output
-from search.store import Store
-from search.study import study_from_toml
-from search.trial import RULED_OUT, Event, Trial, TrialState
-from search.units import duration, moment
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.text.units import duration, moment
+from search.trial.trial import RULED_OUT, Event, Trial, TrialState
 
 if TYPE_CHECKING:
-    from search.store import StoredStudy, StudySummary
+    from search.store.store import StoredStudy, StudySummary
 
 LAST_EVENTS = 8  # shown by `status`; --json has all
 LAST_FAILURES = 8

@@ -10,17 +10,16 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from search import tables
-from search.axes import ExitAxis, When
-from search.commands import InputError
+from search.commands import InputError, tables
 from search.commands.output import Output
-from search.space import RandomSuggest
-from search.stopping import rule_of
-from search.study import Study, load_study, study_from_toml
-from search.template import study_text
-from search.trial import Params
-from search.units import counted, figure, percent, scaled
-from snn.config import ConfigError
+from search.pruners.moasha import rule_of
+from search.study.axes import ExitAxis, When
+from search.study.space import RandomSuggest
+from search.study.study import Study, load_study, study_from_toml
+from search.study.template import study_text
+from search.text.units import counted, figure, percent, scaled
+from search.trial.trial import Params
+from snn.settings.config import ConfigError
 
 SAMPLED = 5  # points of the space whose cost is looked at
 TRIES = 200  # until as many that can run were drawn
@@ -161,7 +160,7 @@ def _budget(study: Study) -> Iterator[str]:
 
 def sampled_costs(study: Study) -> Iterator[Cost]:
     """What runs at a few random points of the space need."""
-    from search import configure
+    from search.worker import engine, estimates
 
     suggest = RandomSuggest(seed=study.search.seed)
     seen: set[str] = set()
@@ -170,12 +169,12 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
             return
         params = study.space.sample(suggest)
         try:
-            config = configure.run_config(study, params)
+            config = engine.run_config(study, params)
         except ConfigError:  # settings that do not go together; a search passes them over too
             continue
         if config.training_fingerprint not in seen:
             seen.add(config.training_fingerprint)
-            plan = configure.plan(config)
+            plan = estimates.plan(config)
             yield Cost(
                 params=params,
                 parameters=plan.parameters,
@@ -224,13 +223,13 @@ def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
 
 def training_lengths(study: Study) -> list[int]:
     """Epochs over all blocks of runs in the space, as far as drawing at random finds them."""
-    from search import configure
+    from search.worker import engine
 
     suggest = RandomSuggest(seed=study.search.seed)
     lengths = set()
     for _ in range(TRIES):
         with contextlib.suppress(ConfigError):
-            config = configure.run_config(study, study.space.sample(suggest))
+            config = engine.run_config(study, study.space.sample(suggest))
             lengths.add(config.total_epochs)
     return sorted(lengths)
 

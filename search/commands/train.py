@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from search import log, tables
-from search.commands import InputError, RunError
+from search.commands import InputError, RunError, tables
 from search.commands.folder import device_of, exported_document, say_exported, threads_of
 from search.commands.front import settings_document
 from search.commands.output import Output
-from search.folder import (
+from search.export.folder import (
     CONFIG,
     METRICS_FILE,
     Folder,
@@ -23,13 +22,14 @@ from search.folder import (
     read_folder,
     sha256_of,
 )
-from search.trial import Outcome, TrialState
-from search.units import duration, figure, percent
-from snn.config import RunConfig
-from snn.measurement import METRICS, Evaluation, Measurement
+from search.text import log
+from search.text.units import duration, figure, percent
+from search.trial.trial import Outcome, TrialState
+from snn.settings.config import RunConfig
+from snn.settings.measurement import METRICS, Evaluation, Measurement
 
 if TYPE_CHECKING:
-    from search.export import Exported
+    from search.export.export import Exported
 
 LOG = log.logger("train")
 
@@ -81,7 +81,7 @@ def _folder_of(source: Path) -> Folder | None:
 def check_device(device: str | None) -> None:
     """Raises InputError when a GPU is asked for and there is none."""
     if device == "cuda":
-        from search.configure import pick_device
+        from search.worker.engine import pick_device
 
         if pick_device("auto") != "cuda":
             raise InputError(
@@ -100,7 +100,7 @@ def _place(arguments: argparse.Namespace, folder: Folder | None) -> tuple[str, i
 def _train(
     output: Output, config: RunConfig, weights: Path, *, quiet: bool, **place: Any
 ) -> tuple[list[Measurement], Outcome]:
-    from search.configure import TrialRun
+    from search.worker.engine import TrialRun
 
     running = TrialRun(config, weights_path=weights, **place)
     measurements = []
@@ -163,7 +163,7 @@ def _export(
     device: str,
     threads: int,
 ) -> "Exported":
-    from search.export import export_run
+    from search.export.export import export_run
 
     return export_run(
         config,

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from search import tables
+from search.commands import tables
 from search.commands.front import in_order, metrics_of, say_points, settings_document
 from search.commands.output import Output
-from search.confirmation import Confirmed, confirmed_document
-from search.rung import RungReport
-from search.store import Store, StoredPoint
-from search.study import Study, study_from_toml
-from search.trial import Trial
-from search.units import duration, moment
+from search.store.store import Store, StoredPoint
+from search.study.study import Study, study_from_toml
+from search.text.units import duration, moment
+from search.trial.confirmation import Confirmed, confirmed_document
+from search.trial.rung import RungReport
+from search.trial.trial import Trial
 
 if TYPE_CHECKING:
-    from snn.measurement import Evaluation, Measurement, OperatingPoint
+    from snn.settings.measurement import Evaluation, Measurement, OperatingPoint
 
 
 def show(arguments: argparse.Namespace) -> int:

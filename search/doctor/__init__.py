@@ -5,7 +5,7 @@ from pathlib import Path
 
 from search.doctor import environment, machine, packages, places, training
 from search.doctor.check import Check
-from search.requirements import declared
+from search.text.requirements import declared
 
 __all__ = ["Check", "examine"]
 

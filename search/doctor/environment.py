@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from search import log, patience, terminal
 from search.doctor.check import Check
-from snn import extensions
-from snn.config import nearest
+from search.store import retry
+from search.text import log, terminal
+from snn.settings import extensions
+from snn.settings.config import nearest
 
 KNOWN = (
     "SPIKEFRONT_CHROMIUM",
@@ -57,13 +58,13 @@ def _data(environment: Mapping[str, str]) -> Iterator[Check]:
 
 def _wait(environment: Mapping[str, str]) -> Iterator[Check]:
     try:
-        patience.usual_seconds()
+        retry.usual_seconds()
     except ValueError as error:
         yield Check(
-            name=patience.VARIABLE,
+            name=retry.VARIABLE,
             status="problem",
             finding=str(error).partition(": ")[2],
-            mend=f"{patience.VARIABLE}=300, or unset it",
+            mend=f"{retry.VARIABLE}=300, or unset it",
         )
 
 

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from search.doctor.check import Check
-from search.requirements import (
+from search.text.requirements import (
     NAME,
     distribution_of,
     install_command,

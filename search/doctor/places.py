@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search import artifacts as weights
 from search.doctor.check import Check
+from search.text import artifacts as weights
 
 if TYPE_CHECKING:
-    from search.store import Store, StudySummary
+    from search.store.store import Store, StudySummary
 
 LOW_SPACE_BYTES = 1e9  # a store and weights of hundreds of small trials
 LOOKED_AT = 20  # studies whose weights are looked for, those that changed last
@@ -31,8 +31,8 @@ def unwritable(folder: Path) -> str:
 
 def store(url: str) -> Check:
     """Whether the store can be read, and written by a run."""
-    from search.database import OtherVersionError, file_of
-    from search.store import Store, StoreError
+    from search.store.database import OtherVersionError, file_of
+    from search.store.store import Store, StoreError
 
     try:
         with Store(url, read_only=True) as opened:
@@ -85,7 +85,7 @@ def _unwritable_file(file: Path) -> str:
 
 def studies(url: str) -> Iterator[Check]:
     """Studies that were left in the middle, or whose weights are gone."""
-    from search.store import Store, StoreError
+    from search.store.store import Store, StoreError
 
     try:
         with Store(url, read_only=True) as opened:
@@ -99,7 +99,7 @@ def studies(url: str) -> Iterator[Check]:
 
 
 def _left(summary: "StudySummary") -> Iterator[Check]:
-    from search.trial import TrialState
+    from search.trial.trial import TrialState
 
     running = summary.counts.get(TrialState.RUNNING, 0)
     if summary.is_running or (summary.lease_holder is None and not running):
@@ -155,7 +155,7 @@ def artifacts(place: str) -> Check:
 
 def datasets(root: Path) -> Iterator[Check]:
     """Which data sets are there."""
-    from snn.image_files import SOURCES, DataError
+    from snn.data.image_files import SOURCES, DataError
 
     for name, source in SOURCES.items():
         try:

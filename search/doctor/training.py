@@ -79,7 +79,7 @@ def _triton() -> Check:
 
 def _neurons() -> Check:
     """Whether neurons run in C on the processor, and whether that has to be compiled every time."""
-    from search.configure import why_no_native_body
+    from search.worker.engine import why_no_native_body
 
     reason = why_no_native_body()
     if reason:

@@ -11,7 +11,7 @@ from pathlib import Path
 from snn.interchange import files
 from snn.interchange.description import GRAPH, PLAN
 from snn.interchange.wiring import ExitGraph, Form, graphs
-from snn.network import Network
+from snn.network.network import Network
 
 PLAN_FORMAT = 1
 
@@ -24,7 +24,7 @@ def write_all(
     std: Sequence[float] | None,
     form: Form = "plain",
 ) -> list[str]:
-    """Write the graphs of a baked network and their plan; returns the files' names.
+    """Write the graphs of a folded network and their plan; returns the files' names.
 
     Raises InterchangeError naming everything that NIR cannot express.
     """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from snn.measurement import LayerReport
+from snn.settings.measurement import LayerReport
 
 DT_S = 1e-4
 """Seconds of a timestep: what snnTorch and SpikingJelly assume of every graph."""
@@ -32,7 +32,7 @@ class Description:
     timesteps: int  # at inference
     trained_timesteps: int
     readout: str  # integrator: outputs are currents; spiking: outputs are spikes
-    readout_leak: float  # of the integrators, see snn.readout
+    readout_leak: float  # of the integrators, see snn.network.readout
     classes: tuple[int, ...]  # label of each output, votes of one class side by side
     votes: int
     exit: int  # from 1

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snn.config import RunConfig
 from snn.interchange.description import KEY, Description, InterchangeError, Measured
 from snn.interchange.simulation import Simulation, Spent
-from snn.measurement import LayerReport, energy_nj
-from snn.readout import integrated
-from snn.trained import Images
+from snn.network.readout import integrated
+from snn.network.trained import Images
+from snn.settings.config import RunConfig
+from snn.settings.measurement import LayerReport, energy_nj
 
 
 def description_of(graph: Any) -> Description | None:
@@ -175,6 +175,6 @@ def _size(shaped: Any) -> int:
 
 
 def _stored(weight: Tensor) -> int:
-    """Bytes of weights as `snn.cost.model_bytes` counts them."""
+    """Bytes of weights as `snn.network.cost.model_bytes` counts them."""
     possible, alive = weight.numel(), int(torch.count_nonzero(weight))
     return min(4 * possible, 4 * alive + math.ceil(possible / 8))

@@ -1,6 +1,6 @@
 """From a trained network to NIR graphs, one per exit.
 
-Connections go out as they are baked: norm folded in, connections that are gone at
+Connections go out as they are folded: norm folded in, connections that are gone at
 zero. Average pools stay pools; where several currents meet, their edges meet, and NIR
 sums them. A hard reset is a LIF node. NIR has no soft reset, and it is put together from what
 every simulator that was tried runs:
@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn.config import RunConfig
 from snn.interchange.description import DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
-from snn.layers import Connections, Layer
-from snn.network import Conv, Dense, Head, Network, Readout, Residual
-from snn.pooling import SpikePool
+from snn.network.blocks import Conv, Dense, Head, Readout, Residual
+from snn.network.layers import Connections, Layer
+from snn.network.network import Network
+from snn.network.pooling import SpikePool
+from snn.settings.config import RunConfig
 
 ENDLESS_STEPS = 2.0**40
 """Time constant of neurons without leak, in timesteps: 1 - 2^-40 is 1 in single precision."""
@@ -81,7 +82,7 @@ def graphs(
     std: Sequence[float] | None,
     form: Form = "plain",
 ) -> list[ExitGraph]:
-    """A graph per exit of a baked network, the first exit's first.
+    """A graph per exit of a folded network, the first exit's first.
 
     `mean` and `std` of the training pixels are written down for whoever makes the
     input; None where they are not known.

@@ -14,7 +14,7 @@ SURROGATE_IDS = {"atan": 0, "triangular": 1, "sigmoid": 2, "fast-sigmoid": 3}
 
 @dataclass(frozen=True, kw_only=True)
 class Constants:
-    """Numbers of one population; see `snn.neurons.Lif` for what they mean."""
+    """Numbers of one population; see `snn.network.neurons.Lif` for what they mean."""
 
     leak: float
     threshold: float  # what a soft reset subtracts

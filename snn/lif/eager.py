@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snn.lif.constants import Constants, state_type
-from snn.surrogate import SURROGATES
+from snn.lif.surrogate import SURROGATES
 
 
 def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:

@@ -6,16 +6,16 @@ and what it is compared with: `deep_r` (hard and soft), `magnitude`, `stds`.
 
 from collections.abc import Callable, Sequence
 
-from snn.config import RunConfig
-from snn.layers import Connections
-from snn.rewiring.census import Census, connectivity
+from snn.network.layers import Connections
+from snn.rewiring.census import ConnectivityReport, connectivity
 from snn.rewiring.deep_r import DeepR, SoftDeepR, Walk
 from snn.rewiring.grad_r import ClosedLoop, OpenLoop
 from snn.rewiring.magnitude import Magnitude
 from snn.rewiring.rewirer import Ramp, Rewirer
 from snn.rewiring.stds import SoftThreshold
+from snn.settings.config import RunConfig
 
-__all__ = ["Census", "Rewirer", "connectivity", "make_rewirer"]
+__all__ = ["ConnectivityReport", "Rewirer", "connectivity", "make_rewirer"]
 
 _RAMPED: dict[str, Callable[[Sequence[Connections], Ramp], Rewirer]] = {
     "closed-loop": ClosedLoop,

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from snn.layers import Connections
-from snn.measurement import LayerConnectivity
-from snn.network import Block, connections_of, layers_of
+from snn.network.blocks import Block, connections_of, layers_of
+from snn.network.layers import Connections
+from snn.settings.measurement import LayerConnectivity
 
 
 def connectivity(connections: Sequence[Connections]) -> float:
@@ -15,7 +15,7 @@ def connectivity(connections: Sequence[Connections]) -> float:
     return sum(int(conn.exists().sum()) for conn in connections) / possible
 
 
-class Census:
+class ConnectivityReport:
     """Counts the connections of some blocks since it last did; `first` is the first's index."""
 
     def __init__(self, blocks: Sequence[Block], *, first: int) -> None:

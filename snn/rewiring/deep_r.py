@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn.gates import MaskGate
-from snn.layers import Connections
-from snn.network import generator
+from snn.network.blocks import generator
+from snn.network.layers import Connections
+from snn.network.parametrizations import MaskParametrization
 from snn.rewiring.grad_r import cut_at
 from snn.rewiring.rewirer import (
     REVIVED,
@@ -82,7 +82,7 @@ class DeepR:
         self.connections, self.walk = connections, walk
         self._draws: torch.Generator | None = None
         for conn, alive in zip(connections, _thin(connections, walk), strict=True):
-            conn.gate = MaskGate(conn.weight, has_signs=True)
+            conn.gate = MaskParametrization(conn.weight, has_signs=True)
             conn.gate.alive.copy_(alive)
             with torch.no_grad():
                 conn.weight.abs_().mul_(alive)

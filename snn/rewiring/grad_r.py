@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import torch
 
-from snn.layers import Connections
+from snn.network.layers import Connections
 from snn.rewiring.rewirer import (
     REVIVED,
     Ramp,

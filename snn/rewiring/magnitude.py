@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from snn.gates import MaskGate
-from snn.layers import Connections
+from snn.network.layers import Connections
+from snn.network.parametrizations import MaskParametrization
 from snn.rewiring.rewirer import Ramp, kth_smallest, mask_gate, missing_of
 
 
@@ -15,7 +15,7 @@ class Magnitude:
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
-            conn.gate = MaskGate(conn.weight, has_signs=False)
+            conn.gate = MaskParametrization(conn.weight, has_signs=False)
 
     def before_step(self, step: int, *, learning_rate: float) -> None:
         """See Rewirer."""

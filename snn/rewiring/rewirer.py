@@ -6,8 +6,12 @@ from typing import Protocol
 
 from torch import Tensor
 
-from snn.gates import MaskGate, SoftGate, StrengthGate
-from snn.layers import Connections
+from snn.network.layers import Connections
+from snn.network.parametrizations import (
+    MaskParametrization,
+    SoftThresholdParametrization,
+    StrengthParametrization,
+)
 
 REVIVED = 1e-8
 """Strength of a connection that comes back, or must exist although its own fell below zero."""
@@ -67,19 +71,19 @@ def step_size(learning_rate: float, beta: float, step: int) -> float:
     return learning_rate / (1 - beta**step)
 
 
-def strength_gate(conn: Connections) -> StrengthGate:
+def strength_gate(conn: Connections) -> StrengthParametrization:
     """The gate of connections that have strengths and a cut."""
-    assert isinstance(conn.gate, StrengthGate)
+    assert isinstance(conn.gate, StrengthParametrization)
     return conn.gate
 
 
-def mask_gate(conn: Connections) -> MaskGate:
+def mask_gate(conn: Connections) -> MaskParametrization:
     """The gate of connections that have a mask."""
-    assert isinstance(conn.gate, MaskGate)
+    assert isinstance(conn.gate, MaskParametrization)
     return conn.gate
 
 
-def soft_gate(conn: Connections) -> SoftGate:
+def soft_gate(conn: Connections) -> SoftThresholdParametrization:
     """The gate of connections that have a soft threshold."""
-    assert isinstance(conn.gate, SoftGate)
+    assert isinstance(conn.gate, SoftThresholdParametrization)
     return conn.gate

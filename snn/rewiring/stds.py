@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
-from snn.gates import SoftGate
-from snn.layers import Connections
+from snn.network.layers import Connections
+from snn.network.parametrizations import SoftThresholdParametrization
 from snn.rewiring.rewirer import Ramp, kth_smallest, missing_of, soft_gate
 
 
@@ -21,7 +21,7 @@ class SoftThreshold:
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
-            conn.gate = SoftGate(conn.weight)
+            conn.gate = SoftThresholdParametrization(conn.weight)
 
     def before_step(self, step: int, *, learning_rate: float) -> None:
         """See Rewirer."""

@@ -1,14 +1,14 @@
 """Learning rules in time: how the error of a batch becomes gradients.
 
 One file per rule, listed in `TIME_RULES`. Block-local training is the schedule
-around them (`snn.train`); a rule sees the blocks that are trained now behind
+around them (`snn.training.train`); a rule sees the blocks that are trained now behind
 the ones that are frozen.
 """
 
 from collections.abc import Callable
 
-from snn.layers import Pass
-from snn.network import Network
+from snn.network.layers import ForwardContext
+from snn.network.network import Network
 from snn.rules.bptt import bptt
 from snn.rules.dsr import dsr
 from snn.rules.ottt import ottt_a, ottt_o
@@ -31,7 +31,9 @@ ONLINE_RULES = frozenset({"ottt-o", "saf-e"})
 """Rules that make an optimizer step after every timestep."""
 
 
-def learn(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+def learn(
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
+) -> BatchResult:
     """Train on a batch by the rule in time of the network's config.
 
     `apply` makes an optimizer step of the gradients and clears them.

@@ -5,15 +5,18 @@ from contextlib import nullcontext
 
 import torch
 
-from snn.layers import Pass
-from snn.network import Network, connections_of
-from snn.readout import integrated
+from snn.network.blocks import connections_of
+from snn.network.layers import ForwardContext
+from snn.network.network import Network
+from snn.network.readout import integrated
 from snn.rules.loss import output_loss, per_image, readout_loss
 from snn.rules.online import gathered
 from snn.rules.rule import Batch, BatchResult
 
 
-def bptt(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+def bptt(
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
+) -> BatchResult:
     """One graph over all timesteps, one backward pass, one step."""
     live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
     leak = network.config.readout_leak

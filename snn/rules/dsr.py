@@ -21,12 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.layers import Connections, Layer, Pass
-from snn.network import Network, Readout
+from snn.network.blocks import Readout
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.network import Network
 from snn.rules.rule import Batch, BatchResult
 
 
-def dsr(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+def dsr(
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
+) -> BatchResult:
     """One backward pass over rates, one step."""
     state.observer = counted = Counted(network.config.leak)
     with torch.no_grad():
@@ -51,9 +54,9 @@ def dsr(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None
     )
 
 
-def _run(network: Network, batch: Batch, state: Pass, counted: "Counted") -> Tensor:
+def _run(network: Network, batch: Batch, state: ForwardContext, counted: "Counted") -> Tensor:
     """Run all timesteps; the rate of what enters the first live block, (1, batch, ...)."""
-    frozen = Pass()
+    frozen = ForwardContext()
     entered: Tensor | None = None
     is_constant = batch.frozen == 0 and batch.drive.shape[0] == 1
     for start in range(0, batch.timesteps, network.chunk):
@@ -111,7 +114,7 @@ class Rates:
         """Rates come in as they are."""
         return x
 
-    def layer(self, layer: Layer, inputs: list[Tensor], batch: Pass) -> Tensor:
+    def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Rates of the layer's neurons, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
         drive = sum(conn(x, batch.weight(conn)) for conn, x in pairs)
@@ -123,7 +126,7 @@ class Rates:
         rate: Tensor = _Clamped.apply(drive, self.rates[layer], layer.lif.threshold)  # type: ignore[no-untyped-call]
         return rate
 
-    def readout(self, readout: Readout, x: Tensor, batch: Pass) -> Tensor:
+    def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
         """What integrators get on the mean."""
         current: Tensor = readout.connections(x, batch.weight(readout.connections))
         return current + readout.bias

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.readout import integrated, integrated_each_step
+from snn.network.readout import integrated, integrated_each_step
 
 
 def readout_loss(logits: Tensor, labels: Tensor, *, loss: str, leak: float = 1.0) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.layers import Connections, Dynamics, Pass
-from snn.network import Network
+from snn.network.layers import Connections, Dynamics, ForwardContext
+from snn.network.network import Network
 from snn.rules.rule import Batch, BatchResult
 
 
@@ -23,8 +23,8 @@ class Unrolled:
 
     network: Network
     batch: Batch
-    live: Pass
-    frozen: Pass = field(default_factory=Pass)
+    live: ForwardContext
+    frozen: ForwardContext = field(default_factory=ForwardContext)
 
     def step(self, index: int, dynamics: Dynamics) -> list[Tensor]:
         """Readout inputs (batch, classes) of every live head at timestep `index`, from 0."""
@@ -44,7 +44,7 @@ class Unrolled:
 
 
 @contextmanager
-def gathered(state: Pass, connections: list[Connections]) -> Iterator[None]:
+def gathered(state: ForwardContext, connections: list[Connections]) -> Iterator[None]:
     """Effective weights are made once and collect the gradients of all timesteps.
 
     On leaving, what they collected goes on to the trained parameters.
@@ -66,7 +66,7 @@ def step_losses(
 
     `instantaneous` judges the timestep by itself (OTTT, SAF), `each-step` the
     integrators' output until now, earlier inputs taken as they are. `sums`
-    holds what the integrators hold (`snn.readout`) and is brought up to date.
+    holds what the integrators hold (`snn.network.readout`) and is brought up to date.
     """
     losses = []
     for slot, readout in enumerate(logits):

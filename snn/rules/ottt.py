@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import grad as conv_grad
 
-from snn.layers import Connections, Layer, Pass
-from snn.network import Network, Readout, connections_of
+from snn.lif.surrogate import spike
+from snn.network.blocks import Readout, connections_of
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.network import Network
 from snn.rules.online import Unrolled, gathered, learn_forward
 from snn.rules.rule import Batch, BatchResult
-from snn.surrogate import spike
 
 
 class Traced:
@@ -39,7 +40,7 @@ class Traced:
         self.bias_trace = self.leak * self.bias_trace + 1
         return x
 
-    def layer(self, layer: Layer, inputs: list[Tensor], batch: Pass) -> Tensor:
+    def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Spikes of one timestep, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
         current = sum(self._traced(conn, x[0], batch) for conn, x in pairs)
@@ -69,7 +70,7 @@ class Traced:
             if leaf.grad is not None:
                 current.backward(leaf.grad)
 
-    def _traced(self, conn: Connections, x: Tensor, batch: Pass) -> Tensor:
+    def _traced(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         if self.is_static and conn.is_analog:
             if conn not in self._static:
                 made = conn.apply_weight(x, batch.weight(conn))
@@ -85,7 +86,7 @@ class Traced:
         current: Tensor = _TracedMap.apply(x, trace, weight, conn)  # type: ignore[no-untyped-call]
         return current
 
-    def readout(self, readout: Readout, x: Tensor, batch: Pass) -> Tensor:
+    def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
         """The readout has no membrane and so no trace."""
         weight = batch.weight(readout.connections)
         return (readout.connections.apply_weight(x[0], weight) + readout.bias).unsqueeze(0)
@@ -129,7 +130,7 @@ class _TracedMap(torch.autograd.Function):
 
 
 def ottt_a(
-    network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """One step per batch, of the gradients of all timesteps."""
     dynamics = Traced(network.config.leak, is_static=batch.drive.shape[0] == 1)
@@ -144,7 +145,7 @@ def ottt_a(
 
 
 def ottt_o(
-    network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """One step per timestep."""
     dynamics = Traced(network.config.leak)

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import torch
 
-from snn.layers import Pass
-from snn.network import Network, connections_of
+from snn.network.blocks import connections_of
+from snn.network.layers import ForwardContext
+from snn.network.network import Network
 from snn.rules.online import gathered
 from snn.rules.rule import Batch, BatchResult, TimeRule
 
@@ -19,7 +20,7 @@ from snn.rules.rule import Batch, BatchResult, TimeRule
 def learn(
     network: Network,
     batch: Batch,
-    state: Pass,
+    state: ForwardContext,
     *,
     apply: Callable[[], None],
     rules: Mapping[str, TimeRule],
@@ -38,7 +39,7 @@ def learn(
     with gathered(state, live):
         for first in range(0, images, size):
             part = _part(batch, slice(first, first + size))
-            own = Pass(weights=dict(state.weights), generator=state.generator)
+            own = ForwardContext(weights=dict(state.weights), generator=state.generator)
             result = rule(network, part, own, apply=lambda: None)
             losses.append(result.loss * (len(part.labels) / images))
             correct.append(result.correct)

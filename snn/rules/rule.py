@@ -6,8 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from snn.layers import Pass
-from snn.network import Network
+from snn.network.layers import ForwardContext
+from snn.network.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,5 +40,5 @@ class TimeRule(Protocol):
     """
 
     def __call__(
-        self, network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
+        self, network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
     ) -> BatchResult: ...

@@ -19,12 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.layers import Connections, Layer, Pass
-from snn.network import Network, Readout
-from snn.neurons import Lif
+from snn.lif.surrogate import spike
+from snn.network.blocks import Readout
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.network import Network
+from snn.network.neurons import Lif
 from snn.rules.online import Unrolled, learn_forward
 from snn.rules.rule import Batch, BatchResult
-from snn.surrogate import spike
 
 
 class Accumulated:
@@ -47,7 +48,7 @@ class Accumulated:
         self._input = x if self._input is None else self.leak * self._input + x
         return self._input
 
-    def layer(self, layer: Layer, inputs: list[Tensor], batch: Pass) -> Tensor:
+    def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Accumulated spikes after one more timestep, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
         potential = sum(self._driven(conn, x[0], batch) for conn, x in pairs)
@@ -67,7 +68,7 @@ class Accumulated:
         distance = potential - lif.threshold * (kept + lif.firing_share)
         return spike(distance, lif.surrogate, lif.slope)
 
-    def _driven(self, conn: Connections, x: Tensor, batch: Pass) -> Tensor:
+    def _driven(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         weight = batch.weight(conn)
         if not (self.is_static and conn.is_analog) or torch.is_grad_enabled():
             return conn.apply_weight(x, weight)
@@ -75,7 +76,7 @@ class Accumulated:
             self.static[conn] = conn.apply_weight(x, weight)
         return self.length * self.static[conn]
 
-    def readout(self, readout: Readout, x: Tensor, batch: Pass) -> Tensor:
+    def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
         """Of this timestep's spikes; for `saf-f` of the mean that weighs late spikes most."""
         weight = batch.weight(readout.connections)
         if self.is_final_only:
@@ -91,13 +92,17 @@ class Accumulated:
         return list(self._before.values()) + ([] if self._input is None else [self._input])
 
 
-def saf_e(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+def saf_e(
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
+) -> BatchResult:
     """One step per timestep."""
     dynamics = Accumulated(network.config.leak)
     return learn_forward(Unrolled(network, batch, state), dynamics, apply=apply, every_step=True)
 
 
-def saf_f(network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]) -> BatchResult:
+def saf_f(
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
+) -> BatchResult:
     """One step per batch, from the last timestep."""
     is_static = batch.drive.shape[0] == 1
     dynamics = Accumulated(network.config.leak, is_final_only=True, is_static=is_static)

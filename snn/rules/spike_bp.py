@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snn.layers import Layer, Pass, PoolNeurons
-from snn.network import Network
-from snn.readout import integrated
+from snn.network.layers import ForwardContext, Layer, PoolNeurons
+from snn.network.network import Network
+from snn.network.readout import integrated
 from snn.rules.loss import output_loss, per_image
 from snn.rules.rule import Batch, BatchResult
 
@@ -34,7 +34,7 @@ SILENT = 1e-3
 
 
 def spike_bp(
-    network: Network, batch: Batch, state: Pass, *, apply: Callable[[], None]
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """One graph over all timesteps, one backward pass, one step."""
     state.fire = fire

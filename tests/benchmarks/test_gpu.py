@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from benchmarks import peak
-from search.folder import read_config
-from snn.network import Network
-from snn.plan import plan
-from snn.stage import Stage
+from search.export.folder import read_config
+from snn.network.network import Network
+from snn.training.plan import plan
+from snn.training.stage import Stage
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = sorted((ROOT / "benchmarks" / "cifar10").glob("*.toml"))

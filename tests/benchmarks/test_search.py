@@ -21,12 +21,12 @@ from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
 from benchmarks.search.replay import Curve, Ended, Epoch, default_reference, epochs_of, replay
 from benchmarks.search.strategies import OURS, STRATEGIES
-from search.configure import TrialRun, run_config
-from search.family import members
-from search.front import normalised_hypervolume
-from search.study import Study, study_from_toml
-from search.trial import Params, Trial, TrialState
-from snn.measurement import OperatingPoint
+from search.front.front import normalised_hypervolume
+from search.samplers.shared_points import members
+from search.study.study import Study, study_from_toml
+from search.trial.trial import Params, Trial, TrialState
+from search.worker.engine import TrialRun, run_config
+from snn.settings.measurement import OperatingPoint
 
 STUDY = """
 name = "tiny"
@@ -167,7 +167,7 @@ def test_a_record_holds_what_training_and_evaluating_give(tmp_path: Path) -> Non
 
 @dataclass(frozen=True)
 class Member:
-    """See search.front.HasPoint."""
+    """See search.front.front.HasPoint."""
 
     trial: int
     point: OperatingPoint

@@ -17,9 +17,9 @@ from benchmarks.claims.tested import threshold_at_full_accuracy, train_and_test
 from benchmarks.finished import Finished
 from benchmarks.report import Report
 from benchmarks.results import page, table
-from search.configure import plan
-from snn.config import RunConfig
-from snn.train import DivergedError
+from search.worker.estimates import plan
+from snn.settings.config import RunConfig
+from snn.training.train import DivergedError
 
 SCALES = [
     Scale(dataset=dataset, seeds=2, quick=quick)
@@ -148,7 +148,7 @@ def test_the_exit_threshold_is_the_cheapest_that_loses_nothing() -> None:
 
 
 def test_a_network_is_judged_on_the_test_images() -> None:
-    from snn import data
+    from snn.data import dataset as data
 
     values = train_and_test(DIGITS, Place(data=PLACE.data, threads=torch.get_num_threads()))
     correct = values["accuracy"] * len(data.load("digits", PLACE.data).test_labels)

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from dashboard.chromium import Tab
+from dashboard.serving.chromium import Tab
 
 
 def opened(tab: Tab, address: str, *, text: str, seconds: float = 90.0) -> None:

@@ -27,7 +27,7 @@ def real_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def empty_url(tmp_path: Path) -> str:
-    from search.store import Store
+    from search.store.store import Store
 
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     Store(url).close()

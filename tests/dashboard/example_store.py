@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search import front
-from search.store import Store
-from search.study import Study, study_from_toml
-from search.trial import HypervolumeRecord, Outcome, Params, Timings, Trial, TrialState
-from snn.config import RunConfig
-from snn.measurement import (
+from search.front import front
+from search.store.store import Store
+from search.study.study import Study, study_from_toml
+from search.trial.trial import HypervolumeRecord, Outcome, Params, Timings, Trial, TrialState
+from snn.settings.config import RunConfig
+from snn.settings.measurement import (
     Evaluation,
     ExitReport,
     LayerReport,
@@ -53,9 +53,9 @@ learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
 OBJECTIVES = ["accuracy", "synaptic_ops", "training_memory_bytes"]
 PARTITIONS = ("4", "2+2", "3+1", "1+3", "2+1+1", "1+2+1", "1+1+2")
 TRACEBACK = """Traceback (most recent call last):
-  File "snn/train.py", line 118, in step
+  File "snn/training/train.py", line 118, in step
     loss = criterion(network(images), labels)
-  File "snn/layers.py", line 64, in forward
+  File "snn/network/layers.py", line 64, in forward
     return self.convolve(spikes * self.mask)
 RuntimeError: The size of tensor a (<b>16</b>) must match the size of tensor b (32) at dimension 1
 """

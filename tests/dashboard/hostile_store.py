@@ -5,11 +5,11 @@ import json
 import sqlite3
 from pathlib import Path
 
-from search import front
-from search.store import Store
-from search.study import study_from_toml
-from search.trial import HypervolumeRecord, Outcome, TrialState
-from snn.measurement import Evaluation
+from search.front import front
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.trial.trial import HypervolumeRecord, Outcome, TrialState
+from snn.settings.measurement import Evaluation
 from tests.dashboard.example_store import TOML, example_trials
 
 HOST = "evil.example"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from search.run import run_study
-from search.store import Store
-from search.study import study_from_toml
+from search.runners.run import run_study
+from search.store.store import Store
+from search.study.study import study_from_toml
 
 TOML = """# Which small networks read 8x8 digits with few operations?
 name = "{name}"

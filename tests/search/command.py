@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from search import configure, lease
-from search.cli import main
+from search.commands.cli import main
+from search.runners import lease
+from search.worker import engine as configure
 from tests.search.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.progress import Lines
-from search.run import run_study
-from search.store import Store
-from search.study import study_from_toml
+from search.runners.progress import Lines
+from search.runners.run import run_study
+from search.store.store import Store
+from search.study.study import study_from_toml
 from tests.search.fake_engine import CountingEngine, FakeEngine
 
 ROOT = Path(__file__).parents[2]

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.order import BlockFolder, Running
-from search.rung import RungReport
-from search.stopping import StoppingRule
-from search.study import Bound
-from search.trial import Artifact, Outcome, Timings, TrialState
-from snn.config import RunConfig
-from snn.measurement import METRICS, Evaluation, Measurement, OperatingPoint
+from search.pruners.moasha import StoppingRule
+from search.study.study import Bound
+from search.trial.rung import RungReport
+from search.trial.trial import Artifact, Outcome, Timings, TrialState
+from search.worker.job import BlockFolder, RunningJob
+from snn.settings.config import RunConfig
+from snn.settings.measurement import METRICS, Evaluation, Measurement, OperatingPoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +148,13 @@ class CountingEngine:
     """Trains for real; each trial notes how often its process has read a data set until then."""
 
     def __call__(self, config: RunConfig, **place: Any) -> "CountingRun":
-        from search.configure import TrialRun
+        from search.worker.engine import TrialRun
 
         return CountingRun(TrialRun(config, **place))
 
 
 class CountingRun:
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningJob) -> None:
         self._running = running
 
     def __iter__(self) -> Iterator[Measurement]:
@@ -162,9 +162,9 @@ class CountingRun:
 
     @property
     def outcome(self) -> Outcome:
-        from snn import data
+        from snn.data import dataset
 
-        read = data._load.cache_info().misses
+        read = dataset._load.cache_info().misses
         note = f"process {os.getpid()} has read data {read} times"
         return dataclasses.replace(self._running.outcome, notes=(note,))
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import alembic.command  # noqa: F401
 import optuna  # noqa: F401
 
-from search import local, proposals, sampler  # noqa: F401
-from search.progress import Silent, Standing
-from search.run import run_study
-from search.store import Store
-from search.study import study_from_toml
+from search.runners import local  # noqa: F401
+from search.runners.progress import Silent, StudyProgress
+from search.runners.run import run_study
+from search.samplers import proposals, sampler  # noqa: F401
+from search.store.store import Store
+from search.study.study import study_from_toml
 from tests.search.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]
@@ -61,11 +62,11 @@ def main(folder: Path, text: str, times: int, within_s: float, epoch_s: float | 
 
 
 def _load_engine() -> None:
-    import snn.block_cache
-    import snn.data
-    import snn.evaluate
-    import snn.plan
-    import snn.train  # noqa: F401
+    import snn.data.dataset
+    import snn.evaluation.evaluate
+    import snn.training.block_cache
+    import snn.training.plan
+    import snn.training.train  # noqa: F401
 
 
 class Ready(Silent):
@@ -74,7 +75,7 @@ class Ready(Silent):
     def __init__(self, path: Path) -> None:
         self._path: Path | None = path
 
-    def update(self, standing: Standing) -> None:
+    def update(self, standing: StudyProgress) -> None:
         if self._path is not None:
             self._path.touch()
             self._path = None

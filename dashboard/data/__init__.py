@@ -1,0 +1,1 @@
+"""What is shown, as columns and tables; without plotly."""

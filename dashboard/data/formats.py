@@ -1,0 +1,119 @@
+"""Figures for people: one number format, one name and one unit per metric."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from search.text import units
+from search.trial.confirmation import Confirmed
+from snn.settings.config import SETTINGS
+from snn.settings.measurement import METRICS
+
+LABELS = {
+    "accuracy": "Accuracy",
+    "synaptic_ops": "Synaptic operations",
+    "macs": "Multiply-accumulates",
+    "est_energy_nj": "Energy (estimate)",
+    "spikes_per_inference": "Spikes",
+    "latency_steps": "Latency",
+    "mean_timesteps": "Timesteps run",
+    "mean_blocks": "Blocks run",
+    "training_memory_bytes": "Training memory",
+    "model_bytes": "Model size",
+    "connectivity": "Connectivity",
+    "parameters": "Parameters",
+    "training_s": "Training time",
+}
+FRACTIONS = frozenset({"accuracy", "connectivity", "dropout", "target_sparsity"})
+WIDE_UNITS = frozenset({"ops", "B", "nJ", "spikes"})  # vary over orders of magnitude
+NOTHING = "–"
+
+
+def label(name: str) -> str:
+    """What people call a metric or a parameter."""
+    if name in LABELS:
+        return LABELS[name]
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def label_with_unit(name: str) -> str:
+    """A metric's label for the head of a column, `Model size (B)`."""
+    unit = METRICS[name].unit if name in METRICS else ""
+    return f"{label(name)} ({unit})" if unit else label(name)
+
+
+def meaning(name: str) -> str:
+    """One sentence on a metric or a setting; empty for names that are neither."""
+    if name in METRICS:
+        metric = METRICS[name]
+        return f"{metric.meaning[0].upper()}{metric.meaning[1:]}. {_direction(metric.better)}."
+    setting = SETTINGS.get(re.sub(r"_\d+$", "", name))
+    return f"{setting.meaning[0].upper()}{setting.meaning[1:]}." if setting else ""
+
+
+def _direction(better: str) -> str:
+    return "Higher is better" if better == "higher" else "Lower is better"
+
+
+def quantity(name: str, value: object) -> str:
+    """A metric's or parameter's value with its unit: `97.2 %`, `12.4 k ops`, `38 kB`."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return NOTHING if value is None else str(value)
+    if math.isnan(value):
+        return NOTHING
+    if name in METRICS:
+        return _tied(units.figure(name, value))
+    if name in FRACTIONS:
+        return _tied(units.percent(value))
+    return plain_number(value)
+
+
+def count(value: float) -> str:
+    """A number of things without a unit: `12.4 k`."""
+    return _tied(units.scaled(value))
+
+
+def duration(seconds: float) -> str:
+    """Wall time: `8.4 s`, `4 min 10 s`, `3 h 5 min`."""
+    return _tied(units.duration(seconds))
+
+
+def _tied(text: str) -> str:
+    """With spaces that do not break, so that a number stays with its unit."""
+    return text.replace(" ", "\u202f")
+
+
+def plain_number(value: float) -> str:
+    """A parameter's value as a person would write it."""
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
+        return f"{int(value)}"
+    return f"{value:.3g}"
+
+
+def thresholds(values: Sequence[float]) -> str:
+    """Exit thresholds as `0.90 · 0.75`; a dash where there is nothing to leave early."""
+    return " · ".join(f"{value:.3g}" for value in values) or NOTHING
+
+
+def verbatim(text: str) -> str:
+    """Text that Markdown shows as it is written, on one line: nothing in it is a command.
+
+    Names and questions come from files that anybody may have written. What Markdown would make
+    a link of by itself, an address, is broken by a character that has no width.
+    """
+    words = re.sub(r"(?i)(:(?=//)|@|www(?=\.))", "\\1\u2060", " ".join(text.split()))
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark.group())};", words)
+
+
+def confirmed(found: Confirmed | None, metric: str) -> str:
+    """Mean and spread over fresh seeds, on the test images: `96.1 ± 0.3 % (3 seeds)`."""
+    if found is None or not found.seeds:
+        return NOTHING
+    spread = found.spread(metric)
+    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+    if math.isnan(spread.std):
+        return f"{quantity(metric, spread.mean)} ({seeds})"
+    if metric in FRACTIONS:
+        return _tied(f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f} %") + f" ({seeds})"
+    return f"{quantity(metric, spread.mean)} ± {quantity(metric, spread.std)} ({seeds})"

@@ -1,0 +1,115 @@
+"""Tables of the pages, as pandas frames."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from dashboard.data import formats
+from dashboard.data.comparison import GOAL, Comparison
+from dashboard.data.points import PointTable
+from dashboard.data.read import StudyCard
+from search.trial.confirmation import Confirmed
+from search.trial.trial import Trial
+from snn.settings.config import SETTINGS, RunConfig
+
+
+def studies(cards: Sequence[StudyCard], courses: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """One row per study; a course of many values is shown at a few of them."""
+    return pd.DataFrame(
+        {
+            "Study": [card.summary.name for card in cards],
+            "State": [card.state for card in cards],
+            "Progress": [card.progress for card in cards],
+            "Trials": [card.finished for card in cards],
+            "Front": [card.summary.front_size for card in cards],
+            "Hypervolume": [card.summary.hypervolume for card in cards],
+            "Course": [_few(courses.get(card.summary.name, ())) for card in cards],
+            "Wall time": [formats.duration(card.elapsed_s) for card in cards],
+            "Last change": [card.summary.last_change_at for card in cards],
+            "Question": [" ".join(card.summary.question.split()) for card in cards],
+        }
+    )
+
+
+def comparison(compared: Comparison) -> pd.DataFrame:
+    """One row per study: what it spent and reached."""
+    goal = GOAL * compared.best
+    rows = []
+    for study in compared.studies:
+        course = study.course
+        ends = course.values.size > 0
+        rows.append(
+            {
+                "Study": study.name,
+                "Sampler": study.sampler or formats.NOTHING,
+                "Trials": int(course.trials[-1]) if ends else 0,
+                "Epochs": int(course.epochs[-1]) if ends else 0,
+                "Hours": float(course.hours[-1]) if ends else 0.0,
+                "Front": int(study.front.size),
+                "Hypervolume": float(course.values[-1]) if ends else math.nan,
+                f"Epochs to {GOAL:.0%}": course.first_at(goal, "epochs") if goal > 0 else None,
+                **{name: study.best.get(name, math.nan) for name in compared.objectives},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _few(values: Sequence[float], count: int = 40) -> list[float]:
+    step = max(1, len(values) // count)
+    return [round(value, 4) for value in values[::step] if math.isfinite(value)]
+
+
+def points(
+    table: PointTable, rows: Sequence[int], confirmed: Mapping[int, Confirmed] | None = None
+) -> pd.DataFrame:
+    """One row per point: who it is, its objectives, how it is run, its parameters.
+
+    `confirmed` is what fresh seeds gave on the test images, by id of the point.
+    """
+    exits = table.exit_thresholds(rows)
+    columns: dict[str, list[object]] = {"Trial": [int(table.trials[row]) for row in rows]}
+    for name in table.objectives:
+        columns[name] = [table.figure(name, row) for row in rows]
+    known = [(confirmed or {}).get(int(table.ids[row])) for row in rows]
+    if any(each is not None and each.seeds for each in known):
+        spreads = [each.spread("accuracy") if each else None for each in known]
+        columns["Test accuracy"] = [each.mean if each else math.nan for each in spreads]
+        columns["Test spread"] = [each.std if each else math.nan for each in spreads]
+    columns |= {
+        "Partition": [table.partition(row) for row in rows],
+        "Timesteps run": [int(table.timesteps[row]) for row in rows],
+        "Exit thresholds": [formats.thresholds(each) for each in exits],
+    }
+    for name in ("accuracy", "model_bytes", "latency_steps"):
+        columns.setdefault(name, [table.figure(name, row) for row in rows])
+    for name, values in table.trial_params.items():
+        if name != "partition" and not name.startswith("exit_threshold"):
+            columns[f"param:{name}"] = [values[table.places[row]] for row in rows]
+    return pd.DataFrame(columns)
+
+
+def fixed_settings(config: RunConfig, trial: Trial) -> dict[str, object]:
+    """The settings of the run that the sampler had no say in."""
+    searched = {"exit_threshold" if n.startswith("exit_threshold") else n for n in trial.params}
+    return {n: v for n, v in config.to_mapping().items() if n not in searched}
+
+
+def settings(values: Mapping[str, object]) -> pd.DataFrame:
+    """Names, values and meanings as rows."""
+    items = values.items()
+    return pd.DataFrame(
+        {
+            "Setting": [formats.label(name) for name, _ in items],
+            "Value": [_shown(name, value) for name, value in items],
+            "Meaning": [formats.meaning(name) for name, _ in items],
+        }
+    )
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, list | tuple):
+        return formats.thresholds(value)
+    if name in SETTINGS and value == "":
+        return "–"
+    return formats.quantity(name, value)

@@ -1,0 +1,85 @@
+"""Which points of a study are shown, and as what: on the front, dominated, or out of bounds."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dashboard.data.points import Bools, PointTable
+from dashboard.data.study_table import within
+from dashboard.data.targets import Target
+from search.front import front
+from snn.settings.measurement import METRICS
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisiblePoints:
+    """Rows of a table by what they are within the study's constraints and one's own targets."""
+
+    front: Rows
+    dominated: Rows
+    outside: Rows  # beyond a constraint or a target
+    knee: int | None  # row of the front's knee
+    best: Mapping[str, int]  # row of the front's best, by objective
+
+
+@functools.lru_cache(maxsize=16)
+def sight(
+    table: PointTable, targets: tuple[Target, ...] = (), *, per_trial: bool = False
+) -> VisiblePoints:
+    """What is seen of all operating points, or of the one per trial that was sampled."""
+    shown = table.is_sampled if per_trial else np.ones(len(table), dtype=np.bool_)
+    inside = shown & table.is_feasible
+    for target in targets:
+        inside &= within(table.figures, {target.metric: target.bounds}, len(table))
+    members = _front(table, inside, targets, per_trial=per_trial)
+    rows = np.flatnonzero(members)
+    return VisiblePoints(
+        front=rows,
+        dominated=np.flatnonzero(inside & ~members),
+        outside=np.flatnonzero(shown & ~inside),
+        knee=_knee(table, rows),
+        best={name: _best(table, rows, name) for name in table.objectives if rows.size},
+    )
+
+
+def _front(
+    table: PointTable, inside: Bools, targets: tuple[Target, ...], *, per_trial: bool
+) -> Bools:
+    """The front among the points inside.
+
+    Who dominates a point that meets a target on an objective meets it too, so that the stored
+    front needs no other look then.
+    """
+    if not per_trial and all(_is_kept_by_domination(table, target) for target in targets):
+        return table.on_front & inside
+    candidates = np.flatnonzero(inside)
+    members = np.zeros(len(table), dtype=np.bool_)
+    members[candidates] = front.pareto_mask(costs(table, candidates))
+    return members
+
+
+def _is_kept_by_domination(table: PointTable, target: Target) -> bool:
+    wanted = "min" if METRICS[target.metric].better == "higher" else "max"
+    return target.metric in table.objectives and target.side == wanted
+
+
+def costs(table: PointTable, rows: Rows) -> NDArray[np.float64]:
+    """Objectives of these rows as columns; lower is better."""
+    columns = [METRICS[name].sign * table.figures[name][rows] for name in table.objectives]
+    return np.column_stack(columns)
+
+
+def _knee(table: PointTable, rows: Rows) -> int | None:
+    return int(rows[front.knee_row(costs(table, rows))]) if rows.size else None
+
+
+def _best(table: PointTable, rows: Rows, name: str) -> int:
+    """The best in one objective; of equal ones the best in the others."""
+    order = [name, *(other for other in table.objectives if other != name)]
+    columns = [METRICS[other].sign * table.figures[other][rows] for other in reversed(order)]
+    return int(rows[np.lexsort(columns)[0]])

@@ -1,0 +1,124 @@
+"""Where a trained network is run: timesteps and thresholds, as the address bar has them."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.store.store import StoredPoint
+from snn.settings.config import RunConfig
+from snn.settings.measurement import ExitReport, OperatingPoint
+
+_FORM = re.compile(r"(\d{1,4}):([\d.,]*):([\d.]+)", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """One place of a network's operating family."""
+
+    timesteps: int
+    thresholds: tuple[float, ...]  # of the exits before the last of the blocks that are kept
+    detector: float
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that are kept."""
+        return len(self.thresholds) + 1
+
+    def __str__(self) -> str:
+        values = ",".join(f"{value:g}" for value in self.thresholds)
+        return f"{self.timesteps}:{values}:{self.detector:g}"
+
+    @property
+    def setting(self) -> tuple[int, tuple[float, ...], float]:
+        """As a replay takes it."""
+        return self.timesteps, self.thresholds, self.detector
+
+
+def of_point(point: OperatingPoint) -> Position:
+    """Where an operating point lies."""
+    return Position(
+        timesteps=point.timesteps,
+        thresholds=point.exit_thresholds,
+        detector=point.detector_threshold,
+    )
+
+
+def parsed(text: str, config: RunConfig) -> Position | None:
+    """The position that an address names, `4:0.9,0.75:0.5`; None for what the network cannot do."""
+    match = _FORM.fullmatch(text[:200])
+    if match is None:
+        return None
+    try:
+        thresholds = tuple(float(word) for word in match[2].split(",") if word)
+        detector = float(match[3])
+    except ValueError:
+        return None
+    found = Position(timesteps=int(match[1]), thresholds=thresholds, detector=detector)
+    is_within = 1 <= found.timesteps <= config.timesteps and all(0 <= t <= 1 for t in thresholds)
+    is_deep = found.blocks in depths(config)
+    return found if is_within and is_deep and 0 <= detector <= 1 else None
+
+
+def depths(config: RunConfig) -> range:
+    """How many blocks may be kept: any, where each was trained behind those before it."""
+    return range(1 if config.space_rule == "block-local" else config.exits, config.exits + 1)
+
+
+def nearest(points: Sequence[StoredPoint], wanted: Position) -> StoredPoint:
+    """The stored point that lies nearest: equal blocks first, then timesteps, then thresholds."""
+
+    def distance(stored: StoredPoint) -> tuple[int, float]:
+        place = of_point(stored.point)
+        apart = abs(place.timesteps - wanted.timesteps) / max(wanted.timesteps, 1)
+        pairs = zip(place.thresholds, wanted.thresholds, strict=False)
+        apart += math.fsum(abs(a - b) for a, b in pairs)
+        return abs(place.blocks - wanted.blocks), apart
+
+    return min(points, key=distance)
+
+
+def explained(reports: Sequence[ExitReport]) -> list[str]:
+    """Why inputs leave where they leave, in sentences; nothing for a single exit."""
+    exits = sorted({report.exit for report in reports})
+    total = sum(report.images for report in reports)
+    if len(exits) < 2 or not total:
+        return []
+    sentences = []
+    for number in exits:
+        here = [report for report in reports if report.exit == number]
+        images, correct = sum(r.images for r in here), sum(r.correct for r in here)
+        if images:
+            sentences.append(
+                f"Exit {number} takes {images / total:.1%} of the images and is right about "
+                f"{correct / images:.1%} of them."
+            )
+        else:
+            sentences.append(f"Nothing leaves at exit {number}.")
+    sentences.extend(_classes(reports, exits[-1]))
+    return [sentence.replace("%", "\u202f%") for sentence in sentences]
+
+
+def _classes(reports: Sequence[ExitReport], last: int) -> list[str]:
+    """Which classes leave first, and which stay to the end."""
+    labels = sorted({report.label for report in reports})
+    mean = {}
+    for label in labels:
+        own = [report for report in reports if report.label == label]
+        images = sum(report.images for report in own)
+        if images:
+            mean[label] = sum(r.exit * r.images for r in own) / images
+    if len(mean) < 3 or max(mean.values()) - min(mean.values()) < 0.05:
+        return []
+    order = sorted(mean, key=lambda label: mean[label])
+    easy, hard = order[:2], order[: -1 - min(2, len(order) - 2) : -1]
+    found = [
+        f"Easy are the classes {easy[0]} and {easy[1]}, hard are {hard[0]} and {hard[1]}: "
+        f"they go through {mean[hard[0]]:.2f} and {mean[hard[1]]:.2f} blocks on average, "
+        f"{easy[0]} through {mean[easy[0]]:.2f}."
+    ]
+    marked = sorted({r.label for r in reports if r.is_hard and r.exit < last})
+    if marked:
+        names = ", ".join(map(str, marked))
+        found.append(f"Training found these classes hard behind some block: {names}.")
+    return found

@@ -1,0 +1,119 @@
+"""Results of others to hold a front against: TOML files in `studies/references/`.
+
+    [[reference]]
+    name = "BlocTrain, ResNet-9 in 3 blocks"
+    dataset = "cifar10"
+    source = "Srinivasan and Roy, Front. Neurosci. 15:603433, 2021"
+    accuracy = 0.864
+    note = "with the images of hard classes alone in later blocks"
+
+Any metric may be given, in its own unit (`accuracy` as a fraction, `model_bytes` in
+bytes). A reference is drawn in studies of its data set: as a point where both axes are known
+of it, as a line where one is.
+"""
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboard.data import formats
+from snn.settings.config import nearest
+from snn.settings.measurement import METRICS
+
+FOLDER = Path("studies") / "references"
+FOLDER_VARIABLE = "SPIKEFRONT_REFERENCES"
+WORDS = ("name", "dataset", "source", "note")
+NEEDED = ("name", "dataset", "source")
+LONGEST = 200  # characters of a word
+MOST = 50  # references of one file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A published result, or one's own of another program."""
+
+    name: str
+    dataset: str
+    source: str
+    note: str
+    metrics: Mapping[str, float]  # those that are known of it
+
+
+def folder() -> Path:
+    """Where references lie: below the working directory, or where the environment says."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
+
+
+def stamp(path: Path) -> tuple[tuple[str, int], ...]:
+    """Changes when a file of the folder does."""
+    return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(path.glob("*.toml")))
+
+
+def load_references(path: Path) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+    """All references of a folder's TOML files, and a line for each fault in them."""
+    found: list[Reference] = []
+    faults: list[str] = []
+    for file in sorted(path.glob("*.toml")):
+        try:
+            document = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            faults.append(f"{file.name}: {str(error).splitlines()[0]}")
+            continue
+        references, wrong = read_references(document)
+        found += references
+        faults += [f"{file.name}: {fault}" for fault in wrong]
+    return tuple(found), tuple(faults)
+
+
+def read_references(document: Mapping[str, object]) -> tuple[list[Reference], list[str]]:
+    """The references of one file without faults, and a line for each fault."""
+    faults = [
+        f"{key} is not known here; a file has [[reference]] tables"
+        for key in document
+        if key != "reference"
+    ]
+    tables = document.get("reference", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        return [], [*faults, "reference must be tables, written [[reference]]"]
+    if len(tables) > MOST:
+        faults.append(f"at most {MOST} references, got {len(tables)}")
+    found = []
+    for place, table in enumerate(tables[:MOST], 1):
+        wrong = [f"reference {place}: {fault}" for fault in _faults(table)]
+        if wrong:
+            faults += wrong
+        else:
+            found.append(_reference(table))
+    return found, faults
+
+
+def _reference(table: Mapping[str, object]) -> Reference:
+    words = {name: " ".join(str(table.get(name, "")).split()) for name in WORDS}
+    metrics = {name: float(str(table[name])) for name in METRICS if name in table}
+    return Reference(**words, metrics=metrics)
+
+
+def _faults(table: Mapping[str, object]) -> list[str]:
+    faults = [f"{name} is missing" for name in NEEDED if not table.get(name)]
+    for name, value in table.items():
+        if name in WORDS:
+            if not isinstance(value, str) or len(value) > LONGEST:
+                faults.append(f"{name} must be text of at most {LONGEST} characters")
+        elif name not in METRICS:
+            hint = nearest(name, [*WORDS, *METRICS]) or f"; metrics: {', '.join(METRICS)}"
+            faults.append(f"{name} is no metric{hint}")
+        elif not _is_number(value):
+            faults.append(f"{name} must be a finite number, got {value!r}")
+        elif name in formats.FRACTIONS and not 0 <= float(str(value)) <= 1:
+            faults.append(f"{name} must be a fraction between 0 and 1, got {value!r}")
+    if not any(name in METRICS for name in table):
+        faults.append("at least one metric must be given")
+    return faults
+
+
+def _is_number(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(float(str(value)))

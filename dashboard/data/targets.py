@@ -1,0 +1,131 @@
+"""Targets that somebody sets on a front: `accuracy >= 97 %, model size <= 100 kB`."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dashboard.data import formats
+from snn.settings.config import nearest
+from snn.settings.measurement import METRICS
+
+MOST_TARGETS = 8
+_TARGET = re.compile(r"(?P<name>[^<>≤≥=]+)(?P<side><=|>=|≤|≥|<|>)(?P<value>[^<>≤≥=]+)")
+_VALUE = re.compile(r"(?P<number>[-+]?[\d_.]+(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+class TargetError(ValueError):
+    """A target that cannot be read; one line that says what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A limit on one metric, in its own unit."""
+
+    metric: str
+    side: Literal["min", "max"]
+    value: float
+
+    @property
+    def shown(self) -> str:
+        """`Accuracy ≥ 97.0 %`."""
+        return f"{formats.label(self.metric)} {self.limit}"
+
+    @property
+    def limit(self) -> str:
+        """`≥ 97.0 %`."""
+        sign = "≥" if self.side == "min" else "≤"
+        return f"{sign} {formats.quantity(self.metric, self.value)}"
+
+    @property
+    def text(self) -> str:
+        """As `parse_targets` and `spikefront export --pick` read it."""
+        return f"{self.metric}{'>=' if self.side == 'min' else '<='}{self.value:.12g}"
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Least and most value."""
+        return (self.value, None) if self.side == "min" else (None, self.value)
+
+
+def parse_targets(text: str) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+    """The targets of a text, between commas, and a line for each that cannot be read."""
+    targets, faults = [], []
+    words = [word.strip() for word in re.split(r"[,;\n]| and ", text) if word.strip()]
+    for word in words[:MOST_TARGETS]:
+        try:
+            targets.append(parse_target(word))
+        except TargetError as error:
+            faults.append(str(error))
+    if len(words) > MOST_TARGETS:
+        faults.append(f"at most {MOST_TARGETS} targets, got {len(words)}")
+    return tuple(targets), tuple(faults)
+
+
+def parse_target(text: str) -> Target:
+    """One target. Raises TargetError."""
+    found = _TARGET.fullmatch(text.strip())
+    if found is None:
+        raise TargetError(f"{text!r} must be like accuracy >= 97 % or model size <= 100 kB")
+    metric = _metric(found["name"].strip(), text)
+    side: Literal["min", "max"] = "min" if found["side"] in (">=", "≥", ">") else "max"
+    return Target(metric=metric, side=side, value=_value(metric, found["value"].strip(), text))
+
+
+def as_text(targets: Sequence[Target]) -> str:
+    """The text that `parse_targets` makes the same targets of."""
+    return ", ".join(target.text for target in targets)
+
+
+def _metric(name: str, text: str) -> str:
+    plain = _plain(name)
+    names = {_plain(known): metric for metric in METRICS for known in _names(metric)}
+    if plain in names:
+        return names[plain]
+    starting = {metric for known, metric in names.items() if known.startswith(plain)}
+    if len(starting) == 1:
+        return starting.pop()
+    hint = nearest(plain, list(names)) or f"; known: {', '.join(METRICS)}"
+    if len(starting) > 1:
+        hint = f"; could be {', '.join(sorted(starting))}"
+    raise TargetError(f"{text!r}: {name!r} is not a metric{hint}")
+
+
+def _names(metric: str) -> tuple[str, str]:
+    return metric, formats.label(metric)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def _value(metric: str, given: str, text: str) -> float:
+    found = _VALUE.fullmatch(given)
+    try:
+        number = float(found["number"]) if found else math.nan
+    except ValueError:
+        number = math.nan
+    if found is None or not math.isfinite(number):
+        raise TargetError(f"{text!r}: {given!r} must be a number, with its unit if you like")
+    return number * _scale(metric, found["unit"].strip(), text)
+
+
+def _scale(metric: str, unit: str, text: str) -> float:
+    """What a number in this unit is multiplied with."""
+    if unit == "%":
+        if metric in formats.FRACTIONS:
+            return 0.01
+        raise TargetError(f"{text!r}: {metric} is no share of something, % says nothing")
+    own = METRICS[metric].unit
+    if own == "s" and unit in _SECONDS:
+        return _SECONDS[unit]
+    prefix = unit.removesuffix(own).strip() if own else unit
+    if own.startswith(unit) and unit:  # `steps` for `steps/image`, and the unit itself
+        return 1.0
+    if prefix in _SCALES:
+        return _SCALES[prefix]
+    allowed = f"{own}, k{own} or M{own}" if own else "no unit, k or M"
+    raise TargetError(f"{text!r}: the unit must be {allowed}, got {unit!r}")

@@ -1,0 +1,1 @@
+"""Plotly figures and drawings; without Streamlit."""

@@ -1,0 +1,361 @@
+"""The front of a study as a figure over two axes: the front clear, the rest behind it."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from dashboard.data import formats
+from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.points import Axis, PointTable, staircase
+from dashboard.data.references import Reference
+from dashboard.data.targets import Target
+from dashboard.data.view_options import ViewOptions
+from dashboard.figures.front_marks import add_bounds, add_confirmed, add_references
+from dashboard.figures.raster_cloud import cloud
+from dashboard.figures.style import (
+    SVG_LIMIT,
+    Rows,
+    axis_layout,
+    categories,
+    colour_scale,
+    coordinates,
+    hover,
+    ids_of,
+    one_per_cell,
+    shapes,
+    template,
+)
+from dashboard.figures.theme import PALETTES, Mode, Palette
+from search.trial.confirmation import Confirmed
+
+HEIGHT = 560
+FADED = 0.38  # opacity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What the parts of a figure are drawn from."""
+
+    figure: go.Figure
+    table: PointTable
+    look: ViewOptions
+    palette: Palette
+    chosen: frozenset[int]  # rows that were selected
+
+    @property
+    def x(self) -> Axis:
+        """Across."""
+        return self.table.axis(self.look.x)
+
+    @property
+    def y(self) -> Axis:
+        """Up."""
+        return self.table.axis(self.look.y)
+
+    def place(self, rows: Rows) -> dict[str, object]:
+        """Where these points are."""
+        return {"x": coordinates(self.x, rows), "y": coordinates(self.y, rows)}
+
+
+def front(
+    table: PointTable,
+    sight: VisiblePoints,
+    look: ViewOptions,
+    *,
+    selected: Sequence[int] = (),
+    targets: Sequence[Target] = (),
+    references: Sequence[Reference] = (),
+    confirmed: Mapping[int, Confirmed] | None = None,
+    mode: Mode,
+) -> go.Figure:
+    """Operating points over two axes.
+
+    `selected` are ids of operating points. The step line is the front over the two axes
+    shown: what nothing better is known than, in these two alone.
+    """
+    palette = PALETTES[mode]
+    figure = go.Figure()
+    chosen = frozenset(table.rows_of(selected))
+    drawing = Drawing(figure=figure, table=table, look=look, palette=palette, chosen=chosen)
+    figure.update_layout(
+        template=template(mode),
+        height=HEIGHT,
+        uirevision=look.view,
+        hovermode="closest",
+    )
+    figure.update_xaxes(**axis_layout(drawing.x, log=look.log_x, side="x"))
+    figure.update_yaxes(**axis_layout(drawing.y, log=look.log_y, side="y"))
+    if not look.hides_dominated:
+        _add_faded(drawing, sight)
+    _add_steps(drawing, sight)
+    _add_members(drawing, sight)
+    _add_best(drawing, sight)
+    _add_knee(drawing, sight)
+    add_confirmed(figure, table, sight, drawing.x, drawing.y, confirmed or {}, palette)
+    add_references(figure, drawing.x, drawing.y, references, palette)
+    logs = (look.log_x, look.log_y)
+    add_bounds(figure, (drawing.x, drawing.y), table.bounds, targets, palette, log=logs)
+    if drawing.x.is_number and drawing.y.is_number:
+        _fix_margins(drawing)
+    return figure
+
+
+def _fix_margins(drawing: Drawing) -> None:
+    """Room for ticks, legend and colour bar: where a browser has to make it, it draws twice.
+
+    A legend that needs more, on a narrow screen, still gets it.
+    """
+    has_bar = drawing.table.axis(drawing.look.colour).is_number
+    drawing.figure.update_layout(margin={"l": 80, "r": 104 if has_bar else 16, "t": 36, "b": 62})
+    drawing.figure.update_xaxes(automargin=False)
+    drawing.figure.update_yaxes(automargin=False)
+
+
+def not_drawn(table: PointTable, sight: VisiblePoints, look: ViewOptions) -> int:
+    """Points that have no place on the axes: a figure is missing, infinite, or has no logarithm."""
+    rows = np.concatenate([sight.front, sight.dominated, sight.outside])
+    lost = np.zeros(rows.size, dtype=np.bool_)
+    axes = [(look.x, look.log_x), (look.y, look.log_y)]
+    for name, is_log in [*axes, *([(look.z, look.log_z)] if look.z else [])]:
+        values = table.axis(name).values
+        if values is not None:
+            lost |= ~np.isfinite(values[rows])
+            lost |= (values[rows] <= 0) & is_log
+    return int(lost.sum())
+
+
+def _add_faded(drawing: Drawing, sight: VisiblePoints) -> None:
+    """Points that are not on the front; those outside a limit as rings.
+
+    Of many, some can be chosen and all are seen: a picture of them lies below.
+    """
+    look, palette = drawing.look, drawing.palette
+    logs = (look.log_x, look.log_y)
+    for name, every, symbol in (
+        ("dominated", sight.dominated, "circle"),
+        ("outside a limit", sight.outside, "circle-open"),
+    ):
+        rows = one_per_cell(every, list(zip((drawing.x, drawing.y), logs, strict=True)))
+        if not rows.size:
+            continue
+        if rows.size < every.size:
+            _add_cloud(drawing, every, logs)
+        drawing.figure.add_trace(
+            go.Scatter(
+                **drawing.place(rows),
+                mode="markers",
+                name=name,
+                customdata=ids_of(drawing.table, rows),
+                marker={
+                    "size": 5,
+                    "symbol": symbol,
+                    "color": palette.faded,
+                    "opacity": FADED,
+                    "line": {"width": 1 if symbol != "circle" else 0, "color": palette.faded},
+                },
+                **selection(
+                    rows,
+                    drawing.chosen,
+                    opacity=FADED,
+                    marked={"size": 12, "color": palette.accent},
+                ),
+                **hover(drawing.table, rows, brief=True),
+            )
+        )
+
+
+def _add_cloud(drawing: Drawing, rows: Rows, logs: tuple[bool, bool]) -> None:
+    """All of these points as one picture; names have no place on a scale, and none."""
+    if drawing.x.values is None or drawing.y.values is None:
+        return
+    found = cloud(drawing.x, drawing.y, rows, log=logs, colour=drawing.palette.faded)
+    if found is None:
+        return
+    source, extent = found
+    drawing.figure.add_layout_image(
+        source=source,
+        xref="x",
+        yref="y",
+        x=extent.left,
+        y=extent.top,
+        sizex=extent.right - extent.left,
+        sizey=extent.top - extent.bottom,
+        sizing="stretch",
+        layer="below",
+        opacity=0.8,
+    )
+
+
+def selection(
+    rows: Rows, chosen: frozenset[int], *, opacity: float, marked: Mapping[str, object]
+) -> dict[str, object]:
+    """Which points of a trace are chosen and how they stand out; the others step back."""
+    if not chosen:
+        return {"unselected": {"marker": {"opacity": opacity}}}
+    return {
+        "selectedpoints": np.flatnonzero(np.isin(rows, list(chosen))).tolist(),
+        "selected": {"marker": {"opacity": 1, **marked}},
+        "unselected": {"marker": {"opacity": opacity * 0.4}},
+    }
+
+
+def _add_steps(drawing: Drawing, sight: VisiblePoints) -> None:
+    """The staircase: what is reached at each x, never a value that no point has."""
+    x, y = drawing.x, drawing.y
+    objectives = drawing.table.objectives
+    if x.name in objectives and y.name in objectives:
+        candidates = sight.front  # who is best in two objectives is so in all of them
+    else:
+        candidates = np.concatenate([sight.front, sight.dominated])
+    rows = staircase(x, y, candidates)
+    if rows.size < 2:
+        return
+    drawing.figure.add_trace(
+        go.Scatter(
+            **drawing.place(rows),
+            mode="lines",
+            name=f"best {y.label.lower()} against {x.label.lower()}",
+            line={
+                "color": drawing.palette.accent,
+                "width": 1.6,
+                "shape": "hv" if x.better == "lower" else "vh",
+            },
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+
+
+def _add_members(drawing: Drawing, sight: VisiblePoints) -> None:
+    rows = sight.front
+    if not rows.size:
+        return
+    table, palette = drawing.table, drawing.palette
+    colour = table.axis(drawing.look.colour)
+    if colour.is_number:
+        marker = {"color": coordinates(colour, rows), **colour_scale(colour, rows, palette)}
+        _add_member_trace(drawing, rows, "front", marker)
+    else:
+        for name, colour_of, members in categories(colour, rows, palette):
+            _add_member_trace(drawing, members, name, {"color": colour_of})
+    if drawing.look.shape:
+        _add_shape_legend(drawing, rows)
+
+
+def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str, object]) -> None:
+    if drawing.look.shape:
+        axis = drawing.table.shape_axis(drawing.look.shape)
+        symbol_of = dict(shapes(axis, drawing.table))
+        marker = {**marker, "symbol": [symbol_of[word] for word in axis.words(rows)]}
+    scatter = go.Scattergl if rows.size > SVG_LIMIT else go.Scatter
+    drawing.figure.add_trace(
+        scatter(
+            **drawing.place(rows),
+            mode="markers",
+            name=html.escape(name),
+            customdata=ids_of(drawing.table, rows),
+            marker={
+                "size": 11,
+                "opacity": 1,
+                "line": {"width": 1.5, "color": drawing.palette.background},
+                **marker,
+            },
+            **selection(rows, drawing.chosen, opacity=1.0, marked={"size": 15}),
+            **hover(drawing.table, rows),
+        )
+    )
+
+
+def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
+    """What each shape stands for, as entries of the legend without points."""
+    assert drawing.look.shape is not None
+    axis = drawing.table.shape_axis(drawing.look.shape)
+    present = set(axis.words(rows))
+    for word, symbol in shapes(axis, drawing.table):
+        if word in present:
+            drawing.figure.add_trace(
+                go.Scatter(
+                    x=[None],
+                    y=[None],
+                    mode="markers",
+                    name=html.escape(f"{axis.label} {word}"),
+                    marker={"size": 10, "symbol": symbol, "color": drawing.palette.muted},
+                )
+            )
+
+
+def _add_best(drawing: Drawing, sight: VisiblePoints) -> None:
+    """A diamond around the best of the front in each objective."""
+    if not sight.best or not sight.front.size:
+        return
+    names: dict[int, list[str]] = {}
+    for name, row in sight.best.items():
+        names.setdefault(row, []).append(formats.label(name).lower())
+    rows = np.asarray(list(names), dtype=np.int64)
+    drawing.figure.add_trace(
+        go.Scatter(
+            **drawing.place(rows),
+            mode="markers",
+            name="best in one",
+            marker={
+                "size": 18,
+                "symbol": "diamond-open",
+                "color": drawing.palette.text,
+                "line": {"width": 1.6, "color": drawing.palette.text},
+            },
+            hovertext=[f"best {html.escape(' and '.join(words))}" for words in names.values()],
+            hoverinfo="skip",
+            unselected={"marker": {"opacity": 1}},
+        )
+    )
+
+
+def _add_knee(drawing: Drawing, sight: VisiblePoints) -> None:
+    if sight.knee is None:
+        return
+    rows = np.asarray([sight.knee], dtype=np.int64)
+    x, y, palette = drawing.x, drawing.y, drawing.palette
+    drawing.figure.add_trace(
+        go.Scatter(
+            **drawing.place(rows),
+            mode="markers",
+            name="knee",
+            marker={
+                "size": 20,
+                "symbol": "circle-open",
+                "color": palette.accent,
+                "line": {"width": 2.5, "color": palette.accent},
+            },
+            hoverinfo="skip",
+            showlegend=False,
+            # A selection must not grey the ring out.
+            unselected={"marker": {"opacity": 1}},
+        )
+    )
+    if x.values is None or y.values is None:
+        return
+    at = [float(x.values[sight.knee]), float(y.values[sight.knee])]
+    if not np.isfinite(at).all():
+        return
+    logs = (drawing.look.log_x, drawing.look.log_y)
+    place = [
+        float(np.log10(value)) if is_log else value for value, is_log in zip(at, logs, strict=True)
+    ]
+    drawing.figure.add_annotation(
+        x=place[0],
+        y=place[1],
+        text="<b>knee</b>",
+        showarrow=True,
+        arrowhead=0,
+        arrowwidth=1.2,
+        arrowcolor=palette.accent,
+        standoff=11,
+        ax=34 if x.better != "higher" else -34,
+        ay=34 if y.better != "lower" else -34,
+        font={"color": palette.accent, "size": 13},
+        bgcolor=palette.background,
+        borderpad=2,
+    )

@@ -1,0 +1,168 @@
+"""The front of a study as a figure over three axes: to turn and to look at.
+
+plotly reports no selection in three dimensions; the table beside it selects.
+"""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.points import Axis, PointTable
+from dashboard.data.view_options import ViewOptions
+from dashboard.figures.front import HEIGHT
+from dashboard.figures.style import (
+    Rows,
+    axis_layout,
+    categories,
+    colour_scale,
+    coordinates,
+    hover,
+    ids_of,
+    one_per_cell,
+    shapes,
+    template,
+)
+from dashboard.figures.theme import PALETTES, Mode, Palette
+
+MOST_FADED = 4_000
+
+
+def front_in_space(
+    table: PointTable,
+    sight: VisiblePoints,
+    look: ViewOptions,
+    *,
+    selected: Sequence[int] = (),
+    mode: Mode,
+) -> go.Figure:
+    """Operating points over the three axes of `look`."""
+    assert look.z is not None
+    palette = PALETTES[mode]
+    axes = (table.axis(look.x), table.axis(look.y), table.axis(look.z))
+    logs = (look.log_x, look.log_y, look.log_z)
+    figure = go.Figure()
+    figure.update_layout(
+        template=template(mode),
+        height=HEIGHT,
+        margin={"l": 0, "r": 0, "t": 40, "b": 0},
+        scene={
+            "uirevision": look.view,
+            "dragmode": "turntable",
+            "aspectmode": "cube",
+            "camera": {
+                "eye": {"x": 1.42, "y": -1.53, "z": 0.62},
+                "center": {"x": 0, "y": 0, "z": -0.16},  # room for the titles below
+            },
+            **{
+                f"{side}axis": _axis(axis, log=is_log, palette=palette)
+                for side, axis, is_log in zip("xyz", axes, logs, strict=True)
+            },
+        },
+    )
+    if not look.hides_dominated:
+        faded = np.concatenate([sight.dominated, sight.outside])
+        rows = one_per_cell(faded, list(zip(axes, logs, strict=True)), MOST_FADED)
+        marker = {"size": 2, "color": palette.faded, "opacity": 0.35}
+        figure.add_trace(_trace(table, axes, rows, "dominated", marker, brief=True))
+    _add_members(figure, table, axes, sight.front, look, palette)
+    chosen = np.asarray(table.rows_of(selected), dtype=np.int64)
+    knee = np.asarray([] if sight.knee is None else [sight.knee], dtype=np.int64)
+    for name, rows, size in (("selected", chosen, 13), ("knee", knee, 11)):
+        marker = {"size": size, "symbol": "circle-open", "color": palette.accent}
+        if rows.size:
+            figure.add_trace(_trace(table, axes, rows, name, marker, brief=True))
+    return figure
+
+
+def _axis(axis: Axis, *, log: bool, palette: Palette) -> dict[str, object]:
+    layout = axis_layout(axis, log=log, side="x")
+    layout.pop("minor", None)
+    arrow = {"higher": "higher is better", "lower": "lower is better", None: ""}[axis.better]
+    unit = f" ({axis.unit})" if axis.unit else ""
+    layout["title"] = {"text": f"{html.escape(axis.label + unit)}<br>{arrow}", "font": {"size": 12}}
+    return {
+        **layout,
+        "color": palette.muted,
+        "gridcolor": palette.grid,
+        "linecolor": palette.border,
+        "showbackground": False,
+        "showspikes": False,
+        "zeroline": False,
+    }
+
+
+def _add_members(
+    figure: go.Figure,
+    table: PointTable,
+    axes: tuple[Axis, Axis, Axis],
+    rows: Rows,
+    look: ViewOptions,
+    palette: Palette,
+) -> None:
+    if not rows.size:
+        return
+    colour = table.axis(look.colour)
+    groups: list[tuple[str, dict[str, object], Rows]]
+    if colour.is_number:
+        marker = {"color": coordinates(colour, rows), **colour_scale(colour, rows, palette)}
+        groups = [("front", marker, rows)]
+    else:
+        groups = [
+            (name, {"color": shade}, members)
+            for name, shade, members in categories(colour, rows, palette)
+        ]
+    for name, marker, members in groups:
+        style: dict[str, object] = {"size": 5, "line": {"width": 0.5, "color": palette.background}}
+        if look.shape:
+            axis = table.shape_axis(look.shape)
+            symbol_of = dict(shapes(axis, table, in_space=True))
+            style["symbol"] = [symbol_of[word] for word in axis.words(members)]
+        figure.add_trace(_trace(table, axes, members, name, {**style, **marker}))
+    if look.shape:
+        _add_shape_legend(figure, table, rows, look.shape, palette)
+
+
+def _add_shape_legend(
+    figure: go.Figure, table: PointTable, rows: Rows, shape: str, palette: Palette
+) -> None:
+    """What each shape stands for, as entries of the legend without points."""
+    axis = table.shape_axis(shape)
+    present = set(axis.words(rows))
+    for word, symbol in shapes(axis, table, in_space=True):
+        if word in present:
+            figure.add_trace(
+                go.Scatter3d(
+                    x=[None],
+                    y=[None],
+                    z=[None],
+                    mode="markers",
+                    name=html.escape(f"{axis.label} {word}"),
+                    marker={"size": 6, "symbol": symbol, "color": palette.muted},
+                )
+            )
+
+
+def _trace(
+    table: PointTable,
+    axes: tuple[Axis, Axis, Axis],
+    rows: Rows,
+    name: str,
+    marker: dict[str, object],
+    *,
+    brief: bool = False,
+) -> go.Scatter3d:
+    x, y, z = (coordinates(axis, rows) for axis in axes)
+    words = {"hoverinfo": "skip"} if brief else hover(table, rows)
+    return go.Scatter3d(
+        x=x,
+        y=y,
+        z=z,
+        mode="markers",
+        name=name,
+        customdata=ids_of(table, rows),
+        marker=marker,
+        **words,
+    )

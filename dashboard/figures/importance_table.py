@@ -1,0 +1,90 @@
+"""Importances as a table of bars: parameters down, metrics across, in plain HTML.
+
+A table and not a figure, because it reads on any width and to a screen reader.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dashboard.data import formats
+from dashboard.figures.theme import PALETTES, Mode
+
+if TYPE_CHECKING:  # it loads Optuna
+    from search.samplers.importance import Importance
+
+STYLE = """<style>
+.matters-frame { overflow-x: auto; }
+.matters { width: 100%; border-collapse: collapse; font-size: 0.875rem; table-layout: fixed;
+  min-width: 26rem; }
+.matters thead th:first-child { width: 10rem; }
+.matters th { font-weight: 600; text-align: left; padding: 0.3rem 0.75rem 0.3rem 0; }
+.matters th small { font-weight: 400; opacity: 0.65; display: block; }
+.matters td { padding: 0.15rem 0.75rem 0.15rem 0; vertical-align: middle; }
+.matters tbody th { font-weight: 400; }
+.matters .bar { display: flex; align-items: center; gap: 0.4rem; }
+.matters .bar i { display: block; height: 0.8rem; border-radius: 3px; min-width: 2px; }
+.matters .bar span { opacity: 0.8; font-size: 0.8rem; }
+@media (max-width: 640px) {
+  .matters { min-width: 0; }
+  .matters thead th:first-child { width: 7.5rem; }
+  .matters td, .matters th { padding-right: 0.35rem; overflow-wrap: anywhere; }
+  .matters .bar { gap: 0.25rem; }
+}
+</style>"""
+
+
+def order(found: Sequence["Importance"]) -> list[str]:
+    """Parameters by their mean share over the metrics, the most important first."""
+    names = dict.fromkeys(name for each in found for name in each.shares)
+    mean = {n: sum(each.shares.get(n, 0.0) for each in found) for n in names}
+    return sorted(names, key=lambda name: -mean[name])
+
+
+def table(
+    found: Sequence["Importance"], in_share: Mapping[str, float], mode: Mode, *, most: int = 16
+) -> str:
+    """Rows of parameters, columns of metrics; a bar is the share of what the parameters decide.
+
+    `in_share`: in which share of the trials each parameter exists.
+    """
+    palette = PALETTES[mode]
+    heads = "".join(
+        f'<th scope="col" title="{html.escape(formats.meaning(each.metric))}">'
+        f"{html.escape(formats.label(each.metric))}</th>"
+        for each in found
+    )
+    top = max((share for each in found for share in each.shares.values()), default=0.0) or 1.0
+    rows = []
+    for name in order(found)[:most]:
+        cells = "".join(
+            _cell(each.shares.get(name), top, palette.categories[place % len(palette.categories)])
+            for place, each in enumerate(found)
+        )
+        rows.append(f'<tr><th scope="row"{_title(name)}>{_name(name, in_share)}</th>{cells}</tr>')
+    return (
+        f'{STYLE}<div class="matters-frame"><table class="matters"><thead><tr>'
+        f'<th scope="col">Parameter</th>{heads}</tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _title(name: str) -> str:
+    meaning = formats.meaning(name)
+    return f' title="{html.escape(meaning)}"' if meaning else ""
+
+
+def _name(name: str, in_share: Mapping[str, float]) -> str:
+    share = in_share.get(name, 1.0)
+    note = f"<small>in {100 * share:.0f}\u202f% of the trials</small>" if share < 0.995 else ""
+    return html.escape(formats.label(name)) + note
+
+
+def _cell(share: float | None, top: float, colour: str) -> str:
+    if share is None:
+        return "<td>–</td>"
+    width = 70 * share / top
+    return (
+        f'<td><div class="bar"><i style="width:{width:.1f}%;background:{colour}"></i>'
+        f"<span>{100 * share:.0f}\u202f%</span></div></td>"
+    )

@@ -1,0 +1,95 @@
+"""The ring of the family's figure follows a slider while it is dragged.
+
+Streamlit tells of a slider when it is let go. Until then a script in the page moves the ring to
+where the network would be, through places that were worked out before. It sends nothing back: what
+is shown after the slider was let go is counted as ever.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.runtime import exists as has_runtime
+
+from dashboard.data import formats
+from dashboard.figures.trial import RING
+from snn.settings.measurement import OperatingPoint
+
+STOPS = tuple(place / 100 for place in range(101))  # of a threshold
+
+# The slider's words for its value change while it is dragged; the ring is a mark of an SVG.
+SCRIPT = """
+export default function ({ data, parentElement }) {
+  const said = parentElement.querySelector("p");
+  const move = (stops, value) => {
+    let near = stops[0];
+    for (const stop of stops) {
+      if (Math.abs(stop[0] - value) < Math.abs(near[0] - value)) near = stop;
+    }
+    const plot = document.querySelector(`.st-key-${data.chart} .js-plotly-plot`);
+    const marks = plot ? [...plot.querySelectorAll(".scatterlayer .trace")] : [];
+    const ring = marks.find((each) => each.__data__?.[0]?.trace?.name === data.ring);
+    const { xaxis, yaxis } = plot?._fullLayout ?? {};
+    const at = ring ? [xaxis.d2p(near[1]), yaxis.d2p(near[2])] : [];
+    const path = ring?.querySelector("path.point");
+    if (path && at.every(Number.isFinite)) {
+      path.setAttribute("transform", `translate(${at[0]},${at[1]})`);
+    }
+    said.textContent = near[3];
+  };
+  const observers = Object.entries(data.sliders).map(([key, stops]) => {
+    const input = document.querySelector(`.st-key-${key} input[type=range]`);
+    const observer = new MutationObserver(() => move(stops, Number(input.value)));
+    if (input) observer.observe(input, { attributeFilter: ["aria-valuetext"] });
+    return observer;
+  });
+  said.textContent = data.now;
+  return () => observers.forEach((each) => each.disconnect());
+}
+"""
+STYLE = """p { margin: 0; min-height: 1.4em; font: inherit; font-size: 0.875rem; opacity: 0.75;
+  font-variant-numeric: tabular-nums; }"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """Where one slider takes the network: its values, and the operating point at each."""
+
+    values: Sequence[float]
+    points: Sequence[OperatingPoint]
+
+
+def follow(chart: str, x: str, tracks: Mapping[str, Track], now: OperatingPoint) -> None:
+    """Let the ring of this figure follow sliders, by their keys; `x` is its metric across."""
+    if not has_runtime() or not tracks:  # without a browser there is nothing to move
+        return
+    _component()(
+        key="live-ring",
+        data={
+            "chart": chart,
+            "ring": RING,
+            "now": _said(now, x),
+            "sliders": {key: _stops(track, x) for key, track in tracks.items()},
+        },
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Callable[..., object]:
+    return st.components.v2.component(
+        "spikefront_live_ring", html='<p aria-live="off"></p>', css=STYLE, js=SCRIPT
+    )
+
+
+def _stops(track: Track, x: str) -> list[tuple[float, float, float, str]]:
+    return [
+        (value, point.metrics[x], point.metrics["accuracy"], _said(point, x))
+        for value, point in zip(track.values, track.points, strict=True)
+    ]
+
+
+def _said(point: OperatingPoint, x: str) -> str:
+    names = ("accuracy", x)
+    return " · ".join(
+        f"{formats.label(name)} {formats.quantity(name, point.metrics[name])}" for name in names
+    )

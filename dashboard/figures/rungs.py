@@ -1,0 +1,186 @@
+"""Rungs as figures: who was judged there, and marks of them in the curves of one trial."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from dashboard.data import formats
+from dashboard.data.points import Axis
+from dashboard.data.stop_reason import StopReason
+from dashboard.figures.style import axis_layout, template, translucent
+from dashboard.figures.theme import PALETTES, Mode, Palette
+from search.trial.rung import RungPoint, RungReport
+from snn.settings.measurement import METRICS
+
+TRIAL = "trial"  # the axis across where one metric alone was measured
+
+
+def judged(judgement: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
+    """Everybody's points at the rung: the trial's own ringed, those who beat it strong.
+
+    `x` may be `trial`, the number of the trial. Each point's customdata is its trial.
+    """
+    palette = PALETTES[mode]
+    superior = {n: judgement.others[n] for n in judgement.superiors if n in judgement.others}
+    rest = {n: report for n, report in judgement.others.items() if n not in superior}
+    figure = go.Figure()
+    plain = {"size": 7, "color": translucent(palette.faded, 0.55)}
+    strong = {"size": 9, "color": palette.categories[0]}
+    strong["line"] = {"width": 1, "color": palette.background}
+    own = {"size": 15, "symbol": "circle-open", "color": palette.accent}
+    own["line"] = {"width": 2.5, "color": palette.accent}
+    for name, reports, marker in (
+        ("others there", rest, plain),
+        ("who beat it alone", superior, strong),
+        ("this trial", {judgement.trial: judgement.report}, own),
+    ):
+        if reports:
+            figure.add_trace(_points(name, reports, x, y, marker))
+    every = {**judgement.others, judgement.trial: judgement.report}
+    axes = _axis(every, x), _axis(every, y)
+    is_log = [axis.is_log_by_default and _ratio(axis) > 4 for axis in axes]
+    figure.update_layout(template=template(mode), height=320, dragmode=False, uirevision=f"{x}|{y}")
+    figure.update_xaxes(**axis_layout(axes[0], log=is_log[0], side="x"), fixedrange=True)
+    figure.update_yaxes(**axis_layout(axes[1], log=is_log[1], side="y"), fixedrange=True)
+    return figure
+
+
+def _points(
+    name: str, reports: Mapping[int, RungReport], x: str, y: str, marker: dict[str, object]
+) -> go.Scatter:
+    shown = [(number, point) for number, each in reports.items() for point in each.points]
+    return go.Scatter(
+        x=[_value(number, point, x) for number, point in shown],
+        y=[_value(number, point, y) for number, point in shown],
+        mode="markers",
+        name=name,
+        marker=marker,
+        customdata=[number for number, _ in shown],
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        hovertext=[_hover(number, reports[number], point) for number, point in shown],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _value(number: int, point: RungPoint, name: str) -> float:
+    return float(number) if name == TRIAL else point.metrics[name]
+
+
+def _hover(number: int, report: RungReport, point: RungPoint) -> str:
+    lines = [
+        f"<b>Trial {number}</b>",
+        f"after {report.epochs_done} of {report.epochs_total} epochs",
+    ]
+    for name, value in point.metrics.items():
+        shown = html.escape(formats.quantity(name, value))
+        lines.append(f"{html.escape(formats.label(name))}  <b>{shown}</b>")
+    return "<br>".join(lines)
+
+
+def _axis(reports: Mapping[int, RungReport], name: str) -> Axis:
+    values = [
+        _value(number, point, name) for number, each in reports.items() for point in each.points
+    ]
+    return Axis(
+        name=name,
+        label="Trial" if name == TRIAL else formats.label(name),
+        unit="" if name == TRIAL else METRICS[name].unit,
+        better=None if name == TRIAL else METRICS[name].better,
+        values=np.asarray(values, dtype=np.float64),
+    )
+
+
+def _ratio(axis: Axis) -> float:
+    assert axis.values is not None
+    known = axis.values[np.isfinite(axis.values) & (axis.values > 0)]
+    return float(known.max() / known.min()) if known.size else 1.0
+
+
+def add_rungs(
+    figure: go.Figure,
+    rungs: Sequence[RungReport],
+    *,
+    stopped: StopReason | None,
+    name: str,
+    mode: Mode,
+) -> None:
+    """Mark in a curve where the trial was judged, and for `accuracy` what was measured there.
+
+    Those that it was compared with at the last one are ticks at the epochs that they had.
+    """
+    palette = PALETTES[mode]
+    for report in rungs:
+        is_end = stopped is not None and report.rung == stopped.report.rung
+        figure.add_vline(
+            x=report.epochs_done,
+            line={
+                "width": 1.5 if is_end else 1,
+                "dash": "solid" if is_end else "dot",
+                "color": palette.accent if is_end else palette.muted,
+            },
+            annotation={
+                "text": "stopped here" if is_end else f"rung {report.rung}",
+                "font": {"size": 11, "color": palette.accent if is_end else palette.muted},
+                "yanchor": "bottom",
+                "xanchor": "left",
+                "xshift": -2,
+            },
+            annotation_position="top",
+        )
+    if rungs:
+        # Some of what it did not train any more, without squeezing what it did.
+        last = min(rungs[-1].epochs_total, 2 * rungs[-1].epochs_done + 2)
+        if stopped is not None:
+            figure.update_xaxes(range=[1 - 0.04 * last, 1.02 * last])
+        figure.update_layout(margin={"t": 26})
+    if name != "accuracy":
+        return
+    if stopped is not None:
+        _add_rivals(figure, stopped, palette)
+    known = [each for each in rungs if name in each.sampled.metrics]
+    if known:
+        figure.add_trace(
+            go.Scatter(
+                x=[each.epochs_done for each in known],
+                y=[each.sampled.metrics[name] for each in known],
+                mode="markers",
+                name="as it was judged",
+                marker={
+                    "symbol": "diamond",
+                    "size": 9,
+                    "color": palette.accent,
+                    "line": {"width": 1, "color": palette.background},
+                },
+                hovertemplate="%{y:.1%}",
+            )
+        )
+
+
+def _add_rivals(figure: go.Figure, stopped: StopReason, palette: Palette) -> None:
+    for name, colour, is_superior in (
+        ("others at the rung", palette.faded, False),
+        ("who beat it alone", palette.categories[0], True),
+    ):
+        reports = [
+            report
+            for number, report in stopped.others.items()
+            if (number in stopped.superiors) == is_superior and "accuracy" in report.sampled.metrics
+        ]
+        if reports:
+            figure.add_trace(
+                go.Scatter(
+                    x=[each.epochs_done for each in reports],
+                    y=[each.sampled.metrics["accuracy"] for each in reports],
+                    mode="markers",
+                    name=name,
+                    marker={
+                        "symbol": "line-ew",
+                        "size": 11,
+                        "line": {"width": 2, "color": colour},
+                    },
+                    hoverinfo="skip",
+                )
+            )

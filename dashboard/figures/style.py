@@ -1,0 +1,319 @@
+"""What every figure shares: the house style, axes, colours and words on hover.
+
+Pure functions from numbers to plotly's terms. Hover texts and names are escaped: plotly
+reads a few HTML tags in them.
+"""
+
+import functools
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from dashboard.data import formats
+from dashboard.data.points import Axis, PointTable
+from dashboard.figures.theme import FONT, PALETTES, Mode, Palette
+
+Rows = NDArray[np.int64]
+
+MOST_FADED = 200  # points that are context, of each kind, see `one_per_cell`
+SVG_LIMIT = 6_000  # beyond, points are drawn by WebGL, which takes long to start
+CELLS = (64, 48, 32, 24, 16, 12, 8)  # that an axis is divided into where points are thinned
+MOST_CATEGORIES = 8
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "x",
+    "pentagon",
+    "star",
+)
+SPACE_SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "cross",
+    "x",
+    "circle-open",
+    "square-open",
+    "diamond-open",
+)
+HOVER_OBJECTIVES_FIRST = ("accuracy", "synaptic_ops", "training_memory_bytes", "model_bytes")
+
+
+def template(mode: Mode) -> go.layout.Template:
+    """The house style of every figure in one mode."""
+    palette = PALETTES[mode]
+    axis = {
+        "gridcolor": palette.grid,
+        "linecolor": palette.border,
+        "zeroline": False,
+        "showline": False,
+        "ticks": "",
+        "tickfont": {"color": palette.muted, "size": 12},
+        "title": {"font": {"color": palette.muted, "size": 13}, "standoff": 12},
+        "automargin": True,
+        "exponentformat": "SI",
+    }
+    layout = go.Layout(
+        font={"family": FONT, "size": 13, "color": palette.text},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        colorway=palette.categories,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        xaxis=axis,
+        yaxis=axis,
+        hoverlabel={
+            "bgcolor": palette.surface,
+            "bordercolor": palette.border,
+            "font": {"family": FONT, "size": 13, "color": palette.text},
+            "align": "left",
+        },
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.0,
+            "yanchor": "bottom",
+            "xanchor": "left",
+            "font": {"color": palette.muted, "size": 12},
+            "bgcolor": "rgba(0,0,0,0)",
+            "itemsizing": "constant",
+        },
+        modebar={
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": palette.faded,
+            "activecolor": palette.accent,
+        },
+        newselection={"line": {"color": palette.accent, "width": 1, "dash": "dot"}},
+        dragmode="select",
+        bargap=0.25,
+    )
+    return go.layout.Template(layout=layout)
+
+
+def axis_layout(axis: Axis, *, log: bool, side: str) -> dict[str, object]:
+    """Title with unit and better direction, tick format and scale of one axis."""
+    layout: dict[str, object] = {"title": {"text": axis_title(axis, side=side)}}
+    if not axis.is_number:
+        layout |= {"type": "category", "categoryorder": "category ascending"}
+        return layout
+    if axis.name in formats.FRACTIONS:
+        layout |= {"tickformat": ".0%" if _spread(axis) > 0.05 else ".1%"}
+    elif axis.unit in formats.WIDE_UNITS or axis.name == "parameters":
+        layout |= {"tickformat": "~s"}
+    if log:
+        layout |= {"type": "log", "dtick": "D2" if _decades(axis) < 1.5 else 1}
+        layout["minor"] = {"showgrid": False}
+    return layout
+
+
+def axis_title(axis: Axis, *, side: str) -> str:
+    """`Synaptic operations (ops per image) · ← better`."""
+    arrows = {("x", "higher"): "better →", ("x", "lower"): "← better"}
+    arrows |= {("y", "higher"): "better ↑", ("y", "lower"): "better ↓"}
+    unit = f" ({axis.unit})" if axis.unit else ""
+    text = html.escape(axis.label + unit)
+    if axis.better:
+        text += f"   <i>{arrows[(side, axis.better)]}</i>"
+    return text
+
+
+def _spread(axis: Axis) -> float:
+    assert axis.values is not None
+    known = axis.values[np.isfinite(axis.values)]
+    return float(np.ptp(known)) if known.size else 0.0
+
+
+def _decades(axis: Axis) -> float:
+    assert axis.values is not None
+    known = axis.values[np.isfinite(axis.values) & (axis.values > 0)]
+    return float(np.log10(known.max() / known.min())) if known.size else 0.0
+
+
+def thinned(rows: Rows, limit: int = MOST_FADED) -> Rows:
+    """At most `limit` of `rows`, evenly spread; always the same ones."""
+    if rows.size <= limit:
+        return rows
+    return rows[np.linspace(0, rows.size - 1, limit).astype(np.int64)]
+
+
+def one_per_cell(rows: Rows, axes: Sequence[tuple[Axis, bool]], limit: int = MOST_FADED) -> Rows:
+    """Rows that cover what all of them cover on the screen: one for each small cell of it.
+
+    `axes` come with whether they are logarithmic. Cells are as small as the limit allows, so
+    that whoever stands alone is always drawn.
+    """
+    if rows.size <= limit:
+        return rows
+    places = [_place(axis, rows, is_log=is_log) for axis, is_log in axes]
+    for count in CELLS:
+        cells = np.zeros(rows.size, dtype=np.int64)
+        for place in places:
+            cells = cells * count + np.minimum((place * count).astype(np.int64), count - 1)
+        first = np.full(count ** len(places), rows.size)
+        first[cells[::-1]] = np.arange(rows.size)[::-1]  # the first of a cell is written last
+        kept = np.sort(first[first < rows.size])
+        if kept.size <= limit:
+            break
+    return thinned(rows[kept], limit)
+
+
+def _place(axis: Axis, rows: Rows, *, is_log: bool) -> NDArray[np.float64]:
+    """Where values lie between the least and the greatest, from 0 to 1."""
+    if axis.values is None:
+        return np.zeros(rows.size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.log10(axis.values[rows]) if is_log else axis.values[rows]
+    known = np.isfinite(values)
+    if not known.any():
+        return np.zeros(rows.size)
+    low, high = float(values[known].min()), float(values[known].max())
+    scaled: NDArray[np.float64] = (np.where(known, values, low) - low) / ((high - low) or 1.0)
+    return scaled
+
+
+def coordinates(axis: Axis, rows: Rows) -> object:
+    """What plotly draws for these rows: 32-bit numbers travel at half the size."""
+    if axis.values is None:
+        assert axis.names is not None
+        return [html.escape(str(name)) for name in axis.names[rows]]
+    return axis.values[rows].astype(np.float32)
+
+
+def ids_of(table: PointTable, rows: Rows) -> NDArray[np.int32] | NDArray[np.int64]:
+    """Ids of these points; as 32-bit numbers, which plotly takes as they are, where they fit."""
+    ids = table.ids[rows]
+    fits = ids.size == 0 or int(ids.max()) < 2**31
+    return ids.astype(np.int32) if fits else ids
+
+
+def colour_scale(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
+    """A ramp over the front's values; logarithmic where the quantity is wide."""
+    assert colour.values is not None
+    values = colour.values[rows]
+    bar: dict[str, object] = {
+        "title": {"text": html.escape(colour.label), "side": "right", "font": {"size": 12}},
+        "thickness": 8,
+        "len": 0.72,
+        "outlinewidth": 0,
+        "xpad": 8,
+        "tickfont": {"color": palette.muted, "size": 11},
+    }
+    scale: dict[str, object] = {"colorscale": ramp(palette), "showscale": True}
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {"color": palette.faded, "showscale": False}
+    if colour.is_log_by_default and known.size and known.max() / known.min() > 3:
+        ticks = log_ticks(float(known.min()), float(known.max()))
+        bar |= {"tickvals": np.log10(ticks), "ticktext": [short(colour.name, t) for t in ticks]}
+        scale["color"] = np.log10(values).astype(np.float32)
+    elif colour.name in formats.FRACTIONS:
+        bar["tickformat"] = ".0%"
+    elif colour.unit in formats.WIDE_UNITS:
+        bar["tickformat"] = "~s"
+    return {**scale, "colorbar": bar}
+
+
+def ramp(palette: Palette) -> list[list[object]]:
+    """The palette's ramp as a plotly colour scale."""
+    steps = len(palette.ramp) - 1
+    return [[place / steps, colour] for place, colour in enumerate(palette.ramp)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values between `low` and `high`: 1, 2 or 5 times a power of ten, or closer ones."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    within = [tick for tick in ticks if low <= tick <= high]
+    if len(within) < 3:
+        closer = (digit * 10.0**power for power in powers for digit in (1, 1.5, 2, 3, 4, 5, 7))
+        within = [tick for tick in closer if low <= tick <= high] or within
+    return within if len(within) <= 8 else [tick for tick in within if str(tick)[0] == "1"]
+
+
+def short(name: str, value: float) -> str:
+    """A value for a tick: with its unit, without digits that say nothing."""
+    return formats.quantity(name, value).replace(".00", "").replace(".0", "")
+
+
+def shapes(axis: Axis, table: PointTable, *, in_space: bool = False) -> list[tuple[str, str]]:
+    """Each value of an axis and the symbol that stands for it, the same in every figure."""
+    every = np.arange(len(table))
+    if axis.values is not None:
+        _, first = np.unique(axis.values, return_index=True)
+        words = axis.words(first)
+    else:
+        words = sorted(set(axis.words(every)))
+    symbols = SPACE_SYMBOLS if in_space else SYMBOLS
+    return [(word, symbols[place % len(symbols)]) for place, word in enumerate(words)]
+
+
+def categories(
+    colour: Axis, rows: Rows, palette: Palette
+) -> list[tuple[str, str, NDArray[np.int64]]]:
+    """Name, colour and rows per category; the rarest share the last colour when there are many."""
+    assert colour.names is not None
+    names = colour.names[rows]
+    counts = {name: int((names == name).sum()) for name in sorted(set(names), key=str)}
+    kept = sorted(counts, key=lambda name: -counts[name])[: MOST_CATEGORIES - 1]
+    if len(counts) <= MOST_CATEGORIES:
+        kept = list(counts)
+    groups = [
+        (str(name), palette.categories[place], rows[names == name])
+        for place, name in enumerate(sorted(kept, key=str))
+    ]
+    others = rows[~np.isin(names, kept)]
+    return [*groups, ("other", palette.faded, others)] if others.size else groups
+
+
+def hover(table: PointTable, rows: Rows, *, brief: bool = False) -> dict[str, object]:
+    """What a trace of these points says under the mouse."""
+    return {
+        "hovertext": hover_texts(table, rows.tolist(), brief=brief),
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+
+
+def hover_texts(table: PointTable, rows: Sequence[int], *, brief: bool = False) -> list[str]:
+    """Who points are and what they achieve, as the few tags that plotly knows."""
+    return list(_hover_texts(table, tuple(rows), brief))
+
+
+@functools.lru_cache(maxsize=32)
+def _hover_texts(table: PointTable, rows: tuple[int, ...], brief: bool) -> tuple[str, ...]:
+    """Kept, since a change of axes does not change them."""
+    exits = table.exit_thresholds(rows)
+    return tuple(
+        _hover_text(table, row, formats.thresholds(each), brief=brief)
+        for row, each in zip(rows, exits, strict=True)
+    )
+
+
+def _hover_text(table: PointTable, row: int, exits: str, *, brief: bool) -> str:
+    head = f"<b>Trial {table.trials[row]}</b>"
+    if table.partition(row):
+        head += f"  ·  {html.escape(table.partition(row))}"
+    head += f"  ·  T {table.timesteps[row]}"
+    lines = [head, f"exit thresholds {exits}"] if exits != formats.NOTHING else [head]
+    shown = table.objectives if brief else hover_metrics(table.objectives)
+    for name in shown:
+        value = formats.quantity(name, table.figure(name, row))
+        lines.append(f"{html.escape(formats.label(name))}  <b>{html.escape(value)}</b>")
+    if not table.is_feasible[row]:
+        lines.append("outside a constraint")
+    return "<br>".join(lines)
+
+
+def hover_metrics(objectives: Sequence[str]) -> tuple[str, ...]:
+    """Objectives, then the figures that everybody asks for."""
+    return tuple(dict.fromkeys((*objectives, *HOVER_OBJECTIVES_FIRST, "latency_steps")))
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """The colour `#rrggbb` with an opacity between 0 and 1."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

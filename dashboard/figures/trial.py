@@ -1,0 +1,390 @@
+"""Drawings of one trial: its operating points, exits, training and layers."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from dashboard.data import formats
+from dashboard.data.points import Axis
+from dashboard.figures.style import MOST_CATEGORIES, axis_layout, template
+from dashboard.figures.theme import PALETTES, Mode, Palette
+from snn.settings.measurement import (
+    METRICS,
+    ExitReport,
+    LayerReport,
+    Measurement,
+    OperatingPoint,
+    energy_nj,
+)
+
+RING = "shown here"  # the trace that says where the network is run
+
+
+def family(
+    points: Sequence[OperatingPoint],
+    *,
+    here: OperatingPoint,
+    mode: Mode,
+    front: Sequence[OperatingPoint] = (),
+    x: str = "synaptic_ops",
+    y: str = "accuracy",
+) -> go.Figure:
+    """The operating points of one trained network, `here` ringed, the study's front behind.
+
+    Each point's place is its customdata.
+    """
+    palette = PALETTES[mode]
+    steps = sorted({point.timesteps for point in points})
+    colours = sampled(palette, len(steps))
+    figure = go.Figure()
+    _behind(figure, front, x, y, palette)
+    for step, colour in zip(steps, colours, strict=True):
+        places = [place for place, point in enumerate(points) if point.timesteps == step]
+        figure.add_trace(
+            go.Scatter(
+                x=[points[place].metrics[x] for place in places],
+                y=[points[place].metrics[y] for place in places],
+                mode="markers",
+                name=f"T {step}",
+                customdata=places,
+                marker={
+                    "size": 9,
+                    "color": colour,
+                    "line": {"width": 1, "color": palette.background},
+                },
+                selected={"marker": {"opacity": 1}},
+                unselected={"marker": {"opacity": 1}},
+                hovertext=[_family_hover(points[place], x, y) for place in places],
+                hovertemplate="%{hovertext}<extra></extra>",
+            )
+        )
+    _ring(figure, here, x, y, palette)
+    shown = [*points, *front, here]
+    axes = [
+        Axis(
+            name=name,
+            label=formats.label(name),
+            unit=METRICS[name].unit,
+            better=METRICS[name].better,
+            values=np.asarray([point.metrics[name] for point in shown], dtype=np.float64),
+        )
+        for name in (x, y)
+    ]
+    is_log = axes[0].is_log_by_default and _ratio(axes[0]) > 4
+    figure.update_layout(
+        template=template(mode), height=420, dragmode="pan", uirevision=f"family-{x}"
+    )
+    figure.update_xaxes(**axis_layout(axes[0], log=is_log, side="x"))
+    figure.update_yaxes(**axis_layout(axes[1], log=False, side="y"))
+    return figure
+
+
+def _ratio(axis: Axis) -> float:
+    assert axis.values is not None
+    known = axis.values[np.isfinite(axis.values)]
+    known = known[known > 0]
+    return float(known.max() / known.min()) if known.size else 1.0
+
+
+def _behind(
+    figure: go.Figure, front: Sequence[OperatingPoint], x: str, y: str, palette: Palette
+) -> None:
+    """What of the study's front nothing else beats in these two metrics, as steps."""
+    known = [p for p in front if np.isfinite(p.metrics[x]) and np.isfinite(p.metrics[y])]
+    signs = METRICS[x].sign, METRICS[y].sign
+    known.sort(key=lambda p: (signs[0] * p.metrics[x], signs[1] * p.metrics[y]))
+    steps: list[OperatingPoint] = []
+    for point in known:
+        if not steps or signs[1] * point.metrics[y] < signs[1] * steps[-1].metrics[y]:
+            steps.append(point)
+    if not steps:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[point.metrics[x] for point in steps],
+            y=[point.metrics[y] for point in steps],
+            mode="lines",
+            name="front of the study",
+            line={"color": palette.accent, "width": 1.2, "shape": "hv" if signs[0] > 0 else "vh"},
+            opacity=0.6,
+            hoverinfo="skip",
+        )
+    )
+
+
+def _family_hover(point: OperatingPoint, x: str, y: str) -> str:
+    lines = [
+        f"<b>T {point.timesteps}</b>  ·  blocks kept {point.blocks}",
+        f"exit thresholds {formats.thresholds(point.exit_thresholds)}",
+    ]
+    for name in (y, x, "latency_steps"):
+        lines.append(f"{formats.label(name)}  <b>{formats.quantity(name, point.metrics[name])}</b>")
+    if point.is_sampled:
+        lines.append("the point that the sampler asked for")
+    return "<br>".join(lines)
+
+
+def _ring(figure: go.Figure, point: OperatingPoint, x: str, y: str, palette: Palette) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=[point.metrics[x]],
+            y=[point.metrics[y]],
+            mode="markers",
+            name=RING,
+            marker={
+                "size": 18,
+                "symbol": "circle-open",
+                "color": palette.accent,
+                "line": {"width": 2.5, "color": palette.accent},
+            },
+            unselected={"marker": {"opacity": 1}},
+            hoverinfo="skip",
+        )
+    )
+
+
+def sampled(palette: Palette, count: int) -> list[str]:
+    """`count` colours along the palette's ramp, in order."""
+    if count == 1:
+        return [palette.ramp[2]]
+    last = len(palette.ramp) - 1
+    return [_blend(palette, place * last / (count - 1)) for place in range(count)]
+
+
+def _blend(palette: Palette, at: float) -> str:
+    below = min(int(at), len(palette.ramp) - 2)
+    share = at - below
+    pair = [palette.ramp[below], palette.ramp[below + 1]]
+    parts = [[int(colour[p : p + 2], 16) for p in (1, 3, 5)] for colour in pair]
+    mixed = [round(a + share * (b - a)) for a, b in zip(*parts, strict=True)]
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+CURVES = (
+    ("loss", "Loss"),
+    ("accuracy", "Accuracy"),
+    ("connectivity", "Connectivity"),
+)
+
+
+def curve(measurements: Sequence[Measurement], name: str, mode: Mode) -> go.Figure:
+    """One quantity over the epochs of all blocks; each block its own colour.
+
+    Accuracy is on validation images, with the training images' as a dotted line.
+    """
+    palette = PALETTES[mode]
+    blocks = sorted({measurement.block for measurement in measurements})
+    figure = go.Figure()
+    for block, colour in zip(blocks, palette.categories * (1 + len(blocks) // 8), strict=False):
+        of_block = [m for m in measurements if m.block == block]
+        title = f"block {block}" if block else "all blocks"
+        if name == "accuracy":
+            figure.add_trace(
+                _curve_line(of_block, "train_accuracy", colour, f"{title}, training", dash="dot")
+            )
+        figure.add_trace(_curve_line(of_block, name, colour, title, dash="solid"))
+    figure.update_layout(
+        template=template(mode),
+        height=260,
+        dragmode=False,
+        uirevision=name,
+        hovermode="x unified",
+        showlegend=False,
+        margin={"l": 8, "r": 8, "t": 12, "b": 8},
+    )
+    last = max(measurement.epochs_done for measurement in measurements)
+    margin = 0.04 * max(last, 4)
+    figure.update_xaxes(
+        title="epochs", fixedrange=True, showgrid=False, range=[1 - margin, last + margin], nticks=6
+    )
+    figure.update_yaxes(
+        fixedrange=True, nticks=5, rangemode="tozero" if name == "loss" else "normal"
+    )
+    if name != "loss":
+        figure.update_yaxes(tickformat=".0%")
+    return figure
+
+
+def _curve_line(
+    measurements: Sequence[Measurement], name: str, colour: str, title: str, *, dash: str
+) -> go.Scatter:
+    is_share = name != "loss"
+    return go.Scatter(
+        x=[m.epochs_done for m in measurements],
+        y=[getattr(m, name) for m in measurements],
+        mode="lines+markers" if len(measurements) < 3 else "lines",
+        name=title,
+        line={"color": colour, "width": 2 if dash == "solid" else 1.3, "dash": dash},
+        hovertemplate="%{y:.1%}" if is_share else "%{y:.4f}",
+    )
+
+
+def exits(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
+    """Where each class leaves the network: shares per exit, the accuracy there written in.
+
+    Hatched where the class was still hard behind that block.
+    """
+    palette = PALETTES[mode]
+    labels = sorted({report.label for report in reports})
+    numbers = sorted({report.exit for report in reports})
+    totals = {k: sum(r.images for r in reports if r.label == k) for k in labels}
+    figure = go.Figure()
+    # One colour more than needed: the far end of the ramp glares in areas as large as bars.
+    for number, colour in zip(numbers, sampled(palette, len(numbers) + 1), strict=False):
+        of_exit = {r.label: r for r in reports if r.exit == number}
+        figure.add_trace(_exit_bars(number, of_exit, labels, totals, colour, palette))
+    figure.update_layout(
+        template=template(mode),
+        height=380,
+        barmode="stack",
+        dragmode=False,
+        uirevision="exits",
+        uniformtext={"minsize": 9, "mode": "hide"},
+        legend={"traceorder": "normal"},
+    )
+    figure.update_xaxes(title="class", type="category", fixedrange=True, showgrid=False)
+    figure.update_yaxes(
+        title="share that leaves here", tickformat=".0%", range=[0, 1], fixedrange=True, nticks=5
+    )
+    return figure
+
+
+def _exit_bars(
+    number: int,
+    of_exit: Mapping[int, ExitReport],
+    labels: Sequence[int],
+    totals: Mapping[int, int],
+    colour: str,
+    palette: Palette,
+) -> go.Bar:
+    shares, texts, hovers, hatches = [], [], [], []
+    for label in labels:
+        report = of_exit.get(label)
+        images = report.images if report else 0
+        share = images / totals[label] if totals[label] else 0.0
+        accuracy = report.correct / images if report and images else None
+        is_hard = report is not None and report.is_hard
+        shares.append(share)
+        texts.append(f"{100 * accuracy:.0f}" if accuracy is not None and share >= 0.07 else "")
+        hatches.append("/" if is_hard else "")
+        known = formats.quantity("accuracy", accuracy) if accuracy is not None else "–"
+        hovers.append(
+            f"<b>Class {label}, exit {number}</b><br>{images} of {totals[label]} images leave here"
+            f"<br>accuracy <b>{known}</b>" + ("<br>still a hard class" if is_hard else "")
+        )
+    return go.Bar(
+        x=[str(label) for label in labels],
+        y=shares,
+        name=f"exit {number}",
+        text=texts if len(labels) <= 20 else None,
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        textfont={"color": readable_on(colour), "size": 11},
+        marker={
+            "color": colour,
+            "line": {"width": 1, "color": palette.background},
+            "pattern": {
+                "shape": hatches,
+                "fgcolor": palette.background,
+                "fgopacity": 0.45,
+                "fillmode": "overlay",
+                "size": 7,
+                "solidity": 0.2,
+            },
+        },
+        hovertext=hovers,
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def readable_on(colour: str) -> str:
+    """Black or white, whichever is read better on `colour`."""
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return "#10151c" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
+
+
+LAYER_BARS = (
+    ("spikes_per_inference", "Spikes per image"),
+    ("connectivity", "Connections that exist"),
+    ("operations", "Operations per image"),
+    ("energy", "Energy per image (estimate)"),
+)
+
+
+def layers(reports: Sequence[LayerReport], name: str, mode: Mode) -> go.Figure:
+    """One bar per spiking layer, in the order that signals take, coloured by block."""
+    palette = PALETTES[mode]
+    places = [f"{place + 1}" for place in range(len(reports))]
+    values = [layer_value(report, name) for report in reports]
+    texts = [_layer_text(report, name) for report in reports]
+    colours = [palette.categories[(report.block - 1) % MOST_CATEGORIES] for report in reports]
+    figure = go.Figure(
+        go.Bar(
+            x=values,
+            y=places,
+            orientation="h",
+            text=texts,
+            textposition="outside",
+            textfont={"color": palette.muted, "size": 12},
+            cliponaxis=False,
+            marker={"color": colours, "cornerradius": 3},
+            hovertext=[_layer_hover(report) for report in reports],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        template=template(mode),
+        height=60 + 26 * len(reports),
+        dragmode=False,
+        uirevision=name,
+        margin={"l": 8, "r": 60, "t": 8, "b": 8},
+    )
+    top = max((value for value in values if np.isfinite(value)), default=0.0) or 1.0
+    figure.update_xaxes(visible=False, range=[0, top * 1.02], fixedrange=True)
+    figure.update_yaxes(
+        autorange="reversed",
+        fixedrange=True,
+        showgrid=False,
+        type="category",
+        tickvals=places,
+        ticktext=[html.escape(f"{r.block} · {r.name}") for r in reports],
+    )
+    return figure
+
+
+def layer_value(report: LayerReport, name: str) -> float:
+    """Spikes, share of connections, operations of both kinds, or nanojoules, of one layer."""
+    if name == "connectivity":
+        return report.connections / report.weights if report.weights else 0.0
+    if name == "operations":
+        return report.synaptic_ops + report.macs
+    if name == "energy":
+        return energy_nj(report.synaptic_ops, report.macs)
+    return report.spikes_per_inference
+
+
+def _layer_text(report: LayerReport, name: str) -> str:
+    value = layer_value(report, name)
+    if name == "connectivity":
+        return formats.quantity("connectivity", value)
+    if name == "energy":
+        return formats.quantity("est_energy_nj", value)
+    return formats.count(value)
+
+
+def _layer_hover(report: LayerReport) -> str:
+    share = layer_value(report, "connectivity")
+    rows = (
+        ("neurons", f"{report.neurons:,}"),
+        ("spikes per image", formats.count(report.spikes_per_inference)),
+        ("spikes per neuron and timestep", f"{report.spike_rate:.3f}"),
+        ("connections", f"{report.connections:,} of {report.weights:,} ({share:.1%})"),
+        ("accumulates per image", formats.count(report.synaptic_ops)),
+        ("multiply-accumulates per image", formats.count(report.macs)),
+        ("energy, estimated", _layer_text(report, "energy")),
+    )
+    head = f"<b>{html.escape(report.name)}</b>, block {report.block}"
+    return "<br>".join([head, *(f"{name}  <b>{value}</b>" for name, value in rows)])

@@ -1,0 +1,116 @@
+"""The points that somebody chose on a front, by their ids in the address bar.
+
+`selected` are those of the figure, which the table then shows; `marked` are rows of the table.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.points import Axis, Floats, PointTable
+from dashboard.data.view_options import ViewOptions
+from dashboard.parts import frame
+from snn.settings.measurement import METRICS
+
+MOST_SELECTED = 200  # that the address bar holds
+
+
+def take_selection(chart: str, table: PointTable, sight: VisiblePoints, look: ViewOptions) -> None:
+    """Put the ids of the points selected in a figure into the address bar."""
+    selection = st.session_state[chart]["selection"]
+    outlines = [
+        *map(_corners, selection.get("box", [])),
+        *map(_polygon, selection.get("lasso", [])),
+    ]
+    if outlines:
+        ids = [int(table.ids[row]) for row in rows_within(outlines, table, sight, look)]
+    else:
+        ids = list(dict.fromkeys(_point_ids(selection["points"])))
+    frame.put("selected", ",".join(str(point) for point in ids[:MOST_SELECTED]))
+    frame.put("marked", "")
+
+
+def rows_within(
+    outlines: Sequence[Floats], table: PointTable, sight: VisiblePoints, look: ViewOptions
+) -> list[int]:
+    """Rows of all points within some outline, (corners, 2) in the units of the axes.
+
+    Also of those that are in the picture behind the marks alone. Members of the front come first,
+    then who is better in the first objective: an address holds only so many.
+    """
+    context = () if look.hides_dominated else (sight.dominated, sight.outside)
+    every = np.concatenate([sight.front, *context])
+    x, y = (
+        _scaled(table.axis(look.x), every, look.log_x),
+        _scaled(table.axis(look.y), every, look.log_y),
+    )
+    if x is None or y is None:
+        return []
+    scaled = [
+        np.column_stack([_log(c[:, 0], look.log_x), _log(c[:, 1], look.log_y)]) for c in outlines
+    ]
+    inside = np.any([_within(x, y, outline) for outline in scaled], axis=0)
+    members = np.arange(every.size) < sight.front.size
+    first = table.objectives[0]
+    better = METRICS[first].sign * table.figures[first][every]
+    order = np.lexsort((better, ~members))
+    return [int(every[place]) for place in order if inside[place]]
+
+
+def _scaled(axis: Axis, rows: NDArray[np.int64], is_log: bool) -> Floats | None:
+    return None if axis.values is None else _log(axis.values[rows], is_log)
+
+
+def _log(values: Floats, is_log: bool) -> Floats:
+    """As the figure lays them out."""
+    if not is_log:
+        return values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log10(values)
+
+
+def _within(x: Floats, y: Floats, outline: Floats) -> NDArray[np.bool_]:
+    """Whether points lie within an outline: rays from them cross it an odd number of times."""
+    inside = np.zeros(x.shape, dtype=np.bool_)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+            crosses = (y0 > y) != (y1 > y)
+            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
+
+
+def _corners(box: Mapping[str, Any]) -> Floats:
+    (x0, x1), (y0, y1) = box["x"], box["y"]
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+
+
+def _polygon(lasso: Mapping[str, Any]) -> Floats:
+    return np.column_stack([lasso["x"], lasso["y"]]).astype(np.float64)
+
+
+def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """The ids that the figure's points carry; plotly wraps some of them in a list."""
+    for point in points:
+        carried = point.get("customdata")
+        carried = carried[0] if isinstance(carried, list | tuple) and carried else carried
+        if isinstance(carried, int | float):
+            yield int(carried)
+
+
+def ids_in(name: str) -> list[int]:
+    """The operating points that the address bar names, under `selected` or `marked`."""
+    words = st.query_params.get(name, "").split(",")
+    return [
+        int(word)
+        for word in words[:MOST_SELECTED]
+        if word.isascii() and word.isdigit() and len(word) < 19
+    ]
+
+
+def chosen_rows(table: PointTable) -> list[int]:
+    """The rows that were marked, or else those that were selected; none where neither were."""
+    return table.rows_of(ids_in("marked")) or table.rows_of(ids_in("selected"))

@@ -1,0 +1,166 @@
+"""What the Launch page knows and does: study files, what a run costs, starting and stopping."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.data import read as data
+from search.commands.study_file import Cost, chosen, sampled_costs
+from search.runners.launch import (
+    Launched,
+    RunOptions,
+    command,
+    ended_with,
+    launch,
+    newest_log,
+    save_study,
+    shown,
+    study_files,
+    tail,
+)
+from search.store.store import Store, StoreError, StudySummary
+from search.study.study import Study, study_from_toml
+from search.trial.trial import Event, Trial, TrialState
+from snn.settings.measurement import Measurement
+
+ARTIFACTS = Path("runs") / "artifacts"
+LOGS = Path("runs") / "logs"
+SAVED = Path("runs") / "studies"  # where forms are saved
+CONTINUED = LOGS / "continued"  # copies of what the store has, not files that anybody wrote
+FOLDERS = (Path("studies"), SAVED)
+
+
+def files() -> dict[str, Path]:
+    """Study files that may be started, by the name that the address has them under."""
+    return study_files(FOLDERS)
+
+
+def stamp(path: Path) -> int:
+    """Differs when the file has changed."""
+    return path.stat().st_mtime_ns
+
+
+@st.cache_resource(show_spinner="Planning a few runs", max_entries=32)
+def costs(text: str) -> dict[str, Cost]:
+    """What the least, the middle and the most demanding of a few runs need."""
+    found = sorted(sampled_costs(study_from_toml(text)), key=lambda c: c.training_memory_bytes)
+    return chosen(found) if found else {}
+
+
+def size_words(study: Study) -> str:
+    """How many different runs the space holds."""
+    size = study.space.size()
+    return "infinitely many" if math.isinf(size) else f"{size:,}"
+
+
+def start(url: str, study: Study, path: Path, options: RunOptions) -> Launched:
+    """Run a study file, or continue it, in a process of its own. Raises OSError."""
+    return launch(study, path, store=url, artifacts=ARTIFACTS, logs=LOGS, options=options)
+
+
+def save(text: str, study: Study, *, replace: bool) -> Path:
+    """Keep a study that was put together here. Raises FileExistsError."""
+    return save_study(text, study, SAVED, replace=replace)
+
+
+def ask_to_stop(url: str, study: str) -> None:
+    """Set the study's stop flag, the one thing that a page writes to a store. Raises StoreError."""
+    with Store(url) as store:
+        store.request_stop(study)
+
+
+def stored(url: str, name: str) -> Study:
+    """A study as the store has it. Raises StoreError, StudyError."""
+    return study_from_toml(data.open_store(url).stored_study(name).toml, name)
+
+
+def proceed(url: str, study: Study, options: RunOptions) -> Launched:
+    """Continue a study by the text that the store has of it. Raises OSError."""
+    return start(url, study, save_study(study.text, study, CONTINUED, replace=True), options)
+
+
+def command_shown(path: Path, options: RunOptions) -> str:
+    """The command that starts or continues a study, for a shell in this folder."""
+    return shown(command(path, artifacts=ARTIFACTS, options=options))
+
+
+def more_s(trials: Sequence[Trial], study: Study, options: RunOptions) -> float | None:
+    """Seconds until the budget of trials is spent, at the pace so far; None where nobody can tell.
+
+    Trials take as long as those that ended did on average, as many at a time as there are workers.
+    """
+    asked = options.trials or study.budget.trials
+    spans = [
+        (trial.finished_at - trial.started_at).total_seconds()
+        for trial in trials
+        if trial.state.is_finished and trial.started_at and trial.finished_at
+    ]
+    if asked is None or len(spans) < 2:
+        return None
+    workers = study.budget.workers if options.workers is None else options.workers
+    left = max(0, asked - sum(trial.state.is_finished for trial in trials))
+    return left * sum(spans) / len(spans) / max(1, workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A study as far as it is, and its newest log, if it was started from pages here."""
+
+    name: str
+    summary: StudySummary | None  # None before it is in the store
+    is_stopping: bool
+    running: tuple[tuple[Trial, Measurement | None], ...]  # with the latest epoch
+    events: tuple[Event, ...]  # the newest last
+    log: Path | None
+    log_text: str
+    exit_code: int | None
+
+
+MOST_RUNNING = 16
+
+
+def watched(url: str, name: str) -> Watched:
+    """The study `name`, read now."""
+    log = newest_log(LOGS, name)
+    text = tail(log) if log else ""
+    code = ended_with(log) if log else None
+    summary, is_stopping = None, False
+    running: list[tuple[Trial, Measurement | None]] = []
+    events: list[Event] = []
+    try:
+        store = data.open_store(url)
+        summary = next((each for each in store.study_summaries() if each.name == name), None)
+        if summary is not None:
+            is_stopping = store.stop_requested(name)
+            events = store.events(name)[-5:]
+            if summary.is_running and summary.counts.get(TrialState.RUNNING):
+                trials = [t for t in data.trials_of(url, name) if t.state is TrialState.RUNNING]
+                for trial in trials[:MOST_RUNNING]:
+                    rows = store.measurements(name, trial.number)
+                    running.append((trial, rows[-1] if rows else None))
+    except StoreError:
+        data.forget_store()
+    return Watched(
+        name=name,
+        summary=summary,
+        is_stopping=is_stopping,
+        running=tuple(running),
+        events=tuple(events),
+        log=log,
+        log_text=text,
+        exit_code=code,
+    )
+
+
+def has_log(study: str) -> bool:
+    """Whether a run of that study was started from pages here."""
+    return newest_log(LOGS, study) is not None
+
+
+def working_folder() -> str:
+    """Where the pages were started, and what is started from them."""
+    return os.getcwd()

@@ -1,0 +1,119 @@
+"""Networks that are run once more for the pages, and kept for as long as they are looked at."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.data import read as data
+from dashboard.data.position import Position
+from dashboard.parts import downloads
+from search.export.export import export_point
+from search.export.replay import Replay, replay
+from search.store.store import Store, StoredPoint
+from search.trial.trial import Trial
+from snn.evaluation.raster import ImageRaster
+from snn.settings.measurement import OperatingPoint
+
+THRESHOLDS = tuple(place / 25 for place in range(26))  # that a curve is drawn through
+MOST_STEPS = 12  # lines of such a figure
+
+
+def of_trial(url: str, study: str, trial: Trial) -> Replay:
+    """The trial's network, run on its validation images now or before. Raises ReplayError."""
+    return _replay(*_name(url, study, trial))
+
+
+def _name(url: str, study: str, trial: Trial) -> tuple[str, str, int, str, str]:
+    weights = trial.artifact.sha256 if trial.artifact else ""
+    return url, study, trial.number, weights, str(downloads.data_dir())
+
+
+@st.cache_resource(show_spinner="Running the network on its validation images", max_entries=3)
+def _replay(url: str, study: str, number: int, weights: str, data_dir: str) -> Replay:
+    del weights  # so that another network of the same name is another one
+    return replay(data.open_store(url), study, number, data_dir=Path(data_dir))
+
+
+def curves(
+    url: str, study: str, trial: Trial, position: Position, exit_: int
+) -> Mapping[int, Sequence[tuple[float, OperatingPoint]]]:
+    """What other thresholds of one exit (from 1) would give, by timesteps; all else as it is."""
+    assert trial.config is not None
+    others = (*position.thresholds[: exit_ - 1], 0.0, *position.thresholds[exit_:])
+    name = _name(url, study, trial)
+    return _curves(*name, others, position.detector, exit_, trial.config.timesteps)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _curves(
+    url: str,
+    study: str,
+    number: int,
+    weights: str,
+    data_dir: str,
+    others: tuple[float, ...],
+    detector: float,
+    exit_: int,
+    timesteps: int,
+) -> Mapping[int, Sequence[tuple[float, OperatingPoint]]]:
+    seen = _replay(url, study, number, weights, data_dir)
+    every = -(-timesteps // MOST_STEPS)
+    found = {}
+    for step in range(timesteps, 0, -every):
+        places = ((*others[: exit_ - 1], value, *others[exit_:]) for value in THRESHOLDS)
+        found[step] = [
+            (value, seen.point(step, place, detector))
+            for value, place in zip(THRESHOLDS, places, strict=True)
+        ]
+    return found
+
+
+def points_at(
+    url: str, study: str, trial: Trial, places: Sequence[Position]
+) -> tuple[OperatingPoint, ...]:
+    """What the network would be at each of these places."""
+    return _points_at(*_name(url, study, trial), tuple(places))
+
+
+@st.cache_resource(show_spinner=False, max_entries=128)
+def _points_at(
+    url: str, study: str, number: int, weights: str, data_dir: str, places: tuple[Position, ...]
+) -> tuple[OperatingPoint, ...]:
+    seen = _replay(url, study, number, weights, data_dir)
+    return tuple(seen.point(*place.setting) for place in places)
+
+
+def raster(url: str, study: str, trial: Trial, number: int) -> ImageRaster:
+    """Every spike of one validation image."""
+    return _raster(*_name(url, study, trial), number)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _raster(
+    url: str, study: str, trial: int, weights: str, data_dir: str, number: int
+) -> ImageRaster:
+    return _replay(url, study, trial, weights, data_dir).raster(number)
+
+
+def exported_zip(url: str, study: str, trial: Trial, point: OperatingPoint) -> bytes:
+    """Any operating point of a network, also one that the store does not keep, as a zip."""
+    with Store(url, read_only=True) as store, tempfile.TemporaryDirectory() as scratch:
+        stored = StoredPoint(
+            id=0, trial=trial.number, params=trial.params, point=point, on_front=False
+        )
+        folder = Path(scratch) / f"{study}-{trial.number}"
+        export_point(store, study, stored, folder, data_dir=downloads.data_dir())
+        return downloads.zipped(folder)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _front(url: str, study: str, version: str) -> tuple[OperatingPoint, ...]:
+    stored = data.open_store(url).operating_points(study, front_only=True)
+    return tuple(each.point for each in stored)
+
+
+def front_of(url: str, study: str) -> tuple[OperatingPoint, ...]:
+    """The front of the study, for a network to be seen beside."""
+    return _front(url, study, data.open_store(url).version(study))

@@ -1,0 +1,1 @@
+"""What people take away: exported folders, model cards, NIR graphs, replays."""

@@ -1,0 +1,260 @@
+"""An exported folder: config, weights, figures, model card; written whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tomllib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snn.settings.config import SETTINGS, ConfigError, Fault, RunConfig
+from snn.settings.measurement import METRICS, OperatingPoint
+
+CONFIG, WEIGHTS, METRICS_FILE, CARD = (
+    "config.toml",
+    "weights.safetensors",
+    "metrics.json",
+    "README.md",
+)
+FILES = (CONFIG, WEIGHTS, METRICS_FILE, CARD)
+GRAPH_FILES = re.compile(r"network(-exit\d+)?\.nir|network\.json")  # with --nir
+FORMAT = 1  # of metrics.json; a higher one was written by a newer spikefront
+
+# Wall times are another figure every time; all other metrics are counts.
+NOT_REPEATABLE = ("training_s",)
+
+
+class ExportError(ValueError):
+    """A folder that is no export, or that cannot be made one; one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What the metrics.json of a folder says of its network."""
+
+    validation: Mapping[str, float]
+    test: Mapping[str, float] | None
+    weights_sha256: str
+    data_fingerprint: str | None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    trained_as: Mapping[str, Any] | None = (
+        None  # settings of the training, where cut from a larger one
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """An exported folder that was read and found whole."""
+
+    path: Path
+    config: RunConfig
+    recorded: Recorded
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.path / WEIGHTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A figure that is not what was recorded."""
+
+    name: str
+    recorded: float | None
+    measured: float | None
+
+    def __str__(self) -> str:
+        return f"{self.name}: recorded {self.recorded}, now {self.measured}"
+
+
+def differences(
+    recorded: Mapping[str, float], measured: Mapping[str, float]
+) -> tuple[Difference, ...]:
+    """Figures that are not exactly what was recorded; wall times are not looked at."""
+    return tuple(
+        Difference(name=name, recorded=recorded.get(name), measured=measured.get(name))
+        for name in METRICS
+        if name not in NOT_REPEATABLE and not _is_same(recorded.get(name), measured.get(name))
+    )
+
+
+def _is_same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- reading
+
+
+def read_folder(path: Path) -> Folder:
+    """The export in `path`. Raises ExportError or ConfigError naming the file and the fault."""
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise ExportError(
+            f"{path}: must be an exported folder, but {what}; make one with `spikefront export`"
+        )
+    missing = [name for name in (CONFIG, WEIGHTS, METRICS_FILE) if not (path / name).is_file()]
+    if missing:
+        raise ExportError(
+            f"{path}: must be an exported folder, but has no {' and no '.join(missing)}; "
+            "make one with `spikefront export`"
+        )
+    return Folder(
+        path=path,
+        config=read_config(path / CONFIG),
+        recorded=_recorded(path / METRICS_FILE),
+    )
+
+
+def read_config(path: Path) -> RunConfig:
+    """The run config of a TOML file. Raises ExportError, or ConfigError with every fault."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = "is a folder" if path.is_dir() else error.strerror or str(error)
+        raise ExportError(f"{path}: must be a TOML file of run settings, got: {reason}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExportError(f"{path}: must be a TOML file of run settings, got: {error}") from error
+    if {"space", "run"} & values.keys():
+        raise ExportError(
+            f"{path}: must hold the settings of one run, got a study file; "
+            f"search it with `spikefront run {path}`"
+        )
+    try:
+        return RunConfig.from_mapping(values)
+    except ConfigError as error:
+        placed = (Fault(key=f"{path}: {f.key}", message=f.message) for f in error.faults)
+        raise ConfigError(tuple(placed)) from error
+
+
+def _recorded(path: Path) -> Recorded:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ExportError(f"{path}: must be the JSON of an export, got: {error}") from error
+    form = document.get("spikefront_export") if isinstance(document, dict) else None
+    if not isinstance(form, int):
+        raise ExportError(
+            f"{path}: must be the JSON of an export, got no 'spikefront_export' in it"
+        )
+    if form > FORMAT:
+        raise ExportError(
+            f"{path}: was written by a newer spikefront (format {form}, this one reads {FORMAT}); "
+            "update spikefront"
+        )
+    try:
+        return Recorded(
+            validation=_figures(document["validation"]["metrics"]),
+            test=_figures(document["test"]["metrics"]) if document["test"] else None,
+            weights_sha256=str(document["weights"]["sha256"]),
+            data_fingerprint=document["data"]["fingerprint"],
+            environment=dict(document["environment"]),
+            trained_as=document["trained_as"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ExportError(
+            f"{path}: must be the JSON of an export, got one that was changed "
+            f"({type(error).__name__}: {error}); export it again"
+        ) from error
+
+
+def _figures(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if v is None else float(v) for name, v in values.items()}
+
+
+# ---- writing
+
+
+@contextlib.contextmanager
+def new_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
+    """A folder beside `out` to write into; it becomes `out` when nothing went wrong.
+
+    Raises ExportError when `out` exists: it is replaced only with `force`, and
+    only if it holds an export and nothing else.
+    """
+    target = Path(os.path.abspath(out))
+    check_target(target, force=force)
+    mark = uuid.uuid4().hex[:8]
+    part = target.with_name(f".{target.name}.{mark}.part")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield part
+        if os.path.lexists(target):
+            check_target(target, force=force)
+            old = target.with_name(f".{target.name}.{mark}.old")
+            target.rename(old)
+            part.rename(target)
+            shutil.rmtree(old)
+        else:
+            part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_target(out: Path, *, force: bool) -> None:
+    """Raises ExportError unless `out` is free, or may be replaced."""
+    if not os.path.lexists(out):
+        return
+    if not force:
+        hint = " (or replace it with --force)" if _is_only_export(out) else ""
+        raise ExportError(f"{out}: exists already; name another folder{hint}")
+    if not _is_only_export(out):
+        raise ExportError(
+            f"{out}: --force replaces only exported folders, and this is none or holds more than "
+            "one; name another folder"
+        )
+
+
+def _is_only_export(path: Path) -> bool:
+    """Whether a folder is an export to which nothing was added."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    graphs = {name for name in names if GRAPH_FILES.fullmatch(name)}
+    if not {CONFIG, WEIGHTS, METRICS_FILE} <= names <= set(FILES) | graphs:
+        return False
+    try:
+        _recorded(path / METRICS_FILE)
+    except ExportError:
+        return False
+    return True
+
+
+def config_text(config: RunConfig, *, title: str) -> str:
+    """A config as a TOML file that says what each setting means."""
+    import tomli_w
+
+    lines = [f"# {line}" for line in title.splitlines()]
+    for name, value in config.to_mapping().items():
+        assignment = tomli_w.dumps({name: value}, indent=0).replace("\n", " ").strip()
+        assignment = assignment.replace("[ ", "[").replace(", ]", "]")
+        lines += ["", f"# {SETTINGS[name].meaning}", assignment]
+    return "\n".join(lines) + "\n"
+
+
+def point_settings(point: OperatingPoint) -> dict[str, object]:
+    """How a network is run at an operating point."""
+    return {
+        "timesteps": point.timesteps,
+        "exit_thresholds": list(point.exit_thresholds),
+        "detector_threshold": point.detector_threshold,
+        "blocks": point.blocks,
+    }

@@ -1,0 +1,1 @@
+"""Domination, the archive of non-dominated points, hypervolume, picks."""

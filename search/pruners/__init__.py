@@ -1,0 +1,1 @@
+"""Early stopping: one file for each pruner."""

@@ -1,0 +1,1 @@
+"""Driving a study: the driver, the local loop, Ray Tune, leases, progress, confirmation."""

@@ -1,0 +1,355 @@
+"""Confirming a front: its members trained again with fresh seeds, run on the test images.
+
+A front is chosen by validation figures, which flatter it. Here nothing is
+chosen any more: what the test images say goes into tables that no sampler,
+threshold or stopping rule reads.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from search.runners.confirmation_runs import (
+    ConfirmationRun,
+    chosen,
+    confirmation_runs_of,
+    fresh_seeds,
+)
+from search.runners.driver import MAX_FAILURES, POLL_S
+from search.runners.lease import Lease
+from search.runners.progress import Progress, RunningTrial, Silent, StudyProgress
+from search.runners.run import block_folder, set_to_work
+from search.store.retry import waiting_for
+from search.store.store import Store, StoredPoint
+from search.study.study import Study, study_from_toml
+from search.text import log
+from search.text.artifacts import inside, is_there, located
+from search.text.units import duration, percent
+from search.trial.confirmation import Confirmed, SeedRun
+from search.trial.rung import RungReport
+from search.trial.trial import Outcome, TrialState
+from search.worker.context import WorkerContext
+from search.worker.engine import Confirming, TrialRun
+from search.worker.job import Job, Trainable
+from snn.settings.measurement import Measurement
+
+LOG = log.logger("confirm")
+
+FOLDER = "confirm"  # of weights, in the study's folder of artifacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmOrder(Job):
+    """One training with a fresh seed, and the members of the front that it stands for."""
+
+    points: tuple[StoredPoint, ...]
+
+    @property
+    def title(self) -> str:
+        """The trials that it stands for, and its seed."""
+        trials = sorted({member.trial for member in self.points})
+        numbers = ", ".join(str(number) for number in trials)
+        return f"trial{'s' if len(trials) > 1 else ''} {numbers} with seed {self.config.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmPlace(WorkerContext):
+    """Where trainings are judged on the test images, at the points of their order."""
+
+    def trainable_for(self, order: Job) -> Trainable:
+        """See Workplace."""
+        assert isinstance(order, ConfirmOrder)
+        return Confirming(points=tuple(member.point for member in order.points))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmReport:
+    """What one run of `confirm_study` did, and what is known of its points now."""
+
+    points: tuple[StoredPoint, ...]  # that were asked for
+    confirmed: Mapping[int, Confirmed]  # by the id of the point
+    seeds: tuple[int, ...]  # that were asked for
+    trainings: Mapping[TrialState, int]  # of this run, by what came of them
+    stopped: str  # why it ended early; "" when nothing is left to do
+    training_s: float  # of all workers together
+    evaluation_s: float
+    total_s: float
+
+
+def confirm_study(
+    name: str,
+    *,
+    store: Store,
+    artifacts: Path | str,
+    data_dir: Path,
+    seeds: int,
+    picks: Sequence[str] = (),
+    workers: int | None = None,
+    ray_address: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> ConfirmReport:
+    """Train members of the front of a stored study with fresh seeds, until each has `seeds`.
+
+    `picks` name members as `search.front.front.pick` does; without any it is all of
+    them. What was done before is not done again. The other arguments are those
+    of `search.runners.run.run_study`. Raises PickError, StoreError (LeaseHeldError while
+    the study is being searched) or DataError.
+    """
+    begun = time.monotonic()
+    study = study_from_toml(store.stored_study(name).toml, name)
+    budget = study.budget
+    place = ConfirmPlace(
+        trainable=TrialRun,
+        data_dir=data_dir.resolve(),
+        device=device or ("auto" if budget.gpus_per_trial else "cpu"),
+        threads=max(1, int(budget.cpus_per_trial)),
+        blocks=block_folder(study, artifacts),
+        trial_s=budget.trial_minutes and budget.trial_minutes * 60,
+    )
+    confirmer = Confirmer(
+        study, store=store, artifacts=artifacts, seeds=seeds, picks=picks, progress=progress
+    )
+    with confirmer:
+        if confirmer.is_open:
+            set_to_work(
+                confirmer,
+                place,
+                budget=budget,
+                workers=budget.workers if workers is None else workers,
+                address=ray_address,
+            )
+    return ConfirmReport(
+        points=confirmer.members,
+        confirmed=store.confirmed(name),
+        seeds=confirmer.seeds,
+        trainings=dict(confirmer.finished_here),
+        stopped=confirmer.stopped,
+        training_s=confirmer.training_s,
+        evaluation_s=confirmer.evaluation_s,
+        total_s=time.monotonic() - begun,
+    )
+
+
+class Confirmer:
+    """Gives out trainings with fresh seeds and keeps what comes of them, as a context manager.
+
+    It holds the study's lease, so that the front stays as it is meanwhile. A
+    training that is not finished when it ends is begun anew by the next one.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        *,
+        store: Store,
+        artifacts: Path | str,
+        seeds: int,
+        picks: Sequence[str] = (),
+        progress: Progress | None = None,
+        holder: str | None = None,
+    ) -> None:
+        self.members: tuple[StoredPoint, ...] = ()
+        self.seeds: tuple[int, ...] = ()
+        self.finished_here: Counter[TrialState] = Counter()
+        self.training_s = self.evaluation_s = 0.0
+        self.stopped = ""
+        self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
+        self._study, self._store = study, store
+        self._count, self._picks = seeds, picks
+        self._place = inside(located(artifacts), study.name, FOLDER)
+        self._progress = progress or Silent()
+        self._lease = Lease(store, study.name, holder=holder)
+        self._open: deque[ConfirmOrder] = deque()
+        self._asked = 0
+        self._running: dict[int, tuple[ConfirmOrder, RunningTrial]] = {}
+        self._noted: set[str] = set()
+        self._failures = 0  # in a row
+        self._epochs = 0
+        self._started = self._polled = time.monotonic()
+        self._is_halted = False
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            waiting = waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
+            stack.enter_context(waiting)
+            stack.enter_context(self._lease)
+            self._plan()
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    def _plan(self) -> None:
+        name = self._study.name
+        front = self._store.operating_points(name, front_only=True)
+        self.members = tuple(chosen(front, self._picks, self._study))
+        configs = {t.number: t.config for t in self._store.trials(name) if t.config is not None}
+        self.seeds = fresh_seeds(self._count, {config.seed for config in configs.values()})
+        done = self._store.confirmed(name)
+        trainings = confirmation_runs_of(self.members, configs, self.seeds, done)
+        self._open = deque(self._order(*one) for one in enumerate(trainings))
+        self._asked = len(trainings)
+        self.say(
+            f"{len(self.members)} points, {len(self.seeds)} seeds: {self._asked} trainings to do"
+        )
+
+    def _order(self, number: int, training: ConfirmationRun) -> ConfirmOrder:
+        config = training.config
+        weights = inside(self._place, f"{config.training_fingerprint}.safetensors")
+        return ConfirmOrder(number=number, config=config, weights=weights, points=training.points)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something left to do."""
+        return bool(self._open)
+
+    # ---- as a Foreman
+
+    def next(self) -> Job | None:
+        """The next training; the weights of one that was done before are taken."""
+        if not self._open or self.should_halt():
+            return None
+        if self._failures >= MAX_FAILURES:
+            self.stopped = f"{self._failures} trainings in a row have failed"
+            return None
+        order = self._open.popleft()
+        if order.weights is not None and is_there(order.weights):
+            order = dataclasses.replace(order, reuse=order.weights)
+        running = RunningTrial(number=order.points[0].trial, epochs_total=order.config.total_epochs)
+        self._running[order.number] = (order, running)
+        self._progress.update(self.standing())
+        return order
+
+    def is_ready(self) -> bool:
+        """Whether `next` answers at once: always."""
+        return True
+
+    def is_running(self, number: int) -> bool:
+        """Whether a training was given out, and what came of it is not known."""
+        return number in self._running
+
+    def record(self, number: int, measurement: Measurement) -> None:
+        """An epoch, to be shown and not kept."""
+        order, running = self._running[number]
+        running = dataclasses.replace(running, measurement=measurement)
+        self._running[number] = (order, running)
+        self._progress.update(self.standing())
+
+    def judge(self, number: int, report: RungReport) -> bool:
+        """No: the seeds of a member are compared with nobody."""
+        return False
+
+    def retry(self, number: int, message: str) -> None:
+        """The worker of a training was lost, and another one begins it anew."""
+        order, _ = self._running[number]
+        self._store.add_event(self._study.name, "retry", f"{order.title}: {message}")
+        self.warn(f"{order.title}  {message}")
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """What came of a training, at each of its points."""
+        self._lease.check()
+        order, running = self._running.pop(number)
+        self._epochs += running.epochs_trained
+        runs = seed_runs(order, outcome)
+        self._store.record_test_runs(self._study.name, runs)
+        self.finished_here[outcome.state] += 1
+        self.training_s += outcome.timings.training_s
+        self.evaluation_s += outcome.timings.evaluation_s
+        self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
+        for note in outcome.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self.warn(f"{order.title}  {note}")
+        done = self.finished_here.total()
+        level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
+        result = f"{order.title}  {_result(runs, outcome)}"
+        self._say(f"{result}  [{done}/{self._asked} trainings]", level)
+        self._progress.update(self.standing())
+
+    def should_halt(self) -> bool:
+        """Whether somebody asked the study to stop, or has taken it over (LeaseHeldError)."""
+        self._lease.check()
+        now = time.monotonic()
+        if now - self._polled >= POLL_S:
+            self._polled = now
+            self._is_halted = self._store.stop_requested(self._study.name)
+        if self._is_halted:
+            self.stopped = "a stop was asked for"
+        return self._is_halted
+
+    def say(self, text: str) -> None:
+        """Something that people should know."""
+        self._say(text, logging.INFO)
+
+    def warn(self, text: str) -> None:
+        """Something that is not as it should be."""
+        self._say(text, logging.WARNING)
+
+    def _say(self, text: str, level: int) -> None:
+        self._progress.say(text)
+        LOG.log(level, text, extra=log.SHOWN)
+
+    def standing(self) -> StudyProgress:
+        """Where it stands."""
+        elapsed, done = time.monotonic() - self._started, self.finished_here.total()
+        left = (self._asked - done) * elapsed / done if done else None
+        running = tuple(running for _, running in self._running.values())
+        return StudyProgress(
+            study=f"confirming {self._study.name}",
+            counts={**self.finished_here, TrialState.RUNNING: len(running)},
+            running=running,
+            trials_asked=self._asked,
+            epochs_done=self._epochs,
+            front_size=None,
+            hypervolume=None,
+            best_accuracy=None,
+            elapsed_s=elapsed,
+            left_s=left,
+            noun="trainings",
+        )
+
+
+def seed_runs(order: ConfirmOrder, outcome: Outcome) -> dict[int, SeedRun]:
+    """What a training gave, by the ids of its points."""
+    evaluation = outcome.evaluation
+    figures = [point.metrics for point in evaluation.points] if evaluation else None
+    run = SeedRun(
+        seed=order.config.seed,
+        state=outcome.state,
+        training_fingerprint=order.config.training_fingerprint,
+        images=evaluation.images if evaluation else None,
+        reason=outcome.reason,
+        error=outcome.error,
+    )
+    if figures is None:
+        return {member.id: run for member in order.points}
+    pairs = zip(order.points, figures, strict=True)
+    return {member.id: dataclasses.replace(run, metrics=metrics) for member, metrics in pairs}
+
+
+def _result(runs: Mapping[int, SeedRun], outcome: Outcome) -> str:
+    if outcome.evaluation is None:
+        return f"{outcome.state.value}  {outcome.reason}"
+    accuracies = sorted(run.metrics["accuracy"] for run in runs.values())
+    shown = percent(accuracies[-1])
+    if len(accuracies) > 1:
+        least = percent(accuracies[0])
+        shown = f"{least} to {shown}" if least != shown else shown
+        shown += f" at {len(accuracies)} points"
+    return f"test accuracy {shown}  trained {duration(outcome.timings.training_s)}"

@@ -1,0 +1,25 @@
+"""Which progress people see: lines, or a display that redraws where a terminal can."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from search.runners.progress import Lines, Progress, Silent
+from search.text.terminal import can_redraw
+
+
+@contextmanager
+def watch(*, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
+    """Nothing if quiet; live progress where `stream` (stderr) is a terminal, otherwise lines."""
+    stream = stream or sys.stderr
+    if quiet:
+        yield Silent()
+        return
+    if not can_redraw(stream):
+        yield Lines(stream)
+        return
+    from search.runners.live import LiveProgress
+
+    with LiveProgress(stream) as live:
+        yield live

@@ -1,0 +1,157 @@
+"""How a study's front and hypervolume grow, trial by trial, kept in the store as they do."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.front.archive import ArchiveChange, FrontArchive
+from search.front.front import Floats, in_box, pareto_mask, reference_point
+from search.front.hypervolume import gained, hypervolume
+from search.store.store import Store, StoredPoint
+from search.study.study import Study
+from search.trial.trial import HypervolumeRecord, Trial, TrialState
+
+SETTLING = 10  # complete trials from which the reference point is made; then it stays
+WHOLE = 3  # objectives up to which a hypervolume is made anew; for more only what is gained
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontStep:
+    """A finished trial: what it put in, and what the study had trained by then."""
+
+    trial: int
+    epochs: int
+    points: tuple[StoredPoint, ...]
+
+
+class FrontHistory:
+    """The front of a study, updated in the store after every trial that finishes.
+
+    Only the front and the newest trial are looked at. While the reference point settles
+    (the first complete trials), all hypervolumes are made anew with it.
+    """
+
+    def __init__(self, study: Study, store: Store) -> None:
+        self._study = study
+        self._store = store
+        self._front = self._new_front()
+        self._early: list[FrontStep] = []  # while the reference point settles
+        self._completed = 0
+        self._reference: Mapping[str, float] = {}
+        self.hypervolume: float | None = None
+        self.best_accuracy: float | None = None
+
+    @property
+    def front_size(self) -> int:
+        """Operating points on the front."""
+        return len(self._front.members)
+
+    def restore(self, trials: Sequence[Trial]) -> None:
+        """Take up a study with its `trials`, making good what a killed driver left undone."""
+        finished = [trial for trial in trials if trial.state.is_finished]
+        for trial in finished:
+            if trial.sampled is not None:
+                self._note_accuracy(trial.sampled.metrics["accuracy"])
+        completed = sum(trial.state is TrialState.COMPLETE for trial in finished)
+        records = self._store.hypervolume(self._study.name)
+        reference = self._store.stored_study(self._study.name).reference
+        is_whole = len(records) == len(finished)
+        if is_whole and reference is not None and completed >= SETTLING:
+            self._completed, self._reference = completed, reference
+            self._front.take(self._store.operating_points(self._study.name, front_only=True))
+            self.hypervolume = records[-1].value
+        elif finished:
+            self._replay(finished)
+
+    def add(self, trial: int, state: TrialState, epochs: int) -> None:
+        """A trial has finished, after `epochs` trained by the whole study."""
+        points: tuple[StoredPoint, ...] = ()
+        if state is TrialState.COMPLETE:
+            points = tuple(self._store.operating_points(self._study.name, trial))
+        was_settling = self._completed < SETTLING
+        records, change = self._take(FrontStep(trial=trial, epochs=epochs, points=points), state)
+        if was_settling:
+            self._keep(records)
+        else:
+            self._store.change_front(
+                self._study.name,
+                entered=[point.id for point in change.entered],
+                left=[point.id for point in change.left],
+                hypervolume=records,
+            )
+
+    def _replay(self, finished: Sequence[Trial]) -> None:
+        every = self._store.operating_points(self._study.name)
+        points = {n: tuple(ps) for n, ps in itertools.groupby(every, key=lambda p: p.trial)}
+        records: dict[int, HypervolumeRecord] = {}
+        epochs = 0
+        for trial in sorted(finished, key=_end):
+            epochs += trial.epochs_done
+            step = FrontStep(trial=trial.number, epochs=epochs, points=points.get(trial.number, ()))
+            for record in self._take(step, trial.state)[0]:
+                records[record.trial] = record
+        self._keep(list(records.values()))
+
+    def _take(
+        self, step: FrontStep, state: TrialState
+    ) -> tuple[list[HypervolumeRecord], ArchiveChange[StoredPoint]]:
+        """Grow by a step; returns the records that are new or have changed, and the last change."""
+        for point in step.points:
+            self._note_accuracy(point.point.metrics["accuracy"])
+        is_settling = self._completed < SETTLING
+        self._completed += state is TrialState.COMPLETE
+        if not is_settling:
+            record, change = self._step(step)
+            return [record], change
+        self._early.append(step)
+        points = [point for early in self._early for point in early.points]
+        self._reference = reference_point(
+            points, self._study.objectives, self._study.search.reference
+        )
+        self._front, self.hypervolume = self._new_front(), None
+        steps = [self._step(early) for early in self._early]
+        if self._completed >= SETTLING:
+            self._early.clear()
+        return [record for record, _ in steps], steps[-1][1]
+
+    def _step(self, step: FrontStep) -> tuple[HypervolumeRecord, ArchiveChange[StoredPoint]]:
+        before = self._front.values
+        change = self._front.add(step.points)
+        if change or (step.points and self.hypervolume is None):
+            self.hypervolume = self._volume(before, entered=len(change.entered))
+        value = self.hypervolume or 0.0
+        record = HypervolumeRecord(trial=step.trial, epochs=step.epochs, value=value)
+        return record, change
+
+    def _volume(self, before: Floats, *, entered: int) -> float:
+        """The hypervolume of the front, of which the last `entered` rows are new."""
+        values, corner = self._front.values, np.ones(len(self._study.objectives))
+        if len(corner) <= WHOLE:
+            rows = self._in_box(values)
+            return min(hypervolume(rows[pareto_mask(rows)], corner), 1.0)
+        new = self._in_box(values[len(values) - entered :])
+        return min((self.hypervolume or 0.0) + gained(new, self._in_box(before), corner), 1.0)
+
+    def _in_box(self, values: Floats) -> Floats:
+        return in_box(values, self._study.objectives, self._reference)
+
+    def _new_front(self) -> FrontArchive[StoredPoint]:
+        return FrontArchive(self._study.objectives, self._study.constraints)
+
+    def _keep(self, records: Sequence[HypervolumeRecord]) -> None:
+        self._store.update_front(
+            self._study.name,
+            [point.id for point in self._front.members],
+            reference=self._reference,
+            hypervolume=records,
+        )
+
+    def _note_accuracy(self, accuracy: float) -> None:
+        if self.best_accuracy is None or accuracy > self.best_accuracy:
+            self.best_accuracy = accuracy
+
+
+def _end(trial: Trial) -> tuple[float, int]:
+    return (trial.finished_at.timestamp() if trial.finished_at else 0.0, trial.number)

@@ -1,0 +1,172 @@
+"""Runs of studies as processes of their own, which outlive whoever started them.
+
+What is started is the command of the command line, `spikefront run`, without a shell in
+between. Its output goes to a file, and all else is known from the store.
+"""
+
+import datetime
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from search.study.study import Study
+
+TAIL_BYTES = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """A run that was started."""
+
+    study: str
+    pid: int
+    log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What is said to `spikefront run` beside the study file; None where it says nothing."""
+
+    data: Path  # folder of data sets
+    trials: int | None = None  # of the study in all
+    hours: float | None = None  # after which no trial is begun
+    workers: int | None = None
+    device: str | None = None
+
+    def words(self) -> list[str]:
+        """The options as words of the command line; a value is never taken for an option."""
+        named = {
+            "data": self.data,
+            "trials": self.trials,
+            "hours": None if self.hours is None else f"{self.hours:g}",
+            "workers": self.workers,
+            "device": self.device,
+        }
+        return [f"--{name}={value}" for name, value in named.items() if value is not None]
+
+
+def command(path: Path, *, artifacts: Path, options: RunOptions) -> list[str]:
+    """What stands behind `spikefront` where that study file is run."""
+    return ["run", str(path), f"--artifacts={artifacts}", *options.words()]
+
+
+def launch(
+    study: Study,
+    path: Path,
+    *,
+    store: str,
+    artifacts: Path,
+    logs: Path,
+    options: RunOptions,
+) -> Launched:
+    """Run the study file `path`, which holds `study`, or continue it. Raises OSError.
+
+    The store's URL, which may hold a password, goes by the environment and not by the
+    command, which everybody on the machine can read.
+    """
+    words = command(path.resolve(), artifacts=artifacts, options=options)
+    log, file = _new_log(logs, study.name)
+    with file:
+        file.write(f"$ {shown(words)}\n".encode())
+        file.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "search.commands.cli", *words],
+            env={**os.environ, "SPIKEFRONT_STORE": store, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    threading.Thread(target=_await, args=(process, log), daemon=True).start()
+    return Launched(study=study.name, pid=process.pid, log=log)
+
+
+def shown(words: list[str]) -> str:
+    """A command as it is typed into a shell."""
+    return f"spikefront {shlex.join(words)}"
+
+
+def _new_log(logs: Path, study: str) -> tuple[Path, BinaryIO]:
+    """A file that was not there before, named by the study and the time."""
+    logs.mkdir(parents=True, exist_ok=True)
+    stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}"
+    for number in range(1, 1000):
+        path = logs / f"{study}-{stamp}-{number}.log"
+        try:
+            return path, path.open("xb")
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{logs}: a thousand runs of {study} were started in this second")
+
+
+def _await(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """See the process to its end, and note how it ended."""
+    code = process.wait()
+    with log.open("ab") as file:
+        file.write(f"(ended with exit code {code})\n".encode())
+
+
+def newest_log(logs: Path, study: str) -> Path | None:
+    """The log of the study's newest run that was started with `launch`, if there is one."""
+    name = re.compile(rf"{re.escape(study)}-(\d{{8}}T\d{{6}})-(\d+)\.log", re.ASCII)
+    try:
+        files = [(match, path) for path in logs.iterdir() if (match := name.fullmatch(path.name))]
+    except OSError:
+        return None
+    return max(files, key=lambda each: (each[0][1], int(each[0][2])))[1] if files else None
+
+
+def tail(log: Path, most: int = TAIL_BYTES) -> str:
+    """The last `most` bytes of a log, from the beginning of a line."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - most))
+        data = file.read(most)
+    text = data.decode(errors="replace")
+    return text if size <= most else text.partition("\n")[2]
+
+
+def ended_with(log: Path) -> int | None:
+    """The exit code that is noted at the log's end; None while it runs, or where nobody saw it."""
+    match = re.search(r"\(ended with exit code (-?\d+)\)\n\Z", tail(log, 200))
+    return int(match[1]) if match else None
+
+
+def study_files(folders: Iterable[Path]) -> dict[str, Path]:
+    """The TOML files of some folders by `folder/name`; none that leads out of its folder."""
+    found = {}
+    for folder in folders:
+        try:
+            paths = sorted(folder.glob("*.toml"))
+            home = folder.resolve()
+        except OSError:
+            continue
+        for path in paths:
+            if path.is_file() and path.resolve().parent == home:
+                found[f"{folder.as_posix()}/{path.name}"] = path
+    return found
+
+
+def save_study(text: str, study: Study, folder: Path, *, replace: bool = False) -> Path:
+    """Write a study file named after its study. Raises FileExistsError for another text's file.
+
+    The study's name has been checked when it was read: letters, digits, '.', '_' and '-',
+    no dot at the beginning.
+    """
+    path = folder / f"{study.name}.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and not replace and path.read_text("utf-8") != text):
+        raise FileExistsError(
+            f"{path} is there already and says something else; choose another name, or replace it"
+        )
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+    return path

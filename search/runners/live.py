@@ -1,0 +1,94 @@
+"""Progress on a terminal: what runs now and where the study stands, redrawn in place."""
+
+from types import TracebackType
+from typing import Self, TextIO
+
+import rich.live
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.runners.progress import RunningTrial, StudyProgress, trial_line
+from search.text.units import duration, percent
+from search.trial.trial import Outcome, TrialState
+
+STYLES = {
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAILED: "red",
+}
+
+
+class LiveProgress:
+    """Progress that redraws the foot of a terminal, finished trials scrolling above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        console = Console(file=stream)
+        self._standing: StudyProgress | None = None
+        self._live = rich.live.Live(
+            console=console, get_renderable=self._draw, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def update(self, standing: StudyProgress) -> None:
+        """Shown at the next redraw."""
+        self._standing = standing
+
+    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+        """A line that stays, above what is redrawn."""
+        line = Text(trial_line(number, outcome), style=STYLES.get(outcome.state, ""))
+        self._live.console.print(line)
+        self.update(standing)
+
+    def say(self, text: str) -> None:
+        """A line that stays, above what is redrawn."""
+        self._live.console.print(Text(text, style="dim"))
+
+    def _draw(self) -> RenderableType:
+        if self._standing is None:
+            return Text("starting", style="dim")
+        return Group(_running(self._standing), _summary(self._standing))
+
+
+def _running(standing: StudyProgress) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for trial in standing.running:
+        done = ProgressBar(total=trial.epochs_total, completed=trial.epochs_done, width=24)
+        table.add_row(f"trial {trial.number}", done, _epoch(trial))
+    return table
+
+
+def _epoch(trial: RunningTrial) -> str:
+    m = trial.measurement
+    if m is None:
+        return "starting"
+    block = f"block {m.block}  " if m.block else ""
+    return f"{block}epoch {m.epoch}  accuracy {percent(m.accuracy)}"
+
+
+def _summary(standing: StudyProgress) -> RenderableType:
+    asked = "" if standing.trials_asked is None else f" of {standing.trials_asked}"
+    parts = [f"{standing.study}: {standing.finished}{asked} {standing.noun}"]
+    parts.append(f"{standing.epochs_done} epochs")
+    if standing.best_accuracy is not None:
+        parts.append(f"best accuracy {percent(standing.best_accuracy)}")
+    if standing.front_size is not None:
+        parts.append(f"front {standing.front_size}")
+    if standing.hypervolume is not None:
+        parts.append(f"hypervolume {standing.hypervolume:.3f}")
+    parts.append(f"{duration(standing.elapsed_s)} so far")
+    if standing.left_s is not None:
+        parts.append(f"about {duration(standing.left_s)} left")
+    return Text(", ".join(parts), style="bold")

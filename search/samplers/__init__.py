@@ -1,0 +1,1 @@
+"""What to try next: one file for each source of proposals."""

@@ -1,0 +1,292 @@
+"""Studies as Optuna keeps them: ours written for Optuna and its dashboard, theirs read.
+
+With the other files of this wing that import it, the only one that knows Optuna.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import StudyDirection
+
+from search.study.axes import Integer, PlainAxis, Real
+from search.study.feedback import RUN, FeedbackBuilder, fixed_penalties
+from search.study.prior_trials import ExternalTrial, PriorTrialError
+from search.study.study import Study
+from search.text.requirements import missing
+from search.trial.trial import Trial, TrialState
+from snn.settings.measurement import METRICS, Measurement
+
+MARK = "spikefront"  # an attribute of the studies that are written here
+_STATES = {
+    TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
+    TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+    TrialState.FAILED: optuna.trial.TrialState.FAIL,
+}
+_THEIRS = {
+    optuna.trial.TrialState.COMPLETE: TrialState.COMPLETE,
+    optuna.trial.TrialState.PRUNED: TrialState.PRUNED,
+    optuna.trial.TrialState.FAIL: TrialState.FAILED,
+    optuna.trial.TrialState.RUNNING: TrialState.RUNNING,
+    optuna.trial.TrialState.WAITING: TrialState.WAITING,
+}
+_OLD_CONSTRAINTS = "constraints"  # where Optuna Dashboard looks for them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A study in an Optuna storage: `sqlite:///file.db#name`."""
+
+    url: str
+    study: str | None
+
+    @classmethod
+    def of(cls, text: str) -> "Address":
+        """Read from a command line."""
+        url, _, study = text.partition("#")
+        return cls(url=url, study=study or None)
+
+    @property
+    def shown(self) -> str:
+        """Without a password, to be kept and said."""
+        parts = urlsplit(self.url)
+        if parts.password is None:
+            return self.url
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A study in an Optuna storage."""
+
+    address: Address
+    trials: int
+    left_out: int  # that are not finished
+
+
+def write_study(
+    study: Study,
+    trials: Sequence[Trial],
+    curves: Mapping[int, Sequence[Measurement]],
+    address: Address,
+    *,
+    force: bool = False,
+) -> Written:
+    """Write a study's finished trials to a new study of an Optuna storage.
+
+    With `force` one that was written here before is replaced. Constraints are kept
+    both as Optuna 5 has them and as its dashboard reads them. Curves are user
+    attributes: Optuna takes intermediate values of one objective alone, and so they are
+    intermediate values, too, where accuracy is the only one. Raises LessonError.
+    """
+    name = address.study or study.name
+    with _storage(address) as storage:
+        if name in optuna.study.get_all_study_names(storage):
+            _make_room(storage, name, address, force=force)
+        target = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=[_direction(objective) for objective in study.objectives],
+        )
+        target.set_metric_names(list(study.objectives))
+        target.set_user_attr(MARK, study.name)
+        target.set_user_attr("question", study.question)
+        judge = FeedbackBuilder(study=study, hears_pruned=True, penalties=fixed_penalties(study))
+        finished = [trial for trial in trials if trial.state.is_finished]
+        made = [_frozen(study, judge, trial, curves.get(trial.number, ())) for trial in finished]
+        target.add_trials(made)
+    return Written(
+        address=Address(url=address.url, study=name),
+        trials=len(finished),
+        left_out=len(trials) - len(finished),
+    )
+
+
+def _make_room(storage: Any, name: str, address: Address, *, force: bool) -> None:
+    there = optuna.load_study(study_name=name, storage=storage)
+    if MARK not in there.user_attrs:
+        raise PriorTrialError(
+            f"{address.shown}: has a study {name!r} that was not written here; "
+            f"name another behind the address: {address.shown}#NAME"
+        )
+    if not force:
+        raise PriorTrialError(
+            f"{address.shown}: has a study {name!r} already; replace it with --force, or name "
+            f"another: {address.shown}#NAME"
+        )
+    optuna.delete_study(study_name=name, storage=storage)
+
+
+def _frozen(
+    study: Study, judge: FeedbackBuilder, trial: Trial, curve: Sequence[Measurement]
+) -> optuna.trial.FrozenTrial:
+    verdict = judge.verdict(trial)
+    dimensions = study.space.dimensions()
+    distributions = {
+        name: _distribution(dimensions.get(name), value) for name, value in trial.params.items()
+    }
+    steps: dict[int, float] = {}
+    if study.objectives == ("accuracy",):
+        steps = {m.epochs_done: m.accuracy for m in curve}
+    constraints = dict(verdict.constraints)
+    made = optuna.trial.create_trial(
+        state=_STATES[verdict.state],
+        values=verdict.values,
+        params=dict(trial.params),
+        distributions=distributions,
+        user_attrs=_attributes(trial, curve),
+        system_attrs={_OLD_CONSTRAINTS: list(constraints.values())} if constraints else None,
+        intermediate_values=steps,
+        constraints=constraints,
+    )
+    if trial.started_at is not None and trial.finished_at is not None:
+        # Optuna's moments are of the machine's clock, and without a zone
+        made.datetime_start = trial.started_at.astimezone().replace(tzinfo=None)
+        made.datetime_complete = trial.finished_at.astimezone().replace(tzinfo=None)
+    return made
+
+
+def _attributes(trial: Trial, curve: Sequence[Measurement]) -> dict[str, Any]:
+    found: dict[str, Any] = {"trial": trial.number}
+    if trial.sampled is not None:
+        found |= dict(trial.sampled.metrics)
+    if trial.reason:
+        found["reason"] = trial.reason
+    if trial.config is not None:
+        found["run_fingerprint"] = trial.config.fingerprint
+    if curve:
+        found["curve"] = [
+            {
+                "epoch": m.epochs_done,
+                "block": m.block,
+                "loss": m.loss,
+                "train_accuracy": m.train_accuracy,
+                "accuracy": m.accuracy,
+            }
+            for m in curve
+        ]
+    return found
+
+
+def _distribution(axis: PlainAxis | None, value: Any) -> BaseDistribution:
+    """Where a parameter may lie, in the values that people read."""
+    if isinstance(axis, Integer):
+        return IntDistribution(axis.low, axis.last, log=axis.log, step=axis.step)
+    if isinstance(axis, Real):
+        return FloatDistribution(axis.low, axis.last, log=axis.log, step=axis.step)
+    if axis is None:  # fixed
+        return CategoricalDistribution([value])
+    return CategoricalDistribution(list(axis.values))
+
+
+def read_study(address: Address, study: Study) -> tuple[Address, list[ExternalTrial]]:
+    """The trials of a study in an Optuna storage, and which study that is. Raises LessonError."""
+    with _storage(address, is_read=True) as storage:
+        names = sorted(optuna.study.get_all_study_names(storage))
+        name = _named(address, names)
+        theirs = optuna.load_study(study_name=name, storage=storage)
+        order = _order(study, theirs, address)
+        found = [_earlier(study, trial, order) for trial in theirs.get_trials(deepcopy=False)]
+    return Address(url=address.url, study=name), found
+
+
+def _named(address: Address, names: Sequence[str]) -> str:
+    if address.study in names:
+        return str(address.study)
+    known = ", ".join(names) or "none"
+    if address.study is None and len(names) == 1:
+        return names[0]
+    asked = "holds several studies" if address.study is None else f"no study {address.study!r}"
+    raise PriorTrialError(
+        f"{address.shown}: {asked} ({known}); name one behind it: {address.shown}#NAME"
+    )
+
+
+def _order(study: Study, theirs: optuna.Study, address: Address) -> list[str]:
+    """The metric of each of their values: by name where they have names, otherwise by place."""
+    names = list(theirs.metric_names or study.objectives)
+    if len(names) != len(theirs.directions):
+        raise PriorTrialError(
+            f"{address.shown}: has {len(theirs.directions)} objectives without names, "
+            f"{study.name} has {len(study.objectives)}"
+        )
+    for name, direction in zip(names, theirs.directions, strict=True):
+        if name not in METRICS:
+            continue
+        wanted = _direction(name)
+        if direction != wanted:
+            raise PriorTrialError(
+                f"{address.shown}: takes {name} as something to {direction.name.lower()}, here it "
+                f"is to {wanted.name.lower()}"
+            )
+    return names
+
+
+def _direction(metric: str) -> StudyDirection:
+    is_higher = METRICS[metric].better == "higher"
+    return StudyDirection.MAXIMIZE if is_higher else StudyDirection.MINIMIZE
+
+
+def _earlier(study: Study, trial: optuna.trial.FrozenTrial, order: Sequence[str]) -> ExternalTrial:
+    values = trial.values if trial.values is not None else ()
+    metrics = {n: float(v) for n, v in zip(order, values, strict=False) if n in METRICS}
+    beside = {n: v for n, v in trial.user_attrs.items() if n in METRICS}
+    numbers = {n: float(v) for n, v in beside.items() if isinstance(v, int | float)}
+    return ExternalTrial(
+        number=trial.number,
+        state=_THEIRS[trial.state],
+        params=dict(trial.params),
+        metrics={**numbers, **metrics},
+        violation=max([0.0, *_violations(trial)]),
+    )
+
+
+def _violations(trial: optuna.trial.FrozenTrial) -> list[float]:
+    """What ended a trial early, or all constraints where nothing is called that."""
+    constraints = trial.constraints
+    if RUN in constraints:
+        return [constraints[RUN]]
+    return list(constraints.values())
+
+
+@contextlib.contextmanager
+def _storage(address: Address, *, is_read: bool = False) -> Iterator[optuna.storages.BaseStorage]:
+    """The storage, without Optuna's log and notices; what goes wrong in it, in one line.
+
+    One that is only read is not made where it is not.
+    """
+    file = address.url.removeprefix("sqlite:///")
+    if is_read and file != address.url and not Path(file.partition("?")[0]).is_file():
+        raise PriorTrialError(f"{address.shown}: no such file {file}")
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            storage = optuna.storages.RDBStorage(address.url, skip_table_creation=is_read)
+            yield storage
+            storage.remove_session()
+    except PriorTrialError:
+        raise
+    except Exception as error:  # of sqlalchemy, of a driver that is missing, of Optuna
+        if (said := missing(error)) is not None:
+            raise PriorTrialError(f"{address.shown}: {said}") from None
+        reason = (str(error).splitlines() or [""])[0]
+        raise PriorTrialError(
+            f"{address.shown}: must be an Optuna storage like sqlite:///optuna.db, got "
+            f"{type(error).__name__}: {reason}"
+        ) from None
+    finally:
+        optuna.logging.set_verbosity(verbosity)

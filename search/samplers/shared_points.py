@@ -1,0 +1,87 @@
+"""Family: what a finished trial teaches beside the point that was sampled.
+
+Exit thresholds and timesteps of inference change nothing that was trained, so
+that one training has answered every point that differs from the sampled one
+only in these. The best of them are told to the sampler as if each had been
+tried. Values in, values out.
+"""
+
+from collections.abc import Sequence
+
+from search.front.front import front_of
+from search.study.axes import Value
+from search.study.space import EXIT_THRESHOLD
+from search.study.study import Study
+from search.trial.trial import FrontPoint, Params, Trial, TrialState
+from snn.settings.config import ConfigError
+from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.partition import format_partition
+
+MEMBERS = 4  # of a family that are told, beside the sampled one
+
+
+def members(study: Study, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:
+    """The best points of a finished trial's family that are points of the space, as trials.
+
+    On the front of the family over the objectives, within the constraints, and spread over it.
+    """
+    if trial.state is not TrialState.COMPLETE or trial.config is None:
+        return []
+    found = []
+    for point in points:
+        params = params_of(study, trial, point)
+        if params is not None and params != trial.params:
+            found.append(FrontPoint(trial=trial.number, params=params, point=point, on_front=False))
+    best = front_of(found, study.objectives, study.constraints)
+    best.sort(
+        key=lambda p: METRICS[study.objectives[0]].sign * p.point.metrics[study.objectives[0]]
+    )
+    generation = {k: v for k, v in trial.sampler_state.items() if k == "trial"}
+    return [
+        Trial(
+            number=trial.number,
+            params=member.params,
+            state=TrialState.COMPLETE,
+            sampled=member.point,
+            sampler_state=generation,
+        )
+        for member in _spread(best)
+    ]
+
+
+def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | None:
+    """An operating point of a trial as a point of the study's space; None where it is none."""
+    config, space = trial.config, study.space
+    assert config is not None
+    said: dict[str, Value] = {
+        "partition": format_partition(config.blocks[: point.blocks]),
+        "inference_timesteps": point.timesteps,
+    }
+    known: dict[str, Value] = {
+        "partition": config.partition,
+        "inference_timesteps": config.inference_timesteps,
+    }
+    if point.blocks > 1:
+        said["detector_threshold"] = point.detector_threshold
+        known["detector_threshold"] = config.detector_threshold
+    for place, threshold in enumerate(point.exit_thresholds):
+        said[f"{EXIT_THRESHOLD}_{place + 1}"] = threshold
+        known[f"{EXIT_THRESHOLD}_{place + 1}"] = config.exit_threshold[place]
+    names = space.param_names()
+    if any(said[name] != known[name] for name in said if name not in names):
+        return None
+    kept = {n: v for n, v in trial.params.items() if not n.startswith(f"{EXIT_THRESHOLD}_")}
+    values = {**kept, **{n: v for n, v in said.items() if n in names}}
+    params = {name: values[name] for name in names if name in values}
+    try:
+        space.validate(params)
+    except ConfigError:
+        return None
+    return params
+
+
+def _spread(points: list[FrontPoint]) -> list[FrontPoint]:
+    """At most MEMBERS of them, evenly, the first and the last included."""
+    if len(points) <= MEMBERS:
+        return points
+    return [points[round(k * (len(points) - 1) / (MEMBERS - 1))] for k in range(MEMBERS)]

@@ -1,0 +1,1 @@
+"""SQL: the only wing that knows the database."""

@@ -1,0 +1,72 @@
+"""Lessons in the store: results from elsewhere, kept beside a study's trials, never among them."""
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, func, select
+
+from search.store.rows import kept
+from search.store.schema import LessonRow
+from search.store.statements import insert_into
+from search.study.prior_trials import sampled
+from search.trial.trial import Trial, TrialState
+
+
+def lessons_of(connection: Connection, study_id: int) -> list[Trial]:
+    """All lessons of a study in the order in which they came."""
+    query = select(LessonRow.__table__).where(LessonRow.study_id == study_id)
+    rows = connection.execute(query.order_by(LessonRow.id)).all()
+    return [
+        Trial(
+            number=row.number,
+            params=row.params,
+            state=TrialState(row.state),
+            sampled=sampled(row.metrics) if row.metrics is not None else None,
+            constraint_violation=row.constraint_violation or 0.0,
+        )
+        for row in rows
+    ]
+
+
+def sources_of(connection: Connection, study_id: int) -> dict[str, int]:
+    """How many lessons a study has from where."""
+    query = select(LessonRow.source, func.count()).where(LessonRow.study_id == study_id)
+    grouped = query.group_by(LessonRow.source).order_by(func.min(LessonRow.id))
+    return {source: count for source, count in connection.execute(grouped)}  # noqa: C416
+
+
+def keep_lessons(
+    connection: Connection,
+    study_id: int,
+    source: str,
+    trials: Sequence[Trial],
+    now: datetime.datetime,
+) -> int:
+    """Keep what came from `source`, what is there already left away; how many are new."""
+    query = select(LessonRow.number).where(
+        LessonRow.study_id == study_id, LessonRow.source == source
+    )
+    known = set(connection.execute(query).scalars())
+    rows = [
+        {
+            "study_id": study_id,
+            "source": source,
+            "number": trial.number,
+            "state": trial.state.value,
+            "params": dict(trial.params),
+            "metrics": _finite(trial.sampled.metrics) if trial.sampled else None,
+            "constraint_violation": kept(trial.constraint_violation),
+            "imported_at": now,
+        }
+        for trial in trials
+        if trial.number not in known
+    ]
+    if rows:
+        connection.execute(insert_into(LessonRow), rows)
+    return len(rows)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What JSON can hold."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,544 @@
+"""What the store answers: rows of the database as values, never the rows themselves."""
+
+import datetime
+import functools
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, case, func, select
+
+from search.store.confirmed import confirmed_points
+from search.store.database import Database, StoreError
+from search.store.lease_owner import is_gone
+from search.store.prior_trials import lessons_of, sources_of
+from search.store.rows import (
+    LIGHT_TRIALS,
+    POINT,
+    TRIALS,
+    figure,
+    figures,
+    measurement_of,
+    point_of,
+    rung_of,
+    trial_of,
+    uncollected,
+    values_of,
+)
+from search.store.schema import (
+    EventRow,
+    ExitRow,
+    HypervolumeRow,
+    LayerRow,
+    MeasurementRow,
+    OperatingPointRow,
+    RungRow,
+    StudyRow,
+    TrialRow,
+)
+from search.store.statements import FIND_TRIAL, STUDY_ID, WEIGHTS_OF, select_points
+from search.trial.confirmation import Confirmed
+from search.trial.rung import RungReport
+from search.trial.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
+from snn.settings.config import nearest
+from snn.settings.measurement import METRICS, Evaluation, ExitReport, LayerReport, Measurement
+
+if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no columns
+    from search.store.columns import Floats, Integers, StudyColumns
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A study as the store keeps it, and who works on it."""
+
+    name: str
+    toml: str  # the study file as given
+    question_fingerprint: str
+    objectives: tuple[str, ...]
+    reference: Mapping[str, float] | None  # point of the hypervolume, None before there is one
+    created_at: datetime.datetime
+    lease_holder: str | None
+    lease_until: datetime.datetime | None
+    stop_requested: bool
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a driver holds the study now."""
+        return _is_held(self.lease_holder, self.lease_until)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """One line about a study."""
+
+    name: str
+    version: str  # see `StoreReader.version`
+    question: str
+    objectives: tuple[str, ...]
+    counts: Mapping[TrialState, int]  # trials in each state, all states there
+    trials_asked: int | None  # by the budget
+    epochs_trained: int
+    epochs_reused: int  # of blocks that were trained before
+    operating_points: int
+    front_size: int
+    hypervolume: float | None  # the newest
+    created_at: datetime.datetime
+    last_change_at: datetime.datetime
+    lease_holder: str | None
+    is_running: bool
+    stopped_at: Mapping[int, int] = field(default_factory=dict)  # trials stopped early, by rung
+    epochs_asked: int | None = None  # by the budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyHead:
+    """The least that there is to know of a study."""
+
+    name: str
+    version: str  # see `StoreReader.version`
+    is_running: bool  # whether a driver holds the study now
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPoint(FrontPoint):
+    """An operating point with the id that `Store.update_front` knows it by."""
+
+    id: int
+
+
+class StoreReader:
+    """The questions that a store answers. Each is one transaction, in a fixed number of queries.
+
+    Raises StoreError for a study or trial that is not there. Times are UTC.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def url(self) -> str:
+        """Where the store is, its password masked."""
+        return self._database.name
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._database.close()
+
+    def stored_study(self, name: str) -> StoredStudy:
+        """The study of that name."""
+        query = values_of(StudyRow, StoredStudy).where(StudyRow.name == name)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise self._no_study(connection, name)
+        return StoredStudy(**{**row._mapping, "objectives": tuple(row.objectives)})
+
+    def stop_requested(self, name: str) -> bool:
+        """Whether someone asked the study's driver to stop."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, name)
+            query = select(StudyRow.stop_requested).where(StudyRow.id == study_id)
+            return connection.execute(query).scalar_one()
+
+    def version(self, name: str) -> str:
+        """Differs from what it was whenever anything of the study has changed.
+
+        A renewed lease is not a change.
+        """
+        query = select(StudyRow.created_at, StudyRow.revision).where(StudyRow.name == name)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise self._no_study(connection, name)
+        return _version(row)
+
+    def study_heads(self) -> list[StudyHead]:
+        """All studies, the one changed last first: what a page asks again and again."""
+        query = select(
+            StudyRow.name,
+            StudyRow.created_at,
+            StudyRow.revision,
+            StudyRow.lease_holder,
+            StudyRow.lease_until,
+        ).order_by(StudyRow.changed_at.desc(), StudyRow.name)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            StudyHead(
+                name=row.name,
+                version=_version(row),
+                is_running=_is_held(row.lease_holder, row.lease_until),
+            )
+            for row in rows
+        ]
+
+    def study_summaries(self) -> list[StudySummary]:
+        """A line for each study, by name."""
+        newest = select(func.max(HypervolumeRow.id)).group_by(HypervolumeRow.study_id)
+        with self._database.reading() as connection:
+            studies = connection.execute(select(StudyRow.__table__).order_by(StudyRow.name)).all()
+            states = connection.execute(
+                select(
+                    TrialRow.study_id,
+                    TrialRow.state,
+                    func.count(),
+                    func.sum(TrialRow.epochs_done),
+                    func.sum(TrialRow.epochs_reused),
+                ).group_by(TrialRow.study_id, TrialRow.state)
+            ).all()
+            points = connection.execute(
+                select(
+                    OperatingPointRow.study_id, OperatingPointRow.on_front, func.count()
+                ).group_by(OperatingPointRow.study_id, OperatingPointRow.on_front)
+            ).all()
+            hypervolumes = connection.execute(
+                select(HypervolumeRow.study_id, HypervolumeRow.value).where(
+                    HypervolumeRow.id.in_(newest)
+                )
+            ).all()
+            stopped = connection.execute(
+                select(TrialRow.study_id, TrialRow.stopped_rung, func.count())
+                .where(TrialRow.stopped_rung.is_not(None))
+                .group_by(TrialRow.study_id, TrialRow.stopped_rung)
+                .order_by(TrialRow.stopped_rung)
+            ).all()
+        latest: dict[int, float] = {study: figure(value) for study, value in hypervolumes}
+        by_state: dict[int, dict[str, tuple[int, ...]]] = {study.id: {} for study in studies}
+        by_front: dict[int, dict[bool, int]] = {study.id: {} for study in studies}
+        for id_, state, *sums in states:
+            by_state[id_][state] = tuple(sums)
+        for id_, on_front, count in points:
+            by_front[id_][on_front] = count
+        by_rung: dict[int, dict[int, int]] = {}
+        for id_, rung, count in stopped:
+            by_rung.setdefault(id_, {})[rung or 0] = count
+        return [
+            _summary(
+                study,
+                by_state[study.id],
+                by_front[study.id],
+                latest.get(study.id),
+                by_rung.get(study.id, {}),
+            )
+            for study in studies
+        ]
+
+    def trials(self, study: str, *, configs: bool = True) -> list[Trial]:
+        """The study's trials, by number.
+
+        Without `configs` those that have finished have none, and thousands are read faster.
+        """
+        chosen = TRIALS if configs else LIGHT_TRIALS
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = chosen.where(TrialRow.study_id == study_id).order_by(TrialRow.number)
+            with uncollected():
+                return [trial_of(row) for row in connection.execute(query).all()]
+
+    def trial(self, study: str, number: int) -> Trial:
+        """One trial of the study."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            return trial_of(connection.execute(TRIALS.where(TrialRow.id == trial_id)).one())
+
+    def weights_of(self, study: str, training_fingerprint: str) -> tuple[int, str] | None:
+        """A complete trial of the study that trained just that, and where its weights are.
+
+        The one with the lowest number.
+        """
+        wanted = {"of_study": study, "of_training": training_fingerprint}
+        with self._database.reading() as connection:
+            found = connection.execute(WEIGHTS_OF, wanted).all()
+        return min(((row.number, row.uri) for row in found), default=None)
+
+    def find_run(self, study: str, run_fingerprint: str) -> Trial | None:
+        """The study's finished trial of that run config: a complete one before any other."""
+        finished = [state.value for state in TrialState if state.is_finished]
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = (
+                TRIALS.where(TrialRow.run_fingerprint == run_fingerprint)
+                .where(TrialRow.study_id == study_id, TrialRow.state.in_(finished))
+                .order_by(case((TrialRow.state == TrialState.COMPLETE, 0), else_=1))
+                .order_by(TrialRow.number)
+                .limit(1)
+            )
+            row = connection.execute(query).one_or_none()
+        return None if row is None else trial_of(row)
+
+    def find_training(self, training_fingerprint: str) -> tuple[str, Trial] | None:
+        """A complete trial of any study that trained just that and kept its weights.
+
+        The oldest, with the name of its study.
+        """
+        query = (
+            TRIALS.add_columns(StudyRow.name.label("study_name"))
+            .join(StudyRow, StudyRow.id == TrialRow.study_id)
+            .where(TrialRow.training_fingerprint == training_fingerprint)
+            .where(
+                TrialRow.state == TrialState.COMPLETE,
+                TRIALS.selected_columns.uri.is_not(None),
+            )
+            .order_by(TrialRow.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.study_name, trial_of(row))
+
+    def measurements(self, study: str, number: int) -> list[Measurement]:
+        """What the trial's epochs showed, in the order of training."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            query = values_of(MeasurementRow, Measurement).where(
+                MeasurementRow.trial_id == trial_id
+            )
+            query = query.order_by(MeasurementRow.block, MeasurementRow.epoch)
+            return [measurement_of(row) for row in connection.execute(query)]
+
+    def rungs(self, study: str, number: int) -> list[RungReport]:
+        """What was measured of the trial at the rungs that it came to, the lowest first."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            query = select(RungRow.__table__).where(RungRow.trial_id == trial_id)
+            return [rung_of(row) for row in connection.execute(query.order_by(RungRow.rung))]
+
+    def newest_rungs(self, study: str, count: int) -> list[tuple[int, RungReport]]:
+        """The newest `count` reports of each rung of the study, the oldest first, by trial."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            place = func.row_number().over(partition_by=RungRow.rung, order_by=RungRow.id.desc())
+            ranked = select(RungRow.__table__, TrialRow.number, place.label("place"))
+            ranked = ranked.join(TrialRow, TrialRow.id == RungRow.trial_id)
+            found = ranked.where(RungRow.study_id == study_id).subquery()
+            query = select(found).where(found.c.place <= count).order_by(found.c.id)
+            return [(row.number, rung_of(row)) for row in connection.execute(query)]
+
+    def rung_until(
+        self, study: str, number: int, rung: int, *, count: int
+    ) -> list[tuple[int, RungReport]]:
+        """The reports of a rung up to that of the trial, the oldest first, by trial.
+
+        At most the newest `count`; the trial's own is the last. None where it has none.
+        """
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            own = select(RungRow.id).where(RungRow.trial_id == trial_id, RungRow.rung == rung)
+            query = select(RungRow.__table__, TrialRow.number)
+            query = query.join(TrialRow, TrialRow.id == RungRow.trial_id)
+            query = query.where(
+                RungRow.study_id == self._study_id(connection, study),
+                RungRow.rung == rung,
+                RungRow.id <= own.scalar_subquery(),
+            )
+            rows = connection.execute(query.order_by(RungRow.id.desc()).limit(count)).all()
+            return [(row.number, rung_of(row)) for row in reversed(rows)]
+
+    def operating_points(
+        self, study: str, number: int | None = None, *, front_only: bool = False
+    ) -> list[StoredPoint]:
+        """The operating points of the study, or of one trial, by trial."""
+        with self._database.reading() as connection:
+            if number is None:
+                wanted = {"of_study": self._study_id(connection, study)}
+            else:
+                wanted = {"of_trial": self._trial_id(connection, study, number)}
+            query, query_trials = select_points(of_trial=number is not None, front_only=front_only)
+            found = connection.execute(query_trials, wanted)
+            trials = {id_: (number, params) for id_, number, params in found}
+            with uncollected():
+                points = [
+                    StoredPoint(
+                        id=id_,
+                        trial=trials[trial_id][0],
+                        params=trials[trial_id][1],
+                        point=point_of(point),
+                        on_front=on_front,
+                    )
+                    for id_, trial_id, on_front, *point in connection.execute(query, wanted).all()
+                ]
+        return sorted(points, key=lambda point: (point.trial, point.id))
+
+    def evaluation(self, study: str, number: int) -> Evaluation | None:
+        """What evaluating the trial gave; None where it never was."""
+        with self._database.reading() as connection:
+            trial_id = self._trial_id(connection, study, number)
+            trial = connection.execute(
+                select(
+                    TrialRow.validation_images,
+                    TrialRow.points_evaluated,
+                    TrialRow.evaluation_wall_s,
+                ).where(TrialRow.id == trial_id)
+            ).one()
+            if trial.validation_images is None:
+                return None
+            points = select(*POINT).where(OperatingPointRow.trial_id == trial_id)
+            layers = values_of(LayerRow, LayerReport).where(LayerRow.trial_id == trial_id)
+            exits = values_of(ExitRow, ExitReport).where(ExitRow.trial_id == trial_id)
+            return Evaluation(
+                points=tuple(
+                    point_of(row)
+                    for row in connection.execute(points.order_by(OperatingPointRow.id))
+                ),
+                layers=tuple(
+                    LayerReport(**figures(row))
+                    for row in connection.execute(layers.order_by(LayerRow.position))
+                ),
+                exits=tuple(
+                    ExitReport(**figures(row))
+                    for row in connection.execute(exits.order_by(ExitRow.exit, ExitRow.label))
+                ),
+                points_evaluated=trial.points_evaluated or 0,
+                wall_s=figure(trial.evaluation_wall_s),
+                images=trial.validation_images,
+            )
+
+    def confirmed(self, study: str) -> dict[int, Confirmed]:
+        """What confirming the study gave, by the id of the operating point (`StoredPoint.id`)."""
+        with self._database.reading() as connection:
+            return confirmed_points(connection, self._study_id(connection, study))
+
+    def lessons(self, study: str) -> list[Trial]:
+        """Finished trials from elsewhere that the study's sampler learns from."""
+        with self._database.reading() as connection:
+            return lessons_of(connection, self._study_id(connection, study))
+
+    def lesson_sources(self, study: str) -> dict[str, int]:
+        """How many lessons there are from where, in the order in which they came."""
+        with self._database.reading() as connection:
+            return sources_of(connection, self._study_id(connection, study))
+
+    def hypervolume(self, study: str) -> list[HypervolumeRecord]:
+        """The hypervolume after each trial that finished, oldest record first."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = select(HypervolumeRow.trial, HypervolumeRow.epochs, HypervolumeRow.value)
+            query = query.where(HypervolumeRow.study_id == study_id).order_by(HypervolumeRow.id)
+            return [
+                HypervolumeRecord(trial=trial, epochs=epochs, value=figure(value))
+                for trial, epochs, value in connection.execute(query)
+            ]
+
+    def hypervolume_courses(self, studies: Sequence[str]) -> dict[str, tuple[float, ...]]:
+        """The values of `hypervolume` alone, of several studies; unknown ones are left out."""
+        query = (
+            select(StudyRow.name, HypervolumeRow.value)
+            .join(HypervolumeRow, HypervolumeRow.study_id == StudyRow.id)
+            .where(StudyRow.name.in_(studies))
+            .order_by(HypervolumeRow.id)
+        )
+        courses: dict[str, list[float]] = {}
+        with self._database.reading() as connection:
+            for name, value in connection.execute(query):
+                courses.setdefault(name, []).append(figure(value))
+        return {name: tuple(values) for name, values in courses.items()}
+
+    def columns(self, study: str, metrics: Collection[str] = tuple(METRICS)) -> "StudyColumns":
+        """Trials and operating points of the study as arrays; for studies of any size."""
+        from search.store.columns import read_columns
+
+        with self._database.reading() as connection:
+            return read_columns(connection, self._study_id(connection, study), metrics)
+
+    def figure_column(self, study: str, name: str) -> "tuple[Integers, Floats]":
+        """Ids of the study's points, and of each a metric or the `detector_threshold`."""
+        from search.store.columns import read_figure
+
+        with self._database.reading() as connection:
+            return read_figure(connection, self._study_id(connection, study), name)
+
+    def exit_thresholds(self, ids: Sequence[int]) -> dict[int, tuple[float, ...]]:
+        """Exit thresholds by operating point; unknown ids are left out."""
+        from search.store.columns import read_thresholds
+
+        with self._database.reading() as connection:
+            return read_thresholds(connection, ids)
+
+    def events(self, study: str) -> list[Event]:
+        """What happened to the study, oldest first."""
+        with self._database.reading() as connection:
+            study_id = self._study_id(connection, study)
+            query = values_of(EventRow, Event).where(EventRow.study_id == study_id)
+            rows = connection.execute(query.order_by(EventRow.id)).all()
+        return [Event(**row._mapping) for row in rows]
+
+    def _study_id(self, connection: Connection, name: str) -> int:
+        found = connection.execute(STUDY_ID, {"of_name": name}).scalar()
+        if found is None:
+            raise self._no_study(connection, name)
+        return found
+
+    def _trial_id(self, connection: Connection, study: str, number: int) -> int:
+        trial_id: int = self._find_trial(connection, study, number).id
+        return trial_id
+
+    def _find_trial(self, connection: Connection, study: str, number: int) -> Row[Any]:
+        """The trial's `id` and `state`."""
+        wanted = {"of_name": study, "of_number": number}
+        found = connection.execute(FIND_TRIAL, wanted).one_or_none()
+        if found is not None:
+            return found
+        of_study = TrialRow.study_id == self._study_id(connection, study)
+        bounds = select(func.min(TrialRow.number), func.max(TrialRow.number)).where(of_study)
+        first, last = connection.execute(bounds).one()
+        there = "it has none yet" if first is None else f"its trials are {first} to {last}"
+        raise StoreError(f"study {study!r} has no trial {number}; {there}")
+
+    def _no_study(self, connection: Connection, name: str) -> StoreError:
+        known = connection.execute(select(StudyRow.name).order_by(StudyRow.name)).scalars().all()
+        if not known:
+            return StoreError(f"no study {name!r} in {self.url}; it has none yet")
+        hint = nearest(name, known)
+        return StoreError(f"no study {name!r} in {self.url}; known: {', '.join(known)}{hint}")
+
+
+def _version(study: Any) -> str:
+    return f"{study.created_at:%Y%m%dT%H%M%S.%f}-{study.revision}"
+
+
+def _is_held(holder: str | None, until: datetime.datetime | None) -> bool:
+    """Whether a driver is at work; one of this host that has died is not, whatever its lease."""
+    if holder is not None and is_gone(holder):
+        return False
+    return holder is not None and until is not None and until > datetime.datetime.now(datetime.UTC)
+
+
+def _summary(
+    study: Row[Any],
+    states: Mapping[str, tuple[int, ...]],
+    points: Mapping[bool, int],
+    hypervolume: float | None,
+    stopped_at: Mapping[int, int],
+) -> StudySummary:
+    """`states`: trials, epochs trained and epochs reused; `points`: those off and on the front."""
+    return StudySummary(
+        name=study.name,
+        version=_version(study),
+        question=study.question,
+        objectives=tuple(study.objectives),
+        counts={state: states.get(state, (0,))[0] for state in TrialState},
+        trials_asked=study.trials_asked,
+        epochs_trained=sum(trained for _, trained, _ in states.values()),
+        epochs_reused=sum(reused for _, _, reused in states.values()),
+        operating_points=sum(points.values()),
+        front_size=points.get(True, 0),
+        hypervolume=hypervolume,
+        created_at=study.created_at,
+        last_change_at=study.changed_at,
+        lease_holder=study.lease_holder,
+        is_running=_is_held(study.lease_holder, study.lease_until),
+        stopped_at=stopped_at,
+        epochs_asked=_epochs_asked(study.toml),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _epochs_asked(toml: str) -> int | None:
+    """The epochs that a study file gives; None also for one that this version cannot read."""
+    try:
+        budget = tomllib.loads(toml).get("budget")
+    except tomllib.TOMLDecodeError:
+        return None
+    found = budget.get("epochs") if isinstance(budget, dict) else None
+    return found if isinstance(found, int) else None

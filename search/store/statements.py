@@ -1,0 +1,116 @@
+"""The statements that a driver repeats for every epoch and trial, each made once.
+
+SQLAlchemy takes several times as long to put a statement together as SQLite
+takes to carry it out, and knows its compiled form again only as fast as it is
+the same object. Values come as parameters when a statement is executed; those
+that are no columns are named `of_...`.
+"""
+
+import functools
+from typing import Any
+
+from sqlalchemy import Insert, Select, Table, Update, bindparam, delete, insert, select, update
+
+from search.store.rows import POINT
+from search.store.schema import (
+    ArtifactRow,
+    Base,
+    HypervolumeRow,
+    MeasurementRow,
+    OperatingPointRow,
+    RungRow,
+    StudyRow,
+    TrialRow,
+)
+from search.trial.trial import TrialState
+
+
+def _table(row: type[Base]) -> Table:
+    assert isinstance(row.__table__, Table)
+    return row.__table__
+
+
+STUDIES, TRIALS = _table(StudyRow), _table(TrialRow)
+MEASUREMENTS, POINTS = _table(MeasurementRow), _table(OperatingPointRow)
+HYPERVOLUME, RUNGS = _table(HypervolumeRow), _table(RungRow)
+ARTIFACTS = _table(ArtifactRow)
+
+
+@functools.cache
+def insert_into(row: type[Base]) -> Insert:
+    """New rows; their ids are not asked for."""
+    return insert(_table(row)).inline()
+
+
+# `of_name`, `of_now`: a study has changed. Its id; the next to do this waits for the transaction.
+CHANGE_STUDY = (
+    update(STUDIES)
+    .where(STUDIES.c.name == bindparam("of_name"))
+    .values(revision=STUDIES.c.revision + 1, changed_at=bindparam("of_now"))
+    .returning(STUDIES.c.id)
+)
+# `of_study`, and the columns that change
+UPDATE_STUDY: Update = update(STUDIES).where(STUDIES.c.id == bindparam("of_study"))
+# `of_name`
+STUDY_ID: Select[int] = select(STUDIES.c.id).where(STUDIES.c.name == bindparam("of_name"))
+# `of_name`, `of_number`
+FIND_TRIAL: Select[Any] = (
+    select(TRIALS.c.id, TRIALS.c.state)
+    .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id)
+    .where(STUDIES.c.name == bindparam("of_name"), TRIALS.c.number == bindparam("of_number"))
+)
+# `of_study` (a name), `of_training` (a fingerprint). The sum and the missing order keep SQLite from
+# going through all trials of the study instead of the few of that training.
+WEIGHTS_OF: Select[Any] = (
+    select(TRIALS.c.number, ARTIFACTS.c.uri)
+    .join(ARTIFACTS, ARTIFACTS.c.trial_id == TRIALS.c.id)
+    .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id + 0)
+    .where(
+        STUDIES.c.name == bindparam("of_study"),
+        TRIALS.c.training_fingerprint == bindparam("of_training"),
+        TRIALS.c.state == TrialState.COMPLETE.value,
+    )
+)
+# `of_trial`, and the columns that change
+UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial"))
+
+
+@functools.cache
+def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Select[Any]]:
+    """Operating points (id, trial's id, on_front, POINT), and id, number, params of their trials.
+
+    Of the study `of_study`, or of the trial `of_trial`.
+    """
+    if of_trial:
+        wanted = [POINTS.c.trial_id == bindparam("of_trial")]
+    else:
+        wanted = [POINTS.c.study_id == bindparam("of_study")]
+    if front_only:
+        wanted.append(POINTS.c.on_front.is_(True))
+    points = select(POINTS.c.id, POINTS.c.trial_id, POINTS.c.on_front, *POINT).where(*wanted)
+    have_points = TRIALS.c.id.in_(select(POINTS.c.trial_id).where(*wanted))
+    return points, select(TRIALS.c.id, TRIALS.c.number, TRIALS.c.params).where(have_points)
+
+
+# `of_trial`, `of_block`, `of_epoch`
+DELETE_MEASUREMENT = delete(MEASUREMENTS).where(
+    MEASUREMENTS.c.trial_id == bindparam("of_trial"),
+    MEASUREMENTS.c.block == bindparam("of_block"),
+    MEASUREMENTS.c.epoch == bindparam("of_epoch"),
+)
+# `of_trial`, `of_rung`
+DELETE_RUNG = delete(RUNGS).where(
+    RUNGS.c.trial_id == bindparam("of_trial"), RUNGS.c.rung == bindparam("of_rung")
+)
+# `of_study`
+FRONT_IDS: Select[int] = select(POINTS.c.id).where(
+    POINTS.c.study_id == bindparam("of_study"), POINTS.c.on_front
+)
+# `of_study`, `of_point`, and on_front
+MARK_POINT = update(POINTS).where(
+    POINTS.c.study_id == bindparam("of_study"), POINTS.c.id == bindparam("of_point")
+)
+# `of_study`, `of_trial`
+DELETE_HYPERVOLUME = delete(HYPERVOLUME).where(
+    HYPERVOLUME.c.study_id == bindparam("of_study"), HYPERVOLUME.c.trial == bindparam("of_trial")
+)

@@ -1,0 +1,332 @@
+"""The `[space]` table of a study file, read into a Space; every fault is collected."""
+
+import dataclasses
+import graphlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.study.axes import (
+    Axis,
+    Choice,
+    ExitAxis,
+    Fixed,
+    Integer,
+    PartitionAxis,
+    Real,
+    Value,
+    When,
+)
+from search.study.space import EXIT_THRESHOLD, Space
+from snn.settings.backbones import BACKBONES
+from snn.settings.config import SETTINGS, Fault, Kind, RunConfig, Setting, nearest, unknown_setting
+from snn.settings.partition import format_partition, parse_partition
+
+_RANGE_KEYS = ("low", "high", "step", "log", "when")
+_CHOICE_KEYS = ("values", "when")
+_PARTITION_KEYS = ("max_blocks", "min_blocks", "when")
+_PLACES = {name: place for place, name in enumerate(SETTINGS)}
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+
+
+class _Reader:
+    """Reads axes and remembers what was wrong with them."""
+
+    def __init__(self, table: Mapping[str, object], run: Mapping[str, Any]) -> None:
+        self.table = table
+        self.run = run
+        self.faults: list[Fault] = []
+        self.backbones = self._backbones()
+
+    def fault(self, key: str, message: str) -> None:
+        self.faults.append(Fault(key=f"space.{key}", message=message))
+
+    def _backbones(self) -> tuple[str, ...]:
+        """The backbones that a trial of this space can have."""
+        given = self.table.get("backbone", self.run.get("backbone", _DEFAULTS["backbone"]))
+        if isinstance(given, dict):
+            given = given.get("values")
+        names = given if isinstance(given, list) else [given]
+        return tuple(name for name in names if isinstance(name, str) and name in BACKBONES)
+
+    @property
+    def units(self) -> int:
+        """Units that every backbone of the space has."""
+        return min((len(BACKBONES[name].units) for name in self.backbones), default=0)
+
+    def axis(self, name: str, given: object) -> Axis | None:
+        """One axis, or None with at least one fault."""
+        if name not in SETTINGS:
+            self._unknown(name)
+            return None
+        if name in self.run:
+            self.fault(name, "is in [run] too: it is either shared by every trial or searched")
+            return None
+        faults = len(self.faults)
+        axis = self._read(name, given, SETTINGS[name])
+        return axis if len(self.faults) == faults else None
+
+    def _unknown(self, name: str) -> None:
+        if name.startswith(f"{EXIT_THRESHOLD}_"):
+            self.fault(
+                name, f"is not a setting of a run; {EXIT_THRESHOLD} stands for that of every exit"
+            )
+        else:
+            self.fault(name, unknown_setting(name).message)
+
+    def _read(self, name: str, given: object, setting: Setting) -> Axis | None:
+        if isinstance(given, list):
+            return self._for_exits(name, self._choice(name, given, setting, {}))
+        if not isinstance(given, dict):
+            value = self._value(name, given, setting)
+            return None if value is None else Fixed(value=value)
+        when = self._when(name, given.get("when", {}))
+        if "values" in given:
+            self._check_keys(name, given, _CHOICE_KEYS)
+            return self._for_exits(name, self._choice(name, given["values"], setting, when))
+        if name == "partition":
+            return self._partition(given, when)
+        if setting.kind in ("choice", "text"):
+            allowed = f" from {', '.join(setting.choices)}" if setting.choices else ""
+            self.fault(name, f"must be a list of choices{allowed}, got {_shown(given)}")
+            return None
+        if setting.kind == "integer":
+            return self._integer(name, given, setting, when)
+        return self._for_exits(name, self._real(name, given, setting, when))
+
+    def _check_keys(self, name: str, given: Mapping[str, object], known: Sequence[str]) -> None:
+        for key in given:
+            if key not in known:
+                hint = nearest(key, known) or f"; known: {', '.join(known)}"
+                self.fault(f"{name}.{key}", f"is not a key of this axis{hint}")
+
+    def _value(self, key: str, value: object, setting: Setting) -> Value | None:
+        """`value` as the setting has it, or None with a fault."""
+        message = setting.fault(value)
+        if not message and key == "partition":
+            message = self._partition_fault(str(value))
+        if message:
+            self.fault(key, message)
+            return None
+        assert isinstance(value, int | float | str)
+        if key == "partition":
+            return format_partition(parse_partition(str(value)))
+        return float(value) if setting.kind in ("real", "reals") else value
+
+    def _partition_fault(self, text: str) -> str | None:
+        try:
+            blocks = parse_partition(text)
+        except ValueError as error:
+            return str(error)
+        if not self.backbones or sum(blocks) <= self.units:
+            return None
+        smallest = min(self.backbones, key=lambda name: len(BACKBONES[name].units))
+        return (
+            f"must cover at most the {self.units} units of {smallest}, "
+            f"got {text!r} with {sum(blocks)}"
+        )
+
+    def _choice(self, name: str, given: object, setting: Setting, when: When) -> Choice | None:
+        if not isinstance(given, list) or not given:
+            self.fault(name, f"must have a list of at least one value, got {_shown(given)}")
+            return None
+        values = [self._value(name, value, setting) for value in given]
+        kept = [value for value in values if value is not None]
+        repeated = sorted({str(value) for value in kept if kept.count(value) > 1})
+        if repeated:
+            self.fault(name, f"must name each value once, got {', '.join(repeated)} repeatedly")
+        return Choice(values=tuple(kept), when=when)
+
+    def _bounds(self, name: str, given: Mapping[str, object], setting: Setting) -> bool:
+        """Whether low and high are there, allowed and in order."""
+        faults = len(self.faults)
+        for key in ("low", "high"):
+            if key not in given:
+                self.fault(f"{name}.{key}", "must be given: an axis has low and high, or values")
+            elif message := setting.fault(given[key]):
+                self.fault(f"{name}.{key}", message)
+        if not isinstance(given.get("log", False), bool):
+            self.fault(f"{name}.log", f"must be true or false, got {given['log']!r}")
+        if len(self.faults) > faults:
+            return False
+        low, high, log = _number(given["low"]), _number(given["high"]), given.get("log", False)
+        if low > high:
+            self.fault(f"{name}.low", f"must be at most high ({given['high']}), got {given['low']}")
+        if log and low <= 0:
+            self.fault(f"{name}.low", f"must be above 0 with log = true, got {given['low']}")
+        if log and "step" in given:
+            self.fault(f"{name}.step", f"must be left out with log = true, got {given['step']!r}")
+        return len(self.faults) == faults
+
+    def _step(self, name: str, given: Mapping[str, object], setting: Setting) -> bool:
+        """Whether the step, if there is one, is a length."""
+        kind: Kind = "integer" if setting.kind == "integer" else "real"
+        allowed = Setting(kind=kind, meaning="", low=0, open_low=True)
+        message = allowed.fault(given.get("step", 1))
+        if message:
+            self.fault(f"{name}.step", message)
+        return message is None
+
+    def _range(self, name: str, given: Mapping[str, object], setting: Setting) -> bool:
+        """Whether `given` is a range; every fault is remembered."""
+        self._check_keys(name, given, _RANGE_KEYS)
+        is_stepped = self._step(name, given, setting)
+        if not self._bounds(name, given, setting) or not is_stepped:
+            return False
+        span = _number(given["high"]) - _number(given["low"])
+        if "step" in given and _number(given["step"]) > span * (1 + 1e-9):
+            self.fault(f"{name}.step", f"must be at most high - low, got {given['step']}")
+        return True
+
+    def _integer(
+        self, name: str, given: Mapping[str, Any], setting: Setting, when: When
+    ) -> Integer | None:
+        if not self._range(name, given, setting):
+            return None
+        low, high = given["low"], given["high"]
+        step, log = given.get("step", 1), given.get("log", False)
+        return Integer(low=low, high=high, step=step, log=log, when=when)
+
+    def _real(
+        self, name: str, given: Mapping[str, Any], setting: Setting, when: When
+    ) -> Real | None:
+        if not self._range(name, given, setting):
+            return None
+        low, high = float(given["low"]), float(given["high"])
+        step, log = given.get("step"), given.get("log", False)
+        step = None if step is None else float(step)
+        return Real(low=low, high=high, step=step, log=log, when=when)
+
+    def _for_exits(self, name: str, each: Real | Choice | None) -> Axis | None:
+        if name != EXIT_THRESHOLD or each is None:
+            return each
+        when, plain = each.when, dataclasses.replace(each, when={})
+        return ExitAxis(each=plain, exits=0, when=when)  # how many is known when all axes are
+
+    def _partition(self, given: Mapping[str, Any], when: When) -> PartitionAxis | None:
+        self._check_keys("partition", given, _PARTITION_KEYS)
+        sizes = {len(BACKBONES[name].units) for name in self.backbones}
+        if len(sizes) > 1:
+            self.fault(
+                "partition",
+                "must be a list of partitions where the backbones differ in units "
+                f"({', '.join(self.backbones)}), got {_shown(given)}",
+            )
+        if "max_blocks" not in given:
+            self.fault("partition.max_blocks", "must be given: the most blocks that a trial has")
+        for key in ("max_blocks", "min_blocks"):
+            self._block_count(key, given)
+        most, least = given.get("max_blocks"), given.get("min_blocks", 1)
+        if any(fault.key.startswith("space.partition") for fault in self.faults):
+            return None
+        assert isinstance(most, int)
+        assert isinstance(least, int)
+        if least > most:
+            message = f"must be at most max_blocks ({most}), got {least}"
+            self.fault("partition.min_blocks", message)
+        return PartitionAxis(max_blocks=most, min_blocks=least, units=self.units, when=when)
+
+    def _block_count(self, key: str, given: Mapping[str, Any]) -> None:
+        if key not in given:
+            return
+        message = Setting(kind="integer", meaning="", low=1).fault(given[key])
+        if not message and self.backbones and given[key] > self.units:
+            backbone = self.backbones[0]
+            message = f"must be at most the {self.units} units of {backbone}, got {given[key]}"
+        if message:
+            self.fault(f"partition.{key}", message)
+
+    def _when(self, name: str, given: object) -> When:
+        """The condition as values by axis; `check_conditions` looks at them."""
+        if not isinstance(given, dict):
+            self.fault(
+                f"{name}.when", f"must be like {{ space_rule = 'block-local' }}, got {given!r}"
+            )
+            return {}
+        return {o: tuple(v) if isinstance(v, list) else (v,) for o, v in given.items()}
+
+    def check_conditions(self, axes: Mapping[str, Axis]) -> None:
+        """Faults of conditions on axes that do not exist or values that are never taken."""
+        for name, axis in axes.items():
+            for other, values in axis.when.items():
+                self._check_condition(f"{name}.when.{other}", other, values, axes)
+
+    def _check_condition(
+        self, key: str, other: str, values: Sequence[Value], axes: Mapping[str, Axis]
+    ) -> None:
+        if other not in self.table:
+            hint = "; it is fixed in [run]" if other in self.run else nearest(other, self.table)
+            self.fault(key, f"must be about an axis of [space], {other!r} is none{hint}")
+            return
+        target = axes.get(other)
+        if isinstance(target, ExitAxis) or (isinstance(target, Real) and not target.values):
+            self.fault(key, f"must be about an axis of separate values, {other} is continuous")
+        elif target is not None:
+            for value in values:
+                if message := target.fault(value):
+                    self.fault(key, message)
+
+    def order(self, axes: Mapping[str, Axis]) -> tuple[str, ...]:
+        """The axes, each behind those that it depends on; a circle is a fault."""
+        after = {name: [o for o in axis.when if o in axes] for name, axis in axes.items()}
+        if EXIT_THRESHOLD in axes and "partition" in axes:
+            after[EXIT_THRESHOLD].append("partition")
+        sorter = graphlib.TopologicalSorter(after)
+        try:
+            return tuple(sorter.static_order())
+        except graphlib.CycleError as error:
+            circle = " -> ".join(reversed(error.args[1]))
+            self.fault(f"{error.args[1][0]}.when", f"must not go in a circle: {circle}")
+            return ()
+
+
+def _number(value: object) -> int | float:
+    assert isinstance(value, int | float)
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value as TOML people would recognise it."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_shown(item)}' for key, item in value.items())} }}"
+    return repr(value)
+
+
+def _exits(axes: Mapping[str, Axis], run: Mapping[str, Any]) -> tuple[int, int]:
+    """Exits before the last: where no axis says it, and the most that a point can have."""
+    partition = axes.get("partition")
+    if partition is None:
+        text = run.get("partition", "")
+        try:
+            fixed = len(parse_partition(text)) - 1 if text else 0
+        except (ValueError, AttributeError):
+            fixed = 0  # the fault of [run] is reported there
+        return fixed, fixed
+    assert not isinstance(partition, ExitAxis)
+    blocks = (len(parse_partition(str(value))) for value in partition.values)
+    return 0, max(blocks, default=1) - 1
+
+
+def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, list[Fault]]:
+    """The space of a `[space]` table beside the shared settings `run`, and what is wrong.
+
+    There is a space exactly when nothing is wrong.
+    """
+    if not isinstance(table, dict) or not table:
+        message = "must be a table with at least one axis: a study varies something"
+        return None, [Fault(key="space", message=message)]
+    reader = _Reader(table, run)
+    # In the order of SETTINGS: how a file is written changes nothing that is drawn.
+    names = sorted(table, key=lambda name: _PLACES.get(name, len(_PLACES)))
+    read = {name: reader.axis(name, table[name]) for name in names}
+    axes = {name: axis for name, axis in read.items() if axis is not None}
+    reader.check_conditions(axes)
+    order = reader.order(axes)
+    fixed, most = _exits(axes, run)
+    exit_axis = axes.get(EXIT_THRESHOLD)
+    if isinstance(exit_axis, ExitAxis):
+        axes[EXIT_THRESHOLD] = dataclasses.replace(exit_axis, exits=most)
+        if most == 0 and read.get("partition", "") is not None and reader.backbones:
+            reader.fault(EXIT_THRESHOLD, "has no exit to be for: every partition has one block")
+    if reader.faults:
+        return None, reader.faults
+    return Space(axes=axes, order=order, fixed_exits=fixed), []

@@ -1,0 +1,158 @@
+"""Where trained weights are kept: a folder, or any place whose URI pyarrow can open.
+
+A place is a path, or a URI like `s3://bucket/folder?region=eu-west-1` or
+`hdfs://host:8020/folder`; a file in it likewise. `file://` is the path that it
+names. Credentials come from where each service looks for them, never from a URI:
+URIs stand in the store.
+"""
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+EXAMPLES = "runs/artifacts or s3://bucket/folder"
+
+
+class ArtifactError(ValueError):
+    """A place or a file that cannot be had, in one line."""
+
+
+def is_remote(uri: str) -> bool:
+    """Whether it is for pyarrow to open, and no path of this machine."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def local_path(uri: str) -> Path:
+    """The path that a path or a `file://` URI names."""
+    assert not is_remote(uri), uri
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
+
+
+def located(place: str | Path) -> str:
+    """The place as it can be found from anywhere: an absolute path, or its URI.
+
+    Raises ArtifactError for a URI with a password in it.
+    """
+    text = str(place)
+    if not is_remote(text):
+        return str(local_path(text).resolve())
+    scheme, _, rest = text.partition("://")
+    if "@" in rest.partition("/")[0]:
+        masked = f"{scheme}://***@{rest.partition('@')[2]}"
+        raise ArtifactError(
+            f"{masked}: must name nobody before the @; the store keeps this address for "
+            "everyone to read: give credentials by the environment"
+        )
+    return text
+
+
+def inside(place: str, *names: str) -> str:
+    """A folder or file of a place."""
+    if not is_remote(place):
+        return str(Path(place, *names))
+    address, mark, options = place.partition("?")
+    return "/".join([address.rstrip("/"), *names]) + mark + options
+
+
+def beside(uri: str, suffix: str) -> str:
+    """The file whose name is longer by `suffix`."""
+    if not is_remote(uri):
+        return uri + suffix
+    address, mark, options = uri.partition("?")
+    return address + suffix + mark + options
+
+
+def upload(file: Path, uri: str) -> None:
+    """Copy a local file to a remote place, where it appears whole or not at all.
+
+    Raises OSError.
+    """
+    system, path = _open(uri)
+    draft = f"{path}.{uuid.uuid4().hex[:8]}.part"
+    with _as_os_errors():
+        system.create_dir(path.rpartition("/")[0], recursive=True)
+        try:
+            with file.open("rb") as source, system.open_output_stream(draft) as target:
+                shutil.copyfileobj(source, target)
+            system.move(draft, path)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                system.delete_file(draft)
+            raise
+
+
+def download(uri: str, target: Path) -> None:
+    """Copy a remote file to a local one. Raises OSError, FileNotFoundError among them."""
+    system, path = _open(uri)
+    with (
+        _as_os_errors(),
+        system.open_input_stream(path) as source,
+        target.open("wb") as file,
+    ):
+        shutil.copyfileobj(source, file)
+
+
+def is_there(uri: str) -> bool:
+    """Whether it is a file that can be read; a remote place that does not answer has none."""
+    if not is_remote(uri):
+        return local_path(uri).is_file()
+    system, path = _open(uri)
+    try:
+        with _as_os_errors():
+            return bool(system.get_file_info(path).is_file)
+    except OSError:
+        return False
+
+
+def check(place: str) -> None:
+    """Raises ArtifactError unless files can be written to the remote place."""
+    _open(place)
+    probe = inside(place, f".spikefront-{uuid.uuid4().hex[:8]}")
+    try:
+        upload(Path(os.devnull), probe)
+        system, path = _open(probe)
+        with _as_os_errors():
+            system.delete_file(path)
+    except OSError as error:
+        raise ArtifactError(f"{place}: cannot be written to: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong; of the system's own errors without the file's name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _open(uri: str) -> "tuple[FileSystem, str]":
+    from pyarrow.fs import FileSystem
+
+    try:
+        system, path = FileSystem.from_uri(uri)
+    except Exception as error:  # of many kinds, by which library is missing or what it dislikes
+        from search.text.requirements import missing
+
+        if (said := missing(error)) is not None:
+            raise ArtifactError(f"{uri}: {said}") from error
+        message = f"{uri}: must be a place like {EXAMPLES}, got: {one_line(error)}"
+        raise ArtifactError(message) from error
+    return system, path
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Libraries behind pyarrow raise what they like."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(one_line(error)) from error

@@ -1,0 +1,78 @@
+"""Numbers as people read them: three digits, an SI prefix, the unit."""
+
+import datetime
+import math
+
+from snn.settings.measurement import METRICS
+
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def figure(name: str, value: float) -> str:
+    """A metric's value with its unit: 97.2 %, 12.3 kB, 4.56 k ops, 1.20 µJ."""
+    if math.isnan(value):
+        return "-"
+    metric = METRICS[name]
+    if name in ("accuracy", "connectivity"):
+        return percent(value)
+    if metric.unit == "s":
+        return duration(value)
+    if metric.unit == "B":
+        return scaled(value, joined="B")
+    if metric.unit == "nJ":
+        return energy(value)
+    return f"{scaled(value)} {metric.unit}".rstrip()
+
+
+def energy(nanojoules: float) -> str:
+    """An energy in nJ, or the unit that it is large enough for."""
+    for factor, unit in ((1e6, "mJ"), (1e3, "µJ")):
+        if abs(nanojoules) >= 0.9995 * factor:
+            return f"{three_digits(nanojoules / factor)} {unit}"
+    return f"{three_digits(nanojoules)} nJ"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage with one digit behind the point."""
+    return "-" if math.isnan(fraction) else f"{100 * fraction:.1f} %"
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, without an exponent where people would not write one."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if 1e-3 <= abs(value) < 1e3:
+        text = f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+        return text.rstrip("0").rstrip(".") if "." in text and float(text).is_integer() else text
+    return f"{value:.3g}"
+
+
+def scaled(value: float, *, joined: str = "") -> str:
+    """A number with an SI prefix: 12.3 k; with `joined`, the unit stands at it: 12.3 kB."""
+    for factor, prefix in PREFIXES:
+        if abs(value) >= 0.9995 * factor:
+            return f"{three_digits(value / factor)} {prefix}{joined}"
+    return f"{three_digits(value)} {joined}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4.21 s, 3 min 20 s, 2 h 5 min."""
+    if not math.isfinite(seconds) or seconds < 120:
+        return f"{three_digits(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(at: datetime.datetime | None) -> str:
+    """A time in UTC, to the second."""
+    if at is None:
+        return "-"
+    aware = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
+    return aware.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def counted(count: float, noun: str) -> str:
+    """A count with its noun: 1 block, 2 blocks, 0.5 processors."""
+    return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"

@@ -1,0 +1,91 @@
+"""What retraining a member of a front with other seeds gave, on the test images."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from search.trial.trial import TrialState
+from snn.settings.measurement import METRICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRun:
+    """One training of a front's member with one seed, run on the test images at its point."""
+
+    seed: int
+    state: TrialState  # COMPLETE, or PRUNED or FAILED with the reason
+    training_fingerprint: str  # names the training, and its file of weights
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of the test images, for COMPLETE
+    images: int | None = None  # test images
+    reason: str = ""
+    error: str = ""  # traceback, for FAILED
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether running it again would give nothing else; a crash may have had other causes."""
+        return self.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean and sample standard deviation (n - 1) over seeds; NaN from fewer than two."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """All seeds of one operating point."""
+
+    runs: tuple[SeedRun, ...]  # by seed
+
+    @property
+    def complete(self) -> tuple[SeedRun, ...]:
+        """The runs that gave figures."""
+        return tuple(run for run in self.runs if run.state is TrialState.COMPLETE)
+
+    @property
+    def seeds(self) -> int:
+        """Seeds that gave figures."""
+        return len(self.complete)
+
+    @property
+    def seeds_lost(self) -> int:
+        """Seeds with which training diverged or crashed: no part of any mean."""
+        return len(self.runs) - self.seeds
+
+    @property
+    def images(self) -> int | None:
+        """Test images."""
+        return next((run.images for run in self.complete), None)
+
+    def spread(self, metric: str) -> Spread:
+        """Mean and spread of a metric over the seeds that gave figures."""
+        return spread_of([run.metrics.get(metric, math.nan) for run in self.complete])
+
+    def spreads(self) -> dict[str, Spread]:
+        """Mean and spread of every metric."""
+        return {name: self.spread(name) for name in METRICS}
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation of `values`."""
+    if not values or any(not math.isfinite(value) for value in values):
+        return Spread(mean=math.nan, std=math.nan)
+    std = statistics.stdev(values) if len(values) > 1 else math.nan
+    return Spread(mean=statistics.fmean(values), std=std)
+
+
+def confirmed_document(confirmed: Confirmed | None) -> dict[str, object] | None:
+    """A confirmation as JSON has it."""
+    if confirmed is None:
+        return None
+    return {
+        "seeds": [run.seed for run in confirmed.complete],
+        "seeds_lost": confirmed.seeds_lost,
+        "images": confirmed.images,
+        "metrics": confirmed.spreads(),
+        "runs": confirmed.runs,
+    }

@@ -1,0 +1,118 @@
+"""What all jobs of a study have in common on a worker, and how a job is run there."""
+
+import functools
+import os
+import socket
+import traceback
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.pruners.moasha import StoppingRule
+from search.study.study import Bound
+from search.text import log
+from search.text.artifacts import is_remote, local_path
+from search.trial.rung import RungReport
+from search.trial.trial import Outcome, TrialState
+from search.worker.job import BlockFolder, Job, Message, RunningJob, Trainable
+from search.worker.time_limit import OvertimeError, TimeLimit, overtime
+from search.worker.uploading import UploadingRun
+from snn.settings.measurement import Measurement
+
+LOG = log.logger("worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext:
+    """What all orders of a study have in common where they are carried out."""
+
+    data_dir: Path
+    device: str = "cpu"  # cpu, cuda or auto
+    threads: int = 1
+    constraints: Mapping[str, Bound] = field(default_factory=dict)
+    blocks: BlockFolder | None = None  # None: every block is trained
+    trial_s: float | None = None  # the time that a trial may take
+    stopping: StoppingRule | None = None  # None: every trial is trained to its end
+    trainable: Trainable
+
+    def carry_out(self, order: Job) -> Generator[Message]:
+        """The order's measurements and reports at rungs, and last its outcome.
+
+        An exception becomes an outcome with its traceback: a trial that crashes
+        does not end its study. One whose time is over is pruned. Only a missing
+        data set (snn.data.dataset.DataError) is raised, because every other trial would
+        miss it too.
+        """
+        limit = TimeLimit(seconds=self.trial_s)
+        try:
+            with limit.enforced(), log.about(order.title):
+                LOG.info("begins in process %d of %s", os.getpid(), socket.gethostname())
+                running = self._running(order)
+                messages = iter(running)
+            while (message := _next(messages, limit, order.title)) is not None:
+                yield message
+                if limit.is_over:
+                    raise OvertimeError
+            outcome = running.outcome
+        except OvertimeError:
+            outcome = overtime(self.trial_s or 0.0)
+        except Exception as error:
+            if _is_missing_data(error):
+                raise
+            outcome = crash(error)
+        yield outcome
+
+    def trainable_for(self, order: Job) -> Trainable:
+        """What runs the job."""
+        return self.trainable
+
+    def _running(self, order: Job) -> RunningJob:
+        files = [uri for uri in (order.weights, order.reuse) if uri is not None]
+        if not any(is_remote(uri) for uri in files):
+            return self._start(order, _path(order.weights), _path(order.reuse))
+        start = functools.partial(self._start, order)
+        return UploadingRun(start, weights=order.weights, reuse=order.reuse)
+
+    def _start(self, order: Job, weights_path: Path | None, reuse: Path | None) -> RunningJob:
+        return self.trainable_for(order)(
+            order.config,
+            data_dir=self.data_dir,
+            device=self.device,
+            threads=self.threads,
+            weights_path=weights_path,
+            constraints=self.constraints,
+            reuse=reuse,
+            blocks=self.blocks,
+            stopping=self.stopping,
+        )
+
+
+def _path(uri: str | None) -> Path | None:
+    return None if uri is None else local_path(uri)
+
+
+def _next(
+    messages: Iterator[Measurement | RungReport], limit: TimeLimit, title: str
+) -> Measurement | RungReport | None:
+    with limit.enforced(), log.about(title):
+        return next(messages, None)
+
+
+def crash(error: BaseException) -> Outcome:
+    """The outcome of a trial that raised `error`."""
+    return Outcome(
+        state=TrialState.FAILED,
+        reason=_one_line(error),
+        error="".join(traceback.format_exception(error)),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def _is_missing_data(error: Exception) -> bool:
+    from snn.data.image_files import DataError
+
+    return isinstance(error, DataError)

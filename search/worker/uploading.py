@@ -1,0 +1,91 @@
+"""A trial whose weights belong to a place that is no folder: trained here, and sent there."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from search.text.artifacts import beside, download, is_remote, local_path, one_line, upload
+from search.trial.rung import RungReport
+from search.trial.trial import Outcome
+from search.worker.job import RunningJob
+from snn.settings.measurement import Measurement
+
+TIMES = ".times.json"  # beside each weights file, and may be missing
+
+Start = Callable[[Path | None, Path | None], RunningJob]
+
+
+class UploadingRun:
+    """A trial at work in a folder that is thrown away behind it.
+
+    `start` is given where weights go, and those that it may take over. Weights that
+    cannot be sent are missing, with the reason; those that cannot be had are
+    trained again.
+    """
+
+    def __init__(self, start: Start, *, weights: str | None, reuse: str | None) -> None:
+        self._start, self._weights, self._reuse = start, weights, reuse
+        self._outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the trial; there once iteration has ended."""
+        assert self._outcome is not None, "the trial is still running"
+        return self._outcome
+
+    def __iter__(self) -> Iterator[Measurement | RungReport]:
+        with tempfile.TemporaryDirectory(prefix="spikefront-") as folder:
+            running = self._start(self._target(Path(folder)), self._taken(Path(folder)))
+            yield from running
+            self._outcome = self._sent(running.outcome)
+
+    def _target(self, folder: Path) -> Path | None:
+        if self._weights is None:
+            return None
+        return folder / "trained" if is_remote(self._weights) else local_path(self._weights)
+
+    def _taken(self, folder: Path) -> Path | None:
+        if self._reuse is None:
+            return None
+        if not is_remote(self._reuse):
+            return local_path(self._reuse)
+        copy = folder / "taken"
+        try:
+            download(beside(self._reuse, TIMES), folder / f"taken{TIMES}")
+            download(self._reuse, copy)
+        except OSError:
+            return None
+        return copy
+
+    def _sent(self, outcome: Outcome) -> Outcome:
+        """The outcome with weights where they are for everybody to have."""
+        artifact = outcome.artifact
+        if artifact is None:
+            return outcome
+        file = Path(artifact.uri)
+        if file.name == "taken" and self._reuse is not None:
+            return _with_address(outcome, self._reuse)
+        if self._weights is None or not is_remote(self._weights):
+            return outcome
+        try:
+            times = file.with_name(file.name + TIMES)
+            if times.exists():
+                upload(times, beside(self._weights, TIMES))
+            upload(file, self._weights)
+        except OSError as error:
+            return without_weights(outcome, error)
+        return _with_address(outcome, self._weights)
+
+
+def _with_address(outcome: Outcome, uri: str) -> Outcome:
+    assert outcome.artifact is not None
+    return dataclasses.replace(outcome, artifact=dataclasses.replace(outcome.artifact, uri=uri))
+
+
+def without_weights(outcome: Outcome, error: OSError) -> Outcome:
+    """The outcome of a trial whose weights could not be kept: all but them, and the reason."""
+    reason = f"weights were not kept: {one_line(error)}"
+    return dataclasses.replace(
+        outcome, artifact=None, reason=reason, notes=(*outcome.notes, reason)
+    )

@@ -1,0 +1,1 @@
+"""Images: files read, split into parts, encoded over time."""

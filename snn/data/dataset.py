@@ -1,0 +1,262 @@
+"""Image data sets: read once, split reproducibly, kept as bytes until a batch is used."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snn.data.image_files import SOURCES, Bytes, DataError, Source, stratified_order
+from snn.settings.config import nearest
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Split",
+    "augment",
+    "available",
+    "load",
+    "normalise",
+    "split",
+    "to_unit",
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """All images of a data set with their labels; shared between callers, never written to.
+
+    Images are uint8 of shape `images channels height width`, labels int64.
+    `mean` and `std` are those of the training images' channels on a scale from
+    0 to 1; a constant channel counts as one with a standard deviation of 1/255.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Names the data: 16 hex digits over every image and label, in order."""
+        digest = hashlib.sha256()
+        for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(str(tuple(part.shape)).encode())
+            digest.update(part.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+
+def load(name: str, root: Path) -> Dataset:
+    """The data set of that name, from its files under `root`; kept in memory for the next call.
+
+    Raises DataError for an unknown name and for files that are missing or damaged.
+    """
+    _source(name).check(root)
+    return _load(name, root.absolute())
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str, root: Path) -> Dataset:
+    train, test = _source(name).read(root)
+    mean, std = _moments(train.images)
+    return Dataset(
+        name=name,
+        train_images=torch.from_numpy(train.images),
+        train_labels=torch.from_numpy(train.labels),
+        test_images=torch.from_numpy(test.images),
+        test_labels=torch.from_numpy(test.labels),
+        classes=_source(name).classes,
+        mean=mean,
+        std=std,
+    )
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        hint = nearest(name, SOURCES) or f"; known: {', '.join(SOURCES)}"
+        raise DataError(f"{name}: is not a data set{hint}")
+    return SOURCES[name]
+
+
+def _moments(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, on a scale from 0 to 1."""
+    channels = images.shape[1]
+    counts = np.zeros((channels, 256))
+    for start in range(0, len(images), 1024):  # bincount widens what it counts to 8 bytes
+        for channel in range(channels):
+            some = images[start : start + 1024, channel]
+            counts[channel] += np.bincount(some.ravel(), minlength=256)
+    share = counts / counts.sum(axis=1, keepdims=True)
+    level = np.arange(256) / 255
+    mean = share @ level
+    std = np.sqrt((share * (level - mean[:, None]) ** 2).sum(axis=1))
+    return tuple(mean.tolist()), tuple(np.maximum(std, 1 / 255).tolist())
+
+
+def available(root: Path) -> dict[str, str | None]:
+    """Per data set None where its files are there, otherwise what is missing or wrong.
+
+    Looks at how each file begins, so a file damaged further on still counts.
+    """
+    problems: dict[str, str | None] = {}
+    for name, source in SOURCES.items():
+        try:
+            source.check(root)
+            problems[name] = None
+        except DataError as error:
+            problems[name] = str(error)
+    return problems
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """The images that a run trains on and those held out for every choice, on one device.
+
+    Images are uint8 of shape `images channels height width`, labels int64;
+    `mean` and `std` are float32 of shape `channels 1 1`, ready for `normalise`.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    validation_images: Tensor
+    validation_labels: Tensor
+    classes: int
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Names the split: 16 hex digits over every image and label of both parts, in order."""
+        digest = hashlib.sha256(str(self.classes).encode())
+        for part in (
+            self.train_images,
+            self.train_labels,
+            self.validation_images,
+            self.validation_labels,
+            self.mean,
+            self.std,
+        ):
+            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+            digest.update(part.cpu().contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+
+def split(
+    dataset: Dataset,
+    *,
+    validation_fraction: float,
+    train_images: int,
+    seed: int,
+    device: torch.device | str,
+) -> Split:
+    """The training images in two parts, each with the classes in proportion.
+
+    The validation part depends on the data set, `validation_fraction` and
+    `seed` alone. `train_images` limits the other part; 0 takes all of it, and
+    the images of a lower limit are among those of a higher one. Raises
+    DataError where there are not that many.
+    """
+    train, validation = _parts(dataset, validation_fraction, train_images, seed)
+    images, labels = dataset.train_images, dataset.train_labels
+    return Split(
+        train_images=images[train].to(device),
+        train_labels=labels[train].to(device),
+        validation_images=images[validation].to(device),
+        validation_labels=labels[validation].to(device),
+        classes=dataset.classes,
+        mean=torch.tensor(dataset.mean, device=device)[:, None, None],
+        std=torch.tensor(dataset.std, device=device)[:, None, None],
+    )
+
+
+def _parts(
+    dataset: Dataset, validation_fraction: float, train_images: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Indices of the training and of the validation part, each in ascending order."""
+    labels = dataset.train_labels.numpy()
+    validations = round(validation_fraction * len(labels))
+    rest = len(labels) - validations
+    if validations == 0 or rest == 0:
+        raise DataError(
+            f"validation_fraction must leave images on both sides of the {len(labels)} "
+            f"of {dataset.name}, got {validation_fraction}"
+        )
+    if train_images > rest:
+        raise DataError(
+            f"train_images must be at most {rest} ({dataset.name} has {len(labels)} training "
+            f"images, {validations} of them held out), got {train_images}; 0 uses all"
+        )
+    order = stratified_order(labels, np.random.default_rng((seed, 0)))
+    validation, train = np.sort(order[:validations]), np.sort(order[validations:])
+    if train_images:
+        again = stratified_order(labels[train], np.random.default_rng((seed, 1)))
+        train = np.sort(train[again[:train_images]])
+    return torch.from_numpy(train), torch.from_numpy(validation)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Bytes as float32 from 0 to 1."""
+    return images.to(torch.float32) / 255
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Bytes as float32; over the training images each channel has mean 0 and deviation 1."""
+    return (to_unit(images) - mean) / std
+
+
+def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """The batch with a random change of each image; the generator sits on the images' device.
+
+    `shift` moves the image by up to an eighth of its side, `crop-flip` by up to
+    4 pixels and mirrors half of the images; what comes in from outside is 0.
+    `none` gives the batch back and draws nothing.
+    """
+    height, width = images.shape[-2:]
+    if kind == "none":
+        return images
+    if kind == "shift":
+        return _moved(images, (height // 8, width // 8), False, generator)
+    if kind == "crop-flip":
+        return _moved(images, (4, 4), True, generator)
+    raise ValueError(f"augmentation: must be none, shift or crop-flip, got {kind!r}")
+
+
+def _moved(
+    images: Tensor, reach: tuple[int, int], may_mirror: bool, generator: torch.Generator
+) -> Tensor:
+    """Each image at a random place of its zero-padded self, mirrored at random where allowed."""
+    batch, _, height, width = images.shape
+    down, across = reach
+    device = images.device
+
+    def draw(above: int) -> Tensor:
+        return torch.randint(above, (batch, 1), generator=generator, device=device)
+
+    rows = draw(2 * down + 1) + torch.arange(height, device=device)
+    columns = draw(2 * across + 1) + torch.arange(width, device=device)
+    if may_mirror:
+        columns = torch.where(draw(2) == 1, columns.flip(1), columns)
+    padded = torch.nn.functional.pad(images, (across, across, down, down))
+    image = torch.arange(batch, device=device)[:, None, None]
+    # indexed through a view with channels last, so that one index moves a whole pixel
+    moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,438 @@
+"""Readers of the files that image data sets come in: IDX, CIFAR's pickles, scikit-learn's digits.
+
+Nothing is fetched and nothing in a file is trusted. Whatever is wrong with one
+is a DataError of one line: the file, what it must be, what it is, what to do.
+"""
+
+import functools
+import gzip
+import importlib.util
+import io
+import math
+import pickle
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Never, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from snn.settings import extensions
+from snn.settings.datasets import DATASETS
+
+Bytes = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+class DataError(ValueError):
+    """Data that is not there or not what it must be; one line that says what to do."""
+
+
+class Part(NamedTuple):
+    """The training or the test part of a data set."""
+
+    images: Bytes  # images channels height width
+    labels: Labels  # images
+
+
+class Source(Protocol):
+    """The files of one data set under a root folder."""
+
+    @property
+    def classes(self) -> int:
+        """Labels run from 0 to one less."""
+
+    def check(self, root: Path) -> None:
+        """Raise DataError unless every file is there and begins as it must; reads no more."""
+
+    def read(self, root: Path) -> tuple[Part, Part]:
+        """Training and test part. Raises DataError."""
+
+
+# ---- IDX: MNIST and the sets that took its format
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxSource:
+    """Four IDX files, gzipped or not, in the first of `folders` that has one of them."""
+
+    folders: tuple[str, ...]
+    title: str
+    classes: int = 10
+
+    def check(self, root: Path) -> None:
+        for part in ("train", "t10k"):
+            for kind in (_IMAGES, _LABELS):
+                path = self._file(root, part, kind)
+                _idx_shape(path, kind, _contents(path, kind.header_bytes))
+
+    def read(self, root: Path) -> tuple[Part, Part]:
+        return self._part(root, "train"), self._part(root, "t10k")
+
+    def _part(self, root: Path, part: str) -> Part:
+        images = _read_idx(self._file(root, part, _IMAGES), _IMAGES)
+        path = self._file(root, part, _LABELS)
+        labels = _checked_labels(path, _read_idx(path, _LABELS), len(images), self.classes)
+        return Part(images[:, None], labels)
+
+    def _file(self, root: Path, part: str, kind: "_IdxKind") -> Path:
+        names = [f"{p}-{k.suffix}" for p in ("train", "t10k") for k in (_IMAGES, _LABELS)]
+        folders = [root / folder for folder in self.folders]
+        present = (f for f in folders if any(_either(f / name) for name in names))
+        path = next(present, folders[0]) / f"{part}-{kind.suffix}"
+        found = _either(path)
+        if found is None:
+            raise DataError(
+                f"{path}: not found (nor .gz); put the four {self.title} files in {path.parent}, "
+                "or point --data or SPIKEFRONT_DATA at the folder that holds "
+                f"{self.folders[0]}/"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _IdxKind:
+    suffix: str
+    magic: int
+    meaning: str
+    item_shape: tuple[int, ...]
+
+    @property
+    def header_bytes(self) -> int:
+        return 4 * (2 + len(self.item_shape))
+
+
+_IMAGES = _IdxKind(suffix="images-idx3-ubyte", magic=2051, meaning="images", item_shape=(28, 28))
+_LABELS = _IdxKind(suffix="labels-idx1-ubyte", magic=2049, meaning="labels", item_shape=())
+
+
+def _either(path: Path) -> Path | None:
+    zipped = path.with_name(path.name + ".gz")
+    return path if path.exists() else zipped if zipped.exists() else None
+
+
+def _read_idx(path: Path, kind: _IdxKind) -> Bytes:
+    content = _contents(path)
+    shape = _idx_shape(path, kind, content)
+    expected = kind.header_bytes + math.prod(shape)
+    if len(content) != expected:
+        raise DataError(
+            f"{path}: must hold the {shape[0]} {kind.meaning} that its header announces "
+            f"({expected} bytes unzipped), got {len(content)} bytes; fetch the file again"
+        )
+    return np.frombuffer(content, np.uint8, offset=kind.header_bytes).reshape(shape).copy()
+
+
+def _idx_shape(path: Path, kind: _IdxKind, content: bytes) -> tuple[int, ...]:
+    """The shape that the header announces, after checking it."""
+    must = f"{path}: must begin with the IDX header of {kind.meaning} (magic {kind.magic})"
+    if len(content) < kind.header_bytes:
+        got = f"{len(content)} bytes" if content else "an empty file"
+        raise DataError(f"{must}, got {got}; fetch the file again")
+    magic, count, *item_shape = np.frombuffer(content[: kind.header_bytes], ">u4").tolist()
+    if magic != kind.magic:
+        raise DataError(f"{must}, got {magic}; is it the file that its name says?")
+    if tuple(item_shape) != kind.item_shape or count == 0:
+        want = "x".join(map(str, ("n", *kind.item_shape)))
+        got = "x".join(map(str, (count, *item_shape)))
+        raise DataError(f"{path}: must hold {want} {kind.meaning}, got {got}; fetch the file again")
+    return (count, *item_shape)
+
+
+def _contents(path: Path, limit: int = -1) -> bytes:
+    """The file's first `limit` bytes (-1: all), unzipped if they are gzip, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            is_zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return gzip.GzipFile(fileobj=file).read(limit) if is_zipped else file.read(limit)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        message = f"{path}: must be a readable file, got: {reason}; fetch the file again"
+        raise DataError(message) from error
+
+
+def _checked_labels(path: Path, labels: npt.NDArray[Any], images: int, classes: int) -> Labels:
+    if len(labels) != images:
+        raise DataError(
+            f"{path}: must hold one label for each of the {images} images, got {len(labels)}; "
+            "fetch both files again"
+        )
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise DataError(
+            f"{path}: must hold labels from 0 to {classes - 1}, got {outside[0]}; "
+            "fetch the file again"
+        )
+    return labels.astype(np.int64)
+
+
+# ---- CIFAR: pickles of Python 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifarSource:
+    """The python version of CIFAR: pickled batches of 32x32 colour images in one folder."""
+
+    folder: str
+    title: str
+    train: tuple[str, ...]
+    test: str
+    label_key: str
+    classes: int
+
+    def check(self, root: Path) -> None:
+        for name in (*self.train, self.test):
+            start = _contents(self._file(root, name), 1)
+            if start not in (b"\x80", b"(", b"}"):  # how a pickled dictionary begins
+                self._refuse(root / self.folder / name, _shown(start))
+
+    def read(self, root: Path) -> tuple[Part, Part]:
+        batches = [self._batch(self._file(root, name)) for name in self.train]
+        images = np.concatenate([batch.images for batch in batches])
+        labels = np.concatenate([batch.labels for batch in batches])
+        return Part(images, labels), self._batch(self._file(root, self.test))
+
+    def _file(self, root: Path, name: str) -> Path:
+        path = root / self.folder / name
+        if not path.exists():
+            raise DataError(
+                f"{path}: not found; unpack the python version of {self.title} in {root}, or "
+                f"point --data or SPIKEFRONT_DATA at the folder that holds {self.folder}/"
+            )
+        return path
+
+    def _batch(self, path: Path) -> Part:
+        batch = self._unpickled(path)
+        data = batch.get("data")
+        if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072:
+            got = f"shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+            self._refuse(path, f"'data' with {got} where bytes of n x 3072 belong")
+        if len(data) == 0:
+            self._refuse(path, "no images")
+        labels = batch.get(self.label_key)
+        if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+            self._refuse(path, f"no list of integers under {self.label_key!r}")
+        checked = _checked_labels(path, np.asarray(labels, object), len(data), self.classes)
+        return Part(data.reshape(-1, 3, 32, 32), checked)
+
+    def _unpickled(self, path: Path) -> dict[object, object]:
+        content = _contents(path)
+        try:
+            batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+            if isinstance(batch, dict):
+                return {
+                    k: v.array() if isinstance(v, _PickledArray) else v for k, v in batch.items()
+                }
+        except _PICKLE_ERRORS as error:
+            self._refuse(path, f"{_shown(content)} ({error})")
+        self._refuse(path, f"a pickled {type(batch).__name__}")
+
+    def _refuse(self, path: Path, got: str) -> Never:
+        raise DataError(
+            f"{path}: must be a batch of the python version of {self.title}, got {got}; "
+            "unpack the archive again"
+        )
+
+
+def _shown(content: bytes) -> str:
+    return "a damaged or foreign file" if content else "an empty file"
+
+
+class _PickledDtype:
+    """Stands in for numpy.dtype, of which these files need uint8 alone."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        if name != "u1":
+            raise pickle.UnpicklingError(f"an array of {name!r}, not of bytes")
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and the like: bytes have none."""
+
+
+class _PickledArray:
+    """Stands in for a numpy array while unpickling: keeps its state, checks it in `array`."""
+
+    def __init__(self, *_: object) -> None:
+        self._state: object = None
+
+    def __setstate__(self, state: object) -> None:
+        self._state = state
+
+    def array(self) -> Bytes:
+        """The array. Raises UnpicklingError, ValueError or TypeError for a state that is none."""
+        match self._state:
+            case (_, (int(rows), int(columns)), _PickledDtype(), order, str() | bytes() as raw):
+                data = raw.encode("latin1") if isinstance(raw, str) else raw
+                flat = np.frombuffer(data, np.uint8)
+                return flat.reshape((rows, columns), order="F" if order else "C").copy()
+        raise pickle.UnpicklingError("an array that is no table of bytes")
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands in for codecs.encode, by which Python 3 writes bytes in old pickles."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"text in {encoding!r}")
+    return text.encode("latin1")
+
+
+_STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
+    ("numpy", "dtype"): _PickledDtype,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+    ("_codecs", "encode"): _encode,
+}
+
+# What unpickling raises for damaged input, by trial on truncated and altered files.
+_PICKLE_ERRORS = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    ImportError,
+    MemoryError,
+    OverflowError,
+)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows plain values and arrays of bytes; calls nothing that the file names."""
+
+    def find_class(self, module: str, name: str) -> Callable[..., object]:
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks to call {module}.{name}") from None
+
+
+# ---- digits: in scikit-learn
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsSource:
+    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships.
+
+    They come without a split: a fifth of each class, always the same images,
+    is the test part.
+    """
+
+    classes: int = 10
+
+    def check(self, root: Path) -> None:
+        if importlib.util.find_spec("sklearn") is None:
+            raise DataError("digits: must find scikit-learn, got none; pip install scikit-learn")
+
+    def read(self, root: Path) -> tuple[Part, Part]:
+        self.check(root)
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
+        labels = digits.target.astype(np.int64)
+        order = stratified_order(labels, np.random.default_rng(0))
+        tests = round(0.2 * len(labels))
+        test, train = np.sort(order[:tests]), np.sort(order[tests:])
+        return Part(images[train], labels[train]), Part(images[test], labels[test])
+
+
+def stratified_order(labels: Labels, generator: np.random.Generator) -> npt.NDArray[np.intp]:
+    """A random order of the indices of which every beginning has the classes in proportion.
+
+    So the first n indices are a stratified sample, and samples of two sizes nest.
+    """
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.lexsort((labels, place))
+
+
+# ---- all of them
+
+SOURCES: dict[str, Source] = {
+    "digits": DigitsSource(),
+    "mnist": IdxSource(folders=("mnist", "MNIST/raw"), title="MNIST"),
+    "fashion-mnist": IdxSource(
+        folders=("fashion-mnist", "FashionMNIST/raw"), title="Fashion-MNIST"
+    ),
+    "kmnist": IdxSource(folders=("kmnist", "KMNIST/raw"), title="KMNIST"),
+    "cifar10": CifarSource(
+        folder="cifar-10-batches-py",
+        title="CIFAR-10",
+        train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+        test="test_batch",
+        label_key="labels",
+        classes=10,
+    ),
+    "cifar100": CifarSource(
+        folder="cifar-100-python",
+        title="CIFAR-100",
+        train=("train",),
+        test="test",
+        label_key="fine_labels",
+        classes=100,
+    ),
+}
+
+
+# ---- those of extensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSource:
+    """A data set that an extension reads; what it gives is checked."""
+
+    name: str
+    shape: tuple[int, int, int]
+    classes: int
+    reader: extensions.Read
+
+    def check(self, root: Path) -> None:
+        self.read(root)
+
+    def read(self, root: Path) -> tuple[Part, Part]:
+        return _own(self, root)
+
+    def part(self, images: Any, labels: Any, what: str) -> Part:
+        """One part, checked. Raises DataError."""
+        images, labels = np.asarray(images), np.asarray(labels)
+        if images.dtype != np.uint8 or images.shape[1:] != self.shape or len(images) == 0:
+            raise DataError(
+                f"{self.name}: {what} images must be uint8 of shape (images, "
+                f"{', '.join(map(str, self.shape))}), got {images.dtype} of {images.shape}; "
+                "mend the extension's read"
+            )
+        if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(
+                f"{self.name}: {what} labels must be {len(images)} whole numbers, "
+                f"got {labels.dtype} of {labels.shape}; mend the extension's read"
+            )
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise DataError(
+                f"{self.name}: {what} labels must be from 0 to {self.classes - 1}, "
+                f"got {labels.min()} to {labels.max()}; mend the extension's read"
+            )
+        return Part(np.ascontiguousarray(images), labels.astype(np.int64))
+
+
+@functools.lru_cache(maxsize=2)
+def _own(source: OwnSource, root: Path) -> tuple[Part, Part]:
+    try:
+        train, test = source.reader(root)
+    except (OSError, ValueError, KeyError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{source.name}: cannot be read from {root}: {said}") from error
+    return source.part(*train, "training"), source.part(*test, "test")
+
+
+extensions.load()
+SOURCES |= {
+    name: OwnSource(name=name, shape=DATASETS[name][0], classes=DATASETS[name][1], reader=reader)
+    for name, reader in extensions.READERS.items()
+}

@@ -1,0 +1,1 @@
+"""What a trained network achieves: recordings, operating points, counted operations, replays."""

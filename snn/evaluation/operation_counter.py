@@ -1,0 +1,176 @@
+"""What a network spends while it runs: accumulates, multiply-accumulates, spikes."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snn.network.blocks import Block, Readout, layers_of
+from snn.network.cost import fan_out, skip_fan_out
+from snn.network.layers import Connections, ForwardContext, Layer, PoolNeurons
+from snn.network.network import Network
+from snn.settings.measurement import LayerReport
+
+
+class OperationCounter:
+    """Counts operations and spikes per image, layer and timestep as an Observer."""
+
+    def __init__(self) -> None:
+        self._fans: dict[object, Tensor] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the images of the last batch."""
+        self.accumulates: dict[object, list[Tensor]] = {}  # by layer or readout: (time, batch)
+        self.spikes: dict[Layer, list[Tensor]] = {}
+        self.macs: dict[object, float] = {}  # by layer: per image
+
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        """See Observer."""
+        steps = spikes.shape[0]
+        counts = []
+        for conn, x in zip(layer.sources, inputs, strict=False):
+            counts.append(self._counts(layer, conn, x, steps))
+        if layer.skip is not None:
+            source = inputs[-1]
+            if layer.skip not in self._fans:
+                self._fans[layer.skip] = skip_fan_out(layer, source.shape[2:]).flatten()
+            counts.append(weighted(source, self._fans[layer.skip]) * layer.skip.grain)
+        if isinstance(layer, PoolNeurons):
+            arrived = inputs[0].flatten(2).sum(dim=2, dtype=torch.float64) * layer.grain
+            counts.append(arrived)
+        self.accumulates.setdefault(layer, []).append(torch.stack(counts).sum(dim=0))
+        self.spikes.setdefault(layer, []).append(spikes.flatten(2).sum(dim=2, dtype=torch.float64))
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        """See Observer."""
+        counts = self._counts(connections, connections, inputs, inputs.shape[0])
+        self.accumulates.setdefault(connections, []).append(counts)
+
+    def _counts(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
+        """Accumulates per timestep and image; analog inputs go to `macs` instead."""
+        if conn not in self._fans:
+            self._fans[conn] = fan_out(conn, x.shape[2:]).flatten()
+        fan = self._fans[conn]
+        if conn.is_analog:
+            # the current is the same at every timestep and computed once
+            self.macs[owner] = float(fan.sum())
+            return x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
+        return weighted(x, fan) * conn.grain
+
+
+def weighted(x: Tensor, fan: Tensor) -> Tensor:
+    """Sum over inputs of |input| * fan-out, (time, batch)."""
+    return x.flatten(2).abs().to(torch.float64) @ fan
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationsPerImage:
+    """Of one batch and block, per timestep and image: (time, batch) each."""
+
+    accumulates: Tensor
+    spikes: Tensor
+    macs: float  # per image, once
+
+
+def spent_by(meter: OperationCounter, block: Block) -> OperationsPerImage:
+    """What a block and its class readout spent on the batch that the meter saw last."""
+    layers = layers_of(block)
+    owners: list[object] = [*layers]
+    if isinstance(block.head.readout, Readout):
+        owners.append(block.head.readout.connections)
+    accumulates = [torch.cat(meter.accumulates[owner]) for owner in owners]
+    spikes = [torch.cat(meter.spikes[layer]) for layer in layers]
+    return OperationsPerImage(
+        accumulates=torch.stack(accumulates).sum(dim=0),
+        spikes=torch.stack(spikes).sum(dim=0) if spikes else torch.zeros_like(accumulates[0]),
+        macs=sum(meter.macs.get(owner, 0.0) for owner in owners),
+    )
+
+
+def detector_ops(block: Block, features: Tensor) -> Tensor:
+    """Accumulates of the detector, (time, batch)."""
+    if block.head.detector is None:
+        return torch.zeros(features.shape[:2], dtype=torch.float64, device=features.device)
+    conn = block.head.detector.connections
+    return weighted(features, fan_out(conn, features.shape[2:]).flatten()) * conn.grain
+
+
+class LayerTotals:
+    """Sums of what each layer did, over all images and timesteps."""
+
+    def __init__(self, network: Network, images: int) -> None:
+        self.network, self.images = network, images
+        self.spikes: dict[Layer, float] = {}
+        self.accumulates: dict[object, float] = {}
+        self.neurons: dict[Layer, int] = {}
+        self.macs: dict[object, float] = {}
+
+    def add(self, meter: OperationCounter) -> None:
+        for layer, chunks in meter.spikes.items():
+            self.spikes[layer] = self.spikes.get(layer, 0) + sum(float(c.sum()) for c in chunks)
+        for owner, chunks in meter.accumulates.items():
+            total = sum(float(c.sum()) for c in chunks)
+            self.accumulates[owner] = self.accumulates.get(owner, 0) + total
+        self.macs.update(meter.macs)
+
+    def reports(self) -> tuple[LayerReport, ...]:
+        """Layers and readouts in the order in which a spike meets them."""
+        return tuple(
+            report
+            for index in range(len(self.network.blocks))
+            for report in self._block_reports(index, self.network.block(index))
+        )
+
+    def _block_reports(self, index: int, block: Block) -> Iterator[LayerReport]:
+        count, steps = self.images, self.network.config.timesteps
+        sizes = _neurons(block)
+        for layer in layers_of(block):
+            own = layer.sources
+            spikes = self.spikes[layer] / count
+            yield LayerReport(
+                block=index + 1,
+                name=layer.name,
+                neurons=sizes[layer],
+                weights=sum(conn.weight.numel() for conn in own),
+                connections=sum(int(torch.count_nonzero(conn.weight)) for conn in own),
+                spikes_per_inference=spikes,
+                spike_rate=spikes / (sizes[layer] * steps),
+                synaptic_ops=self.accumulates[layer] / count,
+                macs=self.macs.get(layer, 0.0),
+            )
+        if not isinstance(block.head.readout, Readout):
+            return  # class neurons that fire are a layer
+        readout = block.head.readout.connections
+        yield LayerReport(
+            block=index + 1,
+            name=f"exit{index + 1}.readout",
+            neurons=readout.weight.shape[0],
+            weights=readout.weight.numel(),
+            connections=int(torch.count_nonzero(readout.weight)),
+            spikes_per_inference=0.0,
+            spike_rate=0.0,
+            synaptic_ops=self.accumulates[readout] / count,
+            macs=self.macs.get(readout, 0.0),
+        )
+
+
+def _neurons(block: Block) -> dict[Layer, int]:
+    """Neurons of each layer of a block, found by running one silent timestep."""
+    sizes: dict[Layer, int] = {}
+
+    class Sizes:
+        def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+            del inputs
+            sizes[layer] = math.prod(spikes.shape[2:])
+
+        def readout(self, connections: Connections, inputs: Tensor) -> None:
+            del connections, inputs
+
+    device = next(block.parameters()).device
+    batch = ForwardContext(observer=Sizes())
+    x = block(torch.zeros(1, 1, *block.source.shape, device=device), 1, batch)
+    block.head(x, 1, batch)
+    return sizes

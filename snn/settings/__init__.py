@@ -1,0 +1,1 @@
+"""What a training depends on, without torch: run configs, architectures, metrics."""

@@ -1,0 +1,14 @@
+"""Data sets by name: the shape of their images and the number of their classes.
+
+How their files are read stands in `snn.data.image_files`, which loads numpy.
+"""
+
+# image shape (channels, height, width) and number of classes
+DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "fashion-mnist": ((1, 28, 28), 10),
+    "kmnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+}

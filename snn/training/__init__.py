@@ -1,0 +1,1 @@
+"""From a run config to trained blocks: stages, routing, the block cache, checkpoints."""

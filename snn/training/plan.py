@@ -1,0 +1,255 @@
+"""What a run will need, found by one training step on tensors with shapes and no data."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from snn.network.blocks import Block, build_block, connections_of, layers_of
+from snn.network.cost import OPTIMIZER_COPIES, SavedBytes, fan_out, held_bytes, parameter_count
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.network import Network, Task, input_signal
+from snn.rewiring import make_rewirer
+from snn.rules import Batch, learn
+from snn.settings.config import MEMORY_MODES, RunConfig
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that are alive while it is entered, at their peak.
+
+    `standing` are the tensors that were there before. Storages count once. Seen
+    are tensors that operations give, not what an operation takes and frees inside.
+    """
+
+    def __init__(self, standing: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self._now = 0
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        for tensor in standing:
+            self._add(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, and count what it gave."""
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._add(leaf)
+        return out
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = int(storage._cdata)
+        if key in self._alive and not self._alive[key][0].expired():
+            return
+        if key in self._alive:
+            self._now -= self._alive.pop(key)[1]
+        self._alive[key] = (StorageWeakRef(storage), storage.nbytes())
+        self._now += storage.nbytes()
+        if self._now > self.peak:  # only then does it matter which are gone
+            gone = [key for key, (ref, _) in self._alive.items() if ref.expired()]
+            for other in gone:
+                self._now -= self._alive.pop(other)[1]
+            self.peak = max(self.peak, self._now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageMemory:
+    """Bytes that a stage of training needs."""
+
+    mode: str  # memory mode, as in RunConfig but not auto
+    kept: int  # for backward
+    held: int  # weights, gradients, optimizer state
+    peak: int  # of everything alive in a step: kept, held, and what is made on the way
+
+    @property
+    def training_memory_bytes(self) -> int:
+        """The metric of this name."""
+        return self.kept + self.held
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostEstimate:
+    """What a run will need, known before training."""
+
+    parameters: int
+    model_bytes: int  # with every connection present
+    stages: tuple[StageMemory, ...]  # one after another
+    macs_per_image: float  # multiply-accumulates if it were not spiking: all timesteps, all blocks
+    layers: int  # spiking layers
+    seconds: float  # that planning took
+
+    @property
+    def stage_memory_bytes(self) -> tuple[int, ...]:
+        """Training memory per stage."""
+        return tuple(need.training_memory_bytes for need in self.stages)
+
+    @property
+    def training_memory_bytes(self) -> int:
+        """Bytes of the stage that needs most."""
+        return max(self.stage_memory_bytes)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes alive at once in the stage that needs most."""
+        return max(need.peak for need in self.stages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowerBound:
+    """What the smallest network that a run yields is known to have, before training."""
+
+    parameters: int
+    model_bytes: int | None  # at least; None where connections go
+    training_memory_bytes: int | None  # None where it was not asked for
+
+
+def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = True) -> LowerBound:
+    """Of the first block where blocks are trained one after another, otherwise of all.
+
+    There are at least `images` training images, so that the memory is not less than this.
+    """
+    limits = [n for n in (images, config.train_images) if n]
+    config = config.replace(batch_size=min([config.batch_size, *limits]))
+    blocks = _fresh_blocks(config, task)
+    first = blocks if config.stages == 1 else blocks[:1]
+    weights = [conn.weight.numel() for block in first for conn in connections_of(block)]
+    need = stage_need(config, task, first, frozen=0) if memory else None
+    return LowerBound(
+        parameters=sum(parameter_count(block) for block in first),
+        model_bytes=4 * sum(weights) if config.target_sparsity == 0 else None,
+        training_memory_bytes=None if need is None else need.training_memory_bytes,
+    )
+
+
+def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEstimate:
+    """Go through one training step per stage with tensors that have shapes and no data.
+
+    `images` are the training images that there are, where that is known: a
+    batch holds no more.
+    """
+    limits = [n for n in (images, config.train_images) if n]
+    config = config.replace(batch_size=min([config.batch_size, *limits]))
+    started = time.perf_counter()
+    blocks = _fresh_blocks(config, task)
+    stages = [blocks] if config.stages == 1 else [[block] for block in blocks]
+    needs, done = [], 0
+    for live in stages:
+        needs.append(stage_need(config, task, blocks[: done + len(live)], frozen=done))
+        done += len(live)
+    return CostEstimate(
+        parameters=sum(parameter_count(block) for block in blocks),
+        model_bytes=sum(4 * parameter_count(block) for block in blocks),
+        stages=tuple(needs),
+        macs_per_image=config.timesteps * _dense_macs(config, task, blocks),
+        layers=sum(len(layers_of(block)) for block in blocks),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
+    blocks: list[Block] = []
+    signal = input_signal(config, task)
+    for index in range(config.exits):
+        blocks.append(build_block(config, index, signal, range(task.classes)))
+        signal = blocks[-1].signal
+    make_rewirer([conn for block in blocks for conn in connections_of(block)], config)
+    return blocks
+
+
+def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
+    steps = 1 if config.encoding == "direct" else config.timesteps
+    return torch.zeros(steps, images, *task.image_shape, device=device)
+
+
+def stage_need(
+    config: RunConfig, task: Task, blocks: Sequence[Block], *, frozen: int
+) -> StageMemory:
+    """What training the blocks behind the first `frozen` needs, in the config's memory mode.
+
+    `auto` is the first mode whose peak is within the limit, or the one with the
+    lowest peak where none is.
+    """
+    if config.memory_mode != "auto":
+        return _need(config, task, blocks, frozen, config.memory_mode)
+    needs = []
+    for mode in _modes(config):
+        need = _need(config, task, blocks, frozen, mode)
+        if config.memory_limit_mb == 0 or need.peak <= config.memory_limit_mb * 10**6:
+            return need
+        needs.append(need)
+    return min(needs, key=lambda need: need.peak)
+
+
+def _modes(config: RunConfig) -> list[str]:
+    modes = [mode for mode in MEMORY_MODES if mode != "auto"]
+    if config.time_rule != "bptt":
+        return modes[:1]
+    if config.norm == "batch-over-time":
+        modes.remove("chunked")
+    return modes
+
+
+def _need(
+    config: RunConfig, task: Task, blocks: Sequence[Block], frozen: int, mode: str
+) -> StageMemory:
+    network = Network(config, task)
+    network.memory_mode = mode
+    network.blocks.extend(copy.deepcopy(list(blocks)))
+    network.to("meta").train()
+    still, live = list(network.blocks)[:frozen], nn.ModuleList(list(network.blocks)[frozen:])
+    for block in still:
+        block.requires_grad_(False)
+    batch = Batch(
+        drive=_drive(config, task, config.batch_size, "meta"),
+        labels=torch.zeros(config.batch_size, dtype=torch.int64, device="meta"),
+        frozen=frozen,
+        timesteps=config.timesteps,
+        loss=config.loss,
+    )
+    standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
+    with SavedBytes(list(network.parameters())) as saved:
+        result = learn(network, batch, ForwardContext(), apply=lambda: None)
+    kept = saved.peak + saved.beside(result.held)
+    del result
+    network.zero_grad(set_to_none=True)
+    with LiveBytes(standing) as alive:  # by itself: what counts savings holds them a little longer
+        learn(network, batch, ForwardContext(), apply=lambda: None)
+    held = held_bytes(live, still, optimizer=config.optimizer)
+    # gradients were made and counted on the way, the optimizer's state was not
+    trained = sum(p.numel() * p.element_size() for p in live.parameters())
+    state = OPTIMIZER_COPIES[config.optimizer] * trained
+    return StageMemory(mode=mode, kept=kept, held=held, peak=alive.peak + state)
+
+
+class _MacCounter:
+    """Multiply-accumulates of one timestep if every input were a real number."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        del spikes
+        for conn, x in zip(layer.sources, inputs, strict=False):
+            self.readout(conn, x)
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        self.total += float(fan_out(connections, inputs.shape[2:]).sum())
+
+
+def _dense_macs(config: RunConfig, task: Task, blocks: Sequence[Block]) -> float:
+    counter = _MacCounter()
+    network = Network(config, task)
+    network.blocks.extend(blocks)
+    network.eval()
+    with torch.no_grad():
+        network.run(
+            _drive(config, task, 1, "cpu")[:1], ForwardContext(observer=counter), timesteps=1
+        )
+    return counter.total

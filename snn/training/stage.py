@@ -1,0 +1,291 @@
+"""One stage of training: the blocks that are trained together, behind those that are done."""
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from snn.data.dataset import Split
+from snn.network.blocks import (
+    Block,
+    build_block,
+    connections_of,
+    fold_for_inference,
+    generator,
+    layers_of,
+)
+from snn.network.cost import SavedBytes, held_bytes, parameter_count
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.network import Network, input_signal
+from snn.network.readout import integrated
+from snn.rewiring import ConnectivityReport, connectivity, make_rewirer
+from snn.rules import ONLINE_RULES, Batch, BatchResult, learn
+from snn.settings.config import RunConfig
+from snn.settings.measurement import Measurement
+from snn.training.examples import examples_behind
+from snn.training.plan import stage_need
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Only algorithms that give the same bits every time."""
+    # cuBLAS wants its workspace fixed; nothing reads this without a GPU
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+class Stage:
+    """Trains the next block of `done`, or all of them at once where the config says so.
+
+    `classes` are the labels to tell apart; only their images are used. Iterate
+    `epochs`, then ask for `confusions`, and `fold_for_inference`.
+    """
+
+    def __init__(self, done: Network, split: Split, classes: Sequence[int], *, device: str) -> None:
+        config = done.config
+        self.done, self.device, self.classes = done, device, tuple(classes)
+        self.first = len(done.blocks)
+        self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
+        self.connections = [conn for block in self.live for conn in connections_of(block)]
+        self.layers = [layer for block in self.live for layer in layers_of(block)]
+        self.rewirer = make_rewirer(self.connections, config, index=self.first)
+        for block in self.live:
+            block.to(device)
+        started = time.perf_counter()
+        self.examples, self.validation = examples_behind(done, split, self.classes)
+        self.training_s = time.perf_counter() - started  # validation not included
+        self.runner = self._runner(self.live)
+        self.runner.memory_mode = self._memory_mode()
+        parameters = [p for block in self.live for p in block.parameters()]
+        self.optimizer = _optimizer(config, parameters)
+        self.memory_bytes = 0
+        self._step = 0
+
+    @property
+    def config(self) -> RunConfig:
+        """The run config."""
+        return self.done.config
+
+    def _memory_mode(self) -> str:
+        """What is kept for backward, where the config leaves it to what fits."""
+        if self.config.memory_mode != "auto":
+            return self.config.memory_mode
+        blocks = [*(self.done.block(index) for index in range(self.first)), *self.live]
+        images = min(self.config.batch_size, max(len(self.examples), 1))
+        config = self.config.replace(batch_size=images)
+        return stage_need(config, self.done.task, blocks, frozen=self.first).mode
+
+    def _runner(self, live: Sequence[Block]) -> Network:
+        """The frozen blocks that have to run, and the live ones."""
+        runner = Network(self.config, self.done.task)
+        runner.blocks.extend([*list(self.done.blocks)[: self.examples.frozen], *live])
+        return runner
+
+    def epochs(self, epochs_before: int) -> Iterator[Measurement]:
+        """Train, one measurement per epoch. Raises DivergedError."""
+        config = self.config
+        draws = generator(config.seed, "batches", self.first, self.device)
+        report = ConnectivityReport(self.live, first=self.first) if self.rewirer else None
+        for epoch in range(1, config.epochs + 1):
+            started = time.perf_counter()
+            loss, train_accuracy = self._epoch(draws)
+            self.training_s += time.perf_counter() - started
+            accuracy, rate = self._validate()
+            layers = report.take() if report else ()
+            yield Measurement(
+                block=self.first + 1 if config.stages > 1 else 0,
+                epoch=epoch,
+                epochs_done=epochs_before + epoch,
+                epochs_total=config.total_epochs,
+                loss=loss,
+                train_accuracy=train_accuracy,
+                accuracy=accuracy,
+                connectivity=connectivity(self.connections),
+                spike_rate=rate,
+                regrown=sum(layer.regrown for layer in layers),
+                training_memory_bytes=self.memory_bytes,
+                wall_s=time.perf_counter() - started,
+                layers=layers,
+            )
+
+    @deterministic()
+    def _epoch(self, draws: torch.Generator) -> tuple[float, float]:
+        """Mean loss and accuracy of one pass over the examples."""
+        config, count = self.config, len(self.examples)
+        order = torch.randperm(count, generator=draws, device=draws.device)
+        batches = self._batches(order)
+        self.runner.train()
+        for index in range(self.examples.frozen):
+            self.runner.block(index).eval()
+        per_batch = config.timesteps if config.time_rule in ONLINE_RULES else 1
+        steps = config.epochs * len(batches) * per_batch
+        losses, correct = [], []
+        for images in batches:
+            batch = self.examples.batch(images, draws, augmentation=config.augmentation)
+            result = self._train_batch(batch, draws, steps=steps)
+            losses.append(result.loss)
+            correct.append(result.correct)
+        sizes = torch.tensor([len(images) for images in batches], device=draws.device)
+        loss = float((torch.stack(losses) * sizes).sum()) / count
+        if not math.isfinite(loss):
+            block = self.first + 1
+            raise DivergedError(f"the loss of block {block} became {loss}; lower learning_rate")
+        return loss, float(torch.stack(correct).sum()) / count
+
+    def _batches(self, order: Tensor) -> Sequence[Tensor]:
+        batches = list(order.split(self.config.batch_size))
+        is_single = len(batches) > 1 and len(batches[-1]) == 1
+        if is_single and self.config.norm == "batch-over-time":  # one image has no statistics
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
+
+    def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
+        state = ForwardContext(generator=draws)
+        if self._step > 0:
+            return learn(self.runner, batch, state, apply=lambda: self._apply(steps))
+        with SavedBytes(list(self.runner.parameters())) as saved:
+            result = learn(self.runner, batch, state, apply=lambda: self._apply(steps))
+        held = held_bytes(
+            nn.ModuleList(self.live), list(self.done.blocks), optimizer=self.config.optimizer
+        )
+        self.memory_bytes = saved.peak + saved.beside(result.held) + held
+        return result
+
+    def _apply(self, steps: int) -> None:
+        """An optimizer step, then the rewiring; clears the gradients."""
+        rate = self.config.learning_rate
+        if self.config.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * self._step / steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.config.weight_decay > 0:
+            self._decay(1 - rate * self.config.weight_decay)
+        self._step += 1
+        if self.rewirer is not None:
+            self.rewirer.before_step(self._step, learning_rate=rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for layer in self.layers:
+            layer.confine()
+        if self.rewirer is not None:
+            self.rewirer.after_step(self._step, steps=steps, learning_rate=rate)
+
+    @torch.no_grad()
+    def _decay(self, factor: float) -> None:
+        """Shrink the weights that exist, apart from the gradient (Loshchilov & Hutter 2019)."""
+        for conn in self.connections:
+            if conn.is_rewired:
+                conn.weight.copy_(torch.where(conn.exists(), conn.weight * factor, conn.weight))
+            else:
+                conn.weight.mul_(factor)
+
+    def _validation_runs(
+        self, counter: "_SpikeCounter | None" = None
+    ) -> Iterator[tuple[Batch, list[Tensor]]]:
+        """Validation batches with the readouts of the live blocks."""
+        self.runner.eval()
+        draws = generator(self.config.seed, "validation", 0, self.device)
+        for batch in self.validation.in_order(draws):
+            outputs = self.runner.run(
+                batch.drive,
+                ForwardContext(observer=counter),
+                timesteps=batch.timesteps,
+                frozen=batch.frozen,
+                wants=("logits",),
+            )
+            yield batch, outputs.logits
+
+    def _output(self, inputs: Tensor) -> Tensor:
+        """What integrators hold at the end that got `inputs` (time, batch, ...)."""
+        return integrated(inputs, leak=self.config.readout_leak)
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        """Accuracy of the deepest exit, and spikes per neuron and timestep."""
+        counter, correct = _SpikeCounter(self.live), 0
+        for batch, readouts in self._validation_runs(counter):
+            decided = self._output(readouts[-1]).argmax(dim=1)
+            correct += int((decided == batch.labels).sum())
+        return correct / max(len(self.validation), 1), counter.rate
+
+    @deterministic()
+    def fold_for_inference(self) -> list[Block]:
+        """The trained blocks in the form in which they run."""
+        for block in self.live:
+            block.eval()
+        return [
+            fold_for_inference(self.config, self.first + offset, block)
+            for offset, block in enumerate(self.live)
+        ]
+
+    @property
+    def parameters(self) -> list[int]:
+        """Trained numbers per live block."""
+        return [parameter_count(block) for block in self.live]
+
+    @deterministic()
+    @torch.no_grad()
+    def confusions(self) -> list[Tensor]:
+        """Validation images of the live blocks by label and decision, see `routing.route`."""
+        size = len(self.classes)
+        counts = [torch.zeros(size * size, dtype=torch.int64) for _ in self.live]
+        for batch, readouts in self._validation_runs():
+            labels = batch.labels.cpu()
+            for count, readout in zip(counts, readouts, strict=True):
+                decided = self._output(readout).argmax(dim=1).cpu()
+                count += (labels * size + decided).bincount(minlength=size * size)
+        return [count.reshape(size, size) for count in counts]
+
+
+def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:
+    config, first = done.config, len(done.blocks)
+    signal = done.block(first - 1).signal if first else input_signal(config, done.task)
+    blocks: list[Block] = []
+    for index in range(first, first + count):
+        blocks.append(build_block(config, index, signal, classes))
+        signal = blocks[-1].signal
+    return blocks
+
+
+def _optimizer(config: RunConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=config.learning_rate)
+    return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9)
+
+
+class _SpikeCounter:
+    """Spikes of some blocks, and their chances to spike."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._layers = {layer for block in blocks for layer in layers_of(block)}
+        self._spikes: list[Tensor] = []
+        self._chances = 0
+
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        """See Observer."""
+        del inputs
+        if layer in self._layers:
+            self._spikes.append(spikes.sum())
+            self._chances += spikes.numel()
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        """See Observer."""
+        del connections, inputs
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron and timestep."""
+        return float(torch.stack(self._spikes).sum()) / self._chances if self._chances else 0.0

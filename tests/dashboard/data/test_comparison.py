@@ -1,0 +1,143 @@
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashboard.data import frames
+from dashboard.data import read as data
+from dashboard.data.comparison import (
+    HypervolumeHistory,
+    band,
+    compare,
+    course_of,
+    group_of,
+    hours_at_work,
+)
+from dashboard.figures import comparison as comparison_figures
+from search.store.columns import TrialColumns
+from search.trial.trial import TrialState
+from tests.dashboard.example_store import fill
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> list[data.StudyView]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}"
+    for name in ("tpe-seed1", "tpe-seed2", "other"):
+        fill(url, name=name, count=12, is_running=False)
+    store = data.open_store(url)
+    return [data.read_study(store, name) for name in ("tpe-seed1", "tpe-seed2", "other")]
+
+
+def test_a_study_over_its_own_reference_has_the_volume_that_its_driver_kept(
+    views: list[data.StudyView],
+) -> None:
+    view = views[0]
+    assert view.stored.reference
+    course = course_of(view, view.stored.reference)
+    assert course.values[-1] == pytest.approx(view.hypervolumes[-1].value)
+    assert course.trials[-1] == len(view.hypervolumes)
+    assert course.epochs[-1] == view.epochs_trained
+    assert (np.diff(course.values) >= 0).all()
+
+
+def test_studies_are_measured_from_one_reference_the_worst_of_theirs(
+    views: list[data.StudyView],
+) -> None:
+    compared = compare(views)
+    assert compared.objectives == views[0].stored.objectives
+    for name, value in compared.reference.items():
+        references = [view.stored.reference or {} for view in views]
+        assert value == (min if name == "accuracy" else max)(r[name] for r in references)
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("tpe-seed1", "tpe"),
+        ("tpe_s12", "tpe"),
+        ("run 3", "run"),
+        ("digits-3", "digits"),
+        ("digits", "digits"),
+        ("7", "7"),
+    ],
+)
+def test_names_that_differ_in_a_seed_alone_are_one_group(
+    name: str, group: str, views: list[data.StudyView]
+) -> None:
+    import dataclasses
+
+    stored = dataclasses.replace(views[0].stored, name=name)
+    assert group_of(dataclasses.replace(views[0], stored=stored), "name") == group
+
+
+def test_repeats_are_drawn_as_a_mean_with_its_range(views: list[data.StudyView]) -> None:
+    compared = compare(views, "name")
+    assert compared.groups == ("tpe", "other")
+    figure = comparison_figures.courses(compared, along="epochs", mode="light")
+    names = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert names == ["tpe · mean of 2", "other"]
+    frame = frames.comparison(compared)
+    assert list(frame["Study"]) == ["tpe-seed1", "tpe-seed2", "other"]
+
+
+def test_a_band_holds_each_value_until_the_next_and_ends_with_the_shortest() -> None:
+    one = HypervolumeHistory(
+        trials=np.array([1.0, 3.0]),
+        epochs=np.array([1.0, 3.0]),
+        hours=np.array([1.0, 3.0]),
+        values=np.array([0.2, 0.6]),
+    )
+    other = HypervolumeHistory(
+        trials=np.array([1.0, 2.0, 9.0]),
+        epochs=np.array([1.0, 2.0, 9.0]),
+        hours=np.array([1.0, 2.0, 9.0]),
+        values=np.array([0.0, 0.4, 1.0]),
+    )
+    together = band([one, other], "trials")
+    assert together is not None
+    assert together.at.tolist() == [1, 2, 3]
+    assert together.mean.tolist() == pytest.approx([0.1, 0.3, 0.5])
+    assert together.low.tolist() == [0.0, 0.2, 0.4]
+    assert together.high.tolist() == [0.2, 0.4, 0.6]
+    assert band([one], "trials") is None
+
+
+def test_a_pause_between_trials_is_no_work_and_parallel_trials_count_once() -> None:
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    hour = datetime.timedelta(hours=1)
+    began = (start, start, start + 10 * hour)
+    ended = (start + hour, start + 2 * hour, start + 11 * hour)
+    trials = TrialColumns(
+        numbers=np.arange(3),
+        states=(TrialState.COMPLETE,) * 3,
+        params=({},) * 3,
+        partitions=("",) * 3,
+        epochs_done=np.ones(3, dtype=np.int64),
+        epochs_reused=np.zeros(3, dtype=np.int64),
+        training_s=np.ones(3),
+        evaluation_s=np.ones(3),
+        started_at=began,
+        finished_at=ended,
+        has_weights=np.zeros(3, dtype=bool),
+    )
+    assert hours_at_work(trials, np.arange(3)).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_study_without_a_point_can_stand_in_a_comparison(tmp_path: Path) -> None:
+    from search.store.store import Store
+    from search.study.study import study_from_toml
+    from tests.dashboard.example_store import TOML
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="full", count=4, is_running=False)
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
+    store = data.open_store(url)
+    compared = compare([data.read_study(store, name) for name in ("full", "new")])
+    assert compared.studies[1].course.values.size == 0
+    comparison_figures.courses(compared, along="hours", mode="dark")
+    comparison_figures.fronts(
+        compared, x="synaptic_ops", y="accuracy", log_x=True, log_y=False, mode="dark"
+    )
+    assert len(frames.comparison(compared)) == 2

@@ -1,0 +1,242 @@
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashboard.data import frames
+from dashboard.data import read as data
+from dashboard.data.points import MOST_SHAPES, Axis, few_values
+from dashboard.parts import downloads
+from search.export.folder import ExportError
+from search.store.store import Store, StoreError
+from search.study.study import study_from_toml
+from search.trial.trial import Outcome, TrialState
+from snn.settings.measurement import METRICS
+from tests.dashboard.example_store import TOML, example_trials, fill
+
+
+def test_a_study_that_a_driver_holds_is_running_and_one_that_had_all_its_trials_is_finished(
+    example_url: str,
+) -> None:
+    states = {card.summary.name: card.state for card in data.study_cards(example_url)}
+    assert states == {"digits": "running", "finished": "finished"}
+
+
+def test_a_study_without_a_driver_and_with_trials_to_go_is_stopped(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, count=3)
+    with Store(url) as store:
+        store.release_lease("digits", "example")
+    (card,) = data.study_cards(url)
+    assert card.state == "stopped"
+    assert card.progress == pytest.approx(2 / 3)
+
+
+def test_a_study_that_trained_all_its_epochs_is_finished_with_trials_to_go(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="digits", count=3, is_running=False)
+    (card,) = data.study_cards(url)
+    trained = card.summary.epochs_trained
+    for name, epochs, state in (("spent", trained, "finished"), ("left", 2 * trained, "stopped")):
+        text = TOML.format(name=name, trials=9).replace("[budget]", f"[budget]\nepochs = {epochs}")
+        with Store(url) as store:
+            store.create_study(study_from_toml(text))
+            for example in example_trials(3):
+                store.add_trial(name, example.trial)
+                for measurement in example.measurements:
+                    store.record_measurement(name, example.trial.number, measurement)
+                outcome = example.outcome or Outcome(state=TrialState.PRUNED)
+                store.finish_trial(name, example.trial.number, outcome)
+        card = next(each for each in data.study_cards(url) if each.summary.name == name)
+        assert (card.summary.epochs_asked, card.state) == (epochs, state)
+    assert card.progress == pytest.approx(0.5)
+
+
+def test_the_study_changed_last_comes_first(example_url: str) -> None:
+    assert next(card.summary.name for card in data.study_cards(example_url)) == "digits"
+
+
+def test_the_columns_are_the_stored_points(example_url: str) -> None:
+    with Store(example_url, read_only=True) as store:
+        stored = store.operating_points("digits")
+    table = data.study_view(example_url, "digits").table
+    assert table.ids.tolist() == [point.id for point in stored]
+    for name in METRICS:
+        assert table.figures[name].tolist() == [point.point.metrics[name] for point in stored]
+    exits = table.exit_thresholds(range(len(table)))
+    assert list(exits) == [point.point.exit_thresholds for point in stored]
+    params = [table.params_of(row) for row in range(len(table))]
+    assert params == [point.params for point in stored]
+    assert table.on_front.tolist() == [point.on_front for point in stored]
+
+
+def test_points_outside_a_constraint_are_not_feasible(example_url: str) -> None:
+    table = data.study_view(example_url, "digits").table
+    assert table.bounds == {"model_bytes": (None, 300_000)}
+    assert np.array_equal(table.is_feasible, table.figures["model_bytes"] <= 300_000)
+
+
+def test_the_knee_is_a_member_of_the_front(example_url: str) -> None:
+    view = data.study_view(example_url, "digits")
+    assert view.knee is not None
+    (row,) = view.table.rows_of([view.knee])
+    assert view.table.on_front[row]
+
+
+def test_parameters_of_some_trials_only_are_absent_elsewhere(example_url: str) -> None:
+    table = data.study_view(example_url, "digits").table
+    for row in range(len(table)):
+        has_two = len(table.partition(row).split("+")) > 2
+        assert ("exit_threshold_2" in table.params_of(row)) == has_two
+
+
+def test_every_axis_that_is_offered_can_be_drawn(example_url: str) -> None:
+    table = data.study_view(example_url, "digits").table
+    assert table.axis_names[:3] == table.objectives
+    assert len(set(table.axis_names)) == len(table.axis_names)
+    for name in table.axis_names:
+        axis = table.axis(name)
+        column = axis.names if axis.values is None else axis.values
+        assert column is not None
+        assert len(column) == len(table)
+
+
+def test_counts_and_sizes_are_logarithmic_by_default_and_fractions_are_not(
+    example_url: str,
+) -> None:
+    table = data.study_view(example_url, "digits").table
+    is_log = {name: table.axis(name).is_log_by_default for name in table.axis_names}
+    assert is_log["synaptic_ops"]
+    assert is_log["model_bytes"]
+    assert not is_log["accuracy"]
+    assert not table.axis("partition").can_be_log
+
+
+def test_a_change_of_the_study_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, count=3)
+    before = data.study_view(url, "digits")
+    assert data.study_view(url, "digits").table is before.table
+    with Store(url) as store:
+        store.update_front("digits", {int(before.table.ids[0])})
+    after = data.study_view(url, "digits")
+    assert after.table.ids[after.table.on_front].tolist() == [int(before.table.ids[0])]
+
+
+def test_a_study_without_trials_has_no_points_and_no_knee(tmp_path: Path) -> None:
+    from search.study.study import study_from_toml
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
+    view = data.study_view(url, "new")
+    assert len(view.table) == 0
+    assert view.knee is None
+
+
+def test_a_trial_that_failed_has_its_traceback_and_no_points(example_url: str) -> None:
+    view = data.trial_view(example_url, "digits", 6)
+    assert view.trial.state is TrialState.FAILED
+    assert "Traceback" in view.trial.error
+    assert view.points == ()
+
+
+def test_the_sampled_point_is_the_first_of_a_family(example_url: str) -> None:
+    view = data.trial_view(example_url, "digits", 0)
+    assert [point.point.is_sampled for point in view.points][:2] == [True, False]
+
+
+def test_what_was_searched_and_what_was_fixed_are_all_settings_together(example_url: str) -> None:
+    trial = data.trial_view(example_url, "digits", 0).trial
+    assert trial.config is not None
+    fixed = frames.fixed_settings(trial.config, trial)
+    searched = set(trial.config.to_mapping()) - set(fixed)
+    assert "exit_threshold" in searched
+    assert "width" in searched
+    assert "seed" in fixed
+
+
+def test_no_store_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at"):
+        data.study_cards(f"sqlite:///{tmp_path / 'nothing.db'}")
+
+
+def test_a_store_that_went_away_is_missed_and_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    fill(f"sqlite:///{path}", count=2)
+    assert len(data.study_cards(f"sqlite:///{path}")) == 1
+    for each in tmp_path.glob("store.db*"):
+        each.rename(tmp_path / f"away-{each.name}")
+    with pytest.raises(StoreError, match="no store at"):
+        data.study_cards(f"sqlite:///{path}")
+    for each in tmp_path.glob("away-*"):
+        each.rename(tmp_path / each.name.removeprefix("away-"))
+    assert len(data.study_cards(f"sqlite:///{path}")) == 1
+
+
+def test_reading_changes_nothing_in_the_store(example_url: str) -> None:
+    path = Path(example_url.removeprefix("sqlite:///"))
+    before = (path.read_bytes(), os.stat(path).st_mtime_ns)
+    data.study_cards(example_url)
+    data.study_view(example_url, "digits")
+    data.trial_view(example_url, "digits", 0)
+    assert (path.read_bytes(), os.stat(path).st_mtime_ns) == before
+
+
+def test_a_trial_without_weights_cannot_be_exported_and_says_why(example_url: str) -> None:
+    problem = downloads.export_problem(example_url, "digits", 0)
+    assert problem is not None
+    assert problem.startswith("trial 0 kept no weights (complete")
+    point = data.trial_view(example_url, "digits", 0).points[0]
+    with pytest.raises(ExportError, match="kept no weights"):
+        downloads.exported_zip(example_url, "digits", 0, point.id)
+
+
+def test_a_zip_unpacks_to_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "digits-3-17"
+    folder.mkdir()
+    (folder / "config.toml").write_text("seed = 0\n")
+    with zipfile.ZipFile(io.BytesIO(downloads.zipped(folder))) as archive:
+        assert archive.namelist() == ["digits-3-17/config.toml"]
+        assert archive.read("digits-3-17/config.toml") == b"seed = 0\n"
+
+
+def test_shapes_tell_any_parameter_by_a_few_values(example_url: str) -> None:
+    table = data.study_view(example_url, "digits").table
+    every = np.arange(len(table))
+    assert {"width", "learning_rate", "partition", "run:timesteps"} <= set(table.shape_names)
+    for name in table.shape_names:
+        assert 1 < len(set(table.shape_axis(name).words(every))) <= MOST_SHAPES + 1
+    rate, plain = table.shape_axis("learning_rate"), table.axis("learning_rate")
+    assert rate.values is not None
+    assert plain.values is not None
+    assert rate.label == "Learning rate about"
+    order = np.argsort(plain.values)
+    assert np.all(np.diff(rate.values[order]) >= 0)  # quarters keep the order
+
+
+def test_the_rarest_of_many_words_share_a_shape() -> None:
+    words = [f"w{place}" for place in range(20) for _ in range(place + 1)]
+    names = np.asarray(words, dtype=np.object_)
+    axis = Axis(name="x", label="X", unit="", better=None, values=None, names=names)
+    few = few_values(axis)
+    assert few.names is not None
+    assert set(few.names) == {"other", *(f"w{place}" for place in range(13, 20))}
+
+
+def test_a_selection_is_taken_away_as_one_file(
+    real_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEFRONT_DATA", str(tmp_path))
+    with Store(real_url, read_only=True) as store:
+        first, second = (store.operating_points("real", number)[0] for number in (0, 1))
+    points = [(0, first.id), (1, second.id)]
+    packed = downloads.networks_zip(real_url, "real", points, b"Trial\n0\n1\n")
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        names = archive.namelist()
+        assert archive.read("real-networks/points.csv") == b"Trial\n0\n1\n"
+    for number, point in points:
+        assert f"real-networks/real-{number}-{point}/config.toml" in names

@@ -1,0 +1,138 @@
+"""A trial that was stopped early: where it was judged, by what, and against whom it lost."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dashboard.data.read import read_trial
+from dashboard.data.stop_reason import StopReason, explained, named
+from dashboard.figures import rungs as rung_figures
+from dashboard.figures import trial as trial_figures
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.trial.rung import RungPoint, RungReport
+from search.trial.trial import Outcome, TrialState
+from tests.dashboard.example_store import TOML, example_trials
+from tests.dashboard.views.test_views import shown, words
+
+STOPPING = '\n[search]\nstopping = "moasha"\n'
+NAMES = ("accuracy", "synaptic_ops", "training_memory_bytes", "model_bytes")
+REASON = (
+    "stopped early at rung 1 of 2, after 3 of 24 epochs: not among the best 1 of 4 trials there"
+)
+# accuracy and operations of trials 0 to 4 at rung 1; trial 3 is the one that was stopped
+MEASURED = ((0.9, 1e4), (0.4, 2e3), (0.8, 2e4), (0.5, 5e4), (0.95, 9e3))
+
+
+def report(accuracy: float, ops: float, *, rung: int = 1, more: int = 0) -> RungReport:
+    values = (accuracy, ops, 4e6, 2e5)
+    point = RungPoint(metrics=dict(zip(NAMES, values, strict=True)))
+    others = RungPoint(metrics={**point.metrics, "accuracy": accuracy - 0.1}, is_sampled=False)
+    return RungReport(
+        rung=rung, epochs_done=3 * rung, epochs_total=24, points=(point, *[others] * more)
+    )
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Trial 3 was stopped at rung 1, trial 4 came there after it, trial 5 diverged."""
+    url = f"sqlite:///{tmp_path / 'stopped.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="digits", trials=6) + STOPPING))
+        for example in example_trials(6):
+            number = example.trial.number
+            store.add_trial("digits", example.trial)
+            for measurement in example.measurements[:3]:
+                store.record_measurement("digits", number, measurement)
+            if number < len(MEASURED):
+                store.record_rung("digits", number, report(*MEASURED[number], more=number % 2))
+            pruned = {3: (REASON, 1), 5: ("diverged: accuracy is nan at rung 1", 1)}
+            if number in pruned:
+                reason, rung = pruned[number]
+                outcome = Outcome(state=TrialState.PRUNED, reason=reason, stopped_rung=rung)
+                store.finish_trial("digits", number, outcome)
+    return url
+
+
+@pytest.fixture
+def judged(url: str) -> StopReason:
+    with Store(url, read_only=True) as store:
+        found = read_trial(store, "digits", 3).judged
+    assert found is not None
+    return found
+
+
+def test_a_stopped_trial_is_held_against_those_that_came_before_it(judged: StopReason) -> None:
+    assert sorted(judged.others) == [0, 1, 2]  # not 4, which came later
+    assert judged.superiors == (0, 2)  # trial 1 needs fewer operations, and is less accurate
+    assert judged.rungs == 2
+
+
+def test_the_words_say_where_what_and_who(judged: StopReason) -> None:
+    text = " ".join(explained(judged)).replace("\u202f", " ")
+    assert "There it had accuracy 50.0 %" in text
+    assert "synaptic operations 50 k ops" in text
+    assert "1 more point of the same weights spoke for it." in text
+    assert (
+        "Of the 3 trials that had come there before, trials 0 and 2 beat it by themselves." in text
+    )
+
+
+def test_many_trials_are_named_by_a_few() -> None:
+    assert named([3]) == "trial 3"
+    assert named([3, 5]) == "trials 3 and 5"
+    assert named(range(9)) == "trials 0, 1, 2, 3, 4, 5 and 3 more"
+
+
+def test_who_has_not_lost_to_one_alone_lost_to_several_or_for_lack_of_places(
+    judged: StopReason,
+) -> None:
+    together = replace(judged, superiors=())
+    assert "it lost against several together" in " ".join(explained(together))
+    crowded = replace(judged, superiors=(), is_on_front=True, others={7: judged.report})
+    text = " ".join(explained(crowded))
+    assert "the front there had more trials than places" in text
+    assert "Trial 7 had measured the very same." in text
+
+
+def test_what_goes_on_or_diverged_was_not_judged_against_others(url: str) -> None:
+    with Store(url, read_only=True) as store:
+        assert read_trial(store, "digits", 0).judged is None
+        assert [each.rung for each in read_trial(store, "digits", 0).rungs] == [1]
+        assert read_trial(store, "digits", 5).judged is None
+
+
+def test_the_figure_rings_the_trial_and_leads_to_the_others(judged: StopReason) -> None:
+    figure = rung_figures.judged(judged, x="synaptic_ops", y="accuracy", mode="light")
+    traces = {trace.name: list(trace.customdata) for trace in figure.data}
+    assert traces == {
+        "others there": [1, 1],
+        "who beat it alone": [0, 2],
+        "this trial": [3, 3],
+    }
+    alone = rung_figures.judged(judged, x=rung_figures.TRIAL, y="accuracy", mode="dark")
+    assert list(alone.data[-1].x) == [3, 3]
+
+
+def test_the_curves_have_the_rung_and_those_who_were_there(url: str, judged: StopReason) -> None:
+    with Store(url, read_only=True) as store:
+        view = read_trial(store, "digits", 3)
+    for name, traces in (("accuracy", 3), ("loss", 0)):
+        figure = trial_figures.curve(view.measurements, name, "light")
+        before = len(figure.data)
+        rung_figures.add_rungs(figure, view.rungs, stopped=judged, name=name, mode="light")
+        assert [line.x0 for line in figure.layout.shapes] == [3]
+        assert figure.layout.annotations[0].text == "stopped here"
+        assert len(figure.data) - before == traces
+
+
+def test_the_page_of_a_stopped_trial_says_why(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = shown(monkeypatch, url, "views/network.py", study="digits", trial="3")
+    text = words(app)
+    assert "It was stopped" in text
+    assert "Stopped early at rung 1 of 2" in text
+    assert "trials 0 and 2 beat it by themselves" in text
+    assert "Upright lines are rungs" in text
+    diverged = shown(monkeypatch, url, "views/network.py", study="digits", trial="5")
+    assert "Diverged: accuracy is nan" in words(diverged)

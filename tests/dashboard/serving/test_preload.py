@@ -1,0 +1,97 @@
+"""What pages have on its way before they ask for it, and that nothing else is handed out."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.data import read as data
+from dashboard.parts.frame import VIEWS
+from dashboard.serving import preload
+from tests.dashboard.example_store import fill
+
+PAGES = {"" if path.stem == "studies" else path.stem for path in VIEWS.glob("*.py")}
+
+
+def asked(path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of `Code` before an app that knows nothing."""
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask() -> tuple[int, dict[str, str], bytes]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        scope = {"type": "http", "method": method, "path": path, "headers": []}
+        await preload.Code(nothing)(scope, receive, send)
+        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return sent[0]["status"], headers, b"".join(each.get("body", b"") for each in sent[1:])
+
+    return asyncio.run(ask())
+
+
+def test_every_page_has_a_document_of_its_own() -> None:
+    assert set(preload.PARTS) == PAGES
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_a_document_is_streamlits_with_our_name_and_the_parts_that_are_there(page: str) -> None:
+    text = preload.document(page)
+    assert "<title>spikefront</title>" in text
+    assert text.index("BACKEND_BASE_URL") < text.index('<script type="module"')
+    for part in preload.PARTS[page]:  # another Streamlit may call them otherwise
+        (name,) = preload.files([part])
+        assert f'"{name}"' in text
+        assert (preload.CODE / name).is_file()
+
+
+def test_code_is_handed_out_as_it_lies_there_to_be_kept() -> None:
+    (name,) = preload.files(preload.CHART)
+    status, headers, body = asked(f"/static/js/{name}")
+    assert status == 200
+    assert headers["content-type"].startswith("text/javascript")
+    assert "immutable" in headers["cache-control"]
+    assert body == (preload.CODE / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/js/../../index.html",
+        "/static/js/%2e%2e/index.html",
+        "/static//js/nothing.js",
+        "/static/js/",
+        "/front",
+        "",
+    ],
+)
+def test_nothing_else_is_handed_out(path: str) -> None:
+    assert asked(path)[0] == 404
+
+
+def test_reading_ahead_is_what_the_page_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="one", count=4, is_running=False)
+    monkeypatch.setenv(data.STORE_VARIABLE, url)
+    preload.read("front", "one")
+    monkeypatch.setattr(data, "read_study", lambda *_: pytest.fail("was read again"))
+    assert len(data.study_view(url, "one").table)
+
+
+@pytest.mark.parametrize("page", ["", "front", "launch"])
+def test_a_store_that_is_not_there_is_left_to_the_page(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(data.STORE_VARIABLE, f"sqlite:///{tmp_path / 'none.db'}")
+    preload.read(page, "x")
+    assert not (tmp_path / "none.db").exists()

@@ -1,0 +1,118 @@
+"""Nothing from a study file, a trial or the address is ever more than text."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard.serving.chromium import Tab, chromium, executable
+from dashboard.serving.serve import serving
+from tests.dashboard import hostile_store
+from tests.dashboard.hostile_store import ALL, ATTACKS, HOST, PARAM
+from tests.dashboard.views.test_views import shown
+
+VIEWS = ("studies", "front", "network", "matters", "compare", "export", "launch")
+NAMES = ("study", "trial", "point", "at", "x", "y", "z", "colour", "shape", "scale_x", "targets")
+NAMES += ("selected", "marked", "metric", "look", "by", "across", "up", "file", "from", "watch")
+NAMES += ("replay", "image", "images", "against", "with", "points", "along", "statistic")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return hostile_store.fill(tmp_path_factory.mktemp("hostile") / "store.db")
+
+
+def page(monkeypatch: pytest.MonkeyPatch, url: str, name: str, **query: str) -> AppTest:
+    view = "" if name == "studies" else f"views/{name}.py"
+    return shown(monkeypatch, url, view, **query)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_markdown_never_holds_what_somebody_wrote_as_it_is(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page(monkeypatch, url, name, study="hostile", trial="0", watch=ALL)
+    for kind in (app.markdown, app.caption, app.subheader, app.title, app.error, app.warning):
+        for element in kind:
+            text = str(element.value)
+            if "<style>" in text:
+                continue
+            for mark in ("<img", "<script", "<a ", f"](https://{HOST}", "<svg onload", "$$"):
+                assert mark not in text, (name, text[:300])
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_an_address_is_never_more_than_a_value(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for attack in (ALL, "-1e999\x00٣"):
+        app = page(monkeypatch, url, name, **dict.fromkeys(NAMES, attack))
+        assert not app.exception
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
+        assert raw.execute("SELECT count(*) FROM studies").fetchone() == (2,)
+
+
+# --- in the browser ----------------------------------------------------------------------
+
+browser = pytest.mark.skipif(
+    executable() is None, reason="needs Chromium on the PATH, or named in SPIKEFRONT_CHROMIUM"
+)
+PAGES = (
+    ("/", {}),
+    ("/front", {"study": "hostile", "colour": "surrogate", "x": "surrogate", "shape": "surrogate"}),
+    ("/front", {"study": ALL, "targets": ALL, "selected": ALL}),
+    ("/network", {"study": "hostile", "trial": "0"}),
+    ("/network", {"study": ALL, "trial": "6"}),
+    ("/matters", {"study": "hostile", "look": "slices"}),
+    ("/matters", {"study": "hostile", "look": "pairs", "across": PARAM, "up": "surrogate"}),
+    ("/matters", {"study": "hostile", "look": "parallel"}),
+    ("/compare", {"with": ALL}),
+    ("/export", {"study": ALL}),
+    ("/launch", {"watch": ALL, "file": "../../etc/passwd"}),
+)
+
+
+@pytest.fixture(scope="module")
+def app(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "studies").mkdir()
+    (folder / "studies" / "<img src=x onerror=window.attacked=1>.toml").write_text(
+        "".join(f"# {attack}\n" for attack in ATTACKS) + 'name = "<b>x</b>"\n'
+    )
+    (Path(folder) / "runs" / "logs").mkdir(parents=True)
+    (folder / "runs" / "logs" / "hostile-20260101T000000-1.log").write_text(ALL)
+    with serving(url, folder=folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with chromium() as tab:
+        tab.size(1440, 2000)
+        yield tab
+
+
+@browser
+def test_nothing_is_run_fetched_or_linked_that_somebody_wrote(tab: Tab, app: str) -> None:
+    found: list[tuple[str, object]] = []
+    for path, query in PAGES:
+        where = f"{path}?{urlencode(query)}"[:90]
+        tab.requested.clear()
+        tab.open(f"{app}{path}?{urlencode(query)}")
+        tab.wait_for("document.querySelector('[data-testid=stMain]')", seconds=90)
+        tab.wait_for_page(seconds=90)
+        links = tab.evaluate(
+            "[...document.querySelectorAll('a, img')]"
+            ".map(each => each.src ?? each.href?.baseVal ?? each.href).filter(to => "
+            f"to.startsWith('https://{HOST}') || to.startsWith('javascript:')).join()"
+        )
+        asked = [each for each in tab.requested if each.startswith(f"https://{HOST}")]
+        text = tab.text()
+        seen = [word for word in ("Traceback (most", "root:x:") if word in text]
+        is_attacked = tab.evaluate("Boolean(window.attacked)")
+        if links or asked or seen or is_attacked:
+            found.append((where, (links, asked, seen, is_attacked)))
+    assert found == []

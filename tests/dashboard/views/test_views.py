@@ -1,0 +1,368 @@
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard.data import read as data
+from dashboard.serving import server
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.trial.trial import Outcome, TrialState
+from snn.settings.measurement import METRICS
+from tests.dashboard.example_store import TOML, example_trials, fill
+
+APP = str(Path(dashboard.__file__ or "").parent / "app.py")
+VIEWS = (
+    "views/studies.py",
+    "views/front.py",
+    "views/network.py",
+    "views/matters.py",
+    "views/compare.py",
+    "views/export.py",
+)
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", **query: str) -> AppTest:
+    """A page, drawn once."""
+    monkeypatch.setenv(data.STORE_VARIABLE, url)
+    app = AppTest.from_file(APP, default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    if view:
+        app.run()
+        app.switch_page(view)
+        for name, value in query.items():
+            app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    kinds = (app.title, app.subheader, app.text, app.markdown, app.caption, app.warning, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {each.label: each.value.replace("\u202f", " ") for each in app.metric}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_without_a_store_every_page_says_what_to_do(
+    view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, f"sqlite:///{tmp_path / 'nothing.db'}", view)
+    assert "no store at" in words(app)
+    assert "spikefront run studies/digits.toml" in words(app)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_empty_store_says_what_to_do(
+    view: str, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, empty_url, view)
+    assert "No studies yet" in words(app)
+    assert "spikefront run studies/digits.toml" in words(app)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_study_that_has_just_begun_is_shown_on_every_page(
+    view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
+        store.acquire_lease("new", "example", seconds=600)
+    shown(monkeypatch, url, view)
+
+
+def test_every_study_has_its_question_and_figures(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url)
+    assert [each.value for each in app.subheader] == ["digits", "finished"]
+    assert "What does the front of accuracy" in words(app)
+    assert "15 of 16 trials finished" in words(app)
+    assert "1 running · 1 pruned · 1 failed" in words(app)
+
+
+def test_the_question_of_a_study_is_text_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    evil = "# <script>alert(1)</script> ![x](http://example.com/x.png) :red[y]\n"
+    with Store(url) as store:
+        store.create_study(study_from_toml(evil + TOML.format(name="new", trials=4)))
+    app = shown(monkeypatch, url)
+    assert "<script>" in "\n".join(each.value for each in app.text)
+    for kind in (app.markdown, app.caption, app.subheader, app.title):
+        assert not [each for each in kind if "<script>" in each.value or "![x]" in each.value]
+
+
+def test_the_front_opens_with_its_objectives_as_axes(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits")
+    chosen = {each.label: each.value for each in app.selectbox}
+    assert chosen == {
+        "Study": "digits",
+        "Across": "synaptic_ops",
+        "Up": "accuracy",
+        "Colour": "training_memory_bytes",
+        "Third axis": "none",
+        "Shape": "none",
+    }
+    assert [app.toggle(key=f"log-{side}").value for side in "xy"] == [True, False]
+
+
+def test_the_address_names_study_axes_and_scales(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(
+        monkeypatch,
+        example_url,
+        "views/front.py",
+        study="finished",
+        x="model_bytes",
+        y="latency_steps",
+        colour="partition",
+        scale_x="linear",
+        scale_y="log",
+    )
+    chosen = [each.value for each in app.selectbox]
+    assert chosen[:4] == ["finished", "model_bytes", "latency_steps", "partition"]
+    assert [app.toggle(key=f"log-{side}").value for side in "xy"] == [False, True]
+
+
+def test_an_axis_that_is_chosen_goes_into_the_address(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits")
+    app.selectbox(key="choose-x").set_value("est_energy_nj").run()
+    assert not app.exception
+    assert app.query_params["x"] == "est_energy_nj"
+    assert app.selectbox(key="choose-x").value == "est_energy_nj"
+
+
+@pytest.mark.parametrize("colour", ["partition", "surrogate", "width", "run:timesteps", "accuracy"])
+def test_any_quantity_can_be_the_colour(
+    colour: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown(monkeypatch, example_url, "views/front.py", study="digits", colour=colour)
+
+
+def test_nonsense_in_the_address_is_passed_over(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(
+        monkeypatch,
+        example_url,
+        "views/front.py",
+        study="<b>no</b>",
+        x="nothing",
+        selected="1e9,-3,²,999999999999999999999,",
+        scale_x="cubic",
+    )
+    assert app.selectbox(key="choose-x").value == "synaptic_ops"
+    assert "<b>" not in words(app)
+
+
+def test_without_a_selection_the_table_is_the_front(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits")
+    table = data.study_view(example_url, "digits").table
+    assert len(app.dataframe[0].value) == table.on_front.sum()
+
+
+def test_points_that_the_address_selects_are_in_the_table_and_can_be_opened(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = data.study_view(example_url, "digits").table
+    rows = [0, 5]
+    ids = ",".join(str(table.ids[row]) for row in rows)
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits", selected=ids)
+    assert "2 selected" in words(app)
+    frame = app.dataframe[0].value
+    assert sorted(frame["Trial"]) == sorted(int(table.trials[row]) for row in rows)
+    assert "param:learning_rate" in frame.columns
+
+
+def test_clearing_the_selection_shows_the_front_again(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = str(data.study_view(example_url, "digits").table.ids[0])
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits", selected=first)
+    next(button for button in app.button if button.label == "Clear").click().run()
+    assert "selected" not in app.query_params
+    assert "The front" in words(app)
+
+
+def test_a_trial_shows_every_metric_of_its_point_with_its_unit(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = data.trial_view(example_url, "digits", 0)
+    point = view.points[3]
+    app = shown(
+        monkeypatch, example_url, "views/network.py", study="digits", trial="0", point=str(point.id)
+    )
+    figures = metrics(app)
+    assert len(figures) == 13
+    assert figures["Accuracy"] == f"{100 * point.point.metrics['accuracy']:.1f} %"
+    assert figures["Synaptic operations"].endswith("ops")
+    assert all(each.help for each in app.metric)
+
+
+def test_without_a_point_a_trial_shows_the_one_that_was_sampled(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled = data.trial_view(example_url, "digits", 0).points[0].point
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="0")
+    assert metrics(app)["Accuracy"] == f"{100 * sampled.metrics['accuracy']:.1f} %"
+
+
+def test_a_failed_trial_shows_its_reason_and_traceback(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="6")
+    assert "It failed" in words(app)
+    assert "Traceback (most recent call last)" in words(app)
+    assert not app.metric
+
+
+@pytest.mark.parametrize("number", ["11", "15"])
+def test_a_pruned_and_a_running_trial_can_be_looked_at(
+    number: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial=number)
+    assert f"Trial {number}" in words(app)
+
+
+def test_a_trial_that_is_not_there_is_said_and_another_shown(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="99")
+    assert "There is no trial" in words(app)
+    assert "0 to 15" in words(app)
+
+
+def test_two_studies_are_compared_and_the_address_says_which(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/compare.py")
+    assert app.multiselect[0].value == ["digits", "finished"]
+    assert list(app.dataframe[0].value["Study"]) == ["digits", "finished"]
+    app.multiselect[0].set_value(["finished"]).run()
+    assert app.query_params["with"] in ("finished", ["finished"])
+    assert list(app.dataframe[0].value["Study"]) == ["finished"]
+
+
+def test_a_target_in_the_address_narrows_the_front(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(
+        monkeypatch,
+        example_url,
+        "views/front.py",
+        study="digits",
+        targets="accuracy >= 95 %, nonsense",
+    )
+    assert (app.dataframe[0].value["accuracy"] >= 0.95).all()
+    assert "must be like" in words(app)
+
+
+def test_a_target_that_nobody_meets_says_so(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/front.py", study="digits", targets="model <= 1 B")
+    assert "No point meets the constraints and targets" in words(app)
+
+
+@pytest.mark.parametrize("shape", ["surrogate", "partition", "run:timesteps"])
+def test_a_third_axis_and_a_shape_can_be_chosen(
+    shape: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(
+        monkeypatch,
+        example_url,
+        "views/front.py",
+        study="digits",
+        z="model_bytes",
+        shape=shape,
+        points="trial",
+        dominated="off",
+    )
+    table = data.study_view(example_url, "digits").table
+    assert len(app.dataframe[0].value) <= table.is_sampled.sum()
+
+
+def test_many_studies_are_found_by_a_word_and_shown_as_a_table(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, find="FINISH operations", order="name", **{"as": "table"})
+    assert list(app.dataframe[0].value["Study"]) == ["finished"]
+    app = shown(monkeypatch, example_url, state="finished")
+    assert [each.value for each in app.subheader] == ["finished"]
+    app = shown(monkeypatch, example_url, find="no such word")
+    assert "No study has these words" in words(app)
+
+
+def test_what_is_chosen_on_the_front_is_what_is_exported(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = data.study_view(example_url, "digits").table
+    ids = ",".join(str(table.ids[row]) for row in (0, 5))
+    app = shown(monkeypatch, example_url, "views/export.py", study="digits", selected=ids)
+    assert "2 points chosen" in words(app)
+    labels = [button.label for button in app.get("download_button")]
+    assert labels.count("Settings") == 2
+    assert {"Report", "Study file"} <= set(labels)
+
+
+def test_a_study_whose_trials_all_failed_leads_to_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="new", trials=1)))
+        example = next(iter(example_trials(1)))
+        store.add_trial("new", example.trial)
+        store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="it broke"))
+    app = shown(monkeypatch, url, "views/front.py", study="new")
+    assert "1 trial failed, none is complete" in words(app)
+    assert [each.proto.label for each in app.get("page_link")] == ["See why trial 0 failed"]
+
+
+@pytest.mark.parametrize("names", [("accuracy",), tuple(METRICS)[:5]])
+def test_a_study_of_one_objective_or_five_is_shown_on_every_page(
+    names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="new", count=4, is_running=False, objectives=names)
+    for view in VIEWS:
+        shown(monkeypatch, url, view, study="new")
+
+
+def test_missing_and_infinite_figures_are_left_out_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    path = tmp_path / "store.db"
+    fill(f"sqlite:///{path}", name="new", count=4, is_running=False)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE operating_points SET accuracy = NULL WHERE id % 2 = 0")
+        connection.execute("UPDATE operating_points SET synaptic_ops = 9e999 WHERE id % 3 = 0")
+    connection.close()
+    for view in VIEWS:
+        app = shown(monkeypatch, f"sqlite:///{path}", view, study="new")
+        if "front" in view:
+            assert "have no finite value on these axes" in words(app)
+
+
+def test_the_dashboard_serves_this_machine_alone_and_reports_to_nobody() -> None:
+    options = server.options(8600)
+    assert options["server.address"] == "127.0.0.1"
+    assert options["browser.gatherUsageStats"] is False
+    assert options["server.port"] == 8600

@@ -1,0 +1,129 @@
+"""Studies side by side: one reference, and a front that all share."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.commands import cli
+from search.front.front import hypervolume
+from search.runners.run import run_study
+from search.store.store import Store
+from search.study.study import study_from_toml
+from tests.search.fake_engine import FakeEngine
+
+STUDY = """
+name = "{name}"
+objectives = {objectives}
+
+[budget]
+trials = 12
+
+[run]
+dataset = "digits"
+backbone = "resnet5"
+epochs = 2
+
+[space]
+width = {{ low = {low}, high = {high} }}
+timesteps = {{ low = 2, high = 3 }}
+
+[search]
+sampler = "random"
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store with a study of narrow networks, one of wide ones, and one of something else."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    asked = {
+        "narrow": ('["accuracy", "synaptic_ops"]', 4, 16),
+        "wide": ('["synaptic_ops", "accuracy"]', 60, 120),
+        "other": ('["spikes_per_inference"]', 4, 16),
+    }
+    with Store(url) as store:
+        for name, (objectives, low, high) in asked.items():
+            text = STUDY.format(name=name, objectives=objectives, low=low, high=high)
+            run_study(
+                study_from_toml(text),
+                store=store, artifacts=tmp_path, data_dir=tmp_path, workers=0, engine=FakeEngine(),
+            )  # fmt: skip
+    return url
+
+
+def compared(url: str, capsys: pytest.CaptureFixture[str], *names: str) -> dict[str, object]:
+    assert cli.main(["compare", *names, "--store", url, "--json"]) == 0
+    document: dict[str, object] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_both_are_measured_from_the_worse_of_their_references(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = compared(url, capsys, "narrow", "wide")
+    reference = document["reference"]
+    assert isinstance(reference, dict)
+    with Store(url, read_only=True) as store:
+        stored = [store.stored_study(name).reference for name in ("narrow", "wide")]
+        points = {n: store.operating_points(n, front_only=True) for n in ("narrow", "wide")}
+    assert reference == {
+        "accuracy": 0.0,
+        "synaptic_ops": max(own["synaptic_ops"] for own in stored if own),
+    }
+    for side in document["studies"]:  # type: ignore[attr-defined]
+        rows = [
+            [
+                1 - p.point.metrics["accuracy"],
+                p.point.metrics["synaptic_ops"] / reference["synaptic_ops"],
+            ]
+            for p in points[side["study"]]
+        ]
+        assert side["hypervolume"] == pytest.approx(hypervolume(np.array(rows), np.ones(2)))
+
+
+def test_the_common_front_belongs_to_whoever_is_not_beaten(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store(url, read_only=True) as store:
+        fronts = {
+            name: [p.point.metrics for p in store.operating_points(name, front_only=True)]
+            for name in ("narrow", "wide")
+        }
+    every = [m for front in fronts.values() for m in front]
+
+    def is_beaten(one: object) -> bool:
+        return any(
+            other["accuracy"] >= one["accuracy"]  # type: ignore[index]
+            and other["synaptic_ops"] <= one["synaptic_ops"]  # type: ignore[index]
+            and (other["accuracy"], other["synaptic_ops"]) != (one["accuracy"], one["synaptic_ops"])  # type: ignore[index]
+            for other in every
+        )
+
+    document = compared(url, capsys, "narrow", "wide")
+    for side in document["studies"]:  # type: ignore[attr-defined]
+        left = [m for m in fronts[side["study"]] if not is_beaten(m)]
+        assert side["on_common_front"] == len(left)
+        assert side["trials"] == 12
+        assert side["epochs"] == 24
+
+
+def test_studies_that_share_no_objective_and_single_ones_are_refused(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compare", "narrow", "other", "--store", url]) == 2
+    assert "studies must share an objective, got narrow: accuracy" in capsys.readouterr().err
+    assert cli.main(["compare", "narrow", "--store", url]) == 2
+    assert "two studies or more" in capsys.readouterr().err
+    assert cli.main(["compare", "narrow", "wid", "--store", url]) == 2
+    assert "did you mean 'wide'" in capsys.readouterr().err
+
+
+def test_people_get_a_row_for_each(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "narrow", "wide", "--store", url]) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines() if line.strip()][2:4] == [
+        "narrow",
+        "wide",
+    ]

@@ -1,0 +1,264 @@
+"""Two Ray nodes on this machine with PostgreSQL as the store: studies over both, and the loss of
+one of them."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from search.runners import ray_tune
+from search.store.store import Store, StoreError
+from search.trial.trial import Trial, TrialState
+from tests.search import driver
+from tests.search.postgres import Server, free_port, own_server
+
+GAP_S = float(os.environ.get("SPIKEFRONT_TEST_GAP_S", "3"))
+STUDY = """
+name = "small"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 12
+gpus_per_trial = 0.5
+[run]
+epochs = 3
+[space]
+width = { low = 1, high = 200 }
+[search]
+sampler = "random"
+"""
+DIGITS = """
+name = "digits"
+objectives = ["accuracy", "synaptic_ops"]
+[budget]
+trials = 3
+[run]
+train_images = 50
+backbone = "mlp"
+width = 4
+epochs = 1
+timesteps = 2
+[space]
+learning_rate = { low = 1e-3, high = 1e-1 }
+[search]
+sampler = "random"
+"""
+# the cluster's own secret, so that no other one of this machine is asked for its own
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+class Node:
+    """What `ray start` has started; ended by its processes."""
+
+    def __init__(self, *words: str) -> None:
+        ray = str(Path(sys.executable).with_name("ray"))
+        memory = f"--object-store-memory={ray_tune.OBJECT_STORE_BYTES}"
+        self._process = subprocess.Popen(
+            [ray, "start", "--block", "--num-cpus=2", "--num-gpus=1", memory, *words],
+            env={**os.environ, **ray_tune.ENVIRONMENT, **TOKEN},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        """kill -9 of all that belongs to the node, workers included."""
+        for process in descendants(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait()
+
+
+def descendants(process: int) -> list[int]:
+    """A process and those that it has started, and they."""
+    found = [process]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in children.read_text().split()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, Node]]:
+    """The address of a cluster, and its second node."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        port = free_port()
+        address = f"127.0.0.1:{port}"
+        home = [f"--temp-dir={folder}", "--include-dashboard=false", "--disable-usage-stats"]
+        head = Node("--head", f"--port={port}", *home)
+        second = None
+        try:
+            wait_until(lambda: answers(address))
+            second = Node(f"--address={address}", "--disable-usage-stats")
+            yield address, second
+        finally:
+            if second is not None:
+                second.kill()
+            head.kill()
+
+
+def answers(address: str) -> bool:
+    try:
+        ray_tune.check_address(address)
+    except ray_tune.RayError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with own_server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Server) -> Iterator[str]:
+    yield server.url
+    with Store(server.url) as store, store._database.writing() as connection:
+        connection.execute(text("DELETE FROM studies"))
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(cluster: tuple[str, Node], tmp_path: Path) -> Iterator[Start]:
+    """Starts a driver that joins the cluster; none outlives its test."""
+    started = []
+
+    def start_driver(study: str, **settings: Any) -> "subprocess.Popen[str]":
+        driven = driver.start(tmp_path, study, ray=cluster[0], environment=TOKEN, **settings)
+        started.append(driven)
+        return driven
+
+    yield start_driver
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
+    until = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < until, "it never came to that"
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def trials_of(url: str) -> list[Trial]:
+    try:
+        with Store(url, read_only=True) as store:
+            return store.trials("small")
+    except StoreError:  # not made yet
+        return []
+
+
+def finished(url: str) -> int:
+    return sum(trial.state.is_finished for trial in trials_of(url))
+
+
+def check_whole(store: Store, trials: int) -> None:
+    """Every trial once, complete, with each of its epochs."""
+    kept = store.trials("small")
+    assert [trial.number for trial in kept] == list(range(trials))
+    assert {trial.state for trial in kept} == {TrialState.COMPLETE}
+    for trial in kept:
+        assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
+    assert len(store.hypervolume("small")) == trials
+    assert store.stored_study("small").lease_holder is None
+
+
+def test_a_worker_reads_a_data_set_once_for_all_its_trials(start: Start, tmp_path: Path) -> None:
+    running = start(DIGITS, workers=1, trains=True)
+    _, said = running.communicate(timeout=250)
+    assert running.returncode == 0, said
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        assert [trial.state for trial in store.trials("digits")] == [TrialState.COMPLETE] * 3
+        (told,) = store.events("digits")  # the same words once: one process, one reading
+        assert re.fullmatch(r"process \d+ has read data 1 times", told.message)
+
+
+def test_ctrl_c_twice_leaves_at_once_and_the_next_driver_goes_on(
+    start: Start, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    stopped = start(STUDY, workers=1, fifo=fifo)
+    with fifo.open() as opened:
+        assert opened.read()
+    for _ in range(2):
+        stopped.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    _, said = stopped.communicate(timeout=120)
+    assert stopped.returncode == 130, said
+    assert "Traceback" not in said
+    further = driver.start(tmp_path, STUDY, workers=0)
+    _, said = further.communicate(timeout=120)
+    assert further.returncode == 0, said
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        check_whole(store, 12)
+
+
+def test_workers_wait_while_the_database_is_restarted(
+    start: Start, server: Server, url: str
+) -> None:
+    running = start(STUDY, workers=2, store=url, epoch_s=0.2)
+    wait_until(lambda: finished(url) >= 2, running)
+    server.stop()
+    time.sleep(GAP_S)
+    assert running.poll() is None
+    server.start()
+    out, said = running.communicate(timeout=120)
+    assert running.returncode == 0, said
+    assert "the store is back after " in said
+    assert json.loads(out)["trials"] == {"complete": 12}
+    with Store(url) as store:
+        check_whole(store, 12)
+        assert store.events("small") == []
+
+
+def test_a_study_over_two_nodes_loses_one_of_them_and_nothing_else(
+    cluster: tuple[str, Node], start: Start, url: str, tmp_path: Path
+) -> None:
+    """The last test here: the node does not come back."""
+    _, node = cluster
+    place = f"fsspec+file://{tmp_path}/shelf"
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    settings = {"workers": 4, "store": url, "artifacts": place, "epoch_s": 0.3, "gate": gate}
+    running = start(STUDY, **settings)
+    wait_until(lambda: len(list(gate.iterdir())) == 4, running)  # half a GPU each
+    processes = {path.name for path in gate.iterdir()}
+    assert len({name.partition(" of ")[2] for name in processes}) == 2
+    (gate / "open").touch()
+    wait_until(lambda: finished(url) >= 4, running)
+    node.kill()  # at once: its trials must not have ended
+    before = [trial for trial in trials_of(url) if trial.state.is_finished]
+    seen = {path.name for path in gate.iterdir()}
+    assert seen == processes | {"open"}  # no new one for a trial
+    _, said = running.communicate(timeout=200)
+    assert running.returncode == 0, said
+    with Store(url) as store:
+        check_whole(store, 12)
+        after = store.trials("small")
+        assert [after[trial.number] for trial in before] == before
+        retried = [event.trial for event in store.events("small") if event.kind == "retry"]
+        assert 1 <= len(retried) <= 2  # one on each half of its GPU
+        assert len(set(retried)) == len(retried)
+        for trial in after:
+            assert trial.artifact is not None
+            assert trial.artifact.uri == f"{place}/small/{trial.number:05d}.safetensors"
+    assert len(list((tmp_path / "shelf" / "small").iterdir())) == 12

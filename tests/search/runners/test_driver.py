@@ -1,0 +1,633 @@
+"""The ledger: what a driver writes, what it hands out, and what survives it."""
+
+import dataclasses
+import datetime
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.front.front import front_of
+from search.pruners.moasha import rule_of
+from search.runners import driver, front_history, local
+from search.runners.budget_spent import BudgetSpent
+from search.runners.driver import StudyDriver
+from search.runners.lease import is_gone, this_process
+from search.runners.progress import Silent, StudyProgress
+from search.store.store import LeaseHeldError, Store
+from search.study.feedback import FeedbackBuilder
+from search.study.study import Budget, Study, StudyError, study_from_toml
+from search.trial.trial import Outcome, Timings, Trial, TrialState
+from search.worker.context import WorkerContext
+from search.worker.job import Job
+from snn.data.image_files import DataError
+from snn.settings.config import RunConfig
+from snn.settings.measurement import Measurement
+from tests.search.fake_engine import FakeEngine, FakeRun, evaluation
+
+ANOTHER = "another-host:1"
+NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+
+def make_study(
+    *,
+    space: str = "width = { low = 1, high = 200 }",
+    budget: str = "trials = 4",
+    run: str = "epochs = 2",
+    objectives: str = '["accuracy", "synaptic_ops"]',
+    seed: int = 0,
+    sampler: str = "random",
+    stopping: str = "none",
+) -> Study:
+    return study_from_toml(
+        f"""
+name = "small"
+objectives = {objectives}
+[budget]
+{budget}
+[run]
+{run}
+[space]
+{space}
+[search]
+sampler = "{sampler}"
+seed = {seed}
+stopping = "{stopping}"
+"""
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(f"sqlite:///{tmp_path}/store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> WorkerContext:
+    return WorkerContext(data_dir=tmp_path, trainable=FakeEngine())
+
+
+def drive(study: Study, store: Store, workplace: WorkerContext) -> StudyDriver:
+    """Run a study to its end, in this process."""
+    with StudyDriver(study, store=store, artifacts=workplace.data_dir) as opened:
+        local.run(opened, workplace)
+    return opened
+
+
+def complete(order: Job) -> Outcome:
+    return Outcome(state=TrialState.COMPLETE, evaluation=evaluation(order.config))
+
+
+def states(store: Store) -> list[TrialState]:
+    return [trial.state for trial in store.trials("small")]
+
+
+def test_an_order_is_in_the_store_as_running_before_anybody_has_it(
+    store: Store, tmp_path: Path
+) -> None:
+    with StudyDriver(make_study(), store=store, artifacts=tmp_path) as opened:
+        order = opened.next()
+        assert order is not None
+        kept = store.trial("small", order.number)
+        assert (kept.number, kept.state, kept.config) == (0, TrialState.RUNNING, order.config)
+
+
+def test_exactly_the_trials_of_the_budget_are_run(store: Store, workplace: WorkerContext) -> None:
+    done = drive(make_study(), store, workplace)
+    assert states(store) == [TrialState.COMPLETE] * 4
+    assert done.stopped == "all 4 trials of the budget were run"
+    assert done.finished_here == {TrialState.COMPLETE: 4}
+    assert [m.epoch for m in store.measurements("small", 3)] == [1, 2]
+
+
+def test_a_study_continues_when_its_budget_has_grown(
+    store: Store, workplace: WorkerContext
+) -> None:
+    drive(make_study(), store, workplace)
+    drive(make_study(budget="trials = 6"), store, workplace)
+    assert [trial.number for trial in store.trials("small")] == list(range(6))
+    assert study_from_toml(store.stored_study("small").toml).budget.trials == 6
+
+
+def test_another_question_under_the_same_name_is_refused_with_the_keys_that_differ(
+    store: Store, workplace: WorkerContext
+) -> None:
+    drive(make_study(), store, workplace)
+    other = make_study(space="width = { low = 1, high = 9 }", seed=3)
+    with pytest.raises(StudyError, match=r"space\.width, search\.seed must stay as they are"):
+        drive(other, store, workplace)
+
+
+def test_an_interrupted_study_runs_what_an_undisturbed_one_would_have_run(
+    store: Store, workplace: WorkerContext, tmp_path: Path
+) -> None:
+    drive(make_study(budget="trials = 5"), store, workplace)
+    with Store(f"sqlite:///{tmp_path}/other.db") as other:
+        drive(make_study(budget="trials = 2"), other, workplace)
+        with StudyDriver(
+            make_study(budget="trials = 5"), store=other, artifacts=tmp_path
+        ) as opened:
+            assert opened.next() is not None  # and is interrupted in the middle of it
+        assert other.trial("small", 2).state is TrialState.WAITING
+        drive(make_study(budget="trials = 5"), other, workplace)
+        runs = [[trial.config for trial in s.trials("small")] for s in (store, other)]
+        assert runs[0] == runs[1]
+        assert other.hypervolume("small") == store.hypervolume("small")
+
+
+def stopping_study(trials: int = 20) -> Study:
+    return make_study(budget=f"trials = {trials}", run="epochs = 9", stopping="moasha")
+
+
+def outcomes(store: Store) -> list[object]:
+    return [
+        (t.params, t.state, t.reason, t.stopped_rung, t.epochs_done, store.rungs("small", t.number))
+        for t in store.trials("small")
+    ]
+
+
+def test_trials_that_are_stopped_early_cost_what_they_trained_and_give_no_point(
+    store: Store, workplace: WorkerContext
+) -> None:
+    study = stopping_study()
+    done = drive(study, store, dataclasses.replace(workplace, stopping=rule_of(study)))
+    trials = store.trials("small")
+    stopped = [trial for trial in trials if trial.state is TrialState.PRUNED]
+    assert 5 <= len(stopped) < 20
+    assert done.finished_here == {
+        TrialState.PRUNED: len(stopped),
+        TrialState.COMPLETE: 20 - len(stopped),
+    }
+    for trial in stopped:
+        epochs = {1: 1, 2: 3}[trial.stopped_rung or 0]
+        assert trial.epochs_done == epochs
+        assert [m.epochs_done for m in store.measurements("small", trial.number)] == list(
+            range(1, epochs + 1)
+        )
+        assert trial.reason.startswith(
+            f"stopped early at rung {trial.stopped_rung} of 2, after {epochs} of 9"
+        )
+        assert trial.timings == Timings(training_s=0.125, evaluation_s=0.0625)
+        assert store.operating_points("small", trial.number) == []
+        assert trial.constraint_violation == 0
+        assert [report.rung for report in store.rungs("small", trial.number)][
+            -1
+        ] == trial.stopped_rung
+    assert store.hypervolume("small")[-1].epochs == sum(trial.epochs_done for trial in trials)
+    [summary] = store.study_summaries()
+    assert sum(summary.stopped_at.values()) == len(stopped)
+    assert set(summary.stopped_at) == {1, 2}
+
+
+def test_a_study_that_stops_early_goes_on_as_an_undisturbed_one_when_its_driver_was_lost(
+    store: Store, workplace: WorkerContext, tmp_path: Path
+) -> None:
+    study = stopping_study()
+    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    drive(study, store, place)
+    with Store(f"sqlite:///{tmp_path}/other.db") as other:
+        for messages in (3, 9, 40, 2, 31):
+            with StudyDriver(study, store=other, artifacts=tmp_path) as opened:
+                disturb(opened, place, messages)
+        drive(study, other, place)
+        assert outcomes(other) == outcomes(store)
+        assert other.hypervolume("small") == store.hypervolume("small")
+
+
+def disturb(opened: StudyDriver, place: WorkerContext, messages: int) -> None:
+    """The local loop, left behind that many messages."""
+    while (order := opened.next()) is not None:
+        for message in place.carry_out(order):
+            if isinstance(message, Outcome):
+                opened.finish(order.number, message)
+            elif isinstance(message, Measurement):
+                opened.record(order.number, message)
+            elif opened.judge(order.number, message):
+                break
+            messages -= 1
+            if messages == 0:
+                return
+
+
+def test_a_driver_lost_between_judging_a_trial_and_ending_it_judges_the_same_again(
+    store: Store, workplace: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = stopping_study()
+    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    drive(study, store, place)
+    with Store(f"sqlite:///{tmp_path}/other.db") as other:
+
+        def lost(study: str, number: int, outcome: Outcome) -> None:
+            if outcome.stopped_rung is None:
+                finish(study, number, outcome)
+            else:
+                raise KeyboardInterrupt
+
+        finish = other.finish_trial
+        with monkeypatch.context() as patch:
+            patch.setattr(other, "finish_trial", lost)
+            with pytest.raises(KeyboardInterrupt):
+                drive(study, other, place)
+        [waiting] = [t for t in other.trials("small") if t.state is TrialState.WAITING]
+        assert other.rungs("small", waiting.number)
+        drive(study, other, place)
+        assert outcomes(other) == outcomes(store)
+
+
+def test_what_a_sampler_hears_of_a_trial_that_was_stopped_early_is_no_more_than_that(
+    store: Store, workplace: WorkerContext
+) -> None:
+    study = make_study(budget="trials = 40", run="epochs = 9", stopping="moasha", sampler="tpe")
+    drive(study, store, dataclasses.replace(workplace, stopping=rule_of(study)))
+    trials = store.trials("small")
+    judge = FeedbackBuilder(study=study, hears_pruned=True, penalties=())
+    stopped = [judge.verdict(trial) for trial in trials if trial.stopped_rung]
+    assert {(v.state, v.values, bool(v.constraints)) for v in stopped} == {
+        (TrialState.PRUNED, None, False)
+    }
+
+
+def test_waiting_trials_come_first(store: Store, tmp_path: Path) -> None:
+    study = make_study()
+    with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
+        assert [order.number for _ in range(3) if (order := opened.next())] == [0, 1, 2]
+        opened.finish(1, complete(_order(opened, 1)))
+    with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
+        assert [order.number for _ in range(3) if (order := opened.next())] == [0, 2, 3]
+        assert opened.next() is None
+
+
+def _order(opened: StudyDriver, number: int) -> Job:
+    return opened._orders[number][0]
+
+
+def test_trials_of_a_lost_driver_wait_again_and_the_event_is_kept(
+    store: Store, workplace: WorkerContext
+) -> None:
+    study = make_study()
+    lost = abandoned(study, store, dead_process())
+    order = lost.next()
+    assert order is not None
+    lost.record(order.number, first_epoch(workplace, order))
+    drive(study, store, workplace)
+    assert states(store) == [TrialState.COMPLETE] * 4
+    kinds = [(event.kind, event.trial) for event in store.events("small")]
+    assert ("requeued", 0) in kinds
+
+
+def abandoned(study: Study, store: Store, holder: str) -> StudyDriver:
+    """A ledger that is never left, and whose lease is not renewed."""
+    opened = StudyDriver(study, store=store, artifacts=Path(), holder=holder).__enter__()
+    opened._lease._ended.set()
+    return opened
+
+
+def first_epoch(workplace: WorkerContext, order: Job) -> Measurement:
+    message = next(iter(workplace.carry_out(order)))
+    assert isinstance(message, Measurement)
+    return message
+
+
+def dead_process() -> str:
+    """How a process of this host that is no more has signed its leases."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{socket.gethostname()}:{process.pid}"
+
+
+def test_a_second_driver_is_refused_and_told_who_is_there(store: Store, tmp_path: Path) -> None:
+    study = make_study()
+    with (
+        StudyDriver(study, store=store, artifacts=tmp_path, holder=ANOTHER),
+        pytest.raises(LeaseHeldError, match=r"run by another-host:1, whose lease lasts until 2"),
+        StudyDriver(study, store=store, artifacts=tmp_path),
+    ):
+        pass
+    with StudyDriver(study, store=store, artifacts=tmp_path):
+        assert store.stored_study("small").lease_holder == this_process()
+    assert store.stored_study("small").lease_holder is None
+
+
+def test_the_lease_of_a_dead_process_of_this_host_is_taken_over_at_once(
+    store: Store, workplace: WorkerContext
+) -> None:
+    study = make_study()
+    holder = dead_process()
+    abandoned(study, store, holder)
+    drive(study, store, workplace)
+    assert [e.message for e in store.events("small") if e.kind == "lease"] == [
+        f"{holder} has died; its lease was taken over by {this_process()}"
+    ]
+
+
+def test_a_driver_that_has_lost_its_study_stops_instead_of_writing(
+    store: Store, tmp_path: Path
+) -> None:
+    with StudyDriver(make_study(), store=store, artifacts=tmp_path) as opened:
+        order = opened.next()
+        assert order is not None
+        store.release_lease("small", this_process())  # as if it had slept through its lease
+        store.acquire_lease("small", ANOTHER, 60)
+        opened._lease.renew()
+        with pytest.raises(LeaseHeldError, match=ANOTHER):
+            opened.finish(order.number, complete(order))
+    assert states(store) == [TrialState.RUNNING]  # it is the other driver's to deal with
+    assert store.stored_study("small").lease_holder == ANOTHER
+
+
+def test_a_run_is_never_run_twice_and_an_exhausted_space_ends_the_study(
+    store: Store, workplace: WorkerContext
+) -> None:
+    space = 'width = [3, 4, 5]\nreset = ["soft", "hard"]'
+    done = drive(make_study(space=space, budget="trials = 50"), store, workplace)
+    configs = [trial.config for trial in store.trials("small")]
+    assert len(configs) == len(set(configs)) == 6
+    assert done.stopped.startswith("the space is exhausted: 6 different runs were tried")
+
+
+def test_a_space_is_tried_to_its_last_point_also_by_a_sampler_with_favourites(
+    store: Store, workplace: WorkerContext
+) -> None:
+    space = "width = { low = 1, high = 40 }"
+    study = make_study(space=space, budget="trials = 99", sampler="tpe")
+    drive(study, store, workplace)
+    assert sorted(trial.params["width"] for trial in store.trials("small")) == list(range(1, 41))
+
+
+def test_a_point_that_is_no_run_costs_no_trial_and_is_an_event(
+    store: Store, workplace: WorkerContext
+) -> None:
+    space = "width = { low = 1, high = 200 }\ninference_timesteps = { low = 1, high = 8 }"
+    drive(make_study(space=space, budget="trials = 12"), store, workplace)
+    assert states(store) == [TrialState.COMPLETE] * 12
+    events = [event for event in store.events("small") if event.kind == "ruled out"]
+    assert events
+    assert events[0].message.startswith("no valid run: inference_timesteps must be at most")
+    of_trials = [
+        trial.number
+        for trial in store.trials("small")
+        for _ in trial.sampler_state.get("ruled_out", [])  # type: ignore[attr-defined]
+    ]
+    assert of_trials == [event.trial for event in events]
+
+
+def test_what_all_trials_have_against_them_ends_the_study(store: Store, tmp_path: Path) -> None:
+    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=7))
+    space = "width = 7\nlearning_rate = { low = 1e-3, high = 1e-1 }"
+    done = drive(make_study(space=space, budget="trials = 99"), store, workplace)
+    assert done.stopped == "20 trials in a row have failed"
+    assert done.has_given_up
+    assert states(store) == [TrialState.FAILED] * 20
+
+
+def test_an_equal_training_is_evaluated_instead_of_repeated(
+    store: Store, workplace: WorkerContext
+) -> None:
+    space = "width = [3, 4]\ninference_timesteps = { low = 1, high = 4 }"
+    drive(make_study(space=space, budget="trials = 6"), store, workplace)
+    trials = store.trials("small")
+    trained = [trial for trial in trials if trial.reused_trial is None]
+    assert {trial.epochs_done for trial in trained} == {2}
+    assert len(trained) == 2
+    for trial in trials:
+        if trial.reused_trial is not None:
+            original = trials[trial.reused_trial].config
+            assert trial.config is not None
+            assert original is not None
+            assert trial.epochs_done == 0
+            assert trial.config.training_fingerprint == original.training_fingerprint
+
+
+def test_weights_that_are_gone_are_trained_again(store: Store, workplace: WorkerContext) -> None:
+    space = "width = [3]\ninference_timesteps = { low = 1, high = 4 }"
+    drive(make_study(space=space, budget="trials = 1"), store, workplace)
+    (workplace.data_dir / "small" / "00000.safetensors").unlink()
+    drive(make_study(space=space, budget="trials = 2"), store, workplace)
+    assert store.trial("small", 1).epochs_done == 2
+
+
+def test_the_front_and_the_hypervolume_grow_with_every_trial(
+    store: Store, workplace: WorkerContext
+) -> None:
+    drive(make_study(budget="trials = 14"), store, workplace)
+    points = store.operating_points("small")
+    front = [point for point in points if point.on_front]
+    assert front
+    assert {point.id for point in front} == {
+        point.id for point in front_of(points, ("accuracy", "synaptic_ops"), {})
+    }
+    records = store.hypervolume("small")
+    assert [record.trial for record in records] == list(range(14))
+    assert [record.epochs for record in records] == [2 * (n + 1) for n in range(14)]
+    settled = [record.value for record in records[front_history.SETTLING - 1 :]]
+    assert settled == sorted(settled)
+
+
+def test_a_driver_killed_between_a_trial_and_its_front_leaves_no_gap(
+    store: Store, workplace: WorkerContext, tmp_path: Path
+) -> None:
+    study = make_study(budget="trials = 12")
+    with Store(f"sqlite:///{tmp_path}/undisturbed.db") as undisturbed:
+        drive(study, undisturbed, workplace)
+        with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
+            for _ in range(12):
+                order = opened.next()
+                assert order is not None
+                for message in workplace.carry_out(order):
+                    if isinstance(message, Measurement):
+                        opened.record(order.number, message)
+                    elif order.number == 11:
+                        store.finish_trial("small", 11, message)  # and then the driver dies
+                    else:
+                        opened.finish(order.number, message)
+        assert len(store.hypervolume("small")) == 11
+        drive(study, store, workplace)
+        for answer in (Store.hypervolume, _front):
+            assert answer(store, "small") == answer(undisturbed, "small")
+
+
+def _front(store: Store, study: str) -> list[tuple[int, int]]:
+    points = store.operating_points(study, front_only=True)
+    return [(point.trial, point.point.timesteps) for point in points]
+
+
+def test_a_stop_that_was_asked_for_puts_the_running_trial_back(
+    store: Store, workplace: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "POLL_S", 0.0)
+    study = make_study()
+    with StudyDriver(study, store=store, artifacts=workplace.data_dir) as opened:
+        local_order = opened.next()
+        assert local_order is not None
+        opened.finish(local_order.number, complete(local_order))
+        store.request_stop("small")
+        local.run(opened, workplace)
+        assert opened.stopped == "a stop was asked for"
+    assert TrialState.RUNNING not in states(store)
+    drive(study, store, workplace)  # a new driver is not stopped by an old request
+    assert states(store) == [TrialState.COMPLETE] * 4
+
+
+def test_trained_epochs_end_a_study_whose_budget_they_are(
+    store: Store, workplace: WorkerContext
+) -> None:
+    done = drive(make_study(budget="epochs = 5"), store, workplace)
+    assert len(states(store)) == 3
+    assert done.stopped == "all 5 epochs of the budget were trained"
+
+
+def test_epochs_that_a_trial_gives_back_when_it_is_stopped_early_are_spent_on_others(
+    store: Store, workplace: WorkerContext, tmp_path: Path
+) -> None:
+    study = make_study(budget="epochs = 12", run="epochs = 9", stopping="moasha")
+    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
+        first, second = opened.next(), opened.next()
+        assert first is not None
+        assert second is not None
+        assert not opened.is_ready()
+        assert opened.next() is None
+        assert opened.stopped == "", "two trials may train 18 epochs, or fewer"
+        opened.record(1, next(m for m in place.carry_out(second) if isinstance(m, Measurement)))
+        opened.finish(1, Outcome(state=TrialState.PRUNED, stopped_rung=1))
+        assert opened.is_ready()
+        third = opened.next()
+        assert third is not None
+        for message in place.carry_out(first):
+            if isinstance(message, Measurement):
+                opened.record(0, message)
+        assert opened.stopped == ""
+        opened.finish(0, complete(first))
+        assert opened.next() is None
+        assert not opened.is_ready(), "10 epochs are trained, and the third is to train 9"
+        for message in place.carry_out(third):
+            if isinstance(message, Measurement):
+                opened.record(2, message)
+        opened.finish(2, complete(third))
+        assert opened.next() is None
+        assert opened.stopped == "all 12 epochs of the budget were trained"
+
+
+def test_epochs_of_blocks_trained_before_cost_nothing(store: Store, tmp_path: Path) -> None:
+    """Also for the driver that comes after: three epochs each, of which two are trained."""
+    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(reused_epochs=1))
+    done = drive(make_study(budget="epochs = 4", run="epochs = 3"), store, workplace)
+    assert len(states(store)) == 2
+    assert (done.epochs_reused, done.standing().epochs_done) == (2, 4)
+    done = drive(make_study(budget="epochs = 6", run="epochs = 3"), store, workplace)
+    assert [(t.epochs_done, t.epochs_reused) for t in store.trials("small")] == [(2, 1)] * 3
+    assert (done.epochs_reused, done.standing().epochs_done) == (1, 6)
+    assert [m.is_reused for m in store.measurements("small", 0)] == [True, False, False]
+    (summary,) = store.study_summaries()
+    assert (summary.epochs_trained, summary.epochs_reused) == (6, 3)
+
+
+def test_what_trials_note_is_kept_and_said_once(store: Store, tmp_path: Path) -> None:
+    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(notes=("the disk is full",)))
+    said: list[str] = []
+    watcher = Silent()
+    watcher.say = said.append  # type: ignore[method-assign]
+    with StudyDriver(make_study(), store=store, artifacts=tmp_path, progress=watcher) as opened:
+        local.run(opened, workplace)
+    assert said == ["trial 0  the disk is full"]
+    events = [(e.kind, e.trial, e.message) for e in store.events("small")]
+    assert events == [("note", 0, "the disk is full")]
+
+
+def test_a_training_that_could_not_be_reused_is_not_called_reused(
+    store: Store, tmp_path: Path
+) -> None:
+    class Anew(FakeEngine):
+        def __call__(self, config: RunConfig, **place: Any) -> FakeRun:
+            return super().__call__(config, **{**place, "reuse": None})
+
+    space = "width = [3]\ninference_timesteps = { low = 1, high = 4 }"
+    study = make_study(space=space, budget="trials = 2")
+    drive(study, store, WorkerContext(data_dir=tmp_path, trainable=Anew()))
+    assert [(t.epochs_done, t.reused_trial) for t in store.trials("small")] == [(2, None)] * 2
+
+
+def test_hours_are_those_of_all_drivers() -> None:
+    def hours(*spans: tuple[int, int]) -> BudgetSpent:
+        trials = [
+            Trial(
+                number=number,
+                params={},
+                state=TrialState.COMPLETE,
+                started_at=NOON + datetime.timedelta(minutes=start),
+                finished_at=NOON + datetime.timedelta(minutes=end),
+            )
+            for number, (start, end) in enumerate(spans)
+        ]
+        return BudgetSpent(Budget(hours=1), trials)
+
+    assert hours((0, 25), (10, 30), (600, 629)).spent() == ""
+    assert hours((0, 25), (10, 30), (600, 631)).spent() == "all 1 hours of the budget have passed"
+    left = hours((0, 30)).left_s()
+    assert left is not None
+    assert 1799 < left <= 1800
+
+
+def test_a_crash_is_kept_with_its_traceback_and_the_study_goes_on(
+    store: Store, tmp_path: Path
+) -> None:
+    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=4))
+    drive(make_study(space="width = [3, 4, 5, 6]"), store, workplace)
+    assert sorted(states(store)) == [TrialState.COMPLETE] * 3 + [TrialState.FAILED]
+    failed = next(t for t in store.trials("small") if t.state is TrialState.FAILED)
+    assert failed.reason == "ZeroDivisionError: no such width"
+    assert "raise ZeroDivisionError" in failed.error
+    assert "fake_engine.py" in failed.error
+
+
+def test_a_missing_data_set_ends_the_study_instead_of_failing_every_trial(
+    store: Store, tmp_path: Path
+) -> None:
+    def engine(*_: object, **__: object) -> FakeRun:
+        raise DataError("no data set here")
+
+    workplace = WorkerContext(data_dir=tmp_path, trainable=engine)
+    with pytest.raises(DataError, match="no data set here"):
+        drive(make_study(), store, workplace)
+    assert states(store) == [TrialState.WAITING]
+
+
+def test_only_the_dead_of_this_host_are_known_to_be_gone() -> None:
+    assert is_gone(dead_process())
+    assert not is_gone(this_process())
+    assert not is_gone(f"{socket.gethostname()}:1")  # somebody else's, and alive
+    assert not is_gone("another-host:999999999")
+    assert not is_gone("a holder that is no process")
+
+
+class Watcher(Silent):
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.standings: list[StudyProgress] = []
+
+    def update(self, standing: StudyProgress) -> None:
+        self.standings.append(standing)
+
+    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+        self.standings.append(standing)
+
+
+def test_people_see_where_the_study_stands(store: Store, workplace: WorkerContext) -> None:
+    watcher = Watcher()
+    study = make_study()
+    with StudyDriver(study, store=store, artifacts=workplace.data_dir, progress=watcher) as opened:
+        local.run(opened, workplace)
+    middle, last = watcher.standings[1], watcher.standings[-1]
+    assert [(t.number, t.epochs_done, t.epochs_total) for t in middle.running] == [(0, 1, 2)]
+    assert last.counts[TrialState.COMPLETE] == last.finished == last.trials_asked == 4
+    assert (last.running, last.epochs_done, last.left_s) == ((), 8, 0.0)
+    points = store.operating_points("small")
+    assert last.best_accuracy == max(point.point.metrics["accuracy"] for point in points)
+    assert last.front_size == sum(point.on_front for point in points)
+    assert last.hypervolume == store.hypervolume("small")[-1].value

@@ -1,0 +1,229 @@
+"""Opening a store: what cannot be opened is told in one line, and nothing is harmed."""
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from search.store.database import Database, StoreError
+from search.store.store import Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A store with nothing in it."""
+    path = tmp_path / "store.db"
+    Database(f"sqlite:///{path}").close()
+    return path
+
+
+def tables(database: Database) -> set[str]:
+    with database.reading() as connection:
+        return set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
+
+
+def without_shared_memory(path: Path) -> None:
+    """As in a read-only folder, also for the administrator: SQLite follows no link there."""
+    Path(f"{path}-shm").symlink_to("nowhere/at-all")
+
+
+@contextlib.contextmanager
+def refused(match: str) -> Iterator[None]:
+    with pytest.raises(StoreError, match=match) as refusal:
+        yield
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("runs/store.db", r"store must be a URL like sqlite:///.*, got 'runs/store.db'"),
+        ("", "store must be a URL like sqlite:///"),
+        (
+            "mysql://me:secret@host/x",
+            r"store must be a URL like .*, got 'mysql://me:\*\*\*@host/x'",
+        ),
+        ("sqlit:///x.db", "got 'sqlit:///x.db'; did you mean 'sqlite'"),
+        ("postgresql+psycopg2://host/x", r"; did you mean 'postgresql\+psycopg'"),
+        ("postgresql://me:secret@host:port/x", r"got 'postgresql://me:\*\*\*@host:port/x'"),
+        ("sqlite://", "sqlite:// must name a file after three slashes"),
+        ("sqlite:///:memory:", "must name a file after three slashes"),
+        ("sqlite://runs/store.db", "must name a file after three slashes"),
+        ("sqlite:///x.db?timeout=3", "must have no options, got timeout"),
+    ],
+)
+def test_a_url_that_names_no_store_is_told(url: str, message: str) -> None:
+    with refused(message):
+        Database(url)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_that_is_no_database_is_told(tmp_path: Path, read_only: bool) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Dear diary, " * 100)
+    with refused(r"^sqlite:///.*notes.txt: file is not a database$"):
+        Database(f"sqlite:///{path}", read_only=read_only)
+    assert path.read_text() == "Dear diary, " * 100
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_folder_is_told(tmp_path: Path, read_only: bool) -> None:
+    with refused("must be a file, got a folder"):
+        Database(f"sqlite:///{tmp_path}", read_only=read_only)
+
+
+def test_a_file_in_the_way_of_the_folder_is_told(path: Path) -> None:
+    with refused("cannot be opened: Not a directory"):
+        Database(f"sqlite:///{path}/below/store.db")
+
+
+def test_a_store_that_is_missing_is_not_made_by_reading(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "store.db"
+    with refused(r"^no store at sqlite:///.*/runs/store.db: run a study first$"):
+        Database(f"sqlite:///{path}", read_only=True)
+    assert not path.parent.exists()
+
+
+@pytest.fixture
+def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store as the first version wrote it, with an epoch in it."""
+    path = tmp_path / "older.db"
+    monkeypatch.setattr("search.store.database.REVISION", "0001")
+    Database(f"sqlite:///{path}").close()
+    monkeypatch.undo()
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute(
+            "INSERT INTO studies (name, question, toml, question_fingerprint, objectives, "
+            "created_at, changed_at, revision, stop_requested) VALUES ('old', '', '', '', '[]', "
+            "'2026-01-01 00:00:00', '2026-01-01 00:00:00', 1, 0)"
+        )
+        writer.execute(
+            "INSERT INTO trials (study_id, number, state, params, reason, error, epochs_done, "
+            "epochs_total, sampler_state) VALUES (1, 0, 'running', '{}', '', '', 1, 2, '{}')"
+        )
+        writer.execute(
+            "INSERT INTO measurements (trial_id, block, epoch, epochs_done, epochs_total, loss, "
+            "regrown, training_memory_bytes) VALUES (1, 0, 1, 1, 2, 0.5, 7, 100)"
+        )
+        writer.commit()
+    return path
+
+
+def test_an_older_store_is_not_migrated_by_reading(older: Path) -> None:
+    with refused(r"was written by an older spikefront \(schema 0001\); open it for writing once"):
+        Database(f"sqlite:///{older}", read_only=True)
+
+
+def test_an_older_store_is_migrated_by_writing_and_loses_nothing(older: Path) -> None:
+    with Store(f"sqlite:///{older}") as store:
+        (measurement,) = store.measurements("old", 0)
+        trial = store.trial("old", 0)
+    assert (measurement.loss, measurement.regrown, measurement.layers) == (0.5, 7, ())
+    assert (measurement.is_reused, trial.epochs_done, trial.epochs_reused) == (False, 1, 0)
+    database = Database(f"sqlite:///{older}", read_only=True)
+    assert "pareto_front" in tables(database)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_server_that_refuses_is_told_without_the_password(read_only: bool) -> None:
+    pytest.importorskip("psycopg")
+    url = "postgresql://me:secret@127.0.0.1:1/x?password=hidden"
+    with refused(r"^postgresql://me:\*\*\*@127.0.0.1:1/x: .*refused") as _:
+        Database(url, read_only=read_only)
+    with pytest.raises(StoreError) as refusal:
+        Database(url)
+    assert "secret" not in str(refusal.value)
+    assert "hidden" not in str(refusal.value)
+
+
+def test_a_driver_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with refused(r"postgresql://host/x needs psycopg: pip install 'spikefront\[postgres\]'"):
+        Database("postgresql://host/x")
+
+
+def test_reading_changes_no_byte(path: Path) -> None:
+    before = path.read_bytes()
+    database = Database(f"sqlite:///{path}", read_only=True)
+    assert "pareto_front" in tables(database)
+    with refused("is open for reading only"), database.writing():
+        pass
+    database.close()
+    assert path.read_bytes() == before
+
+
+def test_the_database_itself_refuses_what_a_reader_writes(path: Path) -> None:
+    database = Database(f"sqlite:///{path}", read_only=True)
+    with refused("attempt to write a readonly database"), database.reading() as connection:
+        connection.execute(text("DELETE FROM studies"))
+
+
+def test_a_store_is_read_where_nothing_can_be_written(path: Path) -> None:
+    without_shared_memory(path)
+    database = Database(f"sqlite:///{path}", read_only=True)
+    assert "pareto_front" in tables(database)
+
+
+def test_changes_that_cannot_be_read_are_told(path: Path, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("CREATE TABLE newest (id INTEGER)")
+        writer.commit()
+        copy = tmp_path / "copy.db"
+        shutil.copy(path, copy)
+        shutil.copy(f"{path}-wal", f"{copy}-wal")
+    without_shared_memory(copy)
+    with refused("copy.db-wal cannot be read without write access to its folder"):
+        Database(f"sqlite:///{copy}", read_only=True)
+
+
+def test_a_path_with_odd_letters_is_a_path(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/100% #1 µ/store.db"
+    Database(url).close()
+    assert (tmp_path / "100% #1 µ" / "store.db").is_file()
+    assert "pareto_front" in tables(Database(url, read_only=True))
+
+
+def test_a_migration_begins_without_foreign_keys_and_leaves_them_on(path: Path) -> None:
+    pragma = text("PRAGMA foreign_keys")
+    database = Database(f"sqlite:///{path}")
+    with database.migrating() as config:
+        assert config.attributes["connection"].execute(pragma).scalar() == 0
+    with database.writing() as connection:
+        assert connection.execute(pragma).scalar() == 1
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
+
+
+def test_a_store_at_the_newest_schema_opens_without_alembic(path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from search.store.store import Store\n"
+        f"Store('sqlite:///{path}').study_summaries()\n"
+        f"Store('sqlite:///{path}', read_only=True).study_summaries()\n"
+        "heavy = {'alembic', 'torch', 'optuna', 'ray', 'numpy', 'pandas'} & set(sys.modules)\n"
+        "print(sorted(heavy))\n"
+    )
+    root = Path(__file__).parents[3]
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_two_processes_that_open_a_fresh_file_both_succeed(tmp_path: Path) -> None:
+    script = f"from search.store.store import Store; Store('sqlite:///{tmp_path}/new/store.db')"
+    root = Path(__file__).parents[3]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, cwd=root
+        )
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=60)[1] for process in processes] == ["", ""]
+    assert [process.returncode for process in processes] == [0, 0]

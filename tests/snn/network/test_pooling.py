@@ -1,0 +1,97 @@
+"""Pools: every neuron in one window, maxima of spikes are spikes, gradients as torch's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from snn.evaluation.operation_counter import OperationCounter
+from snn.network.cost import SavedBytes
+from snn.network.layers import ForwardContext
+from snn.network.network import Task
+from snn.network.pooling import SpikePool
+from snn.settings.config import ConfigError, RunConfig
+from tests.snn.network.test_network import fresh
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "pooled"), [(8, 2, 4), (7, 2, 4), (14, 4, 4), (5, 2, 3)]
+)
+def test_a_pool_takes_every_spike_into_exactly_one_window(
+    side: int, kernel: int, pooled: int
+) -> None:
+    pool = SpikePool(side, kernel=kernel)
+    out = pool(torch.ones(1, 1, 2, side, side))
+    assert pool.side == pooled
+    assert out.shape[-2:] == (pooled, pooled)
+    assert out.sum() * pool.grain == 2 * side * side
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
+def test_a_maximum_and_its_gradient_are_those_of_torch(
+    side: int, kernel: int, draws: torch.Generator
+) -> None:
+    """On spikes, where most windows are tied."""
+    pool = SpikePool(side, kernel=kernel, pooling="max")
+    spikes = (torch.rand(2, 3, 4, side, side, generator=draws) < 0.3).double().requires_grad_()
+    theirs = F.max_pool2d(spikes.flatten(0, 1), kernel, padding=pool.padding).unflatten(0, (2, 3))
+    weights = torch.randn(theirs.shape, generator=draws, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((theirs * weights).sum(), spikes)
+    ours = pool(spikes)
+    (found,) = torch.autograd.grad((ours * weights).sum(), spikes)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(found, expected)
+    assert ours.shape[-1] == pool.side
+    assert pool.grain == 1
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
+def test_a_mean_has_the_gradient_of_torch_also_where_it_is_padded(
+    side: int, kernel: int, draws: torch.Generator
+) -> None:
+    pool = SpikePool(side, kernel=kernel)
+    spikes = (torch.rand(2, 3, 4, side, side, generator=draws) < 0.3).double().requires_grad_()
+    theirs = F.avg_pool2d(spikes.flatten(0, 1), kernel, padding=pool.padding).unflatten(0, (2, 3))
+    weights = torch.randn(theirs.shape, generator=draws, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((theirs * weights).sum(), spikes)
+    ours = pool(spikes)
+    (found,) = torch.autograd.grad((ours * weights).sum(), spikes)
+    assert torch.equal(ours, theirs)
+    assert torch.allclose(found, expected, rtol=1e-15, atol=0)
+
+
+def test_a_maximum_keeps_a_byte_per_window() -> None:
+    spikes = torch.zeros(3, 2, 5, 8, 8, requires_grad=True)
+    with SavedBytes([]) as saved:
+        graph = SpikePool(8, kernel=2, pooling="max")(spikes)
+    assert graph.requires_grad
+    assert saved.peak == 3 * 2 * 5 * 4 * 4
+
+
+def test_behind_a_maximum_every_spike_is_one_operation_per_connection(
+    draws: torch.Generator,
+) -> None:
+    """Counted from the spikes that leave the pool, not from those that enter it."""
+    config = RunConfig(
+        backbone="vgg5", width=4, timesteps=3, head_hidden=0, head_grid=2, pooling="max"
+    )
+    network = fresh(config, Task(image_shape=(1, 8, 8), classes=10)).eval()
+    first, _, third = network.block(0).units
+    seen = []
+    third.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    meter = OperationCounter()
+    drive = torch.randn(1, 6, 1, 8, 8, generator=draws)
+    network.run(drive, ForwardContext(observer=meter), timesteps=3)
+    (pooled,) = seen
+    assert set(pooled.unique().tolist()) == {0.0, 1.0}
+    reached = F.conv2d(
+        pooled.flatten(0, 1), torch.ones_like(third.layer.sources[0].weight), padding=1
+    )
+    counted = meter.accumulates[third.layer][0]
+    assert torch.equal(counted.sum(), reached.sum().double())
+    assert first.signal.grain == 1
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f"])
+def test_a_maximum_is_refused_where_signals_are_not_spikes(rule: str) -> None:
+    with pytest.raises(ConfigError, match=r"pooling 'max' is not possible .* use 'average'"):
+        RunConfig(time_rule=rule, pooling="max")

@@ -1,0 +1,298 @@
+"""Learning rules in time against each other: what theory says is equal is, and what is not, is not.
+
+All in float64 on random networks, so that equal means equal to rounding.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from snn.network.blocks import connections_of
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.network import Network, Task
+from snn.rules import TIME_RULES, Batch
+from snn.rules.online import Unrolled
+from snn.rules.ottt import Traced
+from snn.rules.saf import Accumulated
+from snn.settings.config import ConfigError, RunConfig
+from tests.snn.network.test_network import fresh
+from tests.snn.training.test_train import SMALL, trained
+
+STEPS = 6
+TASK = Task(image_shape=(2, 8, 8), classes=10)
+NETWORKS = {
+    "dense": {"backbone": "mlp2", "width": 30},
+    "conv": {"backbone": "vgg5", "width": 4},
+    "skips": {"backbone": "resnet7", "width": 4},
+    "identity-skip": {"backbone": "resnet11", "width": 2},
+}
+
+
+def network_of(changes: dict[str, Any], *, seed: int = 0) -> Network:
+    """A random network whose neurons fire, with biases that are not zero."""
+    settings: dict[str, Any] = {
+        "timesteps": STEPS,
+        "encoding": "poisson",  # inputs may change from timestep to timestep
+        "head_hidden": 12,
+        "norm": "none",
+        "time_rule": "ottt-a",
+        **changes,
+    }
+    config = RunConfig(seed=seed, **settings)
+    network = fresh(config, TASK).double().train()
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for conn in connections_of(network):
+            conn.weight.mul_(2.0)
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0.1, 0.2, generator=draws)
+    return network
+
+
+def batch_of(*, is_constant: bool, loss: str = "instantaneous") -> Batch:
+    """Random inputs, the same at every timestep or not."""
+    draws = torch.Generator().manual_seed(1)
+    times = 1 if is_constant else STEPS
+    drive = torch.randn(times, 5, *TASK.image_shape, dtype=torch.float64, generator=draws)
+    return Batch(drive=drive, labels=torch.arange(5), frozen=0, timesteps=STEPS, loss=loss)
+
+
+def gradients(network: Network, rule: str, batch: Batch) -> dict[str, Tensor]:
+    """What a rule leaves behind when nothing is updated in between."""
+    network.zero_grad(set_to_none=True)
+    TIME_RULES[rule](network, batch, ForwardContext(), apply=lambda: None)
+    return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+
+
+def apart(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """Largest difference, relative to the largest gradient."""
+    assert ours.keys() == theirs.keys()
+    scale = max(float(grad.abs().max()) for grad in theirs.values())
+    return max(float((ours[name] - theirs[name]).abs().max()) for name in ours) / scale
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("is_constant", [True, False])
+@pytest.mark.parametrize("dynamics", [Traced, Accumulated])
+@torch.no_grad()
+def test_readouts_are_those_of_leaky_neurons(
+    changes: dict[str, Any], is_constant: bool, dynamics: type
+) -> None:
+    """SAF's spikes are LIF's spikes, and so are OTTT's."""
+    network, batch = network_of(changes), batch_of(is_constant=is_constant)
+    plain = network.run(batch.drive, ForwardContext(), timesteps=STEPS)
+    run, way = Unrolled(network, batch, ForwardContext()), dynamics(network.config.leak)
+    for index in range(STEPS):
+        (readout,) = run.step(index, way)
+        assert (readout - plain.logits[0][index]).abs().max() < 1e-12
+    assert plain.features[0].sum() > 0  # neurons did fire
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("is_constant", [True, False])
+@pytest.mark.parametrize("loss", ["instantaneous", "each-step"])
+def test_saf_e_is_ottt_at_every_timestep(
+    changes: dict[str, Any], is_constant: bool, loss: str
+) -> None:
+    """Theorem 1 of SAF; summed over timesteps it is OTTT-A (no update in between)."""
+    network, batch = network_of(changes), batch_of(is_constant=is_constant, loss=loss)
+    summed = gradients(network, "ottt-a", batch)
+    assert apart(gradients(network, "saf-e", batch), gradients(network, "ottt-o", batch)) < 1e-12
+    assert apart(gradients(network, "saf-e", batch), summed) < 1e-12
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_ottt_a_is_bptt_in_the_last_spiking_layer_and_nowhere_below(
+    changes: dict[str, Any],
+) -> None:
+    network, batch = network_of(changes), batch_of(is_constant=False)
+    online, exact = gradients(network, "ottt-a", batch), gradients(network, "bptt", batch)
+    for name in exact:
+        difference = float((online[name] - exact[name]).abs().max() / exact[name].abs().max())
+        if "head" in name:
+            assert difference < 1e-12, name
+        else:
+            assert difference > 1e-3, name
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_class_neurons_that_spike_are_the_last_spiking_layer(changes: dict[str, Any]) -> None:
+    """Their gradient is that of backpropagation through time; the hidden layer's is not."""
+    network, batch = (
+        network_of({**changes, "readout": "spiking", "votes": 2}),
+        batch_of(is_constant=False),
+    )
+    online, exact = gradients(network, "ottt-a", batch), gradients(network, "bptt", batch)
+    for name in exact:
+        difference = float((online[name] - exact[name]).abs().max() / exact[name].abs().max())
+        if "head.readout" in name:
+            assert difference < 1e-12, name
+        elif "head.hidden" in name:
+            assert difference > 1e-3, name
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_saf_f_is_spike_representation(changes: dict[str, Any]) -> None:
+    """Theorem 2 of SAF, with threshold 1.
+
+    The firing map of a layer is rate = f(W rate_in + b) with the rates
+    a / L and f' the surrogate where the neuron stands at the end. Differentiated
+    by the chain rule over rates alone it gives SAF-F's gradient.
+    """
+    network, batch = network_of(changes), batch_of(is_constant=False, loss="mean-readout")
+    ours = gradients(network, "saf-f", batch)
+    network.zero_grad(set_to_none=True)
+    _spike_representation(network, batch)
+    theirs = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+    assert apart(ours, theirs) < 1e-12
+
+
+def _spike_representation(network: Network, batch: Batch) -> None:
+    """Backward over weighted rates: values as simulated, slopes from the surrogate."""
+    leak = network.config.leak
+    rates, distances, length = _simulated(network, batch, leak)
+
+    class Rates:
+        """Dynamics of one pass over rates instead of time."""
+
+        def enter(self, x: Tensor) -> Tensor:
+            return x
+
+        def layer(self, layer: Layer, inputs: list[Tensor], state: ForwardContext) -> Tensor:
+            drive = sum(c(x, state.weight(c)) for c, x in zip(layer.sources, inputs, strict=False))
+            assert isinstance(drive, Tensor)
+            if layer.skip is not None:
+                drive = drive + layer.skip(inputs[-1])
+            if layer.bias is not None:
+                drive = drive + layer.bias.view(-1, *[1] * (drive.dim() - 3))
+            from snn.lif.surrogate import SURROGATES
+
+            slope = SURROGATES[layer.lif.surrogate].derivative(distances[layer], layer.lif.slope)
+            # rate(drive): the simulated value, with slope d(a)/d(U) as d(rate)/d(drive)
+            return rates[layer] + slope * (drive - drive.detach())
+
+        def readout(self, readout: Any, x: Tensor, state: ForwardContext) -> Tensor:
+            conn = readout.connections
+            return conn(x, state.weight(conn)) + readout.bias
+
+        def held(self) -> list[Tensor]:
+            return []
+
+    mean_input = torch.zeros_like(batch.drive[:1])
+    for x in batch.drive:
+        mean_input = leak * mean_input + x
+    state = ForwardContext(dynamics=Rates())
+    x = network.block(0)(mean_input / length, 1, state)
+    logits, _ = network.block(0).head(x, 1, state)
+    torch.nn.functional.cross_entropy(logits[0], batch.labels).backward()  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def _simulated(
+    network: Network, batch: Batch, leak: float
+) -> tuple[dict[Layer, Tensor], dict[Layer, Tensor], float]:
+    """Weighted rates and distances to the threshold at the end, from ordinary neurons."""
+    accumulated: dict[Layer, Tensor] = {}
+    potentials: dict[Layer, Tensor] = {}
+
+    class Watch:
+        def layer(self, layer: Layer, inputs: Any, spikes: Tensor) -> None:
+            before = accumulated.get(layer, torch.zeros_like(spikes))
+            accumulated[layer] = leak * before + spikes
+            potentials[layer] = state.potentials[layer]
+
+        def readout(self, connections: Any, inputs: Tensor) -> None:
+            pass
+
+    state, length = ForwardContext(observer=Watch()), 0.0
+    for index in range(STEPS):
+        network.run(batch.drive[index : index + 1], state, timesteps=1)
+        length = leak * length + 1
+    rates = {layer: total / length for layer, total in accumulated.items()}
+    return rates, {layer: (h - 1).unsqueeze(0) for layer, h in potentials.items()}, length
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("rule", ["ottt-a", "saf-f"])
+def test_the_current_of_a_constant_image_is_made_once(
+    changes: dict[str, Any], rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the gradient of making it at every timestep, as a drive that is repeated does."""
+    loss = "mean-readout" if rule == "saf-f" else "instantaneous"
+    network = network_of({**changes, "encoding": "direct"})
+    constant = batch_of(is_constant=True, loss=loss)
+    repeated = replace(constant, drive=constant.drive.expand(STEPS, *constant.drive.shape[1:]))
+    made: list[Connections] = []
+    apply_weight = Connections.apply_weight
+
+    def counted(self: Connections, x: Tensor, weight: Tensor) -> Tensor:
+        made.extend([self] * self.is_analog)
+        return apply_weight(self, x, weight)
+
+    monkeypatch.setattr(Connections, "apply_weight", counted)
+    once = gradients(network, rule, constant)
+    assert len(made) == (2 if rule == "saf-f" else 1)  # the last time with a graph
+    assert apart(once, gradients(network, rule, repeated)) < 1e-12
+    assert len(made) > STEPS
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"target_sparsity": 0.9, "dropout": 0.1}, {"space_rule": "end-to-end"}],
+    ids=["local", "sparse-dropout", "end-to-end"],
+)
+def test_every_rule_composes_with_blocks_sparsity_and_dropout(
+    rule: str, changes: dict[str, Any]
+) -> None:
+    config = SMALL.replace(time_rule=rule, width=8, epochs=3, learning_rate=0.005, **changes)
+    training = trained(config)
+    wanted = 1 - changes.get("target_sparsity", 0.0)
+    kept = connections_of(training.network)
+    possible = sum(conn.weight.numel() for conn in kept)
+    alive = sum(int(torch.count_nonzero(conn.weight)) for conn in kept)
+    assert alive / possible == pytest.approx(wanted, abs=0.001)
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"])
+def test_memory_of_forward_rules_does_not_grow_with_time(rule: str) -> None:
+    from search.worker.estimates import plan
+
+    needs = [
+        plan(RunConfig(time_rule=rule, timesteps=steps, width=8)).training_memory_bytes
+        for steps in (3, 12)
+    ]
+    assert needs[0] == needs[1]
+
+
+@pytest.mark.parametrize("rule", [rule for rule in TIME_RULES if rule != "bptt"])
+def test_learned_constants_are_refused_by_all_but_backpropagation_through_time(rule: str) -> None:
+    with pytest.raises(ConfigError, match=r"neuron 'learned' .* use 'fixed'"):
+        RunConfig(time_rule=rule, neuron="learned")
+
+
+@pytest.mark.parametrize("rule", ["spike-bp", "saf-e", "saf-f"])
+def test_class_neurons_that_spike_are_refused_where_they_cannot_learn(rule: str) -> None:
+    with pytest.raises(ConfigError, match=r"readout 'spiking' .* use 'integrator'"):
+        RunConfig(time_rule=rule, readout="spiking")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"reset": "hard"}, "use 'soft'"),
+        ({"norm": "batch-over-time"}, "use 'weight-standardised'"),
+        ({"loss": "mean-readout"}, "use 'instantaneous'"),
+        ({"loss": "squared-error"}, "use 'instantaneous'"),
+        ({"pooling": "spiking"}, "use 'average'"),
+    ],
+)
+def test_what_physics_forbids_is_refused_with_what_to_use_instead(
+    values: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(time_rule="saf-e", **values)  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+"""Run configs: what they complete, what they refuse, what names them."""
+
+import pytest
+
+from snn.settings.config import SETTINGS, ConfigError, RunConfig, nearest
+from snn.settings.partition import format_partition, parse_partition, partitions
+
+
+def test_every_fault_is_reported_at_once_with_value_and_range() -> None:
+    with pytest.raises(ConfigError, match=r"dropout must be below 1, got 1\.5") as caught:
+        RunConfig(dropout=1.5, target_sparsity=1.2, backbone="resnet8", epochs=0)
+    assert [fault.key for fault in caught.value.faults] == [
+        "backbone",
+        "dropout",
+        "target_sparsity",
+        "epochs",
+    ]
+
+
+def test_an_unknown_setting_names_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'timesteps'"):
+        RunConfig.from_mapping({"timestep": 3})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"partition": "2+2"}, "at most the 3 units of resnet7"),
+        ({"partition": "2+"}, "joined by"),
+        ({"partition": "1+1", "exit_threshold": [0.5, 0.6]}, "one value, or 1"),
+        ({"timesteps": 2, "inference_timesteps": 3}, "at most timesteps"),
+        ({"rewiring": "open-loop", "target_sparsity": 0.3}, "closed-loop"),
+        (
+            {"rewiring": "deep-r-soft", "target_sparsity": 0.3, "prior_strength": 0},
+            "prior_strength must be above 0 with rewiring 'deep-r-soft'.*use rewiring 'deep-r'",
+        ),
+        (
+            {"rewiring": "deep-r-soft", "target_sparsity": 0.3, "rewiring_temperature": 0},
+            "rewiring_temperature must be above 0",
+        ),
+        (
+            {"block_classes": "hard", "space_rule": "end-to-end", "partition": "1+2"},
+            "set space_rule",
+        ),
+        ({"class_rule": "median"}, "one of value, mean, worst-fraction"),
+        ({"class_score": "f1"}, "one of recall, precision"),
+        ({"hard_fraction": 1.5}, "at most 1"),
+        ({"detector": "confidence"}, "one of none, mass, head, predicted"),
+        ({"exit_combination": "max"}, "nested, last, maximum, mean, got 'max'"),
+        ({"readout": "spiking", "readout_leak": 0.9}, "use readout 'integrator'"),
+        ({"width": 2.5}, "must be an integer"),
+        ({"learning_rate": float("nan")}, "must be finite"),
+        ({"width": True}, "must be an integer"),
+        ({"dataset": 3}, "must be a string"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_mapping(values)
+
+
+def test_what_is_left_out_is_completed() -> None:
+    config = RunConfig(partition="1+1+1", exit_threshold=(0.7,), surrogate="sigmoid")
+    assert config.exit_threshold == (0.7, 0.7)
+    assert config.surrogate_slope == 4.0
+    assert config.inference_timesteps == config.timesteps
+    assert RunConfig().partition == "3"
+
+
+def test_one_block_is_trained_end_to_end_whatever_is_asked() -> None:
+    local = RunConfig(partition="3", space_rule="block-local")
+    assert local == RunConfig(partition="3", space_rule="end-to-end")
+    assert local.fingerprint == RunConfig(partition="3", space_rule="end-to-end").fingerprint
+
+
+def test_a_config_survives_its_own_mapping() -> None:
+    config = RunConfig(partition="2+1", target_sparsity=0.9, exit_threshold=(0.66,))
+    assert RunConfig.from_mapping(config.to_mapping()) == config
+
+
+def test_the_operating_point_changes_the_run_and_not_the_training() -> None:
+    config = RunConfig(partition="1+2")
+    other = config.replace(
+        exit_threshold=(0.5,),
+        detector_threshold=0.1,
+        exit_combination="mean",
+        inference_timesteps=2,
+    )
+    assert other.training_fingerprint == config.training_fingerprint
+    assert other.fingerprint != config.fingerprint
+    assert config.replace(seed=1).training_fingerprint != config.training_fingerprint
+
+
+def test_replacing_timesteps_takes_inference_along() -> None:
+    assert RunConfig(timesteps=8).replace(timesteps=3).inference_timesteps == 3
+
+
+def test_replacing_what_others_follow_from_takes_them_along() -> None:
+    config = RunConfig(partition="1+1+1", exit_threshold=(0.7,))
+    assert config.replace(block_classes="hard").detector == "head"
+    assert config.replace(surrogate="sigmoid").surrogate_slope == 4.0
+    assert config.replace(partition="1+2").exit_threshold == (0.7,)
+    assert RunConfig().replace(partition="1+1+1") == RunConfig(partition="1+1+1")
+    assert RunConfig().replace(backbone="resnet9") == RunConfig(backbone="resnet9")
+    assert config.replace(time_rule="saf-e").loss == "instantaneous"
+    assert config.replace(readout="spiking").loss == "squared-error"
+    assert config.replace(readout="spiking", time_rule="ottt-a").loss == "instantaneous"
+    assert config.replace(partition="3").replace(partition="1+2").exit_threshold == (0.9,)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert all(setting.meaning for setting in SETTINGS.values())
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 4, 5, 7])
+def test_there_are_two_to_the_cuts_partitions(units: int) -> None:
+    found = list(partitions(units, max_blocks=units))
+    assert len(set(found)) == len(found) == 2 ** (units - 1)
+    assert all(sum(parse_partition(text)) == units for text in found)
+    assert all(format_partition(parse_partition(text)) == text for text in found)
+
+
+def test_nearest_says_nothing_when_nothing_is_near() -> None:
+    assert nearest("zzz", ["accuracy"]) == ""

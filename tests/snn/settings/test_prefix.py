@@ -1,0 +1,37 @@
+"""Prefixes: which blocks two runs train alike."""
+
+import pytest
+
+from snn.settings.config import RunConfig
+from snn.settings.prefix import shared_blocks
+
+
+def config(partition: str, **settings: object) -> RunConfig:
+    return RunConfig.from_mapping({"backbone": "resnet9", "partition": partition, **settings})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "blocks"),
+    [
+        ("1+1+2", "1+1+1+1", 2),
+        ("1+3", "1+2+1", 1),
+        ("2+2", "1+3", 0),
+        ("1", "1+1", 1),
+        ("4", "4", 1),
+    ],
+)
+def test_blocks_are_shared_up_to_the_first_that_has_other_units(
+    first: str, second: str, blocks: int
+) -> None:
+    assert shared_blocks(config(first), config(second)) == blocks
+    assert shared_blocks(config(second), config(first)) == blocks
+
+
+def test_only_what_is_decided_at_inference_may_differ() -> None:
+    base = config("1+3")
+    same = config("1+2+1", exit_threshold=[0.6, 0.7], inference_timesteps=2)
+    assert shared_blocks(base, same) == 1
+    for settings in ({"width": 9}, {"epochs": 3}, {"seed": 1}, {"learning_rate": 0.5}):
+        assert shared_blocks(base, config("1+2+1", **settings)) == 0
+    assert shared_blocks(base, config("1+2+1", space_rule="end-to-end")) == 0
+    assert shared_blocks(base, config("1+2+1", block_classes="hard")) == 0
