@@ -179,7 +179,7 @@ def _shared_memory(folder: Path) -> Check:
 
 def ray_start() -> Check:
     """Whether Ray starts as a run starts it, with a worker that answers."""
-    program = "from search import ray_tune; print(f'{ray_tune.probe():.1f}')"
+    program = "from search.runners import ray_tune; print(f'{ray_tune.probe():.1f}')"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.DEVNULL,

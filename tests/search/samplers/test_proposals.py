@@ -15,8 +15,9 @@ from search.study.initial_points import initial_points
 from search.study.repeats import together
 from search.study.study import PREFIX_SHARE, Study, StudyError, study_from_toml
 from search.trial.trial import Outcome, Trial, TrialState
-from search.worker import engine
+from search.worker import estimates
 from search.worker.context import WorkerContext
+from search.worker.engine import run_config
 from snn.settings.measurement import OperatingPoint
 from snn.settings.prefix import shared_blocks
 from tests.search.fake_engine import FakeEngine
@@ -87,7 +88,7 @@ def test_too_large_a_network_costs_no_trial_and_a_restart_changes_nothing(
     assert all(trial.sampled is not None for trial in undisturbed)
     for trial in undisturbed:
         assert trial.config is not None
-        assert engine.least(trial.config, images=1000, memory=False).parameters <= 30_000
+        assert estimates.lower_bound(trial.config, images=1000, memory=False).parameters <= 30_000
     assert any("ruled_out" in trial.sampler_state for trial in undisturbed)
     restarted = trials(study, tmp_path, 3, 9)
     assert [t.params for t in restarted] == [t.params for t in undisturbed]
@@ -377,7 +378,7 @@ def test_the_family_of_a_trial_teaches_what_its_training_has_answered() -> None:
     )
     study = a_study(space=f"{space}\ninference_timesteps = {{ low = 1, high = 4 }}")
     params = {"width": 9, "partition": "1+2", "exit_threshold_1": 0.6, "inference_timesteps": 4}
-    config = engine.run_config(study, params)
+    config = run_config(study, params)
     trial = Trial(number=3, params=params, state=TrialState.COMPLETE, config=config)
 
     def point(

@@ -146,7 +146,7 @@ def test_a_command_leaves_logging_as_it_was(run: Run, tmp_path: Path) -> None:
 
 
 def test_who_asks_for_no_log_from_python_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
-    program = "from search import log; log.logger('ledger').warning('heard')"
+    program = "from search.text import log; log.logger('ledger').warning('heard')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
 

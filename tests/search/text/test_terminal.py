@@ -70,7 +70,9 @@ def test_what_an_encoding_has_not_gets_a_stand_in(
 
 
 def test_stand_ins_say_what_was_meant(folder: Path) -> None:
-    program = "from search import terminal; terminal.write_anything(); print('97.3 ± 0.3 → é…')"
+    program = (
+        "from search.text import terminal; terminal.write_anything(); print('97.3 ± 0.3 → é…')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
