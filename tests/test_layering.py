@@ -31,6 +31,7 @@ FLOORS = [
 PACKAGES = tuple(WINGS)
 MOST_MODULES = 20  # of one wing
 HOMES = {
+    "moocore": "search/front/*.py",
     "optuna": "search/samplers/*.py",
     "ray": "search/runners/ray_tune.py",
     "pyarrow": "search/text/artifacts.py",
