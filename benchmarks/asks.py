@@ -19,7 +19,7 @@ from unittest import mock
 from benchmarks.report import Figure, Report, arguments
 from benchmarks.stand_in import StandIn, StandInRun, study_text
 from search.runners.driver import StudyDriver
-from search.runners.run import set_to_work
+from search.runners.run import run_jobs
 from search.samplers.proposals import Proposal, Proposals
 from search.store.store import Store
 from search.study.study import study_from_toml
@@ -60,10 +60,10 @@ def delay_s(trials: int, ask_s: float, *, ask_ahead: bool) -> float:
         tempfile.TemporaryDirectory() as folder,
         Store(f"sqlite:///{folder}/store.db") as store,
         slowed(ask_s) as arrivals,
-        StudyDriver(study, store=store, artifacts=folder, ask_ahead=ask_ahead) as ledger,
+        StudyDriver(study, store=store, artifacts=folder, ask_ahead=ask_ahead) as driver,
     ):
         place = WorkerContext(data_dir=Path(folder), trainable=engine)
-        set_to_work(ledger, place, budget=study.budget, workers=WORKERS)
+        run_jobs(driver, place, budget=study.budget, workers=WORKERS)
     gaps = [later - earlier for times in arrivals.values() for earlier, later in pairwise(times)]
     return max(gaps) - EPOCH_S
 
@@ -86,8 +86,8 @@ def slowed(ask_s: float) -> Iterator[dict[int, list[float]]]:
         time.sleep(ask_s)
         return propose(proposals, number)
 
-    def noted(ledger: StudyDriver, number: int, measurement: Measurement) -> None:
-        record(ledger, number, measurement)
+    def noted(driver: StudyDriver, number: int, measurement: Measurement) -> None:
+        record(driver, number, measurement)
         arrivals.setdefault(number, []).append(time.monotonic())
 
     with (

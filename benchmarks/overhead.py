@@ -114,7 +114,7 @@ def bare(trials: int) -> dict[str, float]:
     ends = []
     for number in range(trials):
         config = run_config(study, study.space.sample(suggest))
-        for _ in place.carry_out(Job(number=number, config=config, weights=None)):
+        for _ in place.run(Job(number=number, config=config, weights=None)):
             pass
         ends.append(time.perf_counter())
     return {"seconds_per_trial": steady_state(ends)}
@@ -127,7 +127,7 @@ class Ends(Silent):
         self.at: list[float] = []
         self.memory_mb: list[float] = []
 
-    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+    def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """One ended."""
         self.at.append(time.perf_counter())
         self.memory_mb.append(resident_mb())
@@ -169,8 +169,8 @@ def optunasearch(trials: int) -> dict[str, float]:
         thresholds = (config.pop("exit_threshold"),) * (blocks.count("+") or 1)
         params = {**study.run, **config, "partition": blocks, "exit_threshold": thresholds}
         place = WorkerContext(data_dir=Path(), trainable=engine)
-        order = Job(number=0, config=RunConfig.from_mapping(params), weights=None)
-        *_, outcome = place.carry_out(order)
+        job = Job(number=0, config=RunConfig.from_mapping(params), weights=None)
+        *_, outcome = place.run(job)
         assert isinstance(outcome, Outcome), outcome
         assert outcome.evaluation is not None, outcome.error
         metrics = outcome.evaluation.sampled.metrics

@@ -1,6 +1,6 @@
 """Ten thousand trials in one study: what asking, recording and the front cost then.
 
-A driver's ledger runs a study to 10,000 trials, each of one epoch and 20
+A driver's driver runs a study to 10,000 trials, each of one epoch and 20
 operating points over three objectives, in a process that does nothing else
 (no Ray, an engine that trains nothing): for each trial the time of asking for
 it, recording its epoch and its outcome, and bringing front and hypervolume up
@@ -82,11 +82,11 @@ def grow(url: str, marks: Sequence[int]) -> None:
     begun = time.perf_counter()
     with (
         Store(url) as store,
-        StudyDriver(study, store=store, artifacts=Path("artifacts")) as ledger,
+        StudyDriver(study, store=store, artifacts=Path("artifacts")) as driver,
     ):
         entered = time.perf_counter() - begun
         while True:
-            one = _trial(ledger, place)
+            one = _trial(driver, place)
             if one is None:
                 return
             number, *parts = one
@@ -100,28 +100,28 @@ def grow(url: str, marks: Sequence[int]) -> None:
                     "record_ms": recording * 1e3,
                     "finish_ms": finishing * 1e3,
                     "trial_ms": statistics.median(map(sum, spent)) * 1e3,
-                    "front": ledger.standing().front_size,
+                    "front": driver.progress().front_size,
                     "memory_mb": resident_mb(),
                 }
                 print(json.dumps(mark), flush=True)
 
 
-def _trial(ledger: StudyDriver, place: WorkerContext) -> tuple[int, float, float, float] | None:
+def _trial(driver: StudyDriver, place: WorkerContext) -> tuple[int, float, float, float] | None:
     """One trial: its number, and the driver's seconds before, in and behind it."""
     begun = time.perf_counter()
-    order = ledger.next()
+    job = driver.next()
     asking, recording, finishing = time.perf_counter() - begun, 0.0, 0.0
-    if order is None:
+    if job is None:
         return None
-    for message in place.carry_out(order):
+    for message in place.run(job):
         begun = time.perf_counter()
         if isinstance(message, Outcome):
-            ledger.finish(order.number, message)
+            driver.finish(job.number, message)
             finishing += time.perf_counter() - begun
         elif isinstance(message, Measurement):
-            ledger.record(order.number, message)
+            driver.record(job.number, message)
             recording += time.perf_counter() - begun
-    return order.number, asking, recording, finishing
+    return job.number, asking, recording, finishing
 
 
 def resident_mb() -> float:

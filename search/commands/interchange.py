@@ -67,7 +67,7 @@ def import_results(arguments: argparse.Namespace) -> int:
     with Store(arguments.store) as store:
         check_question(store, study)
         store.create_study(study)
-        new = store.add_lessons(study.name, source, lessons.trials)
+        new = store.add_prior_trials(study.name, source, lessons.trials)
         if new:
             message = f"{counted(new, 'result')} from {source} for the sampler to learn from"
             store.add_event(study.name, "import", message)

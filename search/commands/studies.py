@@ -41,7 +41,7 @@ def status(arguments: argparse.Namespace) -> int:
         stored = store.stored_study(arguments.study)
         trials = store.trials(arguments.study)
         events = store.events(arguments.study)
-        lessons = store.lesson_sources(arguments.study)
+        lessons = store.prior_trial_sources(arguments.study)
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]

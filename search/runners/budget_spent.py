@@ -60,7 +60,7 @@ class BudgetSpent:
         self._finished_here += 1
         self._epochs_here += epochs
 
-    def standing(
+    def progress(
         self,
         study: str,
         *,

@@ -26,7 +26,7 @@ from search.runners.confirmation_runs import (
 from search.runners.driver import MAX_FAILURES, POLL_S
 from search.runners.lease import Lease
 from search.runners.progress import Progress, RunningTrial, Silent, StudyProgress
-from search.runners.run import block_folder, set_to_work
+from search.runners.run import block_folder, run_jobs
 from search.store.retry import waiting_for
 from search.store.store import Store, StoredPoint
 from search.study.study import Study, study_from_toml
@@ -37,7 +37,7 @@ from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.rung import RungReport
 from search.trial.trial import Outcome, TrialState
 from search.worker.context import WorkerContext
-from search.worker.engine import Confirming, TrialRun
+from search.worker.engine import ConfirmationTrainable, TrialRun
 from search.worker.job import Job, Trainable
 from snn.settings.measurement import Measurement
 
@@ -47,7 +47,7 @@ FOLDER = "confirm"  # of weights, in the study's folder of artifacts
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfirmOrder(Job):
+class ConfirmationJob(Job):
     """One training with a fresh seed, and the members of the front that it stands for."""
 
     points: tuple[StoredPoint, ...]
@@ -61,13 +61,13 @@ class ConfirmOrder(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfirmPlace(WorkerContext):
+class ConfirmationContext(WorkerContext):
     """Where trainings are judged on the test images, at the points of their order."""
 
-    def trainable_for(self, order: Job) -> Trainable:
+    def trainable_for(self, job: Job) -> Trainable:
         """See Workplace."""
-        assert isinstance(order, ConfirmOrder)
-        return Confirming(points=tuple(member.point for member in order.points))
+        assert isinstance(job, ConfirmationJob)
+        return ConfirmationTrainable(points=tuple(member.point for member in job.points))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def confirm_study(
     begun = time.monotonic()
     study = study_from_toml(store.stored_study(name).toml, name)
     budget = study.budget
-    place = ConfirmPlace(
+    place = ConfirmationContext(
         trainable=TrialRun,
         data_dir=data_dir.resolve(),
         device=device or ("auto" if budget.gpus_per_trial else "cpu"),
@@ -115,12 +115,12 @@ def confirm_study(
         blocks=block_folder(study, artifacts),
         trial_s=budget.trial_minutes and budget.trial_minutes * 60,
     )
-    confirmer = Confirmer(
+    confirmer = ConfirmationDriver(
         study, store=store, artifacts=artifacts, seeds=seeds, picks=picks, progress=progress
     )
     with confirmer:
         if confirmer.is_open:
-            set_to_work(
+            run_jobs(
                 confirmer,
                 place,
                 budget=budget,
@@ -139,7 +139,7 @@ def confirm_study(
     )
 
 
-class Confirmer:
+class ConfirmationDriver:
     """Gives out trainings with fresh seeds and keeps what comes of them, as a context manager.
 
     It holds the study's lease, so that the front stays as it is meanwhile. A
@@ -165,12 +165,12 @@ class Confirmer:
         self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
         self._study, self._store = study, store
         self._count, self._picks = seeds, picks
-        self._place = inside(located(artifacts), study.name, FOLDER)
-        self._progress = progress or Silent()
+        self._folder = inside(located(artifacts), study.name, FOLDER)
+        self._display = progress or Silent()
         self._lease = Lease(store, study.name, holder=holder)
-        self._open: deque[ConfirmOrder] = deque()
+        self._open: deque[ConfirmationJob] = deque()
         self._asked = 0
-        self._running: dict[int, tuple[ConfirmOrder, RunningTrial]] = {}
+        self._running: dict[int, tuple[ConfirmationJob, RunningTrial]] = {}
         self._noted: set[str] = set()
         self._failures = 0  # in a row
         self._epochs = 0
@@ -203,16 +203,18 @@ class Confirmer:
         self.seeds = fresh_seeds(self._count, {config.seed for config in configs.values()})
         done = self._store.confirmed(name)
         trainings = confirmation_runs_of(self.members, configs, self.seeds, done)
-        self._open = deque(self._order(*one) for one in enumerate(trainings))
+        self._open = deque(self._job(*one) for one in enumerate(trainings))
         self._asked = len(trainings)
         self.say(
             f"{len(self.members)} points, {len(self.seeds)} seeds: {self._asked} trainings to do"
         )
 
-    def _order(self, number: int, training: ConfirmationRun) -> ConfirmOrder:
+    def _job(self, number: int, training: ConfirmationRun) -> ConfirmationJob:
         config = training.config
-        weights = inside(self._place, f"{config.training_fingerprint}.safetensors")
-        return ConfirmOrder(number=number, config=config, weights=weights, points=training.points)
+        weights = inside(self._folder, f"{config.training_fingerprint}.safetensors")
+        return ConfirmationJob(
+            number=number, config=config, weights=weights, points=training.points
+        )
 
     @property
     def is_open(self) -> bool:
@@ -228,13 +230,13 @@ class Confirmer:
         if self._failures >= MAX_FAILURES:
             self.stopped = f"{self._failures} trainings in a row have failed"
             return None
-        order = self._open.popleft()
-        if order.weights is not None and is_there(order.weights):
-            order = dataclasses.replace(order, reuse=order.weights)
-        running = RunningTrial(number=order.points[0].trial, epochs_total=order.config.total_epochs)
-        self._running[order.number] = (order, running)
-        self._progress.update(self.standing())
-        return order
+        job = self._open.popleft()
+        if job.weights is not None and is_there(job.weights):
+            job = dataclasses.replace(job, reuse=job.weights)
+        running = RunningTrial(number=job.points[0].trial, epochs_total=job.config.total_epochs)
+        self._running[job.number] = (job, running)
+        self._display.update(self.progress())
+        return job
 
     def is_ready(self) -> bool:
         """Whether `next` answers at once: always."""
@@ -246,10 +248,10 @@ class Confirmer:
 
     def record(self, number: int, measurement: Measurement) -> None:
         """An epoch, to be shown and not kept."""
-        order, running = self._running[number]
+        job, running = self._running[number]
         running = dataclasses.replace(running, measurement=measurement)
-        self._running[number] = (order, running)
-        self._progress.update(self.standing())
+        self._running[number] = (job, running)
+        self._display.update(self.progress())
 
     def judge(self, number: int, report: RungReport) -> bool:
         """No: the seeds of a member are compared with nobody."""
@@ -257,16 +259,16 @@ class Confirmer:
 
     def retry(self, number: int, message: str) -> None:
         """The worker of a training was lost, and another one begins it anew."""
-        order, _ = self._running[number]
-        self._store.add_event(self._study.name, "retry", f"{order.title}: {message}")
-        self.warn(f"{order.title}  {message}")
+        job, _ = self._running[number]
+        self._store.add_event(self._study.name, "retry", f"{job.title}: {message}")
+        self.warn(f"{job.title}  {message}")
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """What came of a training, at each of its points."""
         self._lease.check()
-        order, running = self._running.pop(number)
+        job, running = self._running.pop(number)
         self._epochs += running.epochs_trained
-        runs = seed_runs(order, outcome)
+        runs = seed_runs(job, outcome)
         self._store.record_test_runs(self._study.name, runs)
         self.finished_here[outcome.state] += 1
         self.training_s += outcome.timings.training_s
@@ -275,12 +277,12 @@ class Confirmer:
         for note in outcome.notes:
             if note not in self._noted:
                 self._noted.add(note)
-                self.warn(f"{order.title}  {note}")
+                self.warn(f"{job.title}  {note}")
         done = self.finished_here.total()
         level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
-        result = f"{order.title}  {_result(runs, outcome)}"
+        result = f"{job.title}  {_result(runs, outcome)}"
         self._say(f"{result}  [{done}/{self._asked} trainings]", level)
-        self._progress.update(self.standing())
+        self._display.update(self.progress())
 
     def should_halt(self) -> bool:
         """Whether somebody asked the study to stop, or has taken it over (LeaseHeldError)."""
@@ -302,10 +304,10 @@ class Confirmer:
         self._say(text, logging.WARNING)
 
     def _say(self, text: str, level: int) -> None:
-        self._progress.say(text)
+        self._display.say(text)
         LOG.log(level, text, extra=log.SHOWN)
 
-    def standing(self) -> StudyProgress:
+    def progress(self) -> StudyProgress:
         """Where it stands."""
         elapsed, done = time.monotonic() - self._started, self.finished_here.total()
         left = (self._asked - done) * elapsed / done if done else None
@@ -325,21 +327,21 @@ class Confirmer:
         )
 
 
-def seed_runs(order: ConfirmOrder, outcome: Outcome) -> dict[int, SeedRun]:
+def seed_runs(job: ConfirmationJob, outcome: Outcome) -> dict[int, SeedRun]:
     """What a training gave, by the ids of its points."""
     evaluation = outcome.evaluation
     figures = [point.metrics for point in evaluation.points] if evaluation else None
     run = SeedRun(
-        seed=order.config.seed,
+        seed=job.config.seed,
         state=outcome.state,
-        training_fingerprint=order.config.training_fingerprint,
+        training_fingerprint=job.config.training_fingerprint,
         images=evaluation.images if evaluation else None,
         reason=outcome.reason,
         error=outcome.error,
     )
     if figures is None:
-        return {member.id: run for member in order.points}
-    pairs = zip(order.points, figures, strict=True)
+        return {member.id: run for member in job.points}
+    pairs = zip(job.points, figures, strict=True)
     return {member.id: dataclasses.replace(run, metrics=metrics) for member, metrics in pairs}
 
 

@@ -1,4 +1,4 @@
-"""The ledger: a driver's side of one study. All that a driver writes goes through here."""
+"""The driver: a driver's side of one study. All that a driver writes goes through here."""
 
 import dataclasses
 import logging
@@ -31,7 +31,7 @@ from search.worker.job import Job
 from snn.settings.config import Fault
 from snn.settings.measurement import Measurement, OperatingPoint
 
-LOG = log.logger("ledger")
+LOG = log.logger("driver")
 
 MAX_FAILURES = 20  # in a row, before whatever they have in common ends the study
 POLL_S = 1.0  # between two looks at whether somebody asked the study to stop
@@ -57,17 +57,17 @@ class StudyDriver:
         holder: str | None = None,
         ask_ahead: bool = False,
     ) -> None:
-        self.stopped = ""  # why there are no more orders, a sentence
+        self.stopped = ""  # why there are no more jobs, a sentence
         self.finished_here: Counter[TrialState] = Counter()
         self.training_s = self.evaluation_s = self.store_s = 0.0
         self._study = study
         self._store = store
-        self._place = inside(located(artifacts), study.name)
+        self._folder = inside(located(artifacts), study.name)
         self._ask_ahead = ask_ahead
-        self._progress = progress or Silent()
+        self._display = progress or Silent()
         self._lease = Lease(store, study.name, holder=holder)
         self._exit = ExitStack()
-        self._orders: dict[int, tuple[Job, Trial]] = {}  # being carried out
+        self._running: dict[int, tuple[Job, Trial]] = {}  # being carried out
         self._noted: set[str] = set()  # what was said once
         self._failures = 0  # in a row
         self._polled = 0.0
@@ -84,8 +84,8 @@ class StudyDriver:
                 waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
             )
             stack.enter_context(self._lease)
-            stack.callback(self._put_back, "its driver stopped; it will run again")
-            self._put_back("its driver was lost; it will run again")
+            stack.callback(self._requeue, "its driver stopped; it will run again")
+            self._requeue("its driver was lost; it will run again")
             self._store.create_study(self._study)  # the budget may be a new one
             trials = self._store.trials(self._study.name, configs=False)
             if not trials:  # also where a driver was lost before it had taken all over
@@ -94,10 +94,10 @@ class StudyDriver:
                     self._store.add_event(self._study.name, "warm start", line)
                     self.say(f"warm start: {line}")
             self._resume(trials)
-            stack.callback(self._asks.close)
+            stack.callback(self._sampler.close)
             self._exit = stack.pop_all()
         if not is_new:
-            self.say(f"continuing {self._study.name}: {self.standing().finished} trials are there")
+            self.say(f"continuing {self._study.name}: {self.progress().finished} trials are there")
         return self
 
     def __exit__(
@@ -116,12 +116,12 @@ class StudyDriver:
     @property
     def sampler_waited_s(self) -> float:
         """Seconds of those in which this process did nothing else."""
-        return self._asks.waited_s
+        return self._sampler.waited_s
 
     @property
     def epochs_reused(self) -> int:
         """Epochs of trials finished here that came with blocks trained before."""
-        return self._spending.reused_here
+        return self._budget.reused_here
 
     def next(self) -> Job | None:
         """The next trial to run, recorded as running; None when `stopped` says why there is none.
@@ -131,46 +131,46 @@ class StudyDriver:
         """
         while not (self.is_spent() or self.should_halt() or self._is_promised()):
             if self._waiting:
-                return self._hand_out(self._waiting.popleft())
-            answer = self._asks.take(self._number)
-            if answer.proposal is None:
-                self._tell_passed(answer.passed, None)
-                self.stopped = answer.exhausted
+                return self._start_job(self._waiting.popleft())
+            suggestion = self._sampler.take(self._number)
+            if suggestion.proposal is None:
+                self._record_rejected(suggestion.passed, None)
+                self.stopped = suggestion.exhausted
             else:
-                order = self._hand_out(self._new_trial(answer.proposal))
-                self._tell_passed(answer.passed, order.number)
+                job = self._start_job(self._new_trial(suggestion.proposal))
+                self._record_rejected(suggestion.passed, job.number)
                 if self._ask_ahead and not self.is_spent():
-                    self._asks.begin(self._number)
-                return order
+                    self._sampler.begin(self._number)
+                return job
         return None
 
     def is_ready(self) -> bool:
         """Whether `next` answers at once; if not, trials are running meanwhile."""
-        if not self._orders or self.is_spent():
+        if not self._running or self.is_spent():
             return True
         if self._is_promised():
             return False
         if self._waiting:
             return True
-        return self._asks.is_ready(self._number)
+        return self._sampler.is_ready(self._number)
 
     def _is_promised(self) -> bool:
-        return bool(self._orders) and self._spending.is_promised
+        return bool(self._running) and self._budget.is_promised
 
     def is_running(self, number: int) -> bool:
         """Whether a trial was handed out here, and its outcome is not known."""
-        return number in self._orders
+        return number in self._running
 
     def record(self, number: int, measurement: Measurement) -> None:
         """An epoch of a trial that runs."""
         self._lease.check()
-        self._spending.measure(number, measurement)
+        self._budget.measure(number, measurement)
         done, total = measurement.epochs_done, measurement.epochs_total
         LOG.debug("trial %d: epoch %d of %d", number, done, total)
         begun = time.perf_counter()
         self._store.record_measurement(self._study.name, number, measurement)
         self.store_s += time.perf_counter() - begun
-        self._progress.update(self.standing())
+        self._display.update(self.progress())
 
     def judge(self, number: int, report: RungReport) -> bool:
         """Whether a trial that has come to a rung is stopped there; then it is over."""
@@ -204,9 +204,9 @@ class StudyDriver:
     def finish(self, number: int, outcome: Outcome) -> None:
         """What came of a trial: into the store, the front, and the sampler's memory."""
         self._lease.check()
-        order, trial = self._orders.pop(number)
-        if order.reuse is not None and not self._spending.has_trained(number):
-            outcome = dataclasses.replace(outcome, reused_trial=order.reused_trial)
+        job, trial = self._running.pop(number)
+        if job.reuse is not None and not self._budget.has_trained(number):
+            outcome = dataclasses.replace(outcome, reused_trial=job.reused_trial)
         self._note(number, outcome.notes)
         self._close(trial, outcome)
         self.training_s += outcome.timings.training_s
@@ -223,7 +223,7 @@ class StudyDriver:
         self._say(text, logging.WARNING)
 
     def _say(self, text: str, level: int) -> None:
-        self._progress.say(text)
+        self._display.say(text)
         LOG.log(level, text, extra=log.SHOWN)
 
     @property
@@ -235,7 +235,7 @@ class StudyDriver:
         """Whether there is nothing more to begin; `stopped` then says why."""
         if not self.stopped and self.has_given_up:
             self.stopped = f"{self._failures} trials in a row have failed"
-        self.stopped = self.stopped or self._spending.spent()
+        self.stopped = self.stopped or self._budget.spent()
         return bool(self.stopped)
 
     def should_halt(self) -> bool:
@@ -252,20 +252,20 @@ class StudyDriver:
             self.stopped = "a stop was asked for"
         return self._is_halted
 
-    def standing(self) -> StudyProgress:
+    def progress(self) -> StudyProgress:
         """Where the study stands."""
-        return self._spending.standing(
+        return self._budget.progress(
             self._study.name,
-            front_size=self._growth.front_size,
-            hypervolume=self._growth.hypervolume,
-            best_accuracy=self._growth.best_accuracy,
+            front_size=self._front.front_size,
+            hypervolume=self._front.hypervolume,
+            best_accuracy=self._front.best_accuracy,
         )
 
     def _resume(self, trials: list[Trial]) -> None:
         begun = time.perf_counter()
-        self._spending = BudgetSpent(self._study.budget, trials)
-        self._growth = FrontHistory(self._study, self._store)
-        self._growth.restore(trials)
+        self._budget = BudgetSpent(self._study.budget, trials)
+        self._front = FrontHistory(self._study, self._store)
+        self._front.restore(trials)
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
         self._number = max((trial.number for trial in trials), default=-1) + 1
         rule = rule_of(self._study)
@@ -274,14 +274,14 @@ class StudyDriver:
             for number, report in self._store.newest_rungs(self._study.name, RECORDS):
                 self._rungs.restore(number, report)
         self.store_s += time.perf_counter() - begun
-        is_over = bool(self._spending.spent())  # then nothing will be proposed
+        is_over = bool(self._budget.spent())  # then nothing will be proposed
         self._proposals = Proposals(
             self._study,
             () if is_over else self._store.trials(self._study.name),
-            lessons=() if is_over else self._store.lessons(self._study.name),
+            lessons=() if is_over else self._store.prior_trials(self._study.name),
             families={} if is_over else self._families(),
         )
-        self._asks = BackgroundSampler(self._proposals, ahead=self._ask_ahead)
+        self._sampler = BackgroundSampler(self._proposals, ahead=self._ask_ahead)
 
     def _families(self) -> dict[int, list[OperatingPoint]]:
         """The operating points of each trial, if the sampler hears them."""
@@ -303,7 +303,7 @@ class StudyDriver:
         self._number += 1
         return trial
 
-    def _tell_passed(self, passed: Sequence[str], number: int | None) -> None:
+    def _record_rejected(self, passed: Sequence[str], number: int | None) -> None:
         """The points that were ruled out on the way to a trial, or to finding none."""
         begun = time.perf_counter()
         for message in passed:
@@ -311,25 +311,25 @@ class StudyDriver:
             self._store.add_event(self._study.name, RULED_OUT, message, trial=number)
         self.store_s += time.perf_counter() - begun
 
-    def _hand_out(self, trial: Trial) -> Job:
+    def _start_job(self, trial: Trial) -> Job:
         config = trial.config
         assert config is not None
         known = self._store.weights_of(self._study.name, config.training_fingerprint)
         number, weights = known or (None, None)
         if weights is not None and not (is_remote(weights) or local_path(weights).is_file()):
             number, weights = None, None
-        order = Job(
+        job = Job(
             number=trial.number,
             config=config,
-            weights=inside(self._place, f"{trial.number:05d}.safetensors"),
+            weights=inside(self._folder, f"{trial.number:05d}.safetensors"),
             reuse=weights,
             reused_trial=number,
         )
-        self._orders[trial.number] = (order, trial)
-        _log_order(order, trial, number)
+        self._running[trial.number] = (job, trial)
+        _log_job(job, trial, number)
         self._start(trial, 0 if weights else config.total_epochs)
-        self._progress.update(self.standing())
-        return order
+        self._display.update(self.progress())
+        return job
 
     def _start(self, trial: Trial, epochs_total: int) -> None:
         begun = time.perf_counter()
@@ -343,20 +343,20 @@ class StudyDriver:
                 self._lease.check()
                 raise
         self.store_s += time.perf_counter() - begun
-        self._spending.start(trial.number, epochs_total)
+        self._budget.start(trial.number, epochs_total)
 
     def _close(self, trial: Trial, outcome: Outcome) -> None:
         """A trial is over: the store, then what is derived from it, then the sampler."""
         begun = time.perf_counter()
         self._store.finish_trial(self._study.name, trial.number, outcome)
-        self._spending.finish(trial.number, outcome.state)
-        self._growth.add(trial.number, outcome.state, self._spending.epochs_done)
+        self._budget.finish(trial.number, outcome.state)
+        self._front.add(trial.number, outcome.state, self._budget.epochs_done)
         self.store_s += time.perf_counter() - begun
         points = outcome.evaluation.points if outcome.evaluation else ()
-        self._asks.tell(_finished(trial, outcome), points)
+        self._sampler.tell(_finished(trial, outcome), points)
         self.finished_here[outcome.state] += 1
         self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
-        self._progress.finished(trial.number, outcome, self.standing())
+        self._display.finished(trial.number, outcome, self.progress())
         level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
         LOG.log(level, trial_line(trial.number, outcome), extra=log.SHOWN)
 
@@ -368,19 +368,19 @@ class StudyDriver:
                 self._store.add_event(self._study.name, "note", note, trial=number)
                 self.warn(f"trial {number}  {note}")
 
-    def _put_back(self, reason: str) -> None:
+    def _requeue(self, reason: str) -> None:
         if self._lease.is_held:  # otherwise what runs is another driver's
             with suppress(StoreGoneError):  # then it is left to the next driver
                 self._store.requeue_running(self._study.name, reason)
 
 
-def _log_order(order: Job, trial: Trial, trained: int | None) -> None:
+def _log_job(job: Job, trial: Trial, trained: int | None) -> None:
     """What is handed out, and whether it has to be trained."""
     if not LOG.isEnabledFor(logging.INFO):
         return
     values = ", ".join(f"{name}={value}" for name, value in trial.params.items())
     LOG.info("trial %d: handed out, %s", trial.number, values)
-    if order.reuse is not None:
+    if job.reuse is not None:
         LOG.info("trial %d: an equal training is there, of trial %s", trial.number, trained)
 
 

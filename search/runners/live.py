@@ -25,7 +25,7 @@ class LiveProgress:
 
     def __init__(self, stream: TextIO) -> None:
         console = Console(file=stream)
-        self._standing: StudyProgress | None = None
+        self._progress: StudyProgress | None = None
         self._live = rich.live.Live(
             console=console, get_renderable=self._draw, refresh_per_second=4, transient=True
         )
@@ -42,29 +42,29 @@ class LiveProgress:
     ) -> None:
         self._live.stop()
 
-    def update(self, standing: StudyProgress) -> None:
+    def update(self, progress: StudyProgress) -> None:
         """Shown at the next redraw."""
-        self._standing = standing
+        self._progress = progress
 
-    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+    def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """A line that stays, above what is redrawn."""
         line = Text(trial_line(number, outcome), style=STYLES.get(outcome.state, ""))
         self._live.console.print(line)
-        self.update(standing)
+        self.update(progress)
 
     def say(self, text: str) -> None:
         """A line that stays, above what is redrawn."""
         self._live.console.print(Text(text, style="dim"))
 
     def _draw(self) -> RenderableType:
-        if self._standing is None:
+        if self._progress is None:
             return Text("starting", style="dim")
-        return Group(_running(self._standing), _summary(self._standing))
+        return Group(_running(self._progress), _summary(self._progress))
 
 
-def _running(standing: StudyProgress) -> RenderableType:
+def _running(progress: StudyProgress) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    for trial in standing.running:
+    for trial in progress.running:
         done = ProgressBar(total=trial.epochs_total, completed=trial.epochs_done, width=24)
         table.add_row(f"trial {trial.number}", done, _epoch(trial))
     return table
@@ -78,17 +78,17 @@ def _epoch(trial: RunningTrial) -> str:
     return f"{block}epoch {m.epoch}  accuracy {percent(m.accuracy)}"
 
 
-def _summary(standing: StudyProgress) -> RenderableType:
-    asked = "" if standing.trials_asked is None else f" of {standing.trials_asked}"
-    parts = [f"{standing.study}: {standing.finished}{asked} {standing.noun}"]
-    parts.append(f"{standing.epochs_done} epochs")
-    if standing.best_accuracy is not None:
-        parts.append(f"best accuracy {percent(standing.best_accuracy)}")
-    if standing.front_size is not None:
-        parts.append(f"front {standing.front_size}")
-    if standing.hypervolume is not None:
-        parts.append(f"hypervolume {standing.hypervolume:.3f}")
-    parts.append(f"{duration(standing.elapsed_s)} so far")
-    if standing.left_s is not None:
-        parts.append(f"about {duration(standing.left_s)} left")
+def _summary(progress: StudyProgress) -> RenderableType:
+    asked = "" if progress.trials_asked is None else f" of {progress.trials_asked}"
+    parts = [f"{progress.study}: {progress.finished}{asked} {progress.noun}"]
+    parts.append(f"{progress.epochs_done} epochs")
+    if progress.best_accuracy is not None:
+        parts.append(f"best accuracy {percent(progress.best_accuracy)}")
+    if progress.front_size is not None:
+        parts.append(f"front {progress.front_size}")
+    if progress.hypervolume is not None:
+        parts.append(f"hypervolume {progress.hypervolume:.3f}")
+    parts.append(f"{duration(progress.elapsed_s)} so far")
+    if progress.left_s is not None:
+        parts.append(f"about {duration(progress.left_s)} left")
     return Text(", ".join(parts), style="bold")

@@ -8,16 +8,16 @@ from search.worker.job import JobSource
 from snn.settings.measurement import Measurement
 
 
-def run(ledger: JobSource, workplace: WorkerContext) -> None:
+def run(jobs: JobSource, context: WorkerContext) -> None:
     """Run trial after trial until the budget is spent, the space exhausted, or a stop asked for."""
-    while (order := ledger.next()) is not None:
-        with closing(workplace.carry_out(order)) as messages:
+    while (job := jobs.next()) is not None:
+        with closing(context.run(job)) as messages:
             for message in messages:
                 if isinstance(message, Outcome):
-                    ledger.finish(order.number, message)
+                    jobs.finish(job.number, message)
                 elif isinstance(message, Measurement):
-                    ledger.record(order.number, message)
-                elif ledger.judge(order.number, message):
+                    jobs.record(job.number, message)
+                elif jobs.judge(job.number, message):
                     break  # stopped early
-                if ledger.should_halt():
+                if jobs.should_halt():
                     return  # a trial in the middle goes back to waiting, see Ledger.__exit__

@@ -61,10 +61,10 @@ class StudyProgress:
 class Progress(Protocol):
     """Shows how a study gets on. Called by the driver, often: must return at once."""
 
-    def update(self, standing: StudyProgress) -> None:
+    def update(self, progress: StudyProgress) -> None:
         """Something changed."""
 
-    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+    def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """A trial came to its end."""
 
     def say(self, text: str) -> None:
@@ -74,10 +74,10 @@ class Progress(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def update(self, standing: StudyProgress) -> None:
+    def update(self, progress: StudyProgress) -> None:
         """Nothing."""
 
-    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+    def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:
@@ -90,12 +90,12 @@ class Lines:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
 
-    def update(self, standing: StudyProgress) -> None:
+    def update(self, progress: StudyProgress) -> None:
         """Nothing: epochs are not worth a line."""
 
-    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
+    def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """The trial, what came of it, and where the study stands."""
-        self.say(f"{trial_line(number, outcome)}  [{standing_line(standing)}]")
+        self.say(f"{trial_line(number, outcome)}  [{progress_line(progress)}]")
 
     def say(self, text: str) -> None:
         """The text on a line of its own."""
@@ -118,14 +118,14 @@ def trial_line(number: int, outcome: Outcome) -> str:
     return "  ".join(parts)
 
 
-def standing_line(standing: StudyProgress) -> str:
+def progress_line(progress: StudyProgress) -> str:
     """Where a study stands, in a line."""
-    asked = "" if standing.trials_asked is None else f"/{standing.trials_asked}"
-    parts = [f"{standing.finished}{asked} {standing.noun}"]
-    if standing.front_size is not None:
-        parts.append(f"front {standing.front_size}")
-    if standing.hypervolume is not None:
-        parts.append(f"hypervolume {standing.hypervolume:.3f}")
-    if standing.left_s is not None:
-        parts.append(f"{duration(standing.left_s)} left")
+    asked = "" if progress.trials_asked is None else f"/{progress.trials_asked}"
+    parts = [f"{progress.finished}{asked} {progress.noun}"]
+    if progress.front_size is not None:
+        parts.append(f"front {progress.front_size}")
+    if progress.hypervolume is not None:
+        parts.append(f"hypervolume {progress.hypervolume:.3f}")
+    if progress.left_s is not None:
+        parts.append(f"{duration(progress.left_s)} left")
     return ", ".join(parts)

@@ -1,8 +1,8 @@
 """The same loop as `search.runners.local`, on the workers of Ray Tune.
 
-The ledger stays with this process, the driver. Tune asks it for orders through
+The jobs stays with this process, the driver. Tune asks it for jobs through
 a Searcher and brings messages back through a Callback; the worker function only
-carries orders out. What Tune keeps of an experiment is thrown away: the store
+carries jobs out. What Tune keeps of an experiment is thrown away: the store
 is the truth, and a study continues from there.
 """
 
@@ -50,7 +50,7 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
-OBJECT_STORE_BYTES = 100_000_000  # orders and messages are small; Ray would take a third of RAM
+OBJECT_STORE_BYTES = 100_000_000  # jobs and messages are small; Ray would take a third of RAM
 ANSWER_S = 10.0  # for the head of a cluster
 GRACE_S = 10.0  # behind the end of its time, for a worker to end a trial by itself
 LOW_MEMORY = "ray.exceptions.OutOfMemoryError"  # of a worker that Ray ended to save its node
@@ -62,8 +62,8 @@ class RayError(ValueError):
 
 
 def run(
-    ledger: JobSource,
-    workplace: WorkerContext,
+    jobs: JobSource,
+    context: WorkerContext,
     *,
     budget: Budget,
     workers: int,
@@ -74,13 +74,13 @@ def run(
     Without `address` Ray is started on this machine and ended behind the study.
     """
     begun = time.monotonic()
-    with _interrupts(ledger.interrupted) as interrupted, _session(budget, workers, address):
+    with _interrupts(jobs.interrupted) as interrupted, _session(budget, workers, address):
         if interrupted.is_set():
             raise KeyboardInterrupt
-        ledger.say(f"Ray is up after {time.monotonic() - begun:.1f} s")
-        driver = Driver(ledger, interrupted, trial_s=workplace.trial_s)
+        jobs.say(f"Ray is up after {time.monotonic() - begun:.1f} s")
+        driver = TrialCallback(jobs, interrupted, trial_s=context.trial_s)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            tuner = _tuner(driver, workplace, budget, workers, Path(folder))
+            tuner = _tuner(driver, context, budget, workers, Path(folder))
             try:
                 tuner.fit()
             except Halt as halt:
@@ -89,13 +89,13 @@ def run(
     return (driver.first_start or time.monotonic()) - begun
 
 
-def work(config: dict[str, Any], *, workplace: WorkerContext, log_level: int) -> None:
-    """Carry one order out, on a worker; a refusal concerns every other order too."""
-    order: Job = config["order"]
+def run_job(config: dict[str, Any], *, context: WorkerContext, log_level: int) -> None:
+    """Carry one job out, on a worker; a refusal concerns every other job too."""
+    job: Job = config["job"]
     with log.collecting(log_level) as records:
         try:
             # Tune ends a trial that it stops in the middle of a report.
-            with contextlib.closing(workplace.carry_out(order)) as messages:
+            with contextlib.closing(context.run(job)) as messages:
                 for message in messages:
                     tune.report({"message": message, "records": records()})
         except ValueError as missing_data:
@@ -103,7 +103,7 @@ def work(config: dict[str, Any], *, workplace: WorkerContext, log_level: int) ->
 
 
 class Refusal:
-    """Why a worker cannot carry out any order: the error to be raised by the driver."""
+    """Why a worker cannot carry out any job: the error to be raised by the driver."""
 
     def __init__(self, error: ValueError) -> None:
         self.error = error
@@ -117,30 +117,30 @@ class Halt(BaseException):
         self.cause = cause
 
 
-class Orders(Searcher):
-    """Hands the ledger's orders to Tune."""
+class JobSearcher(Searcher):
+    """Hands the jobs's jobs to Tune."""
 
-    def __init__(self, ledger: JobSource) -> None:
+    def __init__(self, jobs: JobSource) -> None:
         super().__init__(metric=None, mode=None)
-        self._ledger = ledger
+        self._jobs = jobs
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it is given; the store is all that has to survive
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next order, or that there will be none; nothing while it is thought about."""
+        """The next job, or that there will be none; nothing while it is thought about."""
         with _halting():
-            if not self._ledger.is_ready():
+            if not self._jobs.is_ready():
                 return None  # Tune asks again, and brings results meanwhile
-            order = self._ledger.next()
-        if order is None:
+            job = self._jobs.next()
+        if job is None:
             return Searcher.FINISHED  # type: ignore[return-value]  # a string, as Tune wants it
-        return {"order": order}
+        return {"job": job}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the outcome came as a message, a lost worker is the Driver's to tell."""
+        """Nothing: the outcome came as a message, a lost worker is the TrialCallback's to tell."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing."""
@@ -149,21 +149,21 @@ class Orders(Searcher):
         """Nothing."""
 
 
-class EarlyStopping(FIFOScheduler):
-    """Trials in the order in which they came; at rungs the ledger says whether they go on.
+class RungScheduler(FIFOScheduler):
+    """Trials in the order in which they came; at rungs the jobs says whether they go on.
 
-    Tune asks here before it tells the Driver, and the worker waits for the answer.
+    Tune asks here before it tells the TrialCallback, and the worker waits for the answer.
     Lets Tune forget the trials that are over, too; the store has them.
     """
 
     _supports_buffered_results = False
 
-    def __init__(self, ledger: JobSource) -> None:
+    def __init__(self, jobs: JobSource) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._ledger = ledger
+        self._jobs = jobs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # as for Orders
+        return {}  # as for JobSearcher
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Called between any two events."""
@@ -176,59 +176,59 @@ class EarlyStopping(FIFOScheduler):
         if not isinstance(report, RungReport):
             return str(TrialScheduler.CONTINUE)
         with _halting():
-            number = _order(trial).number
-            is_stopped = self._ledger.is_running(number) and self._ledger.judge(number, report)
+            number = _job(trial).number
+            is_stopped = self._jobs.is_running(number) and self._jobs.judge(number, report)
         return str(TrialScheduler.STOP if is_stopped else TrialScheduler.CONTINUE)
 
 
-class Driver(TrialProgressCallback):
-    """Brings what workers report to the ledger.
+class TrialCallback(TrialProgressCallback):
+    """Brings what workers report to the jobs.
 
     As a TrialProgressCallback it takes the place of Tune's own, which prints.
     """
 
     def __init__(
-        self, ledger: JobSource, interrupted: threading.Event, *, trial_s: float | None = None
+        self, jobs: JobSource, interrupted: threading.Event, *, trial_s: float | None = None
     ) -> None:
         super().__init__()
         self._trial_s = trial_s
         self._begun: dict[int, tuple[float, Any]] = {}  # when, and Tune's trial
-        self._ledger = ledger
+        self._jobs = jobs
         self._interrupted = interrupted
         self.first_start: float | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # as for Orders
+        return {}  # as for JobSearcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has taken an order."""
+        """A worker has taken an job."""
         now = time.monotonic()
         self.first_start = self.first_start or now
-        self._begun[_order(trial).number] = (now, trial)
-        LOG.debug("%s: a worker has taken it", _order(trial).title)
+        self._begun[_job(trial).number] = (now, trial)
+        LOG.debug("%s: a worker has taken it", _job(trial).title)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A worker has something to say."""
         message = result.pop("message")  # Tune would keep the last one of every trial
-        log.hear(result.pop("records", ()))
+        log.replay(result.pop("records", ()))
         with _halting():
             if self._is_running(trial):
-                self._hear(_order(trial), message)
+                self._hear(_job(trial), message)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has died, and Tune gives its trial to another one."""
         with _halting():
             if self._is_running(trial):
                 message = f"worker lost, runs again: {_last_line(_error(trial))}"
-                self._ledger.retry(_order(trial).number, message)
+                self._jobs.retry(_job(trial).number, message)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Workers have died as often as they may."""
         with _halting():
             if self._is_running(trial):
-                self._ledger.finish(_order(trial).number, _lost(_error(trial)))
+                self._jobs.finish(_job(trial).number, _lost(_error(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Nothing: the outcome has come as a message."""
@@ -238,7 +238,7 @@ class Driver(TrialProgressCallback):
         with _halting():
             if self._interrupted.is_set():
                 raise KeyboardInterrupt
-            if self._ledger.should_halt():
+            if self._jobs.should_halt():
                 raise Halt
             self._end_overdue()
 
@@ -246,33 +246,33 @@ class Driver(TrialProgressCallback):
         """Trials whose workers do not end them at the end of their time end with their workers."""
         now = time.monotonic()
         for number, (begun, trial) in list(self._begun.items()):
-            if not self._ledger.is_running(number):
+            if not self._jobs.is_running(number):
                 del self._begun[number]
             elif self._trial_s is not None and now - begun > self._trial_s + GRACE_S:
-                self._ledger.finish(number, overtime(self._trial_s))
+                self._jobs.finish(number, overtime(self._trial_s))
                 trial.max_failures = 0  # Tune is not to give it to another one
                 if trial.temporary_state.ray_actor is not None:  # otherwise it was lost just now
                     ray.kill(trial.temporary_state.ray_actor)
 
     def _is_running(self, trial: Any) -> bool:
         """Not when its worker was lost behind its outcome: then Tune runs it again for nothing."""
-        return self._ledger.is_running(_order(trial).number)
+        return self._jobs.is_running(_job(trial).number)
 
-    def _hear(self, order: Job, message: object) -> None:
+    def _hear(self, job: Job, message: object) -> None:
         if isinstance(message, Refusal):
             raise message.error
         if isinstance(message, Measurement):
-            self._ledger.record(order.number, message)
+            self._jobs.record(job.number, message)
         elif isinstance(message, Outcome):
-            self._ledger.finish(order.number, message)
-        else:  # EarlyStopping has heard it
+            self._jobs.finish(job.number, message)
+        else:  # RungScheduler has heard it
             assert isinstance(message, RungReport)
 
 
-def _order(trial: Any) -> Job:
-    order = trial.config["order"]
-    assert isinstance(order, Job)
-    return order
+def _job(trial: Any) -> Job:
+    job = trial.config["job"]
+    assert isinstance(job, Job)
+    return job
 
 
 def _error(trial: Any) -> str:
@@ -307,20 +307,20 @@ def _halting() -> Iterator[None]:
 
 
 def _tuner(
-    driver: Driver, workplace: WorkerContext, budget: Budget, workers: int, folder: Path
+    driver: TrialCallback, context: WorkerContext, budget: Budget, workers: int, folder: Path
 ) -> tune.Tuner:
     resources = {"cpu": budget.cpus_per_trial}
     if budget.gpus_per_trial:
         resources["gpu"] = budget.gpus_per_trial
     trainable = tune.with_resources(
-        tune.with_parameters(work, workplace=workplace, log_level=log.level()), resources
+        tune.with_parameters(run_job, context=context, log_level=log.level()), resources
     )
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=Orders(driver._ledger),
-            scheduler=EarlyStopping(driver._ledger),
-            num_samples=-1,  # until the ledger has no more orders
+            search_alg=JobSearcher(driver._jobs),
+            scheduler=RungScheduler(driver._jobs),
+            num_samples=-1,  # until the jobs has no more jobs
             max_concurrent_trials=workers,
             reuse_actors=True,  # a new process for every trial would cost a second each
             trial_dirname_creator=lambda trial: trial.trial_id,

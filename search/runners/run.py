@@ -27,7 +27,7 @@ class RunReport:
     stopped: str  # why it ended, a sentence
     has_given_up: bool  # because trials kept failing
     epochs_reused: int  # of blocks that were trained before
-    ray_start_s: float  # until the first worker had taken an order; 0 without Ray
+    ray_start_s: float  # until the first worker had taken an job; 0 without Ray
     training_s: float  # of all workers together
     evaluation_s: float  # of all workers together
     sampler_s: float  # choosing points
@@ -64,7 +64,7 @@ def run_study(
     begun = time.monotonic()
     budget = study.budget
     workers = budget.workers if workers is None else workers
-    workplace = WorkerContext(
+    context = WorkerContext(
         data_dir=data_dir.resolve(),
         device=device or ("auto" if budget.gpus_per_trial else "cpu"),
         threads=max(1, int(budget.cpus_per_trial)),
@@ -81,46 +81,46 @@ def run_study(
         artifacts=artifacts,
         progress=progress or Silent(),
         ask_ahead=workers > 1,
-    ) as ledger:
-        if not ledger.is_spent():
-            ray_start_s = set_to_work(
-                ledger, workplace, budget=budget, workers=workers, address=ray_address
+    ) as driver:
+        if not driver.is_spent():
+            ray_start_s = run_jobs(
+                driver, context, budget=budget, workers=workers, address=ray_address
             )
     return RunReport(
-        trials=dict(ledger.finished_here),
-        stopped=ledger.stopped,
-        has_given_up=ledger.has_given_up,
-        epochs_reused=ledger.epochs_reused,
+        trials=dict(driver.finished_here),
+        stopped=driver.stopped,
+        has_given_up=driver.has_given_up,
+        epochs_reused=driver.epochs_reused,
         ray_start_s=ray_start_s,
-        training_s=ledger.training_s,
-        evaluation_s=ledger.evaluation_s,
-        sampler_s=ledger.sampler_s,
-        sampler_waited_s=ledger.sampler_waited_s,
-        store_s=ledger.store_s,
+        training_s=driver.training_s,
+        evaluation_s=driver.evaluation_s,
+        sampler_s=driver.sampler_s,
+        sampler_waited_s=driver.sampler_waited_s,
+        store_s=driver.store_s,
         total_s=time.monotonic() - begun,
     )
 
 
-def set_to_work(
-    foreman: JobSource,
-    workplace: WorkerContext,
+def run_jobs(
+    jobs: JobSource,
+    context: WorkerContext,
     *,
     budget: Budget,
     workers: int,
     address: str | None = None,
 ) -> float:
-    """Carry out all orders: on Ray workers, or with 0 in this process.
+    """Carry out all jobs: on Ray workers, or with 0 in this process.
 
     Returns the seconds until the first Ray worker had started.
     """
     if not workers:
         from search.runners import local
 
-        local.run(foreman, workplace)
+        local.run(jobs, context)
         return 0.0
     from search.runners import ray_tune  # which takes seconds
 
-    return ray_tune.run(foreman, workplace, budget=budget, workers=workers, address=address)
+    return ray_tune.run(jobs, context, budget=budget, workers=workers, address=address)
 
 
 def block_folder(study: Study, artifacts: Path | str) -> BlockFolder | None:

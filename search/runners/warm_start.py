@@ -38,15 +38,15 @@ def take_over(store: Store, study: Study) -> list[str]:
     """Keep what the named studies teach with the study, which has no trial yet; a line for each."""
     lines = []
     for name in study.search.warm_start:
-        lessons = lessons_of(study, store, name)
-        store.add_lessons(study.name, f"study {name}", lessons.trials)
+        lessons = prior_trials_of(study, store, name)
+        store.add_prior_trials(study.name, f"study {name}", lessons.trials)
         skipped = "; ".join(f"{count} {why}" for why, count in lessons.skipped.items())
         line = f"{len(lessons.trials)} trials of {name} teach the sampler"
         lines.append(f"{line}; left out: {skipped}" if skipped else line)
     return lines
 
 
-def lessons_of(study: Study, store: Store, name: str) -> PriorTrials:
+def prior_trials_of(study: Study, store: Store, name: str) -> PriorTrials:
     """What of the study `name` lies in this one's space and was measured as it needs it."""
     other = study_from_toml(store.stored_study(name).toml, store.url)
     is_bound_alike = dict(other.constraints) == dict(study.constraints)

@@ -38,7 +38,7 @@ class Suggestion:
 
 
 class BackgroundSampler:
-    """The sampler's side of a ledger. `waited_s` is how long somebody stood still for it."""
+    """The sampler's side of a driver. `waited_s` is how long somebody stood still for it."""
 
     def __init__(self, proposals: Proposals, *, ahead: bool) -> None:
         self.waited_s = 0.0

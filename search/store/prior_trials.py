@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, func, select
 
 from search.store.rows import kept
-from search.store.schema import LessonRow
+from search.store.schema import PriorTrialRow
 from search.store.statements import insert_into
 from search.study.prior_trials import sampled
 from search.trial.trial import Trial, TrialState
 
 
-def lessons_of(connection: Connection, study_id: int) -> list[Trial]:
+def prior_trials_of(connection: Connection, study_id: int) -> list[Trial]:
     """All lessons of a study in the order in which they came."""
-    query = select(LessonRow.__table__).where(LessonRow.study_id == study_id)
-    rows = connection.execute(query.order_by(LessonRow.id)).all()
+    query = select(PriorTrialRow.__table__).where(PriorTrialRow.study_id == study_id)
+    rows = connection.execute(query.order_by(PriorTrialRow.id)).all()
     return [
         Trial(
             number=row.number,
@@ -29,14 +29,14 @@ def lessons_of(connection: Connection, study_id: int) -> list[Trial]:
     ]
 
 
-def sources_of(connection: Connection, study_id: int) -> dict[str, int]:
+def prior_trial_sources_of(connection: Connection, study_id: int) -> dict[str, int]:
     """How many lessons a study has from where."""
-    query = select(LessonRow.source, func.count()).where(LessonRow.study_id == study_id)
-    grouped = query.group_by(LessonRow.source).order_by(func.min(LessonRow.id))
+    query = select(PriorTrialRow.source, func.count()).where(PriorTrialRow.study_id == study_id)
+    grouped = query.group_by(PriorTrialRow.source).order_by(func.min(PriorTrialRow.id))
     return {source: count for source, count in connection.execute(grouped)}  # noqa: C416
 
 
-def keep_lessons(
+def keep_prior_trials(
     connection: Connection,
     study_id: int,
     source: str,
@@ -44,8 +44,8 @@ def keep_lessons(
     now: datetime.datetime,
 ) -> int:
     """Keep what came from `source`, what is there already left away; how many are new."""
-    query = select(LessonRow.number).where(
-        LessonRow.study_id == study_id, LessonRow.source == source
+    query = select(PriorTrialRow.number).where(
+        PriorTrialRow.study_id == study_id, PriorTrialRow.source == source
     )
     known = set(connection.execute(query).scalars())
     rows = [
@@ -63,7 +63,7 @@ def keep_lessons(
         if trial.number not in known
     ]
     if rows:
-        connection.execute(insert_into(LessonRow), rows)
+        connection.execute(insert_into(PriorTrialRow), rows)
     return len(rows)
 
 

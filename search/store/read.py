@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, case, func, select
 from search.store.confirmed import confirmed_points
 from search.store.database import Database, StoreError
 from search.store.lease_owner import is_gone
-from search.store.prior_trials import lessons_of, sources_of
+from search.store.prior_trials import prior_trial_sources_of, prior_trials_of
 from search.store.rows import (
     LIGHT_TRIALS,
     POINT,
@@ -399,15 +399,15 @@ class StoreReader:
         with self._database.reading() as connection:
             return confirmed_points(connection, self._study_id(connection, study))
 
-    def lessons(self, study: str) -> list[Trial]:
+    def prior_trials(self, study: str) -> list[Trial]:
         """Finished trials from elsewhere that the study's sampler learns from."""
         with self._database.reading() as connection:
-            return lessons_of(connection, self._study_id(connection, study))
+            return prior_trials_of(connection, self._study_id(connection, study))
 
-    def lesson_sources(self, study: str) -> dict[str, int]:
+    def prior_trial_sources(self, study: str) -> dict[str, int]:
         """How many lessons there are from where, in the order in which they came."""
         with self._database.reading() as connection:
-            return sources_of(connection, self._study_id(connection, study))
+            return prior_trial_sources_of(connection, self._study_id(connection, study))
 
     def hypervolume(self, study: str) -> list[HypervolumeRecord]:
         """The hypervolume after each trial that finished, oldest record first."""

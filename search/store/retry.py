@@ -55,7 +55,7 @@ class StoreRetry:
         self._thread = threading.get_ident()
         self._is_over = False
 
-    def carry_out(self, action: Callable[[], Any]) -> Any:
+    def run(self, action: Callable[[], Any]) -> Any:
         """What `action` answers, as soon as the store does."""
         if self._is_over or threading.get_ident() != self._thread:
             return action()
@@ -91,7 +91,7 @@ class StoreRetry:
 class HasStoreRetry(Protocol):
     """A store that is `patient`."""
 
-    patience: StoreRetry | None
+    retry_policy: StoreRetry | None
 
 
 @contextmanager
@@ -99,26 +99,26 @@ def waiting_for(
     store: HasStoreRetry, *, say: Callable[[str], None], interrupted: threading.Event
 ) -> Iterator[None]:
     """Meanwhile this thread waits for the store where it does not answer."""
-    store.patience = StoreRetry(seconds=usual_seconds(), say=say, interrupted=interrupted)
+    store.retry_policy = StoreRetry(seconds=usual_seconds(), say=say, interrupted=interrupted)
     try:
         yield
     finally:
-        store.patience = None
+        store.retry_policy = None
 
 
-def patient(store: Kind) -> Kind:
+def retrying(store: Kind) -> Kind:
     """Lets every method of a store class be carried out with its `patience`, where it has one."""
     for name, method in inspect.getmembers(store, inspect.isfunction):
         if not name.startswith("_") and name != "close":
-            setattr(store, name, _patiently(method))
+            setattr(store, name, _retried(method))
     return store
 
 
-def _patiently(method: Callable[..., Any]) -> Callable[..., Any]:
+def _retried(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **named: Any) -> Any:
-        if self.patience is None:
+        if self.retry_policy is None:
             return method(self, *args, **named)
-        return self.patience.carry_out(lambda: method(self, *args, **named))
+        return self.retry_policy.run(lambda: method(self, *args, **named))
 
     return call

@@ -280,7 +280,7 @@ for _name in METRICS:
         setattr(ConfirmedRow, f"{_name}_{_part}", mapped_column(Double, nullable=True))
 
 
-class LessonRow(Base):
+class PriorTrialRow(Base):
     """A finished trial from elsewhere: the sampler learns from it, and nothing else counts it."""
 
     __tablename__ = "lessons"

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from search.store.confirmed import keep_test_runs
 from search.store.database import AlreadyError, Database, StoreError, StoreGoneError
-from search.store.prior_trials import keep_lessons
+from search.store.prior_trials import keep_prior_trials
 from search.store.read import StoredPoint, StoredStudy, StoreReader, StudySummary
-from search.store.retry import StoreRetry, patient
+from search.store.retry import StoreRetry, retrying
 from search.store.rows import kept, measurement_row, point_row, row_of, rung_row, trial_row
 from search.store.schema import (
     ArtifactRow,
@@ -72,7 +72,7 @@ class LeaseHeldError(StoreError):
         )
 
 
-@patient
+@retrying
 class Store(StoreReader):
     """The store at a URL: `sqlite:///runs/spikefront.db`, `postgresql://user@host/name`.
 
@@ -81,7 +81,7 @@ class Store(StoreReader):
     are not numbers as NULL, read back as NaN. Raises StoreError in one line.
     """
 
-    patience: StoreRetry | None = None  # what waits when the database does not answer
+    retry_policy: StoreRetry | None = None  # what waits when the database does not answer
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         super().__init__(Database(url, read_only=read_only))
@@ -342,10 +342,10 @@ class Store(StoreReader):
         with self._changing(study) as (connection, study_id):
             keep_test_runs(connection, study_id, runs, _now())
 
-    def add_lessons(self, study: str, source: str, trials: Sequence[Trial]) -> int:
+    def add_prior_trials(self, study: str, source: str, trials: Sequence[Trial]) -> int:
         """Keep finished trials from elsewhere for the sampler; returns how many were new."""
         with self._changing(study) as (connection, study_id):
-            return keep_lessons(connection, study_id, source, trials, _now())
+            return keep_prior_trials(connection, study_id, source, trials, _now())
 
     def add_event(self, study: str, kind: str, message: str, *, trial: int | None = None) -> None:
         """Keep that something happened to the study."""

@@ -120,7 +120,7 @@ def collecting(level: int) -> Iterator[Callable[[], tuple[logging.LogRecord, ...
         ours.setLevel(usual)
 
 
-def hear(records: Iterable[logging.LogRecord]) -> None:
+def replay(records: Iterable[logging.LogRecord]) -> None:
     """Log here what was logged in another process."""
     for record in records:
         logging.getLogger(record.name).handle(record)

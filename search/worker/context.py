@@ -24,7 +24,7 @@ LOG = log.logger("worker")
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """What all orders of a study have in common where they are carried out."""
+    """What all jobs of a study have in common where they are carried out."""
 
     data_dir: Path
     device: str = "cpu"  # cpu, cuda or auto
@@ -35,8 +35,8 @@ class WorkerContext:
     stopping: StoppingRule | None = None  # None: every trial is trained to its end
     trainable: Trainable
 
-    def carry_out(self, order: Job) -> Generator[Message]:
-        """The order's measurements and reports at rungs, and last its outcome.
+    def run(self, job: Job) -> Generator[Message]:
+        """The job's measurements and reports at rungs, and last its outcome.
 
         An exception becomes an outcome with its traceback: a trial that crashes
         does not end its study. One whose time is over is pruned. Only a missing
@@ -45,11 +45,11 @@ class WorkerContext:
         """
         limit = TimeLimit(seconds=self.trial_s)
         try:
-            with limit.enforced(), log.about(order.title):
+            with limit.enforced(), log.about(job.title):
                 LOG.info("begins in process %d of %s", os.getpid(), socket.gethostname())
-                running = self._running(order)
+                running = self._running(job)
                 messages = iter(running)
-            while (message := _next(messages, limit, order.title)) is not None:
+            while (message := _next(messages, limit, job.title)) is not None:
                 yield message
                 if limit.is_over:
                     raise OvertimeError
@@ -62,20 +62,20 @@ class WorkerContext:
             outcome = crash(error)
         yield outcome
 
-    def trainable_for(self, order: Job) -> Trainable:
+    def trainable_for(self, job: Job) -> Trainable:
         """What runs the job."""
         return self.trainable
 
-    def _running(self, order: Job) -> RunningJob:
-        files = [uri for uri in (order.weights, order.reuse) if uri is not None]
+    def _running(self, job: Job) -> RunningJob:
+        files = [uri for uri in (job.weights, job.reuse) if uri is not None]
         if not any(is_remote(uri) for uri in files):
-            return self._start(order, _path(order.weights), _path(order.reuse))
-        start = functools.partial(self._start, order)
-        return UploadingRun(start, weights=order.weights, reuse=order.reuse)
+            return self._start(job, _path(job.weights), _path(job.reuse))
+        start = functools.partial(self._start, job)
+        return UploadingRun(start, weights=job.weights, reuse=job.reuse)
 
-    def _start(self, order: Job, weights_path: Path | None, reuse: Path | None) -> RunningJob:
-        return self.trainable_for(order)(
-            order.config,
+    def _start(self, job: Job, weights_path: Path | None, reuse: Path | None) -> RunningJob:
+        return self.trainable_for(job)(
+            job.config,
             data_dir=self.data_dir,
             device=self.device,
             threads=self.threads,

@@ -250,7 +250,7 @@ class TrialRun:
         return Artifact(uri=str(path), sha256=sha256, size_bytes=size_bytes), None
 
 
-class ConfirmRun(TrialRun):
+class ConfirmationTrialRun(TrialRun):
     """A training that is judged on the test images, at given operating points and no others."""
 
     def __init__(
@@ -276,14 +276,14 @@ class ConfirmRun(TrialRun):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirming:
+class ConfirmationTrainable:
     """An engine whose runs are judged on the test images, at `points`."""
 
     points: Sequence[OperatingPoint]
 
-    def __call__(self, config: RunConfig, **place: Any) -> ConfirmRun:
+    def __call__(self, config: RunConfig, **place: Any) -> ConfirmationTrialRun:
         """A training of `config`, about to start."""
-        return ConfirmRun(config, points=self.points, **place)
+        return ConfirmationTrialRun(config, points=self.points, **place)
 
 
 class SilentError(RuntimeError):

@@ -66,32 +66,32 @@ class RunningJob(Protocol):
 
 @runtime_checkable
 class JobSource(Protocol):
-    """Whoever has orders to give and hears what comes of them: one study's ledger, say."""
+    """Whoever has jobs to give and hears what comes of them: one study's driver, say."""
 
     @property
     def interrupted(self) -> threading.Event:
         """Set by Ctrl-C, where that does not raise by itself."""
 
     def next(self) -> Job | None:
-        """The next order; None when there is none any more."""
+        """The next job; None when there is none any more."""
 
     def is_ready(self) -> bool:
         """Whether `next` answers at once; if not, others are being carried out meanwhile."""
 
     def is_running(self, number: int) -> bool:
-        """Whether that order was given, and its outcome is not known."""
+        """Whether that job was given, and its outcome is not known."""
 
     def record(self, number: int, measurement: Measurement) -> None:
-        """An epoch of an order that is carried out."""
+        """An epoch of an job that is carried out."""
 
     def judge(self, number: int, report: RungReport) -> bool:
-        """Whether an order that has come to a rung is stopped there; then it is over."""
+        """Whether an job that has come to a rung is stopped there; then it is over."""
 
     def retry(self, number: int, message: str) -> None:
-        """The worker of an order was lost, and another one begins it anew."""
+        """The worker of an job was lost, and another one begins it anew."""
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """What came of an order."""
+        """What came of an job."""
 
     def should_halt(self) -> bool:
         """Whether to leave at once, because someone asked for it. Cheap, to be called often."""

@@ -75,7 +75,7 @@ class Ready(Silent):
     def __init__(self, path: Path) -> None:
         self._path: Path | None = path
 
-    def update(self, standing: StudyProgress) -> None:
+    def update(self, progress: StudyProgress) -> None:
         if self._path is not None:
             self._path.touch()
             self._path = None

@@ -540,10 +540,10 @@ def test_a_study_that_lost_its_driver_is_told(url: str, tmp_path: Path) -> None:
     gone.wait()
     holder = f"{os.uname().nodename}:{gone.pid}"
     with Store(url) as store:
-        ledger = StudyDriver(study, store=store, artifacts=tmp_path, holder=holder)
-        ledger.__enter__()
-        ledger.next()
-        ledger._lease._ended.set()  # killed: nobody gives anything back
+        driver = StudyDriver(study, store=store, artifacts=tmp_path, holder=holder)
+        driver.__enter__()
+        driver.next()
+        driver._lease._ended.set()  # killed: nobody gives anything back
         (check,) = places.studies(url)
     assert (check.name, check.status) == ("study left", "warning")
     assert check.finding == f"{holder} is gone without an end, 1 trials were running"

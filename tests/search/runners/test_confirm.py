@@ -147,7 +147,7 @@ def test_on_ray_a_seed_gives_what_it_gives_here(
     [on_ray] = [run for run in report.confirmed[knee.id].runs if run.seed == FIRST_SEED + 2]
     config = store.trial("digits", knee.trial).config
     assert config is not None
-    here = engine.Confirming(points=[knee.point])(
+    here = engine.ConfirmationTrainable(points=[knee.point])(
         config.prefix(knee.point.blocks).replace(seed=on_ray.seed),
         data_dir=HERE,
         weights_path=tmp_path / "weights",
@@ -161,14 +161,14 @@ def test_a_seed_that_crashed_is_told_and_run_again_and_one_that_diverged_is_not(
     searched: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, folder = searched
-    judge = engine.ConfirmRun._judge
+    judge = engine.ConfirmationTrialRun._judge
 
-    def broken(run: engine.ConfirmRun, trained: object) -> object:
+    def broken(run: engine.ConfirmationTrialRun, trained: object) -> object:
         if run.config.seed == FIRST_SEED + 3:
             raise ZeroDivisionError("no luck")
         return judge(run, trained)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.ConfirmRun, "_judge", broken)
+    monkeypatch.setattr(engine.ConfirmationTrialRun, "_judge", broken)
     confirm(store, folder, "knee", seeds=3)
     report = confirm(store, folder, "knee", seeds=4)
     [knee] = report.points
@@ -326,7 +326,7 @@ def fake_search(folder: Path, *, trials: int) -> Store:
     return store
 
 
-SEARCHES = ("sampler", "proposals", "verdict", "ledger", "growth", "spending", "front", "local")
+SEARCHES = ("sampler", "proposals", "verdict", "driver", "growth", "spending", "front", "local")
 
 
 def test_nothing_that_chooses_or_stops_trials_knows_of_test_figures() -> None:

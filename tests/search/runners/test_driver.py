@@ -1,4 +1,4 @@
-"""The ledger: what a driver writes, what it hands out, and what survives it."""
+"""The driver: what a driver writes, what it hands out, and what survives it."""
 
 import dataclasses
 import datetime
@@ -68,19 +68,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> WorkerContext:
+def context(tmp_path: Path) -> WorkerContext:
     return WorkerContext(data_dir=tmp_path, trainable=FakeEngine())
 
 
-def drive(study: Study, store: Store, workplace: WorkerContext) -> StudyDriver:
+def drive(study: Study, store: Store, context: WorkerContext) -> StudyDriver:
     """Run a study to its end, in this process."""
-    with StudyDriver(study, store=store, artifacts=workplace.data_dir) as opened:
-        local.run(opened, workplace)
+    with StudyDriver(study, store=store, artifacts=context.data_dir) as opened:
+        local.run(opened, context)
     return opened
 
 
-def complete(order: Job) -> Outcome:
-    return Outcome(state=TrialState.COMPLETE, evaluation=evaluation(order.config))
+def complete(job: Job) -> Outcome:
+    return Outcome(state=TrialState.COMPLETE, evaluation=evaluation(job.config))
 
 
 def states(store: Store) -> list[TrialState]:
@@ -91,50 +91,48 @@ def test_an_order_is_in_the_store_as_running_before_anybody_has_it(
     store: Store, tmp_path: Path
 ) -> None:
     with StudyDriver(make_study(), store=store, artifacts=tmp_path) as opened:
-        order = opened.next()
-        assert order is not None
-        kept = store.trial("small", order.number)
-        assert (kept.number, kept.state, kept.config) == (0, TrialState.RUNNING, order.config)
+        job = opened.next()
+        assert job is not None
+        kept = store.trial("small", job.number)
+        assert (kept.number, kept.state, kept.config) == (0, TrialState.RUNNING, job.config)
 
 
-def test_exactly_the_trials_of_the_budget_are_run(store: Store, workplace: WorkerContext) -> None:
-    done = drive(make_study(), store, workplace)
+def test_exactly_the_trials_of_the_budget_are_run(store: Store, context: WorkerContext) -> None:
+    done = drive(make_study(), store, context)
     assert states(store) == [TrialState.COMPLETE] * 4
     assert done.stopped == "all 4 trials of the budget were run"
     assert done.finished_here == {TrialState.COMPLETE: 4}
     assert [m.epoch for m in store.measurements("small", 3)] == [1, 2]
 
 
-def test_a_study_continues_when_its_budget_has_grown(
-    store: Store, workplace: WorkerContext
-) -> None:
-    drive(make_study(), store, workplace)
-    drive(make_study(budget="trials = 6"), store, workplace)
+def test_a_study_continues_when_its_budget_has_grown(store: Store, context: WorkerContext) -> None:
+    drive(make_study(), store, context)
+    drive(make_study(budget="trials = 6"), store, context)
     assert [trial.number for trial in store.trials("small")] == list(range(6))
     assert study_from_toml(store.stored_study("small").toml).budget.trials == 6
 
 
 def test_another_question_under_the_same_name_is_refused_with_the_keys_that_differ(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
-    drive(make_study(), store, workplace)
+    drive(make_study(), store, context)
     other = make_study(space="width = { low = 1, high = 9 }", seed=3)
     with pytest.raises(StudyError, match=r"space\.width, search\.seed must stay as they are"):
-        drive(other, store, workplace)
+        drive(other, store, context)
 
 
 def test_an_interrupted_study_runs_what_an_undisturbed_one_would_have_run(
-    store: Store, workplace: WorkerContext, tmp_path: Path
+    store: Store, context: WorkerContext, tmp_path: Path
 ) -> None:
-    drive(make_study(budget="trials = 5"), store, workplace)
+    drive(make_study(budget="trials = 5"), store, context)
     with Store(f"sqlite:///{tmp_path}/other.db") as other:
-        drive(make_study(budget="trials = 2"), other, workplace)
+        drive(make_study(budget="trials = 2"), other, context)
         with StudyDriver(
             make_study(budget="trials = 5"), store=other, artifacts=tmp_path
         ) as opened:
             assert opened.next() is not None  # and is interrupted in the middle of it
         assert other.trial("small", 2).state is TrialState.WAITING
-        drive(make_study(budget="trials = 5"), other, workplace)
+        drive(make_study(budget="trials = 5"), other, context)
         runs = [[trial.config for trial in s.trials("small")] for s in (store, other)]
         assert runs[0] == runs[1]
         assert other.hypervolume("small") == store.hypervolume("small")
@@ -152,10 +150,10 @@ def outcomes(store: Store) -> list[object]:
 
 
 def test_trials_that_are_stopped_early_cost_what_they_trained_and_give_no_point(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     study = stopping_study()
-    done = drive(study, store, dataclasses.replace(workplace, stopping=rule_of(study)))
+    done = drive(study, store, dataclasses.replace(context, stopping=rule_of(study)))
     trials = store.trials("small")
     stopped = [trial for trial in trials if trial.state is TrialState.PRUNED]
     assert 5 <= len(stopped) < 20
@@ -185,10 +183,10 @@ def test_trials_that_are_stopped_early_cost_what_they_trained_and_give_no_point(
 
 
 def test_a_study_that_stops_early_goes_on_as_an_undisturbed_one_when_its_driver_was_lost(
-    store: Store, workplace: WorkerContext, tmp_path: Path
+    store: Store, context: WorkerContext, tmp_path: Path
 ) -> None:
     study = stopping_study()
-    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    place = dataclasses.replace(context, stopping=rule_of(study))
     drive(study, store, place)
     with Store(f"sqlite:///{tmp_path}/other.db") as other:
         for messages in (3, 9, 40, 2, 31):
@@ -201,13 +199,13 @@ def test_a_study_that_stops_early_goes_on_as_an_undisturbed_one_when_its_driver_
 
 def disturb(opened: StudyDriver, place: WorkerContext, messages: int) -> None:
     """The local loop, left behind that many messages."""
-    while (order := opened.next()) is not None:
-        for message in place.carry_out(order):
+    while (job := opened.next()) is not None:
+        for message in place.run(job):
             if isinstance(message, Outcome):
-                opened.finish(order.number, message)
+                opened.finish(job.number, message)
             elif isinstance(message, Measurement):
-                opened.record(order.number, message)
-            elif opened.judge(order.number, message):
+                opened.record(job.number, message)
+            elif opened.judge(job.number, message):
                 break
             messages -= 1
             if messages == 0:
@@ -215,10 +213,10 @@ def disturb(opened: StudyDriver, place: WorkerContext, messages: int) -> None:
 
 
 def test_a_driver_lost_between_judging_a_trial_and_ending_it_judges_the_same_again(
-    store: Store, workplace: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = stopping_study()
-    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    place = dataclasses.replace(context, stopping=rule_of(study))
     drive(study, store, place)
     with Store(f"sqlite:///{tmp_path}/other.db") as other:
 
@@ -240,10 +238,10 @@ def test_a_driver_lost_between_judging_a_trial_and_ending_it_judges_the_same_aga
 
 
 def test_what_a_sampler_hears_of_a_trial_that_was_stopped_early_is_no_more_than_that(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     study = make_study(budget="trials = 40", run="epochs = 9", stopping="moasha", sampler="tpe")
-    drive(study, store, dataclasses.replace(workplace, stopping=rule_of(study)))
+    drive(study, store, dataclasses.replace(context, stopping=rule_of(study)))
     trials = store.trials("small")
     judge = FeedbackBuilder(study=study, hears_pruned=True, penalties=())
     stopped = [judge.verdict(trial) for trial in trials if trial.stopped_rung]
@@ -255,40 +253,40 @@ def test_what_a_sampler_hears_of_a_trial_that_was_stopped_early_is_no_more_than_
 def test_waiting_trials_come_first(store: Store, tmp_path: Path) -> None:
     study = make_study()
     with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
-        assert [order.number for _ in range(3) if (order := opened.next())] == [0, 1, 2]
-        opened.finish(1, complete(_order(opened, 1)))
+        assert [job.number for _ in range(3) if (job := opened.next())] == [0, 1, 2]
+        opened.finish(1, complete(_job(opened, 1)))
     with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
-        assert [order.number for _ in range(3) if (order := opened.next())] == [0, 2, 3]
+        assert [job.number for _ in range(3) if (job := opened.next())] == [0, 2, 3]
         assert opened.next() is None
 
 
-def _order(opened: StudyDriver, number: int) -> Job:
-    return opened._orders[number][0]
+def _job(opened: StudyDriver, number: int) -> Job:
+    return opened._running[number][0]
 
 
 def test_trials_of_a_lost_driver_wait_again_and_the_event_is_kept(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     study = make_study()
     lost = abandoned(study, store, dead_process())
-    order = lost.next()
-    assert order is not None
-    lost.record(order.number, first_epoch(workplace, order))
-    drive(study, store, workplace)
+    job = lost.next()
+    assert job is not None
+    lost.record(job.number, first_epoch(context, job))
+    drive(study, store, context)
     assert states(store) == [TrialState.COMPLETE] * 4
     kinds = [(event.kind, event.trial) for event in store.events("small")]
     assert ("requeued", 0) in kinds
 
 
 def abandoned(study: Study, store: Store, holder: str) -> StudyDriver:
-    """A ledger that is never left, and whose lease is not renewed."""
+    """A driver that is never left, and whose lease is not renewed."""
     opened = StudyDriver(study, store=store, artifacts=Path(), holder=holder).__enter__()
     opened._lease._ended.set()
     return opened
 
 
-def first_epoch(workplace: WorkerContext, order: Job) -> Measurement:
-    message = next(iter(workplace.carry_out(order)))
+def first_epoch(context: WorkerContext, job: Job) -> Measurement:
+    message = next(iter(context.run(job)))
     assert isinstance(message, Measurement)
     return message
 
@@ -314,12 +312,12 @@ def test_a_second_driver_is_refused_and_told_who_is_there(store: Store, tmp_path
 
 
 def test_the_lease_of_a_dead_process_of_this_host_is_taken_over_at_once(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     study = make_study()
     holder = dead_process()
     abandoned(study, store, holder)
-    drive(study, store, workplace)
+    drive(study, store, context)
     assert [e.message for e in store.events("small") if e.kind == "lease"] == [
         f"{holder} has died; its lease was taken over by {this_process()}"
     ]
@@ -329,41 +327,41 @@ def test_a_driver_that_has_lost_its_study_stops_instead_of_writing(
     store: Store, tmp_path: Path
 ) -> None:
     with StudyDriver(make_study(), store=store, artifacts=tmp_path) as opened:
-        order = opened.next()
-        assert order is not None
+        job = opened.next()
+        assert job is not None
         store.release_lease("small", this_process())  # as if it had slept through its lease
         store.acquire_lease("small", ANOTHER, 60)
         opened._lease.renew()
         with pytest.raises(LeaseHeldError, match=ANOTHER):
-            opened.finish(order.number, complete(order))
+            opened.finish(job.number, complete(job))
     assert states(store) == [TrialState.RUNNING]  # it is the other driver's to deal with
     assert store.stored_study("small").lease_holder == ANOTHER
 
 
 def test_a_run_is_never_run_twice_and_an_exhausted_space_ends_the_study(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     space = 'width = [3, 4, 5]\nreset = ["soft", "hard"]'
-    done = drive(make_study(space=space, budget="trials = 50"), store, workplace)
+    done = drive(make_study(space=space, budget="trials = 50"), store, context)
     configs = [trial.config for trial in store.trials("small")]
     assert len(configs) == len(set(configs)) == 6
     assert done.stopped.startswith("the space is exhausted: 6 different runs were tried")
 
 
 def test_a_space_is_tried_to_its_last_point_also_by_a_sampler_with_favourites(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     space = "width = { low = 1, high = 40 }"
     study = make_study(space=space, budget="trials = 99", sampler="tpe")
-    drive(study, store, workplace)
+    drive(study, store, context)
     assert sorted(trial.params["width"] for trial in store.trials("small")) == list(range(1, 41))
 
 
 def test_a_point_that_is_no_run_costs_no_trial_and_is_an_event(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     space = "width = { low = 1, high = 200 }\ninference_timesteps = { low = 1, high = 8 }"
-    drive(make_study(space=space, budget="trials = 12"), store, workplace)
+    drive(make_study(space=space, budget="trials = 12"), store, context)
     assert states(store) == [TrialState.COMPLETE] * 12
     events = [event for event in store.events("small") if event.kind == "ruled out"]
     assert events
@@ -377,19 +375,19 @@ def test_a_point_that_is_no_run_costs_no_trial_and_is_an_event(
 
 
 def test_what_all_trials_have_against_them_ends_the_study(store: Store, tmp_path: Path) -> None:
-    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=7))
+    context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=7))
     space = "width = 7\nlearning_rate = { low = 1e-3, high = 1e-1 }"
-    done = drive(make_study(space=space, budget="trials = 99"), store, workplace)
+    done = drive(make_study(space=space, budget="trials = 99"), store, context)
     assert done.stopped == "20 trials in a row have failed"
     assert done.has_given_up
     assert states(store) == [TrialState.FAILED] * 20
 
 
 def test_an_equal_training_is_evaluated_instead_of_repeated(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
     space = "width = [3, 4]\ninference_timesteps = { low = 1, high = 4 }"
-    drive(make_study(space=space, budget="trials = 6"), store, workplace)
+    drive(make_study(space=space, budget="trials = 6"), store, context)
     trials = store.trials("small")
     trained = [trial for trial in trials if trial.reused_trial is None]
     assert {trial.epochs_done for trial in trained} == {2}
@@ -403,18 +401,18 @@ def test_an_equal_training_is_evaluated_instead_of_repeated(
             assert trial.config.training_fingerprint == original.training_fingerprint
 
 
-def test_weights_that_are_gone_are_trained_again(store: Store, workplace: WorkerContext) -> None:
+def test_weights_that_are_gone_are_trained_again(store: Store, context: WorkerContext) -> None:
     space = "width = [3]\ninference_timesteps = { low = 1, high = 4 }"
-    drive(make_study(space=space, budget="trials = 1"), store, workplace)
-    (workplace.data_dir / "small" / "00000.safetensors").unlink()
-    drive(make_study(space=space, budget="trials = 2"), store, workplace)
+    drive(make_study(space=space, budget="trials = 1"), store, context)
+    (context.data_dir / "small" / "00000.safetensors").unlink()
+    drive(make_study(space=space, budget="trials = 2"), store, context)
     assert store.trial("small", 1).epochs_done == 2
 
 
 def test_the_front_and_the_hypervolume_grow_with_every_trial(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
-    drive(make_study(budget="trials = 14"), store, workplace)
+    drive(make_study(budget="trials = 14"), store, context)
     points = store.operating_points("small")
     front = [point for point in points if point.on_front]
     assert front
@@ -429,24 +427,24 @@ def test_the_front_and_the_hypervolume_grow_with_every_trial(
 
 
 def test_a_driver_killed_between_a_trial_and_its_front_leaves_no_gap(
-    store: Store, workplace: WorkerContext, tmp_path: Path
+    store: Store, context: WorkerContext, tmp_path: Path
 ) -> None:
     study = make_study(budget="trials = 12")
     with Store(f"sqlite:///{tmp_path}/undisturbed.db") as undisturbed:
-        drive(study, undisturbed, workplace)
+        drive(study, undisturbed, context)
         with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
             for _ in range(12):
-                order = opened.next()
-                assert order is not None
-                for message in workplace.carry_out(order):
+                job = opened.next()
+                assert job is not None
+                for message in context.run(job):
                     if isinstance(message, Measurement):
-                        opened.record(order.number, message)
-                    elif order.number == 11:
+                        opened.record(job.number, message)
+                    elif job.number == 11:
                         store.finish_trial("small", 11, message)  # and then the driver dies
                     else:
-                        opened.finish(order.number, message)
+                        opened.finish(job.number, message)
         assert len(store.hypervolume("small")) == 11
-        drive(study, store, workplace)
+        drive(study, store, context)
         for answer in (Store.hypervolume, _front):
             assert answer(store, "small") == answer(undisturbed, "small")
 
@@ -457,35 +455,35 @@ def _front(store: Store, study: str) -> list[tuple[int, int]]:
 
 
 def test_a_stop_that_was_asked_for_puts_the_running_trial_back(
-    store: Store, workplace: WorkerContext, monkeypatch: pytest.MonkeyPatch
+    store: Store, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "POLL_S", 0.0)
     study = make_study()
-    with StudyDriver(study, store=store, artifacts=workplace.data_dir) as opened:
+    with StudyDriver(study, store=store, artifacts=context.data_dir) as opened:
         local_order = opened.next()
         assert local_order is not None
         opened.finish(local_order.number, complete(local_order))
         store.request_stop("small")
-        local.run(opened, workplace)
+        local.run(opened, context)
         assert opened.stopped == "a stop was asked for"
     assert TrialState.RUNNING not in states(store)
-    drive(study, store, workplace)  # a new driver is not stopped by an old request
+    drive(study, store, context)  # a new driver is not stopped by an old request
     assert states(store) == [TrialState.COMPLETE] * 4
 
 
 def test_trained_epochs_end_a_study_whose_budget_they_are(
-    store: Store, workplace: WorkerContext
+    store: Store, context: WorkerContext
 ) -> None:
-    done = drive(make_study(budget="epochs = 5"), store, workplace)
+    done = drive(make_study(budget="epochs = 5"), store, context)
     assert len(states(store)) == 3
     assert done.stopped == "all 5 epochs of the budget were trained"
 
 
 def test_epochs_that_a_trial_gives_back_when_it_is_stopped_early_are_spent_on_others(
-    store: Store, workplace: WorkerContext, tmp_path: Path
+    store: Store, context: WorkerContext, tmp_path: Path
 ) -> None:
     study = make_study(budget="epochs = 12", run="epochs = 9", stopping="moasha")
-    place = dataclasses.replace(workplace, stopping=rule_of(study))
+    place = dataclasses.replace(context, stopping=rule_of(study))
     with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
         first, second = opened.next(), opened.next()
         assert first is not None
@@ -493,19 +491,19 @@ def test_epochs_that_a_trial_gives_back_when_it_is_stopped_early_are_spent_on_ot
         assert not opened.is_ready()
         assert opened.next() is None
         assert opened.stopped == "", "two trials may train 18 epochs, or fewer"
-        opened.record(1, next(m for m in place.carry_out(second) if isinstance(m, Measurement)))
+        opened.record(1, next(m for m in place.run(second) if isinstance(m, Measurement)))
         opened.finish(1, Outcome(state=TrialState.PRUNED, stopped_rung=1))
         assert opened.is_ready()
         third = opened.next()
         assert third is not None
-        for message in place.carry_out(first):
+        for message in place.run(first):
             if isinstance(message, Measurement):
                 opened.record(0, message)
         assert opened.stopped == ""
         opened.finish(0, complete(first))
         assert opened.next() is None
         assert not opened.is_ready(), "10 epochs are trained, and the third is to train 9"
-        for message in place.carry_out(third):
+        for message in place.run(third):
             if isinstance(message, Measurement):
                 opened.record(2, message)
         opened.finish(2, complete(third))
@@ -515,25 +513,25 @@ def test_epochs_that_a_trial_gives_back_when_it_is_stopped_early_are_spent_on_ot
 
 def test_epochs_of_blocks_trained_before_cost_nothing(store: Store, tmp_path: Path) -> None:
     """Also for the driver that comes after: three epochs each, of which two are trained."""
-    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(reused_epochs=1))
-    done = drive(make_study(budget="epochs = 4", run="epochs = 3"), store, workplace)
+    context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(reused_epochs=1))
+    done = drive(make_study(budget="epochs = 4", run="epochs = 3"), store, context)
     assert len(states(store)) == 2
-    assert (done.epochs_reused, done.standing().epochs_done) == (2, 4)
-    done = drive(make_study(budget="epochs = 6", run="epochs = 3"), store, workplace)
+    assert (done.epochs_reused, done.progress().epochs_done) == (2, 4)
+    done = drive(make_study(budget="epochs = 6", run="epochs = 3"), store, context)
     assert [(t.epochs_done, t.epochs_reused) for t in store.trials("small")] == [(2, 1)] * 3
-    assert (done.epochs_reused, done.standing().epochs_done) == (1, 6)
+    assert (done.epochs_reused, done.progress().epochs_done) == (1, 6)
     assert [m.is_reused for m in store.measurements("small", 0)] == [True, False, False]
     (summary,) = store.study_summaries()
     assert (summary.epochs_trained, summary.epochs_reused) == (6, 3)
 
 
 def test_what_trials_note_is_kept_and_said_once(store: Store, tmp_path: Path) -> None:
-    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(notes=("the disk is full",)))
+    context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(notes=("the disk is full",)))
     said: list[str] = []
     watcher = Silent()
     watcher.say = said.append  # type: ignore[method-assign]
     with StudyDriver(make_study(), store=store, artifacts=tmp_path, progress=watcher) as opened:
-        local.run(opened, workplace)
+        local.run(opened, context)
     assert said == ["trial 0  the disk is full"]
     events = [(e.kind, e.trial, e.message) for e in store.events("small")]
     assert events == [("note", 0, "the disk is full")]
@@ -576,8 +574,8 @@ def test_hours_are_those_of_all_drivers() -> None:
 def test_a_crash_is_kept_with_its_traceback_and_the_study_goes_on(
     store: Store, tmp_path: Path
 ) -> None:
-    workplace = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=4))
-    drive(make_study(space="width = [3, 4, 5, 6]"), store, workplace)
+    context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=4))
+    drive(make_study(space="width = [3, 4, 5, 6]"), store, context)
     assert sorted(states(store)) == [TrialState.COMPLETE] * 3 + [TrialState.FAILED]
     failed = next(t for t in store.trials("small") if t.state is TrialState.FAILED)
     assert failed.reason == "ZeroDivisionError: no such width"
@@ -591,9 +589,9 @@ def test_a_missing_data_set_ends_the_study_instead_of_failing_every_trial(
     def engine(*_: object, **__: object) -> FakeRun:
         raise DataError("no data set here")
 
-    workplace = WorkerContext(data_dir=tmp_path, trainable=engine)
+    context = WorkerContext(data_dir=tmp_path, trainable=engine)
     with pytest.raises(DataError, match="no data set here"):
-        drive(make_study(), store, workplace)
+        drive(make_study(), store, context)
     assert states(store) == [TrialState.WAITING]
 
 
@@ -609,21 +607,21 @@ class Watcher(Silent):
     """Keeps what it was shown."""
 
     def __init__(self) -> None:
-        self.standings: list[StudyProgress] = []
+        self.seen: list[StudyProgress] = []
 
-    def update(self, standing: StudyProgress) -> None:
-        self.standings.append(standing)
+    def update(self, progress: StudyProgress) -> None:
+        self.seen.append(progress)
 
-    def finished(self, number: int, outcome: Outcome, standing: StudyProgress) -> None:
-        self.standings.append(standing)
+    def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
+        self.seen.append(progress)
 
 
-def test_people_see_where_the_study_stands(store: Store, workplace: WorkerContext) -> None:
+def test_people_see_where_the_study_stands(store: Store, context: WorkerContext) -> None:
     watcher = Watcher()
     study = make_study()
-    with StudyDriver(study, store=store, artifacts=workplace.data_dir, progress=watcher) as opened:
-        local.run(opened, workplace)
-    middle, last = watcher.standings[1], watcher.standings[-1]
+    with StudyDriver(study, store=store, artifacts=context.data_dir, progress=watcher) as opened:
+        local.run(opened, context)
+    middle, last = watcher.seen[1], watcher.seen[-1]
     assert [(t.number, t.epochs_done, t.epochs_total) for t in middle.running] == [(0, 1, 2)]
     assert last.counts[TrialState.COMPLETE] == last.finished == last.trials_asked == 4
     assert (last.running, last.epochs_done, last.left_s) == ((), 8, 0.0)

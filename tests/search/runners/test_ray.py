@@ -289,13 +289,13 @@ def test_what_a_worker_says_behind_the_outcome_of_its_trial_is_not_heard(tmp_pat
     study = study_from_toml(STUDY)
     with (
         Store(f"sqlite:///{tmp_path}/store.db") as store,
-        StudyDriver(study, store=store, artifacts=tmp_path) as ledger,
+        StudyDriver(study, store=store, artifacts=tmp_path) as driver,
     ):
-        order = ledger.next()
-        assert order is not None
-        heard = ray_tune.Driver(ledger, threading.Event())
-        trial = SimpleNamespace(config={"order": order}, error_file=None)
-        messages = list(WorkerContext(data_dir=tmp_path, trainable=FakeEngine()).carry_out(order))
+        job = driver.next()
+        assert job is not None
+        heard = ray_tune.Driver(driver, threading.Event())
+        trial = SimpleNamespace(config={"job": job}, error_file=None)
+        messages = list(WorkerContext(data_dir=tmp_path, trainable=FakeEngine()).run(job))
         for message in [*messages, *messages]:
             heard.on_trial_result(0, [], trial, {"message": message})
         heard.on_trial_recover(0, [], trial)
@@ -363,8 +363,8 @@ def test_results_are_recorded_while_the_sampler_thinks(
     epochs = threading.Semaphore(0)
     record, propose = StudyDriver.record, Proposals.propose
 
-    def recorded(ledger: StudyDriver, number: int, measurement: Measurement) -> None:
-        record(ledger, number, measurement)
+    def recorded(driver: StudyDriver, number: int, measurement: Measurement) -> None:
+        record(driver, number, measurement)
         epochs.release()
 
     def slowly(proposals: Proposals, number: int) -> Proposal | None:

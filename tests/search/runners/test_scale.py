@@ -64,14 +64,14 @@ def test_the_database_does_no_more_for_a_late_trial_than_for_an_early_one(
     work, windows = Work(), []
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         work.watch(store)
-        with StudyDriver(study, store=store, artifacts=tmp_path) as ledger:
-            while (order := ledger.next()) is not None:
-                for message in place.carry_out(order):
+        with StudyDriver(study, store=store, artifacts=tmp_path) as driver:
+            while (job := driver.next()) is not None:
+                for message in place.run(job):
                     if isinstance(message, Outcome):
-                        ledger.finish(order.number, message)
+                        driver.finish(job.number, message)
                     elif isinstance(message, Measurement):
-                        ledger.record(order.number, message)
-                if (order.number + 1) % WINDOW == 0:
+                        driver.record(job.number, message)
+                if (job.number + 1) % WINDOW == 0:
                     windows.append(dict(work))
                     work.clear()
     assert len(windows) == 5

@@ -119,7 +119,7 @@ def test_a_dense_network_is_held_against_the_bytes_that_it_will_have(
 
 
 class _Slow:
-    """Makes the sampler of a ledger wait before each proposal until it is let go on."""
+    """Makes the sampler of a driver wait before each proposal until it is let go on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.threads = threading.Semaphore(0), set[str]()
@@ -143,7 +143,7 @@ def test_a_sampler_that_thinks_holds_up_no_result(
         first = opened.next()  # and from here it thinks about the second one
         assert first is not None
         assert not opened.is_ready()
-        for message in work.carry_out(first):
+        for message in work.run(first):
             if isinstance(message, Outcome):
                 opened.finish(first.number, message)
             else:
@@ -437,7 +437,7 @@ def test_earlier_studies_teach_the_sampler_and_are_no_trials(store: Store, tmp_p
     study = study_from_toml(text.replace("high = 64", "high = 40"))
     drive(study, store, tmp_path)
     inside = [t for t in store.trials("small") if float(t.params["width"]) <= 40]
-    assert [t.params for t in store.lessons("next")] == [t.params for t in inside]
+    assert [t.params for t in store.prior_trials("next")] == [t.params for t in inside]
     assert len(store.trials("next")) == 3
     (line,) = [e.message for e in store.events("next") if e.kind == "warm start"]
     assert line.startswith(f"{len(inside)} trials of small teach the sampler; left out")

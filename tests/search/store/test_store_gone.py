@@ -144,9 +144,9 @@ def test_what_was_kept_before_the_connection_was_lost_is_not_kept_twice(
     study = study_from_toml(STUDY)
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         store.create_study(study)
-        with StudyDriver(study, store=store, artifacts=tmp_path) as ledger:
+        with StudyDriver(study, store=store, artifacts=tmp_path) as driver:
             monkeypatch.setattr(Database, "writing", losing)
-            local.run(ledger, WorkerContext(data_dir=tmp_path, trainable=FakeEngine()))
+            local.run(driver, WorkerContext(data_dir=tmp_path, trainable=FakeEngine()))
             monkeypatch.setattr(Database, "writing", writing)
         check_whole(store, 12)
         assert transactions > 12 * 6
@@ -163,15 +163,15 @@ def test_a_stop_is_obeyed_while_the_store_is_waited_for(tmp_path: Path) -> None:
 
     waiting = retry.StoreRetry(seconds=60, say=said.append, interrupted=interrupted)
     with pytest.raises(KeyboardInterrupt):
-        waiting.carry_out(never)
+        waiting.run(never)
     assert said == ["the store is gone; waiting for the store, for at most 60 s"]
     with pytest.raises(StoreGoneError):  # on the way out nothing is waited for
-        waiting.carry_out(never)
+        waiting.run(never)
 
 
 def test_what_no_waiting_will_mend_is_not_waited_for(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
-        store.patience = retry.StoreRetry(
+        store.retry_policy = retry.StoreRetry(
             seconds=60, say=pytest.fail, interrupted=threading.Event()
         )
         with pytest.raises(StoreError, match="no study 'other'"):

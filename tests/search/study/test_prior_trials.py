@@ -173,7 +173,7 @@ def test_an_optuna_study_is_imported_once_and_is_on_no_front(run: Run, tmp_path:
     again = json.loads(run("import", "rates.toml", f"{url}#theirs", "--json")[1])
     assert (again["imported"], again["known"]) == (0, 12)
     with Store(f"sqlite:///{tmp_path / 'store.db'}", read_only=True) as store:
-        assert len(store.lessons("rates")) == 12
+        assert len(store.prior_trials("rates")) == 12
         assert store.trials("rates") == []
         assert store.operating_points("rates", front_only=True) == []
         assert [event.kind for event in store.events("rates")] == ["import"]
@@ -190,7 +190,7 @@ def test_a_study_runs_from_what_was_imported(run: Run, tmp_path: Path) -> None:
     assert code == 0, err
     with Store(f"sqlite:///{tmp_path / 'store.db'}", read_only=True) as store:
         (trial,) = store.trials("rates")
-        lessons = store.lessons("rates")
+        lessons = store.prior_trials("rates")
         taught = make_sampler(study_from_toml(STUDY, "rates.toml"), lessons=lessons)
         assert trial.params == taught.ask(0)[0]
         assert trial.params != make_sampler(study_from_toml(STUDY, "rates.toml")).ask(0)[0]

@@ -68,7 +68,7 @@ def test_verbose_says_what_is_done_and_repeats_no_progress(run: Run) -> None:
     lines = err.splitlines()
     handed = [line for line in lines if "handed out, width=" in line]
     assert len(handed) == 3
-    assert all(re.match(r"\d\d:\d\d:\d\d info    ledger   trial \d: ", line) for line in handed)
+    assert all(re.match(r"\d\d:\d\d:\d\d info    driver   trial \d: ", line) for line in handed)
     assert len([line for line in lines if re.search(r"trial \d  (complete|failed)", line)]) == 3
     assert any(re.search(r"worker   trial 0: begins in process", line) for line in lines)
     assert not any("debug" in line for line in lines)
@@ -76,7 +76,7 @@ def test_verbose_says_what_is_done_and_repeats_no_progress(run: Run) -> None:
 
 def test_twice_verbose_says_every_epoch(run: Run) -> None:
     _, _, err = run("-vv")
-    assert re.search(r"debug   ledger   trial \d: epoch 1 of 2", err)
+    assert re.search(r"debug   driver   trial \d: epoch 1 of 2", err)
     assert re.search(r"debug   sampler  asked for trial 0, took \d", err)
 
 
@@ -94,7 +94,7 @@ def test_a_file_gets_all_of_it_and_keeps_what_it_had(run: Run, tmp_path: Path) -
     kept = (tmp_path / "logs" / "search.log").read_text()
     stamp = rf"^\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} (info|warning) +{os.getpid()} "
     assert all(re.match(stamp, line) for line in kept.splitlines())
-    assert len(re.findall(r"ledger +trial \d  (?:complete|failed)", kept)) == 3
+    assert len(re.findall(r"driver +trial \d  (?:complete|failed)", kept)) == 3
     run("--log", "logs/search.log", "-vv", "--trials", "3")
     assert (tmp_path / "logs" / "search.log").read_text().startswith(kept)
 
@@ -146,7 +146,7 @@ def test_a_command_leaves_logging_as_it_was(run: Run, tmp_path: Path) -> None:
 
 
 def test_who_asks_for_no_log_from_python_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
-    program = "from search.text import log; log.logger('ledger').warning('heard')"
+    program = "from search.text import log; log.logger('driver').warning('heard')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
 
@@ -161,8 +161,8 @@ def test_records_stand_above_what_is_redrawn(monkeypatch: pytest.MonkeyPatch) ->
     stream = Terminal()
     settings = log.LogSettings(level=logging.INFO)
     with log.logging_to(settings), watch(stream=stream):
-        log.logger("ledger").info("trial 0: handed out")
-    assert "ledger   trial 0: handed out" in stream.getvalue()
+        log.logger("driver").info("trial 0: handed out")
+    assert "driver   trial 0: handed out" in stream.getvalue()
 
 
 @pytest.mark.parametrize("name", ["dumb", "unknown"])
@@ -188,7 +188,7 @@ def test_what_a_worker_logs_can_be_sent_and_is_heard_as_it_was(tmp_path: Path) -
     assert [record.getMessage() for record in sent] == ["takes weights", "of a library"]
     file = tmp_path / "a.log"
     with log.logging_to(log.LogSettings(file=file)), log.about("another"):
-        log.hear(sent)
+        log.replay(sent)
     first, second = file.read_text().splitlines()
     assert first.endswith(f"{os.getpid()} trial    trial 7: takes weights")
     assert second.endswith(f"{os.getpid()} thing    of a library")
