@@ -37,8 +37,7 @@ from search.study.space import RandomSuggest
 from search.study.study import study_from_toml
 from search.trial.trial import Outcome
 from search.worker.context import WorkerContext
-from search.worker.engine import run_config
-from search.worker.job import Job
+from search.worker.job import Job, run_config
 from snn.settings.config import RunConfig
 
 TRIAL_S = 0.1

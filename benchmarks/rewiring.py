@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.finished import Finished
 from benchmarks.report import Figure, Report, arguments, commit, data_dir
-from search.worker.engine import TrialRun
+from search.worker.trial_run import TrialRun
 from snn.data.dataset import available
 from snn.settings.config import SETTINGS, RunConfig
 

@@ -40,7 +40,7 @@ HOMES = {
     "streamlit": "dashboard/**/*.py",
     "plotly": "dashboard/**/*.py",
     # doctor reports on torch itself, so it has to load it
-    "torch": "snn/**/*.py search/worker/engine.py search/doctor/*.py",
+    "torch": "snn/**/*.py search/worker/engine.py search/worker/trial_run.py search/doctor/*.py",
     "safetensors": "snn/**/*.py",
     "sklearn": "snn/data/image_files.py",
     "triton": "snn/lif/kernels.py",
@@ -251,6 +251,7 @@ def test_what_only_some_builds_of_torch_bring_is_loaded_when_it_is_used() -> Non
 
 RUNS_THE_ENGINE = (
     PurePosixPath("search/worker/engine.py"),
+    PurePosixPath("search/worker/trial_run.py"),
     PurePosixPath("search/worker/estimates.py"),
     PurePosixPath("search/export/graphs.py"),
 )

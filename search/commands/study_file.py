@@ -160,7 +160,8 @@ def _budget(study: Study) -> Iterator[str]:
 
 def sampled_costs(study: Study) -> Iterator[Cost]:
     """What runs at a few random points of the space need."""
-    from search.worker import engine, estimates
+    from search.worker import estimates
+    from search.worker.job import run_config
 
     suggest = RandomSuggest(seed=study.search.seed)
     seen: set[str] = set()
@@ -169,7 +170,7 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
             return
         params = study.space.sample(suggest)
         try:
-            config = engine.run_config(study, params)
+            config = run_config(study, params)
         except ConfigError:  # settings that do not go together; a search passes them over too
             continue
         if config.training_fingerprint not in seen:
@@ -223,13 +224,13 @@ def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
 
 def training_lengths(study: Study) -> list[int]:
     """Epochs over all blocks of runs in the space, as far as drawing at random finds them."""
-    from search.worker import engine
+    from search.worker.job import run_config
 
     suggest = RandomSuggest(seed=study.search.seed)
     lengths = set()
     for _ in range(TRIES):
         with contextlib.suppress(ConfigError):
-            config = engine.run_config(study, study.space.sample(suggest))
+            config = run_config(study, study.space.sample(suggest))
             lengths.add(config.total_epochs)
     return sorted(lengths)
 

@@ -100,7 +100,7 @@ def _place(arguments: argparse.Namespace, folder: Folder | None) -> tuple[str, i
 def _train(
     output: Output, config: RunConfig, weights: Path, *, quiet: bool, **place: Any
 ) -> tuple[list[Measurement], Outcome]:
-    from search.worker.engine import TrialRun
+    from search.worker.trial_run import TrialRun
 
     running = TrialRun(config, weights_path=weights, **place)
     measurements = []

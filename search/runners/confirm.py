@@ -37,8 +37,8 @@ from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.rung import RungReport
 from search.trial.trial import Outcome, TrialState
 from search.worker.context import WorkerContext
-from search.worker.engine import ConfirmationTrainable, TrialRun
 from search.worker.job import Job, Trainable
+from search.worker.trial_run import ConfirmationTrainable, TrialRun
 from snn.settings.measurement import Measurement
 
 LOG = log.logger("confirm")

@@ -13,8 +13,8 @@ from search.study.study import Budget, Study
 from search.text.artifacts import inside, is_remote, located
 from search.trial.trial import TrialState
 from search.worker.context import WorkerContext
-from search.worker.engine import TrialRun
 from search.worker.job import BlockFolder, JobSource, Trainable
+from search.worker.trial_run import TrialRun
 
 BLOCKS = "blocks"  # the folder among the artifacts
 

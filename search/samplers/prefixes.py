@@ -19,7 +19,7 @@ from search.study.feedback import is_measured
 from search.study.space import EXIT_THRESHOLD, RandomSuggest
 from search.study.study import Study
 from search.trial.trial import Params, Trial
-from search.worker.engine import run_config
+from search.worker.job import run_config
 from snn.settings.config import SETTINGS, ConfigError, RunConfig
 from snn.settings.measurement import METRICS
 from snn.settings.partition import parse_partition

@@ -14,8 +14,8 @@ from search.study.space import RandomSuggest
 from search.study.study import Study
 from search.trial.rejected import SamplerState, rejection
 from search.trial.trial import Params, Trial, TrialState
-from search.worker.engine import run_config
 from search.worker.feasibility import Feasibility, Infeasible, size_of
+from search.worker.job import run_config
 from snn.settings.config import ConfigError, RunConfig
 from snn.settings.measurement import OperatingPoint
 

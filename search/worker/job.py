@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from search.pruners.moasha import StoppingRule
-from search.study.study import Bound
+from search.study.space import run_values
+from search.study.study import Bound, Study
 from search.trial.rung import RungReport
-from search.trial.trial import Outcome
+from search.trial.trial import Outcome, Params
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
 
 Message = Measurement | RungReport | Outcome
+
+
+def run_config(study: Study, params: Params) -> RunConfig:
+    """Return the run config of a trial with `params`. Raises ConfigError."""
+    return RunConfig.from_mapping(run_values(study.run, params))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class JobSource(Protocol):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """Makes trials run; `search.worker.engine.TrialRun` is the one that trains networks."""
+    """Makes trials run; `search.worker.trial_run.TrialRun` is the one that trains networks."""
 
     def __call__(
         self,

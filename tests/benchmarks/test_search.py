@@ -25,7 +25,8 @@ from search.front.front import normalised_hypervolume
 from search.samplers.shared_points import members
 from search.study.study import Study, study_from_toml
 from search.trial.trial import Params, Trial, TrialState
-from search.worker.engine import TrialRun, run_config
+from search.worker.job import run_config
+from search.worker.trial_run import TrialRun
 from snn.settings.measurement import OperatingPoint
 
 STUDY = """

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.commands.cli import main
 from search.runners import lease
-from search.worker import engine as configure
+from search.worker import trial_run
 from tests.search.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def run(given: str) -> int:
     lease.SECONDS, lease.RENEW_EVERY_S = settings["lease_s"], settings["lease_s"] / 6
     if settings["engine"] is not None:
         paths = {name: Path(v) for name, v in settings["engine"].items() if isinstance(v, str)}
-        configure.TrialRun = FakeEngine(**settings["engine"] | paths)  # type: ignore[misc, assignment]
+        trial_run.TrialRun = FakeEngine(**settings["engine"] | paths)  # type: ignore[misc, assignment]
     return main()
 
 

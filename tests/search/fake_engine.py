@@ -148,7 +148,7 @@ class CountingEngine:
     """Trains for real; each trial notes how often its process has read a data set until then."""
 
     def __call__(self, config: RunConfig, **place: Any) -> "CountingRun":
-        from search.worker.engine import TrialRun
+        from search.worker.trial_run import TrialRun
 
         return CountingRun(TrialRun(config, **place))
 

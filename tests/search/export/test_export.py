@@ -26,7 +26,7 @@ from search.store.store import Store, StoredPoint
 from search.study.study import study_from_toml
 from search.text.artifacts import local_path
 from search.trial.trial import Artifact, Outcome, Trial, TrialState
-from search.worker import engine
+from search.worker import engine, trial_run
 from snn.data.image_files import DataError
 from snn.settings.config import ConfigError, RunConfig
 from snn.settings.measurement import METRICS, Evaluation, OperatingPoint
@@ -58,7 +58,7 @@ width = [4, 8]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """A network of two blocks, trained for an epoch each."""
     weights = tmp_path_factory.mktemp("artifacts") / "trial-0.safetensors"
-    running = engine.TrialRun(CONFIG, data_dir=NO_DATA, weights_path=weights)
+    running = trial_run.TrialRun(CONFIG, data_dir=NO_DATA, weights_path=weights)
     list(running)
     assert running.outcome.state is TrialState.COMPLETE, running.outcome.error
     return weights, running.outcome
@@ -125,7 +125,7 @@ def test_training_the_config_of_a_folder_gives_its_weights_bit_for_bit(
     export(store, which(store), tmp_path / "best")
     weights = tmp_path / "again.safetensors"
     config = read_config(tmp_path / "best" / "config.toml")
-    list(engine.TrialRun(config, data_dir=NO_DATA, weights_path=weights))
+    list(trial_run.TrialRun(config, data_dir=NO_DATA, weights_path=weights))
     assert sha256_of(weights) == sha256_of(tmp_path / "best" / "weights.safetensors")
     assert sha256_of(weights) == read_folder(tmp_path / "best").recorded.weights_sha256
 

@@ -15,7 +15,7 @@ from search.commands import cli
 from search.export.folder import Difference
 from search.export.reproduction import elsewhere, tolerable
 from search.trial.trial import Outcome
-from search.worker import engine
+from search.worker import engine, trial_run
 from snn.settings.config import RunConfig
 from tests.snn.data.test_data import idx_images, idx_labels
 
@@ -181,7 +181,7 @@ CONFIG = RunConfig(
 
 def trained(weights: Path) -> tuple[list[float], Outcome]:
     """Losses epoch by epoch, and what came of it."""
-    running = engine.TrialRun(CONFIG, data_dir=Path(), weights_path=weights)
+    running = trial_run.TrialRun(CONFIG, data_dir=Path(), weights_path=weights)
     losses = [measurement.loss for measurement in running]
     return losses, running.outcome
 

@@ -22,7 +22,7 @@ from search.store.store import LeaseHeldError, Store, StoredPoint
 from search.study.study import study_from_toml
 from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.trial import TrialState
-from search.worker import engine
+from search.worker import engine, trial_run
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, OperatingPoint
 from tests.search.fake_engine import FakeEngine
@@ -121,7 +121,7 @@ def test_a_prefix_is_confirmed_as_the_training_of_its_own_blocks(
     assert config is not None
     own = at_point(config.prefix(1), member.point).replace(seed=FIRST_SEED)
     weights = tmp_path / "own.safetensors"
-    running = engine.TrialRun(own, data_dir=HERE, weights_path=weights)
+    running = trial_run.TrialRun(own, data_dir=HERE, weights_path=weights)
     list(running)
     test = engine.evaluate_weights(own, weights, data_dir=HERE, test=True).sampled
     [run] = [run for run in confirmed[member.id].runs if run.seed == FIRST_SEED]
@@ -147,7 +147,7 @@ def test_on_ray_a_seed_gives_what_it_gives_here(
     [on_ray] = [run for run in report.confirmed[knee.id].runs if run.seed == FIRST_SEED + 2]
     config = store.trial("digits", knee.trial).config
     assert config is not None
-    here = engine.ConfirmationTrainable(points=[knee.point])(
+    here = trial_run.ConfirmationTrainable(points=[knee.point])(
         config.prefix(knee.point.blocks).replace(seed=on_ray.seed),
         data_dir=HERE,
         weights_path=tmp_path / "weights",
@@ -161,14 +161,14 @@ def test_a_seed_that_crashed_is_told_and_run_again_and_one_that_diverged_is_not(
     searched: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, folder = searched
-    judge = engine.ConfirmationTrialRun._judge
+    judge = trial_run.ConfirmationTrialRun._evaluate
 
-    def broken(run: engine.ConfirmationTrialRun, trained: object) -> object:
+    def broken(run: trial_run.ConfirmationTrialRun, trained: object) -> object:
         if run.config.seed == FIRST_SEED + 3:
             raise ZeroDivisionError("no luck")
         return judge(run, trained)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.ConfirmationTrialRun, "_judge", broken)
+    monkeypatch.setattr(trial_run.ConfirmationTrialRun, "_evaluate", broken)
     confirm(store, folder, "knee", seeds=3)
     report = confirm(store, folder, "knee", seeds=4)
     [knee] = report.points

@@ -331,7 +331,7 @@ def test_a_network_too_large_for_the_memory_that_a_process_may_have_is_a_pruned_
 LIMITED = """
 import resource, sys
 from search.commands import cli
-from search.worker import engine as configure
+from search.worker import trial_run
 import torch, snn.training.train
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 1_500_000_000, resource.RLIM_INFINITY))

@@ -17,7 +17,7 @@ from search.study.study import PREFIX_SHARE, Study, StudyError, study_from_toml
 from search.trial.trial import Outcome, Trial, TrialState
 from search.worker import estimates
 from search.worker.context import WorkerContext
-from search.worker.engine import run_config
+from search.worker.job import run_config
 from snn.settings.measurement import OperatingPoint
 from snn.settings.prefix import shared_blocks
 from tests.search.fake_engine import FakeEngine

@@ -16,7 +16,7 @@ from search.commands import cli
 from search.store.store import Store
 from search.text import terminal
 from search.trial.trial import TrialState
-from search.worker import engine
+from search.worker import trial_run
 from tests.search import command
 from tests.search.fake_engine import FakeEngine
 from tests.search.text.test_log import STUDY
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.toml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(engine, "TrialRun", FakeEngine())
+        patch.setattr(trial_run, "TrialRun", FakeEngine())
         assert cli.main(["run", "study.toml", "--quiet"]) == 0
     return folder
 
