@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy
 
-from search.front import front
+from search.front.front import pareto_mask
 from search.store.schema import HypervolumeRow, OperatingPointRow, StudyRow, TrialRow
 from search.store.store import Store
 from search.study.study import study_from_toml
@@ -104,7 +104,7 @@ def _fill_study(
     costs = np.column_stack([METRICS[name].sign * table[name] for name in OBJECTIVES])
     is_feasible = table["model_bytes"] <= 900_000
     on_front = np.zeros(len(costs), dtype=bool)
-    on_front[is_feasible] = front.pareto_mask(costs[is_feasible])
+    on_front[is_feasible] = pareto_mask(costs[is_feasible])
     connection.execute(
         sqlalchemy.insert(OperatingPointRow),
         list(_point_rows(study_id, first_trial, params, table, on_front)),

@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 
 from benchmarks.search.grid import PARTITION, prefixes_of
 from benchmarks.search.record import Record
-from search.front.front import front_of, normalised_hypervolume
+from search.front.front import front_of
+from search.front.indicators import normalised_hypervolume
 from search.study.space import EXIT_THRESHOLD
 from search.trial.trial import Params
 from snn.settings.measurement import OperatingPoint

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dashboard.data.point_filter import sight
 from dashboard.data.points import PointTable
 from dashboard.data.read import StudyView
-from search.front import front
+from search.front.front import pareto_mask
+from search.front.indicators import hypervolume, ideal
 from search.store.columns import TrialColumns
 from snn.settings.measurement import METRICS
 
@@ -119,7 +120,7 @@ def _worst(views: Sequence[StudyView], name: str) -> float:
         columns = [view.table.figures[name] for view in views]
         known = np.concatenate(columns)
         found = known[np.isfinite(known)].tolist()
-    return max(found, key=lambda value: sign * value, default=front.ideal(name))
+    return max(found, key=lambda value: sign * value, default=ideal(name))
 
 
 def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compared:
@@ -183,8 +184,8 @@ def _volumes(
     for stop in stops.tolist():
         new = usable & (finished > before) & (finished <= stop)
         candidates = np.concatenate([kept, scaled[new]])
-        kept = candidates[front.pareto_mask(candidates)]
-        values.append(min(front.hypervolume(kept, corner), 1.0))
+        kept = candidates[pareto_mask(candidates)]
+        values.append(min(hypervolume(kept, corner), 1.0))
         before = stop
     return np.asarray(values)
 
@@ -193,9 +194,9 @@ def _scaled(table: PointTable, reference: Mapping[str, float]) -> Floats:
     """Shared objectives as columns: 0 is the ideal, 1 the reference."""
     columns = []
     for name, worst in reference.items():
-        sign, ideal = METRICS[name].sign, front.ideal(name)
-        span = sign * (worst - ideal)
-        cost = sign * (table.figures[name] - ideal)
+        sign, best = METRICS[name].sign, ideal(name)
+        span = sign * (worst - best)
+        cost = sign * (table.figures[name] - best)
         columns.append(np.maximum(cost / span, 0.0) if span > 0 else np.where(cost > 0, 1.0, 0.0))
     return np.column_stack(columns)
 

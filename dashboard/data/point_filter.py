@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dashboard.data.points import Bools, PointTable
 from dashboard.data.study_table import within
 from dashboard.data.targets import Target
-from search.front import front
+from search.front.front import pareto_mask
+from search.front.picks import knee_row
 from snn.settings.measurement import METRICS
 
 Rows = NDArray[np.int64]
@@ -59,7 +60,7 @@ def _front(
         return table.on_front & inside
     candidates = np.flatnonzero(inside)
     members = np.zeros(len(table), dtype=np.bool_)
-    members[candidates] = front.pareto_mask(costs(table, candidates))
+    members[candidates] = pareto_mask(costs(table, candidates))
     return members
 
 
@@ -75,7 +76,7 @@ def costs(table: PointTable, rows: Rows) -> NDArray[np.float64]:
 
 
 def _knee(table: PointTable, rows: Rows) -> int | None:
-    return int(rows[front.knee_row(costs(table, rows))]) if rows.size else None
+    return int(rows[knee_row(costs(table, rows))]) if rows.size else None
 
 
 def _best(table: PointTable, rows: Rows, name: str) -> int:

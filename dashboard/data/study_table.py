@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from dashboard.data.points import Bools, Floats, Integers, PointTable, Thresholds
-from search.front import front
+from search.front.picks import knee_row
 from search.store.columns import StudyColumns
 from search.store.store import Store
 from search.study.study import Bound
@@ -118,4 +118,4 @@ def knee_of(table: PointTable) -> int | None:
     if not rows.size:
         return None
     costs = [METRICS[name].sign * table.figures[name][rows] for name in table.objectives]
-    return int(table.ids[rows[front.knee_row(np.column_stack(costs))]])
+    return int(table.ids[rows[knee_row(np.column_stack(costs))]])

@@ -47,7 +47,7 @@ exit codes: 0 done, 1 something failed while running, 2 the input was wrong, 130
 ERRORS_OF_INPUT = (
     ("search.study.study", "StudyError"),
     ("search.study.template", "TemplateError"),
-    ("search.front.front", "PickError"),
+    ("search.front.picks", "PickError"),
     ("search.store.database", "StoreError"),
     ("search.text.artifacts", "ArtifactError"),
     ("search.export.folder", "ExportError"),

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from search.commands import InputError, tables
 from search.commands.output import Output
-from search.front.front import minimised, normalised_hypervolume, pareto_mask, reference_point
+from search.front.front import minimised, pareto_mask
+from search.front.indicators import normalised_hypervolume, reference_point
 from search.runners.budget_spent import busy_seconds
 from search.store.store import Store, StoredPoint, StoredStudy
 from search.text.units import duration, figure

@@ -84,7 +84,7 @@ def knee_of(points: Sequence[StoredPoint], study: Study) -> StoredPoint | None:
 
 def picked(points: Sequence[StoredPoint], spec: str, study: Study) -> StoredPoint:
     """The point that `spec` picks. Raises PickError."""
-    from search.front.front import pick
+    from search.front.picks import pick
 
     if not spec.strip():
         raise InputError(f"--pick: must be {PICKS}, got {spec!r}")

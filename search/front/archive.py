@@ -1,20 +1,19 @@
-"""A front that points are added to: each looks at the front, and at no point that left it."""
+"""The front of points that are added a few at a time."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 
-from search.front.front import Floats, HasPoint, Mask, minimised, pareto_mask, within
+from search.front.front import Floats, P, minimised, pareto_mask, within
 from search.study.tables import Bound
-
-P = TypeVar("P", bound=HasPoint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveChange(Generic[P]):
-    """What adding points did to a front."""
+    """Points that entered a front and points that left it."""
 
     entered: tuple[P, ...]
     left: tuple[P, ...]
@@ -24,9 +23,10 @@ class ArchiveChange(Generic[P]):
 
 
 class FrontArchive(Generic[P]):
-    """The front of all points that were added, in time that follows the size of the front.
+    """The front of all points that were added; only its members are kept.
 
-    A point that is not on the front never comes back to it.
+    A dominated point never returns to the front, so that adding takes time with
+    the size of the front, not with the number of all points.
     """
 
     def __init__(self, objectives: Sequence[str], constraints: Mapping[str, Bound]) -> None:
@@ -35,34 +35,20 @@ class FrontArchive(Generic[P]):
         self.values: Floats = np.empty((0, len(self._objectives)))  # of the members, minimised
 
     def take(self, members: Sequence[P]) -> None:
-        """Begin with points that are known to be a front."""
+        """Start from points that are known to be a front."""
         self.members = list(members)
         self.values = minimised(self.members, self._objectives)
 
     def add(self, points: Sequence[P]) -> ArchiveChange[P]:
-        """Let points come to the front."""
+        """Add points; those outside of the constraints are ignored."""
         new = within(points, self._constraints)
-        rows = minimised(new, self._objectives)
-        mask = pareto_mask(rows)
-        mask[mask] = ~_dominated(rows[mask], by=self.values)
-        entered = [point for point, is_in in zip(new, mask.tolist(), strict=True) if is_in]
-        if not entered:
-            return ArchiveChange(entered=(), left=())
-        falls = _dominated(self.values, by=rows[mask])
-        pairs = list(zip(self.members, falls.tolist(), strict=True))
-        self.members = [member for member, has_left in pairs if not has_left] + entered
-        self.values = np.concatenate([self.values[~falls], rows[mask]])
-        left = tuple(member for member, has_left in pairs if has_left)
-        return ArchiveChange(entered=tuple(entered), left=left)
-
-
-def _dominated(rows: Floats, *, by: Floats) -> Mask:
-    """Which of `rows` some row of `by` dominates. All are finite."""
-    nowhere_worse = np.ones((len(rows), len(by)), dtype=np.bool_)
-    better = np.zeros((len(rows), len(by)), dtype=np.bool_)
-    for objective in range(rows.shape[1]):
-        ours, theirs = rows[:, None, objective], by[None, :, objective]
-        nowhere_worse &= theirs <= ours
-        better |= theirs < ours
-    answer: Mask = np.logical_or.reduce(nowhere_worse & better, axis=1)
-    return answer
+        values = np.concatenate([self.values, minimised(new, self._objectives)])
+        mask = pareto_mask(values)
+        stays, enters = mask[: len(self.members)], mask[len(self.members) :]
+        change = ArchiveChange(
+            entered=tuple(itertools.compress(new, enters)),
+            left=tuple(itertools.compress(self.members, ~stays)),
+        )
+        self.members = [*itertools.compress(self.members, stays), *change.entered]
+        self.values = values[mask]
+        return change

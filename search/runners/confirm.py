@@ -99,7 +99,7 @@ def confirm_study(
 ) -> ConfirmReport:
     """Train members of the front of a stored study with fresh seeds, until each has `seeds`.
 
-    `picks` name members as `search.front.front.pick` does; without any it is all of
+    `picks` name members as `search.front.picks.pick` does; without any it is all of
     them. What was done before is not done again. The other arguments are those
     of `search.runners.run.run_study`. Raises PickError, StoreError (LeaseHeldError while
     the study is being searched) or DataError.

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.front.front import PickError, pick
+from search.front.picks import PickError, pick
 from search.store.store import StoredPoint
 from search.study.study import Study
 from search.trial.confirmation import Confirmed

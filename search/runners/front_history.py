@@ -4,17 +4,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from search.front.archive import ArchiveChange, FrontArchive
-from search.front.front import Floats, in_box, pareto_mask, reference_point
-from search.front.hypervolume import gained, hypervolume
+from search.front.indicators import box_share, in_box, reference_point
 from search.store.store import Store, StoredPoint
 from search.study.study import Study
 from search.trial.trial import HypervolumeRecord, Trial, TrialState
 
 SETTLING = 10  # complete trials from which the reference point is made; then it stays
-WHOLE = 3  # objectives up to which a hypervolume is made anew; for more only what is gained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,25 +113,13 @@ class FrontHistory:
         return [record for record, _ in steps], steps[-1][1]
 
     def _step(self, step: FrontStep) -> tuple[HypervolumeRecord, ArchiveChange[StoredPoint]]:
-        before = self._front.values
         change = self._front.add(step.points)
         if change or (step.points and self.hypervolume is None):
-            self.hypervolume = self._volume(before, entered=len(change.entered))
+            objectives = self._study.objectives
+            self.hypervolume = box_share(in_box(self._front.values, objectives, self._reference))
         value = self.hypervolume or 0.0
         record = HypervolumeRecord(trial=step.trial, epochs=step.epochs, value=value)
         return record, change
-
-    def _volume(self, before: Floats, *, entered: int) -> float:
-        """The hypervolume of the front, of which the last `entered` rows are new."""
-        values, corner = self._front.values, np.ones(len(self._study.objectives))
-        if len(corner) <= WHOLE:
-            rows = self._in_box(values)
-            return min(hypervolume(rows[pareto_mask(rows)], corner), 1.0)
-        new = self._in_box(values[len(values) - entered :])
-        return min((self.hypervolume or 0.0) + gained(new, self._in_box(before), corner), 1.0)
-
-    def _in_box(self, values: Floats) -> Floats:
-        return in_box(values, self._study.objectives, self._reference)
 
     def _new_front(self) -> FrontArchive[StoredPoint]:
         return FrontArchive(self._study.objectives, self._study.constraints)

@@ -346,13 +346,14 @@ class StoreReader:
                 wanted = {"of_trial": self._trial_id(connection, study, number)}
             query, query_trials = select_points(of_trial=number is not None, front_only=front_only)
             found = connection.execute(query_trials, wanted)
-            trials = {id_: (number, params) for id_, number, params in found}
+            trials = {id_: trial for id_, *trial in found}
             with uncollected():
                 points = [
                     StoredPoint(
                         id=id_,
                         trial=trials[trial_id][0],
                         params=trials[trial_id][1],
+                        training=trials[trial_id][2],
                         point=point_of(point),
                         on_front=on_front,
                     )

@@ -77,7 +77,9 @@ UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial")
 
 @functools.cache
 def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Select[Any]]:
-    """Operating points (id, trial's id, on_front, POINT), and id, number, params of their trials.
+    """Operating points (id, trial's id, on_front, POINT), and their trials.
+
+    Of a trial: id, number, params, training fingerprint.
 
     Of the study `of_study`, or of the trial `of_trial`.
     """
@@ -89,7 +91,8 @@ def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Sel
         wanted.append(POINTS.c.on_front.is_(True))
     points = select(POINTS.c.id, POINTS.c.trial_id, POINTS.c.on_front, *POINT).where(*wanted)
     have_points = TRIALS.c.id.in_(select(POINTS.c.trial_id).where(*wanted))
-    return points, select(TRIALS.c.id, TRIALS.c.number, TRIALS.c.params).where(have_points)
+    trial = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.params, TRIALS.c.training_fingerprint)
+    return points, select(*trial).where(have_points)
 
 
 # `of_trial`, `of_block`, `of_epoch`

@@ -98,6 +98,7 @@ class FrontPoint:
     params: Params
     point: OperatingPoint
     on_front: bool
+    training: str | None = None  # fingerprint of the training; trials may share it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.front import front
+from search.front.front import front_of
+from search.front.indicators import normalised_hypervolume, reference_point
 from search.store.store import Store
 from search.study.study import Study, study_from_toml
 from search.trial.trial import HypervolumeRecord, Outcome, Params, Timings, Trial, TrialState
@@ -383,10 +384,10 @@ def fill(
 
 def _update_front(store: Store, study: Study, number: int, epochs: int) -> None:
     points = store.operating_points(study.name)
-    members = front.front_of(points, study.objectives, study.constraints)
+    members = front_of(points, study.objectives, study.constraints)
     given = {"accuracy": 0.0, "synaptic_ops": 2.5e5, "training_memory_bytes": 4e7}
-    reference = front.reference_point(points, study.objectives, given)
-    value = front.normalised_hypervolume(members, study.objectives, reference)
+    reference = reference_point(points, study.objectives, given)
+    value = normalised_hypervolume(members, study.objectives, reference)
     record = HypervolumeRecord(trial=number, epochs=epochs, value=value)
     ids = {point.id for point in members}
     store.update_front(study.name, ids, reference=reference, hypervolume=[record])

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from search.front import front
+from search.front.front import front_of
 from search.store.store import Store
 from search.study.study import study_from_toml
 from search.trial.trial import HypervolumeRecord, Outcome, TrialState
@@ -45,7 +45,7 @@ def fill(path: Path) -> str:
                     outcome = _attacking(each.outcome)
                     store.finish_trial(name, each.trial.number, outcome)
             points = store.operating_points(name)
-            members = front.front_of(points, study.objectives, study.constraints)
+            members = front_of(points, study.objectives, study.constraints)
             record = HypervolumeRecord(trial=12, epochs=9, value=0.5)
             reference = {"accuracy": 0.0, "synaptic_ops": 2.5e5, "training_memory_bytes": 4e7}
             store.update_front(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from search.commands import cli
-from search.front.front import hypervolume
+from search.front.indicators import hypervolume
 from search.runners.run import run_study
 from search.store.store import Store
 from search.study.study import study_from_toml

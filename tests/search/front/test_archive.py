@@ -1,4 +1,4 @@
-"""Fronts and volumes that grow are those that are made anew."""
+"""A front that grows point by point is the front of all points."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from search.front.archive import FrontArchive
-from search.front.front import front_of, minimised, pareto_mask
-from search.front.hypervolume import gained, hypervolume
+from search.front.front import front_of, minimised
 from search.study.tables import Bound
 from snn.settings.measurement import METRICS, OperatingPoint
 
@@ -65,18 +64,3 @@ def test_a_front_that_is_taken_up_grows_as_if_it_had_grown_here() -> None:
     for family in families[5:]:
         assert one.add(family) == other.add(family)
     assert one.members == other.members
-
-
-@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
-def test_the_volume_that_points_add_is_the_difference_of_two_volumes(objectives: int) -> None:
-    draw = np.random.default_rng(objectives)
-    corner = np.ones(objectives)
-    for _ in range(30):
-        # some lie outside of the box, some are equal, some dominated
-        points = np.round(draw.uniform(-0.1, 1.2, size=(24, objectives)), 1)
-        old, new = points[:16], points[16:]
-        expected = hypervolume(points, corner) - hypervolume(old, corner)
-        assert gained(new, old, corner) == pytest.approx(expected, abs=1e-12)
-        old = old[pareto_mask(old)]
-        assert gained(new, old, corner) == pytest.approx(expected, abs=1e-12)
-    assert gained(np.empty((0, objectives)), old, corner) == 0.0

@@ -13,7 +13,7 @@ import pytest
 
 from search.commands.cli import main
 from search.export.export import at_point, export_point
-from search.front.front import PickError
+from search.front.picks import PickError
 from search.runners.confirm import ConfirmReport, confirm_study
 from search.runners.confirmation_runs import FIRST_SEED, confirmation_runs_of, fresh_seeds
 from search.runners.lease import Lease

@@ -1,0 +1,115 @@
+"""Choose one operating point of a front: the knee, the best in a metric, within limits."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.front.front import Floats, P, minimised
+from search.study.tables import Bound
+from snn.settings.config import nearest
+from snn.settings.measurement import METRICS
+
+
+class PickError(ValueError):
+    """A pick that cannot be read, or that no point fulfils."""
+
+
+def knee(points: Sequence[P], objectives: Sequence[str]) -> P:
+    """Return the knee of a front: the point with the smallest sum of scaled objectives.
+
+    Each objective is scaled to 0 (best of `points`) .. 1 (worst) and minimised.
+    This is the point furthest from the hyperplane through the d extreme points, on the
+    side of the ideal; with two objectives, furthest from the line between both
+    ends. An objective in which all points are equal does not count; with one
+    objective the knee is the best point. Of equal points the first is taken.
+    Raises PickError without a point.
+    """
+    return points[knee_row(minimised(points, objectives))]
+
+
+def knee_row(values: Floats) -> int:
+    """Return the row of the knee in `values` (points x objectives, minimised).
+
+    Raises PickError if no row is finite.
+    """
+    finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if len(finite) == 0:
+        raise PickError("there is no point to pick from: the front is empty")
+    low, high = values[finite].min(axis=0), values[finite].max(axis=0)
+    spans = np.where(high > low, high - low, 1.0)
+    sums = ((values[finite] - low) / spans).sum(axis=1)
+    return int(finite[sums.argmin()])
+
+
+_CONDITION = re.compile(r"(?P<metric>[A-Za-z_]\w*)(?P<side><=|>=)(?P<value>\S+)")
+
+
+def pick(points: Sequence[P], spec: str, objectives: Sequence[str]) -> P:
+    """The point that `spec` names: conditions, then `knee` or `best:METRIC`.
+
+    `knee`, `best:accuracy`, `accuracy>=0.97 model_bytes<=1e5 best:synaptic_ops`;
+    conditions alone take the knee of what they leave. Of points that are equally good the
+    better in the other objectives is taken. Raises PickError.
+    """
+    kept, rule = list(points), ""
+    if not kept:
+        raise PickError("there is no point to pick from: the front is empty")
+    for word in re.sub(r"\s*(<=|>=)\s*", r"\1", spec).split():
+        if rule:
+            raise PickError(f"pick {spec!r}: nothing can follow {rule!r}, got {word!r}")
+        condition = _CONDITION.fullmatch(word)
+        if condition:
+            kept = _within(kept, spec, condition)
+        elif word == "knee" or word.startswith("best:"):
+            rule = word
+        else:
+            raise PickError(
+                f"pick {spec!r}: {word!r} must be knee, best:METRIC, METRIC>=X or METRIC<=X"
+                + nearest(word, ("knee", *(f"best:{name}" for name in METRICS)))
+            )
+    if rule.startswith("best:"):
+        metric = _metric(spec, rule.removeprefix("best:"))
+        if not np.isfinite(minimised(kept, (metric,))).any():
+            raise PickError(
+                f"pick {spec!r}: no point has a figure for {metric}; name another metric"
+            )
+        return _best(kept, metric, objectives)
+    return knee(kept, objectives)
+
+
+def _metric(spec: str, name: str) -> str:
+    if name not in METRICS:
+        hint = nearest(name, METRICS) or f"; known: {', '.join(METRICS)}"
+        raise PickError(f"pick {spec!r}: {name!r} is not a metric{hint}")
+    return name
+
+
+def _within(points: list[P], spec: str, condition: re.Match[str]) -> list[P]:
+    """Those that meet the condition. Raises PickError, with the nearest miss, if none does."""
+    name = _metric(spec, condition["metric"])
+    try:
+        limit = float(condition["value"])
+    except ValueError:
+        raise PickError(
+            f"pick {spec!r}: {name} must be compared with a number, got {condition['value']!r}"
+        ) from None
+    is_max = condition["side"] == "<="
+    bound = Bound(max=limit) if is_max else Bound(min=limit)
+    values = [p.point.metrics.get(name, math.nan) for p in points]
+    kept = [p for p, v in zip(points, values, strict=True) if bound.violation(v) == 0]
+    if not kept:
+        found = [value for value in values if math.isfinite(value)]
+        closest = f"{(min(found) if is_max else max(found)):g}" if found else "none measured"
+        raise PickError(
+            f"pick {spec!r}: no point has {condition[0]}; the closest has {name} {closest}"
+        )
+    return kept
+
+
+def _best(points: Sequence[P], metric: str, objectives: Sequence[str]) -> P:
+    names = (metric, *(name for name in objectives if name != metric))
+    rows = minimised(points, names)
+    rows[~np.isfinite(rows)] = math.inf
+    return points[int(np.lexsort(rows.T[::-1])[0])]
