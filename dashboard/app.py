@@ -12,7 +12,11 @@ st.navigation(
         st.Page("views/studies.py", title="Studies", icon=":material/list:", default=True),
         st.Page("views/front.py", title="Front", icon=":material/stairs:"),
         st.Page("views/network.py", title="Network", icon=":material/neurology:"),
-        st.Page("views/matters.py", title="What matters", icon=":material/tune:"),
+        st.Page(
+            "views/importance.py",
+            title="Parameter importance",
+            icon=":material/tune:",
+        ),
         st.Page("views/compare.py", title="Compare", icon=":material/stacked_line_chart:"),
         st.Page("views/export.py", title="Export", icon=":material/download:"),
         st.Page("views/launch.py", title="Launch", icon=":material/rocket_launch:"),

@@ -37,8 +37,10 @@ HOMES = {
     "pyarrow": "search/text/artifacts.py",
     "sqlalchemy": "search/store/**/*.py",
     "alembic": "search/store/**/*.py",
-    "streamlit": "dashboard/**/*.py",
-    "plotly": "dashboard/**/*.py",
+    "streamlit": (
+        "dashboard/app.py dashboard/parts/*.py dashboard/serving/*.py dashboard/views/*.py"
+    ),
+    "plotly": "dashboard/figures/*.py",
     # doctor reports on torch itself, so it has to load it
     "torch": "snn/**/*.py search/worker/engine.py search/worker/trial_run.py search/doctor/*.py",
     "safetensors": "snn/**/*.py",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.data.point_filter import sight
+from dashboard.data.point_filter import visible_points
 from dashboard.data.points import PointTable
-from dashboard.data.read import StudyView
+from dashboard.data.study_view import StudyView
 from search.front.front import pareto_mask
 from search.front.indicators import hypervolume, ideal
 from search.store.columns import TrialColumns
@@ -124,7 +124,7 @@ def _worst(views: Sequence[StudyView], name: str) -> float:
 
 
 def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compared:
-    rows = sight(view.table).front
+    rows = visible_points(view.table).front
     best = {}
     for name in reference:
         values = view.table.figures[name][rows]

@@ -8,7 +8,7 @@ import pandas as pd
 from dashboard.data import formats
 from dashboard.data.comparison import GOAL, Comparison
 from dashboard.data.points import PointTable
-from dashboard.data.read import StudyCard
+from dashboard.data.study_view import StudyCard
 from search.trial.confirmation import Confirmed
 from search.trial.trial import Trial
 from snn.settings.config import SETTINGS, RunConfig

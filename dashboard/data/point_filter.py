@@ -29,7 +29,7 @@ class VisiblePoints:
 
 
 @functools.lru_cache(maxsize=16)
-def sight(
+def visible_points(
     table: PointTable, targets: tuple[Target, ...] = (), *, per_trial: bool = False
 ) -> VisiblePoints:
     """What is seen of all operating points, or of the one per trial that was sampled."""
@@ -84,3 +84,23 @@ def _best(table: PointTable, rows: Rows, name: str) -> int:
     order = [name, *(other for other in table.objectives if other != name)]
     columns = [METRICS[other].sign * table.figures[other][rows] for other in reversed(order)]
     return int(rows[np.lexsort(columns)[0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions:
+    """Axes, scales, colour and shape of a front's figure; names are of `PointTable.axis_names`."""
+
+    x: str
+    y: str
+    z: str | None = None  # a third axis makes the figure three-dimensional
+    colour: str
+    shape: str | None = None
+    log_x: bool = False
+    log_y: bool = False
+    log_z: bool = False
+    hides_dominated: bool = False
+
+    @property
+    def view(self) -> str:
+        """Changes when an earlier zoom or rotation no longer applies."""
+        return f"{self.x}|{self.y}|{self.z}|{self.log_x}|{self.log_y}|{self.log_z}"

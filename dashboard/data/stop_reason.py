@@ -40,7 +40,7 @@ class StopReason:
         )
 
 
-def judgement(store: Store, study: str, trial: Trial) -> StopReason | None:
+def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
     """How the trial was stopped; None unless that was at a rung, by comparison with others."""
     if trial.stopped_rung is None:
         return None
@@ -66,32 +66,32 @@ def judgement(store: Store, study: str, trial: Trial) -> StopReason | None:
     )
 
 
-def explained(judged: StopReason) -> list[str]:
+def explained(reason: StopReason) -> list[str]:
     """What it had measured at the rung, and against whom it lost."""
     measured = ", ".join(
         f"{formats.label(name).lower()} {formats.quantity(name, value)}"
-        for name, value in judged.report.sampled.metrics.items()
+        for name, value in reason.report.sampled.metrics.items()
     )
     sentences = [f"There it had {measured}."]
-    more = len(judged.report.points) - 1
+    more = len(reason.report.points) - 1
     if more:
         points = "point" if more == 1 else "points"
         sentences.append(f"{more} more {points} of the same weights spoke for it.")
-    if judged.others and judged.rungs is not None:
-        sentences.append(_lost(judged))
-        if judged.equals:
-            had = named(judged.equals)
+    if reason.others and reason.rungs is not None:
+        sentences.append(_lost(reason))
+        if reason.equals:
+            had = named(reason.equals)
             sentences.append(f"{had[:1].upper()}{had[1:]} had measured the very same.")
     return sentences
 
 
-def _lost(judged: StopReason) -> str:
-    count = len(judged.others)
+def _lost(reason: StopReason) -> str:
+    count = len(reason.others)
     before = "1 trial" if count == 1 else f"{count:,} trials"
-    if judged.superiors:
-        how = "beats it by itself" if len(judged.superiors) == 1 else "beat it by themselves"
-        return f"Of the {before} that had come there before, {named(judged.superiors)} {how}."
-    if judged.is_on_front:
+    if reason.superiors:
+        how = "beats it by itself" if len(reason.superiors) == 1 else "beat it by themselves"
+        return f"Of the {before} that had come there before, {named(reason.superiors)} {how}."
+    if reason.is_on_front:
         return (
             f"None of the {before} that had come there before beats it, but the front there had "
             "more trials than places: those go on that lie furthest apart."

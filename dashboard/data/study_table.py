@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from dashboard.data.points import Bools, Floats, Integers, PointTable, Thresholds
-from search.front.picks import knee_row
 from search.store.columns import StudyColumns
 from search.store.store import Store
 from search.study.study import Bound
@@ -110,12 +109,3 @@ def within(
         inside &= figures[name] >= (-np.inf if low is None else low)
         inside &= figures[name] <= (np.inf if high is None else high)
     return inside
-
-
-def knee_of(table: PointTable) -> int | None:
-    """Id of the front's knee, the one that `spikefront export --pick knee` takes."""
-    rows = np.flatnonzero(table.on_front)
-    if not rows.size:
-        return None
-    costs = [METRICS[name].sign * table.figures[name][rows] for name in table.objectives]
-    return int(table.ids[rows[knee_row(np.column_stack(costs))]])

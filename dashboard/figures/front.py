@@ -8,11 +8,10 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard.data import formats
-from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.point_filter import ViewOptions, VisiblePoints
 from dashboard.data.points import Axis, PointTable, staircase
 from dashboard.data.references import Reference
 from dashboard.data.targets import Target
-from dashboard.data.view_options import ViewOptions
 from dashboard.figures.front_marks import add_bounds, add_confirmed, add_references
 from dashboard.figures.raster_cloud import cloud
 from dashboard.figures.style import (
@@ -41,19 +40,19 @@ class Drawing:
 
     figure: go.Figure
     table: PointTable
-    look: ViewOptions
+    options: ViewOptions
     palette: Palette
     chosen: frozenset[int]  # rows that were selected
 
     @property
     def x(self) -> Axis:
         """Across."""
-        return self.table.axis(self.look.x)
+        return self.table.axis(self.options.x)
 
     @property
     def y(self) -> Axis:
         """Up."""
-        return self.table.axis(self.look.y)
+        return self.table.axis(self.options.y)
 
     def place(self, rows: Rows) -> dict[str, object]:
         """Where these points are."""
@@ -62,8 +61,8 @@ class Drawing:
 
 def front(
     table: PointTable,
-    sight: VisiblePoints,
-    look: ViewOptions,
+    visible: VisiblePoints,
+    options: ViewOptions,
     *,
     selected: Sequence[int] = (),
     targets: Sequence[Target] = (),
@@ -79,24 +78,24 @@ def front(
     palette = PALETTES[mode]
     figure = go.Figure()
     chosen = frozenset(table.rows_of(selected))
-    drawing = Drawing(figure=figure, table=table, look=look, palette=palette, chosen=chosen)
+    drawing = Drawing(figure=figure, table=table, options=options, palette=palette, chosen=chosen)
     figure.update_layout(
         template=template(mode),
         height=HEIGHT,
-        uirevision=look.view,
+        uirevision=options.view,
         hovermode="closest",
     )
-    figure.update_xaxes(**axis_layout(drawing.x, log=look.log_x, side="x"))
-    figure.update_yaxes(**axis_layout(drawing.y, log=look.log_y, side="y"))
-    if not look.hides_dominated:
-        _add_faded(drawing, sight)
-    _add_steps(drawing, sight)
-    _add_members(drawing, sight)
-    _add_best(drawing, sight)
-    _add_knee(drawing, sight)
-    add_confirmed(figure, table, sight, drawing.x, drawing.y, confirmed or {}, palette)
+    figure.update_xaxes(**axis_layout(drawing.x, log=options.log_x, side="x"))
+    figure.update_yaxes(**axis_layout(drawing.y, log=options.log_y, side="y"))
+    if not options.hides_dominated:
+        _add_faded(drawing, visible)
+    _add_steps(drawing, visible)
+    _add_members(drawing, visible)
+    _add_best(drawing, visible)
+    _add_knee(drawing, visible)
+    add_confirmed(figure, table, visible, drawing.x, drawing.y, confirmed or {}, palette)
     add_references(figure, drawing.x, drawing.y, references, palette)
-    logs = (look.log_x, look.log_y)
+    logs = (options.log_x, options.log_y)
     add_bounds(figure, (drawing.x, drawing.y), table.bounds, targets, palette, log=logs)
     if drawing.x.is_number and drawing.y.is_number:
         _fix_margins(drawing)
@@ -108,18 +107,18 @@ def _fix_margins(drawing: Drawing) -> None:
 
     A legend that needs more, on a narrow screen, still gets it.
     """
-    has_bar = drawing.table.axis(drawing.look.colour).is_number
+    has_bar = drawing.table.axis(drawing.options.colour).is_number
     drawing.figure.update_layout(margin={"l": 80, "r": 104 if has_bar else 16, "t": 36, "b": 62})
     drawing.figure.update_xaxes(automargin=False)
     drawing.figure.update_yaxes(automargin=False)
 
 
-def not_drawn(table: PointTable, sight: VisiblePoints, look: ViewOptions) -> int:
+def not_drawn(table: PointTable, visible: VisiblePoints, options: ViewOptions) -> int:
     """Points that have no place on the axes: a figure is missing, infinite, or has no logarithm."""
-    rows = np.concatenate([sight.front, sight.dominated, sight.outside])
+    rows = np.concatenate([visible.front, visible.dominated, visible.outside])
     lost = np.zeros(rows.size, dtype=np.bool_)
-    axes = [(look.x, look.log_x), (look.y, look.log_y)]
-    for name, is_log in [*axes, *([(look.z, look.log_z)] if look.z else [])]:
+    axes = [(options.x, options.log_x), (options.y, options.log_y)]
+    for name, is_log in [*axes, *([(options.z, options.log_z)] if options.z else [])]:
         values = table.axis(name).values
         if values is not None:
             lost |= ~np.isfinite(values[rows])
@@ -127,16 +126,16 @@ def not_drawn(table: PointTable, sight: VisiblePoints, look: ViewOptions) -> int
     return int(lost.sum())
 
 
-def _add_faded(drawing: Drawing, sight: VisiblePoints) -> None:
+def _add_faded(drawing: Drawing, visible: VisiblePoints) -> None:
     """Points that are not on the front; those outside a limit as rings.
 
     Of many, some can be chosen and all are seen: a picture of them lies below.
     """
-    look, palette = drawing.look, drawing.palette
-    logs = (look.log_x, look.log_y)
+    options, palette = drawing.options, drawing.palette
+    logs = (options.log_x, options.log_y)
     for name, every, symbol in (
-        ("dominated", sight.dominated, "circle"),
-        ("outside a limit", sight.outside, "circle-open"),
+        ("dominated", visible.dominated, "circle"),
+        ("outside a limit", visible.outside, "circle-open"),
     ):
         rows = one_per_cell(every, list(zip((drawing.x, drawing.y), logs, strict=True)))
         if not rows.size:
@@ -202,14 +201,14 @@ def selection(
     }
 
 
-def _add_steps(drawing: Drawing, sight: VisiblePoints) -> None:
+def _add_steps(drawing: Drawing, visible: VisiblePoints) -> None:
     """The staircase: what is reached at each x, never a value that no point has."""
     x, y = drawing.x, drawing.y
     objectives = drawing.table.objectives
     if x.name in objectives and y.name in objectives:
-        candidates = sight.front  # who is best in two objectives is so in all of them
+        candidates = visible.front  # who is best in two objectives is so in all of them
     else:
-        candidates = np.concatenate([sight.front, sight.dominated])
+        candidates = np.concatenate([visible.front, visible.dominated])
     rows = staircase(x, y, candidates)
     if rows.size < 2:
         return
@@ -229,25 +228,25 @@ def _add_steps(drawing: Drawing, sight: VisiblePoints) -> None:
     )
 
 
-def _add_members(drawing: Drawing, sight: VisiblePoints) -> None:
-    rows = sight.front
+def _add_members(drawing: Drawing, visible: VisiblePoints) -> None:
+    rows = visible.front
     if not rows.size:
         return
     table, palette = drawing.table, drawing.palette
-    colour = table.axis(drawing.look.colour)
+    colour = table.axis(drawing.options.colour)
     if colour.is_number:
         marker = {"color": coordinates(colour, rows), **colour_scale(colour, rows, palette)}
         _add_member_trace(drawing, rows, "front", marker)
     else:
         for name, colour_of, members in categories(colour, rows, palette):
             _add_member_trace(drawing, members, name, {"color": colour_of})
-    if drawing.look.shape:
+    if drawing.options.shape:
         _add_shape_legend(drawing, rows)
 
 
 def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str, object]) -> None:
-    if drawing.look.shape:
-        axis = drawing.table.shape_axis(drawing.look.shape)
+    if drawing.options.shape:
+        axis = drawing.table.shape_axis(drawing.options.shape)
         symbol_of = dict(shapes(axis, drawing.table))
         marker = {**marker, "symbol": [symbol_of[word] for word in axis.words(rows)]}
     scatter = go.Scattergl if rows.size > SVG_LIMIT else go.Scatter
@@ -271,8 +270,8 @@ def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str,
 
 def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
     """What each shape stands for, as entries of the legend without points."""
-    assert drawing.look.shape is not None
-    axis = drawing.table.shape_axis(drawing.look.shape)
+    assert drawing.options.shape is not None
+    axis = drawing.table.shape_axis(drawing.options.shape)
     present = set(axis.words(rows))
     for word, symbol in shapes(axis, drawing.table):
         if word in present:
@@ -287,12 +286,12 @@ def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
             )
 
 
-def _add_best(drawing: Drawing, sight: VisiblePoints) -> None:
+def _add_best(drawing: Drawing, visible: VisiblePoints) -> None:
     """A diamond around the best of the front in each objective."""
-    if not sight.best or not sight.front.size:
+    if not visible.best or not visible.front.size:
         return
     names: dict[int, list[str]] = {}
-    for name, row in sight.best.items():
+    for name, row in visible.best.items():
         names.setdefault(row, []).append(formats.label(name).lower())
     rows = np.asarray(list(names), dtype=np.int64)
     drawing.figure.add_trace(
@@ -313,10 +312,10 @@ def _add_best(drawing: Drawing, sight: VisiblePoints) -> None:
     )
 
 
-def _add_knee(drawing: Drawing, sight: VisiblePoints) -> None:
-    if sight.knee is None:
+def _add_knee(drawing: Drawing, visible: VisiblePoints) -> None:
+    if visible.knee is None:
         return
-    rows = np.asarray([sight.knee], dtype=np.int64)
+    rows = np.asarray([visible.knee], dtype=np.int64)
     x, y, palette = drawing.x, drawing.y, drawing.palette
     drawing.figure.add_trace(
         go.Scatter(
@@ -337,10 +336,10 @@ def _add_knee(drawing: Drawing, sight: VisiblePoints) -> None:
     )
     if x.values is None or y.values is None:
         return
-    at = [float(x.values[sight.knee]), float(y.values[sight.knee])]
+    at = [float(x.values[visible.knee]), float(y.values[visible.knee])]
     if not np.isfinite(at).all():
         return
-    logs = (drawing.look.log_x, drawing.look.log_y)
+    logs = (drawing.options.log_x, drawing.options.log_y)
     place = [
         float(np.log10(value)) if is_log else value for value, is_log in zip(at, logs, strict=True)
     ]

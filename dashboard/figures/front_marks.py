@@ -82,7 +82,7 @@ def _add_line(
 def add_confirmed(
     figure: go.Figure,
     table: PointTable,
-    sight: VisiblePoints,
+    visible: VisiblePoints,
     x: Axis,
     y: Axis,
     confirmed: Mapping[int, Confirmed],
@@ -91,7 +91,7 @@ def add_confirmed(
     """What fresh seeds gave on the test images: the mean as a bar, with its spread on both axes."""
     if x.better is None or y.better is None:
         return
-    rows = [row for row in sight.front.tolist() if int(table.ids[row]) in confirmed]
+    rows = [row for row in visible.front.tolist() if int(table.ids[row]) in confirmed]
     found = [confirmed[int(table.ids[row])] for row in rows]
     known = [(row, each) for row, each in zip(rows, found, strict=True) if each.seeds]
     if not known:

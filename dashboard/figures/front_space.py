@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.point_filter import ViewOptions, VisiblePoints
 from dashboard.data.points import Axis, PointTable
-from dashboard.data.view_options import ViewOptions
 from dashboard.figures.front import HEIGHT
 from dashboard.figures.style import (
     Rows,
@@ -32,24 +31,24 @@ MOST_FADED = 4_000
 
 def front_in_space(
     table: PointTable,
-    sight: VisiblePoints,
-    look: ViewOptions,
+    visible: VisiblePoints,
+    options: ViewOptions,
     *,
     selected: Sequence[int] = (),
     mode: Mode,
 ) -> go.Figure:
-    """Operating points over the three axes of `look`."""
-    assert look.z is not None
+    """Operating points over the three axes of `options`."""
+    assert options.z is not None
     palette = PALETTES[mode]
-    axes = (table.axis(look.x), table.axis(look.y), table.axis(look.z))
-    logs = (look.log_x, look.log_y, look.log_z)
+    axes = (table.axis(options.x), table.axis(options.y), table.axis(options.z))
+    logs = (options.log_x, options.log_y, options.log_z)
     figure = go.Figure()
     figure.update_layout(
         template=template(mode),
         height=HEIGHT,
         margin={"l": 0, "r": 0, "t": 40, "b": 0},
         scene={
-            "uirevision": look.view,
+            "uirevision": options.view,
             "dragmode": "turntable",
             "aspectmode": "cube",
             "camera": {
@@ -62,14 +61,14 @@ def front_in_space(
             },
         },
     )
-    if not look.hides_dominated:
-        faded = np.concatenate([sight.dominated, sight.outside])
+    if not options.hides_dominated:
+        faded = np.concatenate([visible.dominated, visible.outside])
         rows = one_per_cell(faded, list(zip(axes, logs, strict=True)), MOST_FADED)
         marker = {"size": 2, "color": palette.faded, "opacity": 0.35}
         figure.add_trace(_trace(table, axes, rows, "dominated", marker, brief=True))
-    _add_members(figure, table, axes, sight.front, look, palette)
+    _add_members(figure, table, axes, visible.front, options, palette)
     chosen = np.asarray(table.rows_of(selected), dtype=np.int64)
-    knee = np.asarray([] if sight.knee is None else [sight.knee], dtype=np.int64)
+    knee = np.asarray([] if visible.knee is None else [visible.knee], dtype=np.int64)
     for name, rows, size in (("selected", chosen, 13), ("knee", knee, 11)):
         marker = {"size": size, "symbol": "circle-open", "color": palette.accent}
         if rows.size:
@@ -99,12 +98,12 @@ def _add_members(
     table: PointTable,
     axes: tuple[Axis, Axis, Axis],
     rows: Rows,
-    look: ViewOptions,
+    options: ViewOptions,
     palette: Palette,
 ) -> None:
     if not rows.size:
         return
-    colour = table.axis(look.colour)
+    colour = table.axis(options.colour)
     groups: list[tuple[str, dict[str, object], Rows]]
     if colour.is_number:
         marker = {"color": coordinates(colour, rows), **colour_scale(colour, rows, palette)}
@@ -116,13 +115,13 @@ def _add_members(
         ]
     for name, marker, members in groups:
         style: dict[str, object] = {"size": 5, "line": {"width": 0.5, "color": palette.background}}
-        if look.shape:
-            axis = table.shape_axis(look.shape)
+        if options.shape:
+            axis = table.shape_axis(options.shape)
             symbol_of = dict(shapes(axis, table, in_space=True))
             style["symbol"] = [symbol_of[word] for word in axis.words(members)]
         figure.add_trace(_trace(table, axes, members, name, {**style, **marker}))
-    if look.shape:
-        _add_shape_legend(figure, table, rows, look.shape, palette)
+    if options.shape:
+        _add_shape_legend(figure, table, rows, options.shape, palette)
 
 
 def _add_shape_legend(

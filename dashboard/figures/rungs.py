@@ -17,14 +17,14 @@ from snn.settings.measurement import METRICS
 TRIAL = "trial"  # the axis across where one metric alone was measured
 
 
-def judged(judgement: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
+def at_rung(reason: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
     """Everybody's points at the rung: the trial's own ringed, those who beat it strong.
 
     `x` may be `trial`, the number of the trial. Each point's customdata is its trial.
     """
     palette = PALETTES[mode]
-    superior = {n: judgement.others[n] for n in judgement.superiors if n in judgement.others}
-    rest = {n: report for n, report in judgement.others.items() if n not in superior}
+    superior = {n: reason.others[n] for n in reason.superiors if n in reason.others}
+    rest = {n: report for n, report in reason.others.items() if n not in superior}
     figure = go.Figure()
     plain = {"size": 7, "color": translucent(palette.faded, 0.55)}
     strong = {"size": 9, "color": palette.categories[0]}
@@ -34,11 +34,11 @@ def judged(judgement: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
     for name, reports, marker in (
         ("others there", rest, plain),
         ("who beat it alone", superior, strong),
-        ("this trial", {judgement.trial: judgement.report}, own),
+        ("this trial", {reason.trial: reason.report}, own),
     ):
         if reports:
             figure.add_trace(_points(name, reports, x, y, marker))
-    every = {**judgement.others, judgement.trial: judgement.report}
+    every = {**reason.others, reason.trial: reason.report}
     axes = _axis(every, x), _axis(every, y)
     is_log = [axis.is_log_by_default and _ratio(axis) > 4 for axis in axes]
     figure.update_layout(template=template(mode), height=320, dragmode=False, uirevision=f"{x}|{y}")

@@ -16,6 +16,7 @@ from dashboard.data import formats
 from dashboard.data.points import Axis, PointTable
 from dashboard.figures.theme import FONT, PALETTES, Mode, Palette
 
+Figure = go.Figure
 Rows = NDArray[np.int64]
 
 MOST_FADED = 200  # points that are context, of each kind, see `one_per_cell`

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboard.data.read import open_store
+from dashboard.parts.store_cache import open_store
 from search.export.export import at_point, export_point, weights_problem
 from search.export.folder import config_text
 from search.store.store import Store, StoreError

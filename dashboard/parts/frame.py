@@ -9,9 +9,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.data import formats
-from dashboard.data import read as data
 from dashboard.figures.theme import Mode
 from dashboard.parts import downloads
+from dashboard.parts.store_cache import forget_store, study_heads
 from search.store.store import StoreError
 from snn.settings.config import ConfigError
 
@@ -73,7 +73,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        data.forget_store()
+        forget_store()
         st.subheader("No results to show", anchor=False)
         st.text(str(error))
         next_step()
@@ -213,7 +213,7 @@ def carried(more: Mapping[str, str]) -> dict[str, str]:
 
 def study_names(url: str) -> list[str]:
     """All studies, the one changed last first; stops with what to do on an empty store."""
-    names = [head.name for head in data.study_heads(url)]
+    names = [head.name for head in study_heads(url)]
     if not names:
         st.subheader("No studies yet", anchor=False)
         next_step()

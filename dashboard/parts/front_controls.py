@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard.data import formats
-from dashboard.data import read as data
+from dashboard.data.point_filter import ViewOptions
 from dashboard.data.points import RUN_COLUMNS, PointTable
 from dashboard.data.references import Reference, folder, load_references, stamp
-from dashboard.data.targets import Target, as_text, parse_targets
-from dashboard.data.view_options import ViewOptions
+from dashboard.data.study_view import StudyView
+from dashboard.data.targets import Target, parse_targets
 from dashboard.parts import frame
 
 NONE = "none"
@@ -21,13 +21,13 @@ LONGEST = 400  # characters of all targets
 class ControlState:
     """What somebody asked to see."""
 
-    look: ViewOptions
+    options: ViewOptions
     targets: tuple[Target, ...]
     per_trial: bool  # one point of each trial, the sampled one
     references: tuple[Reference, ...]
 
 
-def wanted(view: data.StudyView) -> ControlState:
+def draw_controls(view: StudyView) -> ControlState:
     """Draw the controls; returns what they say."""
     table = view.table
     names = table.axis_names
@@ -50,7 +50,7 @@ def wanted(view: data.StudyView) -> ControlState:
             )
             hides = not frame.switch("Dominated points", "dominated", default=True)
             references = _references(view)
-    look = ViewOptions(
+    options = ViewOptions(
         x=x,
         y=y,
         z=z,
@@ -61,7 +61,9 @@ def wanted(view: data.StudyView) -> ControlState:
         log_z=log_z,
         hides_dominated=hides,
     )
-    return ControlState(look=look, targets=targets, per_trial=per_trial, references=references)
+    return ControlState(
+        options=options, targets=targets, per_trial=per_trial, references=references
+    )
 
 
 def axis_label(name: str) -> str:
@@ -127,7 +129,7 @@ def _targets() -> tuple[Target, ...]:
     return targets
 
 
-def _references(view: data.StudyView) -> tuple[Reference, ...]:
+def _references(view: StudyView) -> tuple[Reference, ...]:
     """Published results for the study's data set."""
     dataset = view.study.run.get("dataset", "") if view.study else ""
     found, faults = _loaded(str(folder()), stamp(folder()))
@@ -150,6 +152,3 @@ def _loaded(
     path: str, version: tuple[tuple[str, int], ...]
 ) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
     return load_references(folder())
-
-
-__all__ = ["ControlState", "as_text", "axis_label", "wanted"]

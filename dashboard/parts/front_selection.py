@@ -10,16 +10,17 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.point_filter import ViewOptions, VisiblePoints
 from dashboard.data.points import Axis, Floats, PointTable
-from dashboard.data.view_options import ViewOptions
 from dashboard.parts import frame
 from snn.settings.measurement import METRICS
 
 MOST_SELECTED = 200  # that the address bar holds
 
 
-def take_selection(chart: str, table: PointTable, sight: VisiblePoints, look: ViewOptions) -> None:
+def take_selection(
+    chart: str, table: PointTable, visible: VisiblePoints, options: ViewOptions
+) -> None:
     """Put the ids of the points selected in a figure into the address bar."""
     selection = st.session_state[chart]["selection"]
     outlines = [
@@ -27,7 +28,7 @@ def take_selection(chart: str, table: PointTable, sight: VisiblePoints, look: Vi
         *map(_polygon, selection.get("lasso", [])),
     ]
     if outlines:
-        ids = [int(table.ids[row]) for row in rows_within(outlines, table, sight, look)]
+        ids = [int(table.ids[row]) for row in rows_within(outlines, table, visible, options)]
     else:
         ids = list(dict.fromkeys(_point_ids(selection["points"])))
     frame.put("selected", ",".join(str(point) for point in ids[:MOST_SELECTED]))
@@ -35,26 +36,27 @@ def take_selection(chart: str, table: PointTable, sight: VisiblePoints, look: Vi
 
 
 def rows_within(
-    outlines: Sequence[Floats], table: PointTable, sight: VisiblePoints, look: ViewOptions
+    outlines: Sequence[Floats], table: PointTable, visible: VisiblePoints, options: ViewOptions
 ) -> list[int]:
     """Rows of all points within some outline, (corners, 2) in the units of the axes.
 
     Also of those that are in the picture behind the marks alone. Members of the front come first,
     then who is better in the first objective: an address holds only so many.
     """
-    context = () if look.hides_dominated else (sight.dominated, sight.outside)
-    every = np.concatenate([sight.front, *context])
+    context = () if options.hides_dominated else (visible.dominated, visible.outside)
+    every = np.concatenate([visible.front, *context])
     x, y = (
-        _scaled(table.axis(look.x), every, look.log_x),
-        _scaled(table.axis(look.y), every, look.log_y),
+        _scaled(table.axis(options.x), every, options.log_x),
+        _scaled(table.axis(options.y), every, options.log_y),
     )
     if x is None or y is None:
         return []
     scaled = [
-        np.column_stack([_log(c[:, 0], look.log_x), _log(c[:, 1], look.log_y)]) for c in outlines
+        np.column_stack([_log(c[:, 0], options.log_x), _log(c[:, 1], options.log_y)])
+        for c in outlines
     ]
     inside = np.any([_within(x, y, outline) for outline in scaled], axis=0)
-    members = np.arange(every.size) < sight.front.size
+    members = np.arange(every.size) < visible.front.size
     first = table.objectives[0]
     better = METRICS[first].sign * table.figures[first][every]
     order = np.lexsort((better, ~members))

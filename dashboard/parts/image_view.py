@@ -12,11 +12,11 @@ from search.export.replay import Decided, Replay
 from search.trial.trial import Trial
 
 
-def image_section(url: str, study: str, trial: Trial, seen: Replay, place: Position) -> None:
+def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: Position) -> None:
     """One validation image: its spikes, how sure each exit becomes, and where it leaves."""
     st.subheader("One image on its way", anchor=False)
-    decided = seen.decisions(*place.setting)
-    kinds = kinds_of(decided, seen, place)
+    decided = replayed.decisions(*place.setting)
+    kinds = kinds_of(decided, replayed, place)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=320):
             kind = frame.choose(
@@ -26,13 +26,13 @@ def image_section(url: str, study: str, trial: Trial, seen: Replay, place: Posit
         if not wanted.size:
             st.text("There is no such image at this operating point.")
             return
-        number = _number(wanted, len(seen.labels))
+        number = _number(wanted, len(replayed.labels))
         with st.container(width=140):
             frame.preset("image", number)
             st.number_input(
                 "Image",
                 0,
-                len(seen.labels) - 1,
+                len(replayed.labels) - 1,
                 key="image",
                 help="Number among the validation images.",
                 on_change=_take,
@@ -77,13 +77,13 @@ def image_section(url: str, study: str, trial: Trial, seen: Replay, place: Posit
         )
 
 
-def kinds_of(decided: Decided, seen: Replay, place: Position) -> dict[str, np.ndarray]:
+def kinds_of(decided: Decided, replayed: Replay, place: Position) -> dict[str, np.ndarray]:
     """Numbers of images by what becomes of them at an operating point."""
-    found = {"any": np.arange(len(seen.labels))}
+    found = {"any": np.arange(len(replayed.labels))}
     if place.blocks > 1:
         for exit_ in range(1, place.blocks + 1):
             found[f"exit-{exit_}"] = np.flatnonzero(decided.exits == exit_)
-    found["wrong"] = np.flatnonzero(decided.labels != seen.labels)
+    found["wrong"] = np.flatnonzero(decided.labels != replayed.labels)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.data import read as data
+from dashboard.parts.store_cache import forget_store, open_store, trials_of
 from search.commands.study_file import Cost, chosen, sampled_costs
 from search.runners.launch import (
     Launched,
@@ -75,7 +75,7 @@ def ask_to_stop(url: str, study: str) -> None:
 
 def stored(url: str, name: str) -> Study:
     """A study as the store has it. Raises StoreError, StudyError."""
-    return study_from_toml(data.open_store(url).stored_study(name).toml, name)
+    return study_from_toml(open_store(url).stored_study(name).toml, name)
 
 
 def proceed(url: str, study: Study, options: RunOptions) -> Launched:
@@ -132,18 +132,18 @@ def watched(url: str, name: str) -> Watched:
     running: list[tuple[Trial, Measurement | None]] = []
     events: list[Event] = []
     try:
-        store = data.open_store(url)
+        store = open_store(url)
         summary = next((each for each in store.study_summaries() if each.name == name), None)
         if summary is not None:
             is_stopping = store.stop_requested(name)
             events = store.events(name)[-5:]
             if summary.is_running and summary.counts.get(TrialState.RUNNING):
-                trials = [t for t in data.trials_of(url, name) if t.state is TrialState.RUNNING]
+                trials = [t for t in trials_of(url, name) if t.state is TrialState.RUNNING]
                 for trial in trials[:MOST_RUNNING]:
                     rows = store.measurements(name, trial.number)
                     running.append((trial, rows[-1] if rows else None))
     except StoreError:
-        data.forget_store()
+        forget_store()
     return Watched(
         name=name,
         summary=summary,

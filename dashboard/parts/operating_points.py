@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from dashboard.data import formats
-from dashboard.data import read as data
 from dashboard.data.position import Position, depths, nearest, of_point
+from dashboard.data.study_view import TrialView
 from dashboard.figures import exits as exit_figures
-from dashboard.figures import live_ring
 from dashboard.figures import trial as trial_figures
-from dashboard.parts import frame, replays
+from dashboard.parts import frame, live_ring, replays
 from search.export.replay import Replay
 from search.store.store import StoredPoint
 from search.trial.trial import Trial
@@ -34,15 +33,15 @@ class SelectedPoint:
         return of_point(self.point)
 
 
-def replay_row(view: data.TrialView, seen: Replay | None, problem: str) -> None:
+def replay_row(view: TrialView, replayed: Replay | None, problem: str) -> None:
     """The button that runs the network, or why it cannot be run."""
-    if seen is not None:
+    if replayed is not None:
         return
     with st.container(border=True):
         st.markdown("**Look inside**")
         if problem:
             st.text(
-                f"The network cannot be run here, so only stored operating points are shown. "
+                f"The network cannot be run selected, so only stored operating points are shown. "
                 f"{problem}"
             )
             return
@@ -64,9 +63,9 @@ def replay_row(view: data.TrialView, seen: Replay | None, problem: str) -> None:
 def operating_section(
     url: str,
     study: str,
-    view: data.TrialView,
-    here: SelectedPoint,
-    seen: Replay | None,
+    view: TrialView,
+    selected: SelectedPoint,
+    replayed: Replay | None,
     front: tuple[OperatingPoint, ...],
 ) -> None:
     """The family beside the study's front, sliders that move through it, thresholds one by one."""
@@ -79,7 +78,7 @@ def operating_section(
         st.plotly_chart(
             trial_figures.family(
                 [each.point for each in view.points],
-                here=here.point,
+                here=selected.point,
                 front=front,
                 mode=frame.mode(),
                 x=across,
@@ -92,14 +91,14 @@ def operating_section(
             alt=f"Accuracy against {formats.label(across)} of this network's operating points",
         )
     with right:
-        _sliders(view, here, seen)
-        tracks = _tracks(url, study, view, here, seen)
-        live_ring.follow(CHART, across, tracks, here.point)
-    if seen is not None and here.position.thresholds:
-        _sweeps(url, study, view.trial, here)
+        _sliders(view, selected, replayed)
+        tracks = _tracks(url, study, view, selected, replayed)
+        live_ring.follow(CHART, across, tracks, selected.point)
+    if replayed is not None and selected.position.thresholds:
+        _sweeps(url, study, view.trial, selected)
 
 
-def _take_point(view: data.TrialView) -> None:
+def _take_point(view: TrialView) -> None:
     """Put the point clicked into the address bar."""
     place = frame.picked(CHART)
     if place is not None and 0 <= place < len(view.points):
@@ -107,13 +106,13 @@ def _take_point(view: data.TrialView) -> None:
         frame.put("at", "")
 
 
-def _sliders(view: data.TrialView, here: SelectedPoint, seen: Replay | None) -> None:
+def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) -> None:
     """Where the network runs: timesteps, blocks kept and a threshold for each exit."""
     config = view.trial.config
     if config is None:
         return
-    place = here.position
-    if seen is not None:
+    place = selected.position
+    if replayed is not None:
         st.caption("The same weights at any thresholds and timesteps, counted exactly.")
     else:
         st.caption(
@@ -121,7 +120,7 @@ def _sliders(view: data.TrialView, here: SelectedPoint, seen: Replay | None) -> 
         )
 
     def moved() -> None:
-        _move(view, place, seen)
+        _move(view, place, replayed)
 
     if config.timesteps > 1:
         frame.preset("at-timesteps", place.timesteps)
@@ -150,7 +149,7 @@ def _sliders(view: data.TrialView, here: SelectedPoint, seen: Replay | None) -> 
             on_change=moved,
             help="An image leaves if the exit is at least this sure; at 1 nothing leaves.",
         )
-    if place.thresholds and config.detector != "none" and seen is not None:
+    if place.thresholds and config.detector != "none" and replayed is not None:
         frame.preset("at-detector", round(place.detector, 3))
         st.slider(
             "Detector threshold",
@@ -166,10 +165,10 @@ def _sliders(view: data.TrialView, here: SelectedPoint, seen: Replay | None) -> 
 
 
 def _tracks(
-    url: str, study: str, view: data.TrialView, here: SelectedPoint, seen: Replay | None
+    url: str, study: str, view: TrialView, selected: SelectedPoint, replayed: Replay | None
 ) -> dict[str, live_ring.Track]:
-    """Where each slider takes the network from here, by the slider's key."""
-    config, place = view.trial.config, here.position
+    """Where each slider takes the network from selected, by the slider's key."""
+    config, place = view.trial.config, selected.position
     if config is None:
         return {}
     paths: dict[str, tuple[Sequence[float], list[Position]]] = {}
@@ -182,7 +181,7 @@ def _tracks(
         paths[f"at-exit-{number + 1}"] = live_ring.STOPS, places
     found = {}
     for key, (values, places) in paths.items():
-        if seen is not None:
+        if replayed is not None:
             points = replays.points_at(url, study, view.trial, places)
         else:
             points = tuple(nearest(view.points, each).point for each in places)
@@ -190,7 +189,7 @@ def _tracks(
     return found
 
 
-def _move(view: data.TrialView, before: Position, seen: Replay | None) -> None:
+def _move(view: TrialView, before: Position, replayed: Replay | None) -> None:
     """Put what the sliders say into the address bar."""
     state = st.session_state
     blocks = int(state.get("at-blocks", before.blocks))
@@ -203,15 +202,15 @@ def _move(view: data.TrialView, before: Position, seen: Replay | None) -> None:
         thresholds=tuple([*given, *[0.9] * blocks][: blocks - 1]),
         detector=float(state.get("at-detector", before.detector)),
     )
-    if seen is None:
+    if replayed is None:
         frame.put("point", str(nearest(view.points, wanted).id))
         frame.put("at", "")
     else:
         frame.put("at", str(wanted))
 
 
-def _sweeps(url: str, study: str, trial: Trial, here: SelectedPoint) -> None:
-    place = here.position
+def _sweeps(url: str, study: str, trial: Trial, selected: SelectedPoint) -> None:
+    place = selected.position
     st.caption(
         "What another threshold of one exit would give, all others as they are: a line for each "
         "number of timesteps, strong where the network runs now."

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.data import read as data
 from dashboard.data.position import Position
 from dashboard.parts import downloads
+from dashboard.parts.store_cache import open_store
 from search.export.export import export_point
 from search.export.replay import Replay, replay
 from search.store.store import Store, StoredPoint
@@ -33,7 +33,7 @@ def _name(url: str, study: str, trial: Trial) -> tuple[str, str, int, str, str]:
 @st.cache_resource(show_spinner="Running the network on its validation images", max_entries=3)
 def _replay(url: str, study: str, number: int, weights: str, data_dir: str) -> Replay:
     del weights  # so that another network of the same name is another one
-    return replay(data.open_store(url), study, number, data_dir=Path(data_dir))
+    return replay(open_store(url), study, number, data_dir=Path(data_dir))
 
 
 def curves(
@@ -110,10 +110,10 @@ def exported_zip(url: str, study: str, trial: Trial, point: OperatingPoint) -> b
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _front(url: str, study: str, version: str) -> tuple[OperatingPoint, ...]:
-    stored = data.open_store(url).operating_points(study, front_only=True)
+    stored = open_store(url).operating_points(study, front_only=True)
     return tuple(each.point for each in stored)
 
 
 def front_of(url: str, study: str) -> tuple[OperatingPoint, ...]:
     """The front of the study, for a network to be seen beside."""
-    return _front(url, study, data.open_store(url).version(study))
+    return _front(url, study, open_store(url).version(study))

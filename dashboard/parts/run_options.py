@@ -5,8 +5,8 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.data import formats
-from dashboard.data import read as data
 from dashboard.parts import downloads, launching, study_form
+from dashboard.parts.store_cache import trials_of
 from search.commands.options import DEVICES
 from search.runners.launch import RunOptions
 from search.study.study import Budget, Study, StudyError
@@ -109,6 +109,6 @@ def _faults(study: Study, options: RunOptions, folder: str) -> list[str]:
 
 def say_time(url: str, study: Study, options: RunOptions) -> None:
     """How long the rest will take, where the trials so far tell."""
-    seconds = launching.more_s(data.trials_of(url, study.name), study, options)
+    seconds = launching.more_s(trials_of(url, study.name), study, options)
     if seconds:
         st.caption(f"At the pace so far the rest takes about {formats.duration(seconds)}.")

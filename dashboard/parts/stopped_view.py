@@ -12,21 +12,21 @@ CHART = "rung-chart"
 MOST_LINKS = 4
 
 
-def why(study: str, trial: Trial, judged: StopReason | None) -> None:
+def why(study: str, trial: Trial, reason: StopReason | None) -> None:
     """The reason that was recorded, its traceback or its rung, and what can be done next."""
     with st.container(border=True):
         st.markdown("**It failed**" if trial.state is TrialState.FAILED else "**It was stopped**")
-        reason = trial.reason or "No reason was recorded."
-        st.text(reason[:1].upper() + reason[1:])
+        words = trial.reason or "No reason was recorded."
+        st.text(words[:1].upper() + words[1:])
         if trial.error:
             st.code(trial.error, language=None)
-        if judged is not None:
-            _rung(study, judged)
+        if reason is not None:
+            _rung(study, reason)
 
 
-def _rung(study: str, judged: StopReason) -> None:
-    st.text(" ".join(explained(judged)))
-    metrics = judged.metrics
+def _rung(study: str, reason: StopReason) -> None:
+    st.text(" ".join(explained(reason)))
+    metrics = reason.metrics
     up = metrics[0]
     others = [name for name in metrics if name != up]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -34,7 +34,7 @@ def _rung(study: str, judged: StopReason) -> None:
         if len(others) > 1:
             with st.container(width=290):
                 across = frame.choose("Against", "judged", others, others[0], show=formats.label)
-        for number in judged.superiors[:MOST_LINKS]:
+        for number in reason.superiors[:MOST_LINKS]:
             st.page_link(
                 frame.NETWORK,
                 label=f"Open trial {number}",
@@ -42,7 +42,7 @@ def _rung(study: str, judged: StopReason) -> None:
                 query_params={"study": study, "trial": str(number)},
             )
     st.plotly_chart(
-        rung_figures.judged(judged, x=across, y=up, mode=frame.mode()),
+        rung_figures.at_rung(reason, x=across, y=up, mode=frame.mode()),
         key=CHART,
         theme=None,
         config=frame.PLOT,

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import streamlit
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dashboard.data import read as data
-from dashboard.data.point_filter import sight
+from dashboard.data.point_filter import visible_points
 from dashboard.figures.style import hover_texts
+from dashboard.parts.store_cache import store_url, study_cards, study_heads, study_view
 from search.store.store import StoreError
 from snn.settings.config import ConfigError
 
@@ -34,11 +34,12 @@ PARTS = {
     "": (),
     "front": (*CHART, *TABLE),
     "network": (*CHART, *TABLE),
-    "matters": (*CHART, *TABLE),
+    "importance": (*CHART, *TABLE),
     "compare": (*CHART, *TABLE),
     "export": TABLE,
     "launch": (),
 }
+MOVED = {"matters": "importance"}  # addresses of earlier versions
 # Where the app answers is known here; a browser would try the page's own path first. Parts are
 # loaded when the page's own code has run, which would wait for megabytes otherwise.
 SCRIPT = """<script>
@@ -76,7 +77,16 @@ class Code:
 
 def routes() -> list[Route]:
     """The document of every page, in the place of Streamlit's own."""
-    return [Route(f"/{page}", _answer(page)) for page in PARTS]
+    earlier = [Route(f"/{old}", _moved(new)) for old, new in MOVED.items()]
+    return [*earlier, *(Route(f"/{page}", _answer(page)) for page in PARTS)]
+
+
+def _moved(page: str) -> Callable[[Request], Awaitable[RedirectResponse]]:
+    async def answer(request: Request) -> RedirectResponse:
+        # relative: a proxy may serve the pages below a path
+        return RedirectResponse(f"{page}?{request.url.query}", status_code=308)
+
+    return answer
 
 
 def _answer(page: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
@@ -111,14 +121,14 @@ def read(page: str, study: str | None) -> None:
     try:
         # Whatever is wrong with the store, the page itself will say it.
         with contextlib.suppress(StoreError, ConfigError):
-            url = data.store_url()
+            url = store_url()
             if page == "":
-                data.study_cards(url)
+                study_cards(url)
             elif page != "launch":
-                names = [head.name for head in data.study_heads(url)]
+                names = [head.name for head in study_heads(url)]
                 if names:
-                    view = data.study_view(url, study if study in names else names[0])
+                    view = study_view(url, study if study in names else names[0])
                     if page == "front":
-                        hover_texts(view.table, sight(view.table).front.tolist())
+                        hover_texts(view.table, visible_points(view.table).front.tolist())
     finally:
         _is_reading.release()

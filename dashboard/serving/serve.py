@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from dashboard.data.read import STORE_VARIABLE
+from dashboard.parts.store_cache import STORE_VARIABLE
 
 START_S = 60.0
 

@@ -22,13 +22,13 @@ OPTIONS = {
 }
 NEEDED = (
     "dashboard.figures.comparison",
-    "dashboard.data.read",
+    "dashboard.parts.store_cache",
     "dashboard.parts.front_controls",
     "dashboard.figures.front_space",
     "dashboard.parts.launching",
     "dashboard.figures.importance",
     "dashboard.parts.frame",
-    "dashboard.parts.report",
+    "dashboard.figures.report",
     "pyarrow",
     "plotly.graph_objects",
     "plotly.graph_objs.layout",

@@ -5,10 +5,10 @@ from typing import Any
 import streamlit as st
 
 from dashboard.data import formats, frames
-from dashboard.data import read as data
 from dashboard.data.comparison import GOAL, Comparison, compare
 from dashboard.figures import comparison as comparison_figures
 from dashboard.parts import frame
+from dashboard.parts.store_cache import is_anything_running, open_store, store_url, study_view
 from search.trial.trial import TrialState
 from snn.settings.measurement import METRICS
 
@@ -19,8 +19,8 @@ GROUPS = {"study": "Each study", "name": "Seeds together", "sampler": "Samplers"
 
 def compare_page() -> None:
     """The page, drawn again while a study runs."""
-    url = data.store_url()
-    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    url = store_url()
+    frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
 
 def _body(url: str) -> None:
@@ -66,14 +66,14 @@ def _take() -> None:
 
 
 def _compared(url: str, names: list[str], by: str) -> Comparison:
-    store = data.open_store(url)
+    store = open_store(url)
     versions = tuple((name, store.version(name)) for name in names)
     return _kept(url, versions, by)
 
 
 @st.cache_resource(show_spinner="Working out volumes", max_entries=8)
 def _kept(url: str, versions: tuple[tuple[str, str], ...], by: str) -> Comparison:
-    return compare([data.study_view(url, name) for name, _ in versions], by)
+    return compare([study_view(url, name) for name, _ in versions], by)
 
 
 def _draw(comparison: Comparison) -> None:

@@ -6,14 +6,16 @@ import numpy as np
 import streamlit as st
 
 from dashboard.data import formats, frames
-from dashboard.data import read as data
-from dashboard.data.point_filter import VisiblePoints, sight
+from dashboard.data.point_filter import VisiblePoints, visible_points
+from dashboard.data.study_view import StudyView
 from dashboard.figures import history as course_figures
 from dashboard.figures.front import front
+from dashboard.figures.report import report
 from dashboard.figures.theme import PALETTES
-from dashboard.parts import downloads, frame, front_controls
+from dashboard.parts import downloads, frame
+from dashboard.parts.front_controls import ControlState, draw_controls
 from dashboard.parts.front_selection import chosen_rows
-from dashboard.parts.report import report
+from dashboard.parts.store_cache import store_url, study_view
 
 MOST_NETWORKS = 12  # that have a line of their own
 MOST_ZIPPED = 50  # in one file
@@ -22,34 +24,34 @@ SIZES = {"wide": (1200, 720), "column": (720, 540), "square": (900, 900)}
 
 def export_page() -> None:
     """The page; what is chosen on the front comes with the address."""
-    url = data.store_url()
+    url = store_url()
     with frame.store_errors():
         st.title("Export", anchor=False)
         with st.container(width=320):
             study = frame.choose_study(url)
-        view = data.study_view(url, study)
+        view = study_view(url, study)
         if not len(view.table):
             st.text("This study has no operating point yet: there is nothing to take away.")
             return
-        wanted = front_controls.wanted(view)
-        seen = sight(view.table, wanted.targets, per_trial=wanted.per_trial)
+        controls = draw_controls(view)
+        visible = visible_points(view.table, controls.targets, per_trial=controls.per_trial)
         chosen = chosen_rows(view.table)
-        _what(view, seen, chosen)
-        _networks(url, view, seen, chosen)
-        _figures(view, wanted, seen)
+        _what(view, visible, chosen)
+        _networks(url, view, visible, chosen)
+        _figures(view, controls, visible)
         left, right = st.columns(2, gap="medium")
         with left, st.container(border=True, height="stretch"):
-            _tables(view, seen, chosen)
+            _tables(view, visible, chosen)
         with right, st.container(border=True, height="stretch"):
-            _report(view, wanted, seen, chosen)
+            _report(view, controls, visible, chosen)
 
 
-def _what(view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
+def _what(view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if chosen:
             st.markdown(f"**{len(chosen):,} points chosen** on the front.")
         else:
-            st.markdown(f"**The front**, {seen.front.size:,} points.")
+            st.markdown(f"**The front**, {visible.front.size:,} points.")
         st.page_link(
             frame.FRONT,
             label="Choose others",
@@ -58,7 +60,7 @@ def _what(view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
         )
 
 
-def _networks(url: str, view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
+def _networks(url: str, view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
     """A line per network with its folder and its settings."""
     st.subheader("Networks", anchor=False)
     st.caption(
@@ -66,10 +68,10 @@ def _networks(url: str, view: data.StudyView, seen: VisiblePoints, chosen: list[
         "that a person can read. `config.toml` alone trains the same network again."
     )
     every = chosen or list(
-        dict.fromkeys(row for row in (seen.knee, *seen.best.values()) if row is not None)
+        dict.fromkeys(row for row in (visible.knee, *visible.best.values()) if row is not None)
     )
     for row in every[:MOST_NETWORKS]:
-        _network(url, view, seen, row)
+        _network(url, view, visible, row)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if len(every) > 1:
             _together(url, view, every[:MOST_ZIPPED])
@@ -77,7 +79,7 @@ def _networks(url: str, view: data.StudyView, seen: VisiblePoints, chosen: list[
             st.caption(f"The first {MOST_NETWORKS} of {len(every):,} have a line of their own.")
 
 
-def _together(url: str, view: data.StudyView, rows: list[int]) -> None:
+def _together(url: str, view: StudyView, rows: list[int]) -> None:
     """All of these networks in one file, those without weights here left out."""
     table, study = view.table, view.stored.name
     trials = {int(table.trials[row]) for row in rows}
@@ -98,13 +100,15 @@ def _together(url: str, view: data.StudyView, rows: list[int]) -> None:
     )
 
 
-def _network(url: str, view: data.StudyView, seen: VisiblePoints, row: int) -> None:
+def _network(url: str, view: StudyView, visible: VisiblePoints, row: int) -> None:
     table, study = view.table, view.stored.name
     trial, point = int(table.trials[row]), int(table.ids[row])
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        roles = ["knee"] if row == seen.knee else []
+        roles = ["knee"] if row == visible.knee else []
         roles += [
-            f"best {formats.label(name).lower()}" for name, best in seen.best.items() if best == row
+            f"best {formats.label(name).lower()}"
+            for name, best in visible.best.items()
+            if best == row
         ]
         words = [f"Trial {trial}", table.partition(row), f"T {table.timesteps[row]}", *roles]
         st.markdown(f"**{formats.verbatim(' · '.join(w for w in words if w))}**", width=330)
@@ -130,9 +134,7 @@ def _network(url: str, view: data.StudyView, seen: VisiblePoints, row: int) -> N
             frame.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
 
 
-def _figures(
-    view: data.StudyView, wanted: front_controls.ControlState, seen: VisiblePoints
-) -> None:
+def _figures(view: StudyView, controls: ControlState, visible: VisiblePoints) -> None:
     """The figures on a background of their own, with the camera of plotly."""
     st.subheader("Figures", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -149,10 +151,10 @@ def _figures(
     shown = {
         "front": front(
             view.table,
-            seen,
-            wanted.look,
-            targets=wanted.targets,
-            references=wanted.references,
+            visible,
+            controls.options,
+            targets=controls.targets,
+            references=controls.references,
             confirmed=view.confirmed,
             mode="dark" if mode == "dark" else "light",
         )
@@ -188,10 +190,10 @@ def _figures(
         )
 
 
-def _tables(view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> None:
+def _tables(view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
     st.subheader("Tables", anchor=False)
     st.caption("CSV with objectives, settings and parameters; numbers in the units of the store.")
-    sets = {"front": ("The front", seen.front.tolist())}
+    sets = {"front": ("The front", visible.front.tolist())}
     if chosen:
         sets = {"selection": ("The points chosen", chosen), **sets}
     sets["points"] = ("All operating points", list(range(len(view.table))))
@@ -207,15 +209,15 @@ def _tables(view: data.StudyView, seen: VisiblePoints, chosen: list[int]) -> Non
         )
 
 
-def _csv(view: data.StudyView, rows: list[int]) -> bytes:
+def _csv(view: StudyView, rows: list[int]) -> bytes:
     text: str = frames.points(view.table, rows, view.confirmed).to_csv(index=False)
     return text.encode()
 
 
 def _report(
-    view: data.StudyView,
-    wanted: front_controls.ControlState,
-    seen: VisiblePoints,
+    view: StudyView,
+    controls: ControlState,
+    visible: VisiblePoints,
     chosen: list[int],
 ) -> None:
     st.subheader("Report", anchor=False)
@@ -227,9 +229,9 @@ def _report(
         "Report",
         data=lambda: report(
             view,
-            seen,
-            wanted.look,
-            targets=wanted.targets,
+            visible,
+            controls.options,
+            targets=controls.targets,
             chosen=chosen,
             confirmed=view.confirmed,
         ).encode(),

@@ -1,4 +1,4 @@
-"""The front of one study: look, choose points, take them away."""
+"""The front of one study: options, choose points, take them away."""
 
 import zlib
 from collections.abc import Sequence
@@ -8,15 +8,17 @@ import numpy as np
 import streamlit as st
 
 from dashboard.data import formats, frames
-from dashboard.data import read as data
-from dashboard.data.point_filter import VisiblePoints, sight
+from dashboard.data.point_filter import VisiblePoints, visible_points
 from dashboard.data.points import PointTable
+from dashboard.data.study_view import StudyView
 from dashboard.figures import history as course_figures
 from dashboard.figures.front import HEIGHT, front, not_drawn
 from dashboard.figures.front_space import front_in_space
 from dashboard.figures.style import MOST_FADED
-from dashboard.parts import frame, front_controls
+from dashboard.parts import frame
+from dashboard.parts.front_controls import ControlState, draw_controls
 from dashboard.parts.front_selection import MOST_SELECTED, ids_in, take_selection
+from dashboard.parts.store_cache import is_anything_running, store_url, study_view
 from search.trial.trial import TrialState
 
 MOST_CARDS = 6
@@ -27,8 +29,8 @@ ENDED = {TrialState.FAILED: "failed", TrialState.PRUNED: "ended early"}
 
 def front_page() -> None:
     """The page, drawn again while its study runs."""
-    url = data.store_url()
-    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    url = store_url()
+    frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
 
 def _body(url: str) -> None:
@@ -36,23 +38,23 @@ def _body(url: str) -> None:
         top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
         with top, st.container(width=320):
             study = frame.choose_study(url)
-        view = data.study_view(url, study)
+        view = study_view(url, study)
         with top:
             _headline(view)
         if not len(view.table):
             _nothing_yet(view)
             return
-        wanted = front_controls.wanted(view)
-        seen = sight(view.table, wanted.targets, per_trial=wanted.per_trial)
+        controls = draw_controls(view)
+        visible = visible_points(view.table, controls.targets, per_trial=controls.per_trial)
         left, right = st.columns([7, 4], gap="medium")
         with left:
-            _chart(view, wanted, seen)
+            _chart(view, controls, visible)
         with right:
-            marked = _table(view, seen)
-        _below(url, view, seen, marked)
+            marked = _table(view, visible)
+        _below(url, view, visible, marked)
 
 
-def _headline(view: data.StudyView) -> None:
+def _headline(view: StudyView) -> None:
     table = view.table
     best = table.figures["accuracy"][table.on_front]
     best = best[np.isfinite(best)]
@@ -79,7 +81,7 @@ def _headline(view: data.StudyView) -> None:
         st.metric(label, value, help=meaning, width="content")
 
 
-def _nothing_yet(view: data.StudyView) -> None:
+def _nothing_yet(view: StudyView) -> None:
     st.subheader("No operating point yet", anchor=False)
     if view.stored.is_running:
         st.text("The first trial is being trained; its points appear here when it is done.")
@@ -105,24 +107,24 @@ def _nothing_yet(view: data.StudyView) -> None:
     st.code("spikefront run STUDY.toml   # continues where it stopped", language="bash")
 
 
-def _chart(view: data.StudyView, wanted: front_controls.ControlState, seen: VisiblePoints) -> None:
-    look = wanted.look
-    names = [formats.label(name) for name in (look.y, look.x, look.z) if name]
+def _chart(view: StudyView, controls: ControlState, visible: VisiblePoints) -> None:
+    options = controls.options
+    names = [formats.label(name) for name in (options.y, options.x, options.z) if name]
     alt = f"Operating points of the study: {' against '.join(names)}. The table has its figures."
-    if look.z is not None:
+    if options.z is not None:
         figure = front_in_space(
-            view.table, seen, look, selected=ids_in("selected"), mode=frame.mode()
+            view.table, visible, options, selected=ids_in("selected"), mode=frame.mode()
         )
         st.plotly_chart(figure, key="front-space", theme=None, config=frame.PLOT, alt=alt)
         st.caption("Drag to turn, scroll to come nearer. Points are selected in the table.")
     else:
         figure = front(
             view.table,
-            seen,
-            look,
+            visible,
+            options,
             selected=ids_in("selected"),
-            targets=wanted.targets,
-            references=wanted.references,
+            targets=controls.targets,
+            references=controls.references,
             confirmed=view.confirmed,
             mode=frame.mode(),
         )
@@ -136,37 +138,35 @@ def _chart(view: data.StudyView, wanted: front_controls.ControlState, seen: Visi
                 "displayModeBar": True,
                 "modeBarButtons": TOOLS,
             },
-            on_select=lambda: take_selection(CHART, view.table, seen, look),
+            on_select=lambda: take_selection(CHART, view.table, visible, options),
             selection_mode=("points", "box", "lasso"),
             alt=alt,
         )
-    _remarks(view, wanted, seen)
+    _remarks(view, controls, visible)
 
 
-def _remarks(
-    view: data.StudyView, wanted: front_controls.ControlState, seen: VisiblePoints
-) -> None:
+def _remarks(view: StudyView, controls: ControlState, visible: VisiblePoints) -> None:
     """What the figure does not show by itself."""
     words = []
-    if len(view.table) - seen.front.size > 2 * MOST_FADED and wanted.look.z is None:
+    if len(view.table) - visible.front.size > 2 * MOST_FADED and controls.options.z is None:
         words.append("A box or lasso takes all points within it, those of the grey cloud too.")
-    lost = not_drawn(view.table, seen, wanted.look)
+    lost = not_drawn(view.table, visible, controls.options)
     if lost:
         words.append(f"{lost:,} points have no finite value on these axes and are not drawn.")
-    if not seen.front.size and len(view.table):
+    if not visible.front.size and len(view.table):
         words.append("No point meets the constraints and targets: loosen a target.")
-    if wanted.references:
+    if controls.references:
         words.append("Dash-dotted and starred: published results, on their own test images.")
     if words:
         st.caption(" ".join(words))
 
 
-def _table(view: data.StudyView, seen: VisiblePoints) -> list[int]:
+def _table(view: StudyView, visible: VisiblePoints) -> list[int]:
     """The points chosen, or the whole front, beside the figure. Returns the rows marked in it."""
     table = view.table
     rows = table.rows_of(ids_in("selected"))
     is_chosen = bool(rows)
-    rows = _best_first(table, rows or seen.front.tolist())
+    rows = _best_first(table, rows or visible.front.tolist())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         title = f"{len(rows):,} selected" if is_chosen else f"The front · {len(rows):,}"
         st.subheader(title, anchor=False, width="content")
@@ -230,7 +230,7 @@ def _clear() -> None:
     frame.put("marked", "")
 
 
-def _below(url: str, view: data.StudyView, seen: VisiblePoints, marked: list[int]) -> None:
+def _below(url: str, view: StudyView, visible: VisiblePoints, marked: list[int]) -> None:
     """The points to open or take away, and the course of the hypervolume."""
     if marked:
         cards = [(row, "") for row in marked[:MOST_CARDS]]
@@ -239,7 +239,7 @@ def _below(url: str, view: data.StudyView, seen: VisiblePoints, marked: list[int
                 f"The first {MOST_CARDS} of {len(marked):,}: mark rows in the table to choose."
             )
     else:
-        cards = _notable(seen)
+        cards = _notable(visible)
     width = 4 if len(cards) == 4 else 3
     columns = st.columns(width, gap="medium")
     for place, (row, title) in enumerate(cards):
@@ -251,24 +251,24 @@ def _below(url: str, view: data.StudyView, seen: VisiblePoints, marked: list[int
     _course(view)
 
 
-def _notable(seen: VisiblePoints) -> list[tuple[int, str]]:
+def _notable(visible: VisiblePoints) -> list[tuple[int, str]]:
     """The knee, and the best in each objective, as rows with their titles; no row twice."""
     titles: dict[int, list[str]] = {}
-    if seen.knee is not None:
-        titles.setdefault(seen.knee, []).append("Knee of the front")
-    for name, row in seen.best.items():
+    if visible.knee is not None:
+        titles.setdefault(visible.knee, []).append("Knee of the front")
+    for name, row in visible.best.items():
         titles.setdefault(row, []).append(f"Best {formats.label(name).lower()}")
     return [(row, " · ".join(words)) for row, words in list(titles.items())[:MOST_CARDS]]
 
 
-def _course(view: data.StudyView) -> None:
+def _course(view: StudyView) -> None:
     known = [record.value for record in view.hypervolumes if np.isfinite(record.value)]
     if len(known) > 1:
         st.markdown("**Hypervolume after each finished trial**")
         st.html(course_figures.strip(known, frame.mode()))
 
 
-def _facts(view: data.StudyView, row: int) -> None:
+def _facts(view: StudyView, row: int) -> None:
     """Who a point is, its objectives, and what fresh seeds gave on the test images."""
     table = view.table
     head = [f"Trial {table.trials[row]}", f"T {table.timesteps[row]}"]
@@ -296,7 +296,7 @@ def _facts(view: data.StudyView, row: int) -> None:
             st.markdown(f"**{shown}**", width="content")
 
 
-def _actions(url: str, view: data.StudyView, row: int, *, key: str) -> None:
+def _actions(url: str, view: StudyView, row: int, *, key: str) -> None:
     table = view.table
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.page_link(

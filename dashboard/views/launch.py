@@ -6,9 +6,10 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.data import formats
-from dashboard.data import read as data
 from dashboard.data.study_draft import read
+from dashboard.data.study_view import StudyCard
 from dashboard.parts import frame, launching, run_options, study_form
+from dashboard.parts.store_cache import forget_store, open_store, store_url
 from search.commands.study_file import Cost
 from search.runners.launch import RunOptions
 from search.store.store import StoreError
@@ -22,7 +23,7 @@ LOG_HEIGHT = 320
 
 def launch() -> None:
     """The page: what could be started above, what runs below, looked at every two seconds."""
-    url = data.store_url()
+    url = store_url()
     st.title("Launch", anchor=False)
     with st.container(border=True):
         source = frame.pick_one("Start", "from", SOURCES)
@@ -170,9 +171,9 @@ def _say_trouble() -> None:
 def _runs(url: str) -> None:
     """Every study that runs, wherever it was started, and the one that is watched."""
     try:
-        summaries = data.open_store(url).study_summaries()
+        summaries = open_store(url).study_summaries()
     except StoreError as error:
-        data.forget_store()
+        forget_store()
         summaries = []
         if not str(error).startswith("no store at"):  # the first study makes it
             st.error(formats.verbatim(str(error)), icon=":material/error:")
@@ -239,7 +240,7 @@ def _state(seen: launching.Watched) -> tuple[str, str, str]:
         return "Stopping", ":material/stop_circle:", "orange"
     if summary.is_running:
         return "Running now", ":material/play_circle:", "green"
-    if data.StudyCard(summary=summary).state == "finished":
+    if StudyCard(summary=summary).state == "finished":
         return "Finished", ":material/check_circle:", "gray"
     return "Stopped", ":material/pause_circle:", "orange"
 
@@ -247,7 +248,7 @@ def _state(seen: launching.Watched) -> tuple[str, str, str]:
 def _progress(seen: launching.Watched) -> None:
     summary = seen.summary
     assert summary is not None
-    card = data.StudyCard(summary=summary)
+    card = StudyCard(summary=summary)
     asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
     words = [f"{card.finished:,}{asked} trials finished"]
     words += [

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from dashboard.data import formats, frames
-from dashboard.data import read as data
 from dashboard.data.position import explained, nearest, of_point, parsed
+from dashboard.data.study_view import TrialView, partition_of
 from dashboard.figures import exits as exit_figures
 from dashboard.figures import network_map
 from dashboard.figures import rungs as rung_figures
@@ -13,6 +13,7 @@ from dashboard.parts import downloads, frame, replays
 from dashboard.parts.image_view import image_section
 from dashboard.parts.operating_points import SelectedPoint, operating_section, replay_row
 from dashboard.parts.stopped_view import why
+from dashboard.parts.store_cache import is_anything_running, store_url, trial_view, trials_of
 from search.export.replay import Replay, ReplayError
 from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import METRICS, OperatingPoint
@@ -39,8 +40,8 @@ MEANINGS = {  # of curves and bars
 
 def network() -> None:
     """The page, drawn again while its study runs."""
-    url = data.store_url()
-    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    url = store_url()
+    frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
 
 def _body(url: str) -> None:
@@ -49,23 +50,23 @@ def _body(url: str) -> None:
         if chosen is None:
             return
         study, view = chosen
-        seen, problem = _replayed(url, study, view.trial)
-        here = _here(view, seen)
+        replayed, problem = _replayed(url, study, view.trial)
+        selected = _here(view, replayed)
         front = replays.front_of(url, study)
-    _head(url, study, view, here)
+    _head(url, study, view, selected)
     if view.trial.state in (TrialState.FAILED, TrialState.PRUNED):
-        why(study, view.trial, view.judged)
-    elif here is None:
+        why(study, view.trial, view.stop_reason)
+    elif selected is None:
         _not_yet(view)
-    if here is not None:
-        _figures(here.point)
-    _map(view, here)
-    if here is not None:
-        replay_row(view, seen, problem)
-        operating_section(url, study, view, here, seen, front)
-        _exits(view, here)
-        if seen is not None and view.trial.config is not None:
-            image_section(url, study, view.trial, seen, here.position)
+    if selected is not None:
+        _figures(selected.point)
+    _map(view, selected)
+    if selected is not None:
+        replay_row(view, replayed, problem)
+        operating_section(url, study, view, selected, replayed, front)
+        _exits(view, selected)
+        if replayed is not None and view.trial.config is not None:
+            image_section(url, study, view.trial, replayed, selected.position)
     if view.measurements:
         _curves(view)
     if view.evaluation is not None and view.evaluation.layers:
@@ -76,12 +77,12 @@ def _body(url: str) -> None:
 # --- what is shown -----------------------------------------------------------------------
 
 
-def _choose(url: str) -> tuple[str, data.TrialView] | None:
+def _choose(url: str) -> tuple[str, TrialView] | None:
     """The study and trial of the address bar, with the controls that change them."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=320):
             study = frame.choose_study(url)
-        trials = {str(each.number): each for each in data.trials_of(url, study)}
+        trials = {str(each.number): each for each in trials_of(url, study)}
         if not trials:
             st.text("No trial has begun yet.")
             return None
@@ -103,14 +104,14 @@ def _choose(url: str) -> tuple[str, data.TrialView] | None:
         st.warning(
             f"There is no trial {formats.verbatim(repr(asked))}; this study has 0 to {names[-1]}."
         )
-    return study, data.trial_view(url, study, int(number))
+    return study, trial_view(url, study, int(number))
 
 
 def _trial_title(trial: Trial) -> str:
     words = [f"{trial.number}", str(trial.state)]
     if trial.sampled is not None:
         words.append(formats.quantity("accuracy", trial.sampled.metrics["accuracy"]))
-    partition = data.partition_of(trial)
+    partition = partition_of(trial)
     return " · ".join([*words, partition] if partition else words)
 
 
@@ -127,7 +128,7 @@ def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
         return None, str(error)
 
 
-def _here(view: data.TrialView, seen: Replay | None) -> SelectedPoint | None:
+def _here(view: TrialView, replayed: Replay | None) -> SelectedPoint | None:
     """The place of the address bar, or the operating point that was sampled."""
     if not view.points:
         return None
@@ -136,40 +137,40 @@ def _here(view: data.TrialView, seen: Replay | None) -> SelectedPoint | None:
     config = view.trial.config
     reports = view.evaluation.exits if view.evaluation else ()
     place = parsed(st.query_params.get("at", ""), config) if config is not None else None
-    if seen is None:
+    if replayed is None:
         stored = nearest(view.points, place) if place is not None else stored
         known = reports if stored.point.is_sampled else ()
         return SelectedPoint(point=stored.point, stored=stored, exits=known)
     if place is None or place == of_point(stored.point):
-        exits = seen.exits(*of_point(stored.point).setting)
+        exits = replayed.exits(*of_point(stored.point).setting)
         return SelectedPoint(point=stored.point, stored=stored, exits=exits)
     return SelectedPoint(
-        point=seen.point(*place.setting), stored=None, exits=seen.exits(*place.setting)
+        point=replayed.point(*place.setting), stored=None, exits=replayed.exits(*place.setting)
     )
 
 
-def _head(url: str, study: str, view: data.TrialView, here: SelectedPoint | None) -> None:
+def _head(url: str, study: str, view: TrialView, selected: SelectedPoint | None) -> None:
     trial = view.trial
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(f"Trial {trial.number}", anchor=False, width="content")
         st.badge(str(trial.state), color=COLOURS[trial.state])  # type: ignore[arg-type]
-        if here is not None and here.stored is not None and here.stored.on_front:
+        if selected is not None and selected.stored is not None and selected.stored.on_front:
             st.badge("on the front", icon=":material/stairs:", color="orange")
-        if here is not None and here.stored is None:
+        if selected is not None and selected.stored is None:
             st.badge("not in the store", icon=":material/tune:", color="gray")
         st.space("stretch")
-        if here is not None:
-            _export(url, study, view.trial, here)
-    st.caption(formats.verbatim(" · ".join(_facts(view, here))))
+        if selected is not None:
+            _export(url, study, view.trial, selected)
+    st.caption(formats.verbatim(" · ".join(_facts(view, selected))))
 
 
-def _export(url: str, study: str, trial: Trial, here: SelectedPoint) -> None:
-    if here.stored is not None:
-        frame.export_button(url, study, trial=trial.number, point=here.stored.id, key="trial")
+def _export(url: str, study: str, trial: Trial, selected: SelectedPoint) -> None:
+    if selected.stored is not None:
+        frame.export_button(url, study, trial=trial.number, point=selected.stored.id, key="trial")
         return
     st.download_button(
         "Export",
-        data=lambda: replays.exported_zip(url, study, trial, here.point),
+        data=lambda: replays.exported_zip(url, study, trial, selected.point),
         file_name=f"{study}-{trial.number}.zip",
         mime="application/zip",
         key="export-trial",
@@ -179,16 +180,16 @@ def _export(url: str, study: str, trial: Trial, here: SelectedPoint) -> None:
     )
 
 
-def _facts(view: data.TrialView, here: SelectedPoint | None) -> list[str]:
+def _facts(view: TrialView, selected: SelectedPoint | None) -> list[str]:
     trial = view.trial
     facts = []
     if trial.config is not None:
         facts += [trial.config.backbone, f"partition {trial.config.partition}"]
         done = trial.epochs_done + trial.epochs_reused
         facts.append(f"{done} of {trial.config.total_epochs} epochs")
-    if here is not None:
-        facts.append(f"run for {here.point.timesteps} timesteps")
-        exits = formats.thresholds(here.point.exit_thresholds)
+    if selected is not None:
+        facts.append(f"run for {selected.point.timesteps} timesteps")
+        exits = formats.thresholds(selected.point.exit_thresholds)
         facts.append(f"exit thresholds {exits}" if exits != "–" else "a single exit")
     if trial.reused_trial is not None:
         facts.append(f"weights of trial {trial.reused_trial}")
@@ -197,7 +198,7 @@ def _facts(view: data.TrialView, here: SelectedPoint | None) -> list[str]:
     return facts
 
 
-def _not_yet(view: data.TrialView) -> None:
+def _not_yet(view: TrialView) -> None:
     if view.trial.state is TrialState.COMPLETE:
         st.text("The store keeps no operating point of this trial.")
     elif view.trial.state is TrialState.WAITING:
@@ -220,7 +221,7 @@ def _figures(point: OperatingPoint) -> None:
                 )
 
 
-def _map(view: data.TrialView, here: SelectedPoint | None) -> None:
+def _map(view: TrialView, selected: SelectedPoint | None) -> None:
     config = view.trial.config
     if config is None:
         return
@@ -235,9 +236,9 @@ def _map(view: data.TrialView, here: SelectedPoint | None) -> None:
     st.html(
         network_map.network(
             config,
-            here.point if here else None,
+            selected.point if selected else None,
             layers,
-            here.exits if here else (),
+            selected.exits if selected else (),
             frame.mode(),
         )
     )
@@ -246,21 +247,21 @@ def _map(view: data.TrialView, here: SelectedPoint | None) -> None:
 # --- where inputs leave ------------------------------------------------------------------
 
 
-def _exits(view: data.TrialView, here: SelectedPoint) -> None:
+def _exits(view: TrialView, selected: SelectedPoint) -> None:
     st.subheader("Where inputs leave", anchor=False)
-    if not here.exits:
+    if not selected.exits:
         st.text("Known at the sampled point only; run the network above to know it at every point.")
         return
-    if len({report.exit for report in here.exits}) < 2:
+    if len({report.exit for report in selected.exits}) < 2:
         st.text("A single exit: every image takes the whole way.")
-    sentences = explained(here.exits)
+    sentences = explained(selected.exits)
     if sentences:
         st.text(" ".join(sentences))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**From class to exit, and whether that was right**")
         st.plotly_chart(
-            exit_figures.flow(here.exits, frame.mode()),
+            exit_figures.flow(selected.exits, frame.mode()),
             key="flow",
             theme=None,
             config=frame.PLOT,
@@ -269,7 +270,7 @@ def _exits(view: data.TrialView, here: SelectedPoint) -> None:
     with right:
         st.markdown("**Easy and hard classes**")
         st.plotly_chart(
-            trial_figures.exits(here.exits, frame.mode()),
+            trial_figures.exits(selected.exits, frame.mode()),
             key="exits",
             theme=None,
             config=frame.PLOT,
@@ -284,7 +285,7 @@ def _exits(view: data.TrialView, here: SelectedPoint) -> None:
 # --- training, layers, settings ----------------------------------------------------------
 
 
-def _curves(view: data.TrialView) -> None:
+def _curves(view: TrialView) -> None:
     st.subheader("Training", anchor=False)
     words = []
     if len({measurement.block for measurement in view.measurements}) > 1:
@@ -292,7 +293,7 @@ def _curves(view: data.TrialView) -> None:
     words.append("Dotted: accuracy on the training images.")
     if view.rungs:
         words.append("Upright lines are rungs, a diamond the accuracy that was judged there.")
-    if view.judged is not None and view.judged.others:
+    if view.stop_reason is not None and view.stop_reason.others:
         words.append("Ticks are the others at the last rung, strong where they beat it alone.")
     st.caption(" ".join(words))
     for column, (name, title) in zip(st.columns(3, gap="large"), trial_figures.CURVES, strict=True):
@@ -300,7 +301,7 @@ def _curves(view: data.TrialView) -> None:
             st.markdown(f"**{title}**", help=MEANINGS[name])
             figure = trial_figures.curve(view.measurements, name, frame.mode())
             rung_figures.add_rungs(
-                figure, view.rungs, stopped=view.judged, name=name, mode=frame.mode()
+                figure, view.rungs, stopped=view.stop_reason, name=name, mode=frame.mode()
             )
             st.plotly_chart(
                 figure,
@@ -311,7 +312,7 @@ def _curves(view: data.TrialView) -> None:
             )
 
 
-def _layers(view: data.TrialView) -> None:
+def _layers(view: TrialView) -> None:
     assert view.evaluation is not None
     st.subheader("Layers", anchor=False)
     st.caption("At full inference: every block, every timestep. Coloured by block.")
@@ -328,7 +329,7 @@ def _layers(view: data.TrialView) -> None:
                 )
 
 
-def _config(view: data.TrialView) -> None:
+def _config(view: TrialView) -> None:
     """What the sampler chose, and everything that it did not."""
     st.subheader("Configuration", anchor=False)
     left, right = st.columns(2, gap="large")

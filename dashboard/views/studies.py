@@ -7,9 +7,15 @@ from typing import Any
 import streamlit as st
 
 from dashboard.data import formats, frames
-from dashboard.data import read as data
+from dashboard.data.study_view import StudyCard
 from dashboard.figures import history as course_figures
 from dashboard.parts import frame as page
+from dashboard.parts.store_cache import (
+    hypervolume_histories,
+    is_anything_running,
+    store_url,
+    study_cards,
+)
 from search.trial.trial import TrialState
 
 PER_PAGE = 12
@@ -28,13 +34,13 @@ ORDERS = {
 
 def studies() -> None:
     """The page: a card or a row per study, looked at again while one runs."""
-    url = data.store_url()
-    page.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    url = store_url()
+    page.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
 
 def _body(url: str) -> None:
     with page.store_errors():
-        every = data.study_cards(url)
+        every = study_cards(url)
         _title(every)
         if not every:
             st.subheader("No studies yet", anchor=False)
@@ -50,7 +56,7 @@ def _body(url: str) -> None:
             _cards(url, cards)
 
 
-def _title(cards: Sequence[data.StudyCard]) -> None:
+def _title(cards: Sequence[StudyCard]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title("Studies", anchor=False, width="content")
         running = sum(card.state == "running" for card in cards)
@@ -58,7 +64,7 @@ def _title(cards: Sequence[data.StudyCard]) -> None:
             st.badge(f"{running:,} running", icon=":material/play_circle:", color="green")
 
 
-def _controls(cards: Sequence[data.StudyCard]) -> bool:
+def _controls(cards: Sequence[StudyCard]) -> bool:
     """Search, order, and how they are shown. Returns whether as a table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=360):
@@ -87,7 +93,7 @@ def _find() -> None:
     page.put("page", "")
 
 
-def _wanted(cards: Sequence[data.StudyCard]) -> list[data.StudyCard]:
+def _wanted(cards: Sequence[StudyCard]) -> list[StudyCard]:
     """Those that were asked for, in the order that was asked for."""
     words = st.query_params.get("find", "").casefold().split()
     state = st.query_params.get("state", "")
@@ -114,8 +120,8 @@ def _known(value: float | None) -> float:
 # --- as a table --------------------------------------------------------------------------
 
 
-def _table(url: str, cards: Sequence[data.StudyCard]) -> None:
-    frame = frames.studies(cards, data.courses(url, cards))
+def _table(url: str, cards: Sequence[StudyCard]) -> None:
+    frame = frames.studies(cards, hypervolume_histories(url, cards))
     st.dataframe(
         frame,
         key="studies-table",
@@ -133,7 +139,7 @@ def _table(url: str, cards: Sequence[data.StudyCard]) -> None:
     st.caption("Tick a row to open its front. A click on a column's head sorts by it.")
 
 
-def _open_row(cards: Sequence[data.StudyCard]) -> None:
+def _open_row(cards: Sequence[StudyCard]) -> None:
     rows = st.session_state["studies-table"]["selection"]["rows"]
     if rows and rows[0] < len(cards):
         st.session_state["study-opened"] = cards[rows[0]].summary.name
@@ -164,14 +170,14 @@ HYPERVOLUME = (
 )
 
 
-def _cards(url: str, cards: Sequence[data.StudyCard]) -> None:
+def _cards(url: str, cards: Sequence[StudyCard]) -> None:
     pages = math.ceil(len(cards) / PER_PAGE)
     asked = st.query_params.get("page", "1")
     number = min(max(int(asked), 1), pages) if asked.isascii() and asked.isdigit() else 1
     shown = cards[(number - 1) * PER_PAGE : number * PER_PAGE]
-    courses = data.courses(url, shown)
+    histories = hypervolume_histories(url, shown)
     for card in shown:
-        _card(card, courses.get(card.summary.name, ()))
+        _card(card, histories.get(card.summary.name, ()))
     if pages > 1:
         _pages(number, pages, len(cards))
 
@@ -200,7 +206,7 @@ def _pages(number: int, pages: int, count: int) -> None:
         )
 
 
-def _card(card: data.StudyCard, course: Sequence[float]) -> None:
+def _card(card: StudyCard, course: Sequence[float]) -> None:
     summary = card.summary
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -227,7 +233,7 @@ def _card(card: data.StudyCard, course: Sequence[float]) -> None:
             _hypervolume(card, course)
 
 
-def _figures(card: data.StudyCard) -> None:
+def _figures(card: StudyCard) -> None:
     summary = card.summary
     with st.container(horizontal=True, gap="medium"):
         for label, value, meaning in (
@@ -255,7 +261,7 @@ def _figures(card: data.StudyCard) -> None:
             st.metric(label, value, width="content", help=meaning)
 
 
-def _hypervolume(card: data.StudyCard, course: Sequence[float]) -> None:
+def _hypervolume(card: StudyCard, course: Sequence[float]) -> None:
     value = card.summary.hypervolume
     is_known = value is not None and math.isfinite(value)
     st.metric(
@@ -268,7 +274,7 @@ def _hypervolume(card: data.StudyCard, course: Sequence[float]) -> None:
         st.image(course_figures.sparkline(known, page.mode()), width="stretch")
 
 
-def _progress_words(card: data.StudyCard) -> str:
+def _progress_words(card: StudyCard) -> str:
     summary = card.summary
     asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
     words = [f"{card.finished:,}{asked} trials finished"]

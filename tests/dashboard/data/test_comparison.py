@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from dashboard.data import frames
-from dashboard.data import read as data
 from dashboard.data.comparison import (
     HypervolumeHistory,
     band,
@@ -14,23 +13,25 @@ from dashboard.data.comparison import (
     group_of,
     hours_at_work,
 )
+from dashboard.data.study_view import StudyView, read_study
 from dashboard.figures import comparison as comparison_figures
+from dashboard.parts.store_cache import open_store
 from search.store.columns import TrialColumns
 from search.trial.trial import TrialState
 from tests.dashboard.example_store import fill
 
 
 @pytest.fixture(scope="module")
-def views(tmp_path_factory: pytest.TempPathFactory) -> list[data.StudyView]:
+def views(tmp_path_factory: pytest.TempPathFactory) -> list[StudyView]:
     url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}"
     for name in ("tpe-seed1", "tpe-seed2", "other"):
         fill(url, name=name, count=12, is_running=False)
-    store = data.open_store(url)
-    return [data.read_study(store, name) for name in ("tpe-seed1", "tpe-seed2", "other")]
+    store = open_store(url)
+    return [read_study(store, name) for name in ("tpe-seed1", "tpe-seed2", "other")]
 
 
 def test_a_study_over_its_own_reference_has_the_volume_that_its_driver_kept(
-    views: list[data.StudyView],
+    views: list[StudyView],
 ) -> None:
     view = views[0]
     assert view.stored.reference
@@ -42,7 +43,7 @@ def test_a_study_over_its_own_reference_has_the_volume_that_its_driver_kept(
 
 
 def test_studies_are_measured_from_one_reference_the_worst_of_theirs(
-    views: list[data.StudyView],
+    views: list[StudyView],
 ) -> None:
     compared = compare(views)
     assert compared.objectives == views[0].stored.objectives
@@ -63,7 +64,7 @@ def test_studies_are_measured_from_one_reference_the_worst_of_theirs(
     ],
 )
 def test_names_that_differ_in_a_seed_alone_are_one_group(
-    name: str, group: str, views: list[data.StudyView]
+    name: str, group: str, views: list[StudyView]
 ) -> None:
     import dataclasses
 
@@ -71,7 +72,7 @@ def test_names_that_differ_in_a_seed_alone_are_one_group(
     assert group_of(dataclasses.replace(views[0], stored=stored), "name") == group
 
 
-def test_repeats_are_drawn_as_a_mean_with_its_range(views: list[data.StudyView]) -> None:
+def test_repeats_are_drawn_as_a_mean_with_its_range(views: list[StudyView]) -> None:
     compared = compare(views, "name")
     assert compared.groups == ("tpe", "other")
     figure = comparison_figures.courses(compared, along="epochs", mode="light")
@@ -133,8 +134,8 @@ def test_a_study_without_a_point_can_stand_in_a_comparison(tmp_path: Path) -> No
     fill(url, name="full", count=4, is_running=False)
     with Store(url) as store:
         store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
-    store = data.open_store(url)
-    compared = compare([data.read_study(store, name) for name in ("full", "new")])
+    store = open_store(url)
+    compared = compare([read_study(store, name) for name in ("full", "new")])
     assert compared.studies[1].course.values.size == 0
     comparison_figures.courses(compared, along="hours", mode="dark")
     comparison_figures.fronts(

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dashboard.data import frames
-from dashboard.data import read as data
+from dashboard.data.point_filter import visible_points
 from dashboard.data.points import MOST_SHAPES, Axis, few_values
 from dashboard.parts import downloads
+from dashboard.parts.store_cache import study_cards, study_view, trial_view
 from search.export.folder import ExportError
 from search.store.store import Store, StoreError
 from search.study.study import study_from_toml
@@ -21,7 +22,7 @@ from tests.dashboard.example_store import TOML, example_trials, fill
 def test_a_study_that_a_driver_holds_is_running_and_one_that_had_all_its_trials_is_finished(
     example_url: str,
 ) -> None:
-    states = {card.summary.name: card.state for card in data.study_cards(example_url)}
+    states = {card.summary.name: card.state for card in study_cards(example_url)}
     assert states == {"digits": "running", "finished": "finished"}
 
 
@@ -30,7 +31,7 @@ def test_a_study_without_a_driver_and_with_trials_to_go_is_stopped(tmp_path: Pat
     fill(url, count=3)
     with Store(url) as store:
         store.release_lease("digits", "example")
-    (card,) = data.study_cards(url)
+    (card,) = study_cards(url)
     assert card.state == "stopped"
     assert card.progress == pytest.approx(2 / 3)
 
@@ -38,7 +39,7 @@ def test_a_study_without_a_driver_and_with_trials_to_go_is_stopped(tmp_path: Pat
 def test_a_study_that_trained_all_its_epochs_is_finished_with_trials_to_go(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     fill(url, name="digits", count=3, is_running=False)
-    (card,) = data.study_cards(url)
+    (card,) = study_cards(url)
     trained = card.summary.epochs_trained
     for name, epochs, state in (("spent", trained, "finished"), ("left", 2 * trained, "stopped")):
         text = TOML.format(name=name, trials=9).replace("[budget]", f"[budget]\nepochs = {epochs}")
@@ -50,19 +51,19 @@ def test_a_study_that_trained_all_its_epochs_is_finished_with_trials_to_go(tmp_p
                     store.record_measurement(name, example.trial.number, measurement)
                 outcome = example.outcome or Outcome(state=TrialState.PRUNED)
                 store.finish_trial(name, example.trial.number, outcome)
-        card = next(each for each in data.study_cards(url) if each.summary.name == name)
+        card = next(each for each in study_cards(url) if each.summary.name == name)
         assert (card.summary.epochs_asked, card.state) == (epochs, state)
     assert card.progress == pytest.approx(0.5)
 
 
 def test_the_study_changed_last_comes_first(example_url: str) -> None:
-    assert next(card.summary.name for card in data.study_cards(example_url)) == "digits"
+    assert next(card.summary.name for card in study_cards(example_url)) == "digits"
 
 
 def test_the_columns_are_the_stored_points(example_url: str) -> None:
     with Store(example_url, read_only=True) as store:
         stored = store.operating_points("digits")
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     assert table.ids.tolist() == [point.id for point in stored]
     for name in METRICS:
         assert table.figures[name].tolist() == [point.point.metrics[name] for point in stored]
@@ -74,27 +75,27 @@ def test_the_columns_are_the_stored_points(example_url: str) -> None:
 
 
 def test_points_outside_a_constraint_are_not_feasible(example_url: str) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     assert table.bounds == {"model_bytes": (None, 300_000)}
     assert np.array_equal(table.is_feasible, table.figures["model_bytes"] <= 300_000)
 
 
 def test_the_knee_is_a_member_of_the_front(example_url: str) -> None:
-    view = data.study_view(example_url, "digits")
-    assert view.knee is not None
-    (row,) = view.table.rows_of([view.knee])
-    assert view.table.on_front[row]
+    table = study_view(example_url, "digits").table
+    knee = visible_points(table).knee
+    assert knee is not None
+    assert table.on_front[knee]
 
 
 def test_parameters_of_some_trials_only_are_absent_elsewhere(example_url: str) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     for row in range(len(table)):
         has_two = len(table.partition(row).split("+")) > 2
         assert ("exit_threshold_2" in table.params_of(row)) == has_two
 
 
 def test_every_axis_that_is_offered_can_be_drawn(example_url: str) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     assert table.axis_names[:3] == table.objectives
     assert len(set(table.axis_names)) == len(table.axis_names)
     for name in table.axis_names:
@@ -107,7 +108,7 @@ def test_every_axis_that_is_offered_can_be_drawn(example_url: str) -> None:
 def test_counts_and_sizes_are_logarithmic_by_default_and_fractions_are_not(
     example_url: str,
 ) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     is_log = {name: table.axis(name).is_log_by_default for name in table.axis_names}
     assert is_log["synaptic_ops"]
     assert is_log["model_bytes"]
@@ -118,39 +119,37 @@ def test_counts_and_sizes_are_logarithmic_by_default_and_fractions_are_not(
 def test_a_change_of_the_study_is_seen_at_the_next_look(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     fill(url, count=3)
-    before = data.study_view(url, "digits")
-    assert data.study_view(url, "digits").table is before.table
+    before = study_view(url, "digits")
+    assert study_view(url, "digits").table is before.table
     with Store(url) as store:
         store.update_front("digits", {int(before.table.ids[0])})
-    after = data.study_view(url, "digits")
+    after = study_view(url, "digits")
     assert after.table.ids[after.table.on_front].tolist() == [int(before.table.ids[0])]
 
 
 def test_a_study_without_trials_has_no_points_and_no_knee(tmp_path: Path) -> None:
-    from search.study.study import study_from_toml
-
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store(url) as store:
         store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
-    view = data.study_view(url, "new")
+    view = study_view(url, "new")
     assert len(view.table) == 0
-    assert view.knee is None
+    assert visible_points(view.table).knee is None
 
 
 def test_a_trial_that_failed_has_its_traceback_and_no_points(example_url: str) -> None:
-    view = data.trial_view(example_url, "digits", 6)
+    view = trial_view(example_url, "digits", 6)
     assert view.trial.state is TrialState.FAILED
     assert "Traceback" in view.trial.error
     assert view.points == ()
 
 
 def test_the_sampled_point_is_the_first_of_a_family(example_url: str) -> None:
-    view = data.trial_view(example_url, "digits", 0)
+    view = trial_view(example_url, "digits", 0)
     assert [point.point.is_sampled for point in view.points][:2] == [True, False]
 
 
 def test_what_was_searched_and_what_was_fixed_are_all_settings_together(example_url: str) -> None:
-    trial = data.trial_view(example_url, "digits", 0).trial
+    trial = trial_view(example_url, "digits", 0).trial
     assert trial.config is not None
     fixed = frames.fixed_settings(trial.config, trial)
     searched = set(trial.config.to_mapping()) - set(fixed)
@@ -161,28 +160,28 @@ def test_what_was_searched_and_what_was_fixed_are_all_settings_together(example_
 
 def test_no_store_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store at"):
-        data.study_cards(f"sqlite:///{tmp_path / 'nothing.db'}")
+        study_cards(f"sqlite:///{tmp_path / 'nothing.db'}")
 
 
 def test_a_store_that_went_away_is_missed_and_found_again(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(f"sqlite:///{path}", count=2)
-    assert len(data.study_cards(f"sqlite:///{path}")) == 1
+    assert len(study_cards(f"sqlite:///{path}")) == 1
     for each in tmp_path.glob("store.db*"):
         each.rename(tmp_path / f"away-{each.name}")
     with pytest.raises(StoreError, match="no store at"):
-        data.study_cards(f"sqlite:///{path}")
+        study_cards(f"sqlite:///{path}")
     for each in tmp_path.glob("away-*"):
         each.rename(tmp_path / each.name.removeprefix("away-"))
-    assert len(data.study_cards(f"sqlite:///{path}")) == 1
+    assert len(study_cards(f"sqlite:///{path}")) == 1
 
 
 def test_reading_changes_nothing_in_the_store(example_url: str) -> None:
     path = Path(example_url.removeprefix("sqlite:///"))
     before = (path.read_bytes(), os.stat(path).st_mtime_ns)
-    data.study_cards(example_url)
-    data.study_view(example_url, "digits")
-    data.trial_view(example_url, "digits", 0)
+    study_cards(example_url)
+    study_view(example_url, "digits")
+    trial_view(example_url, "digits", 0)
     assert (path.read_bytes(), os.stat(path).st_mtime_ns) == before
 
 
@@ -190,7 +189,7 @@ def test_a_trial_without_weights_cannot_be_exported_and_says_why(example_url: st
     problem = downloads.export_problem(example_url, "digits", 0)
     assert problem is not None
     assert problem.startswith("trial 0 kept no weights (complete")
-    point = data.trial_view(example_url, "digits", 0).points[0]
+    point = trial_view(example_url, "digits", 0).points[0]
     with pytest.raises(ExportError, match="kept no weights"):
         downloads.exported_zip(example_url, "digits", 0, point.id)
 
@@ -205,7 +204,7 @@ def test_a_zip_unpacks_to_one_folder(tmp_path: Path) -> None:
 
 
 def test_shapes_tell_any_parameter_by_a_few_values(example_url: str) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     every = np.arange(len(table))
     assert {"width", "learning_rate", "partition", "run:timesteps"} <= set(table.shape_names)
     for name in table.shape_names:

@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 import dashboard
-from dashboard.data.point_filter import sight
+from dashboard.data.point_filter import ViewOptions, visible_points
 from dashboard.data.points import PointTable, staircase
 from dashboard.data.references import Reference
 from dashboard.data.targets import Target
-from dashboard.data.view_options import ViewOptions
 from dashboard.figures import front as front_figure
 from dashboard.figures import history as course_figures
 from dashboard.figures import style as figures
@@ -70,7 +69,7 @@ def drawn(
 ) -> "figures.go.Figure":
     return front_figure.front(
         points,
-        sight(points, targets),
+        visible_points(points, targets),
         dataclasses.replace(look, **changes),  # type: ignore[arg-type]
         selected=selected,
         targets=targets,

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.data import read as data
 from dashboard.data.trial_table import (
     TrialTable,
     best_rows,
@@ -21,6 +20,7 @@ from dashboard.figures import importance as matters_figures
 from dashboard.figures import importance_table
 from dashboard.figures import parallel as parallel_figure
 from dashboard.figures import partition as partition_figure
+from dashboard.parts.store_cache import trials_of
 from search.samplers.importance import Importance
 from search.store.store import Store
 from search.study.study import study_from_toml
@@ -33,7 +33,7 @@ VIEWS = ("slices", "pairs", "parallel", "partitions", "time")
 
 @pytest.fixture
 def table(example_url: str) -> TrialTable:
-    return trial_table(data.trials_of(example_url, "digits"))
+    return trial_table(trials_of(example_url, "digits"))
 
 
 def test_only_measured_trials_are_rows_and_only_what_varied_a_column(table: TrialTable) -> None:
@@ -161,7 +161,7 @@ def test_ten_thousand_trials_make_figures_of_a_few_hundred_points() -> None:
 def test_each_view_is_reached_by_its_address(
     view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/matters.py", study="digits", look=view)
+    app = shown(monkeypatch, example_url, "views/importance.py", study="digits", look=view)
     assert "What matters" in words(app)
     assert "From 13 trials" in words(app)
 
@@ -174,17 +174,21 @@ def test_a_study_without_measurements_says_so(
         store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
         first = next(example_trials(3)).trial
         store.add_trial("new", first)
-    assert "as soon as trials are complete" in words(shown(monkeypatch, url, "views/matters.py"))
+    assert "as soon as trials are complete" in words(shown(monkeypatch, url, "views/importance.py"))
     with Store(url) as store:
         store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="x", error="y"))
-    assert "none of them with a measurement" in words(shown(monkeypatch, url, "views/matters.py"))
+    assert "none of them with a measurement" in words(
+        shown(monkeypatch, url, "views/importance.py")
+    )
 
 
 @pytest.mark.parametrize("view", ["slices", "pairs", "parallel", "time"])
 def test_a_marked_trial_is_ringed_described_and_opened(
     view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/matters.py", study="digits", look=view, trial="3")
+    app = shown(
+        monkeypatch, example_url, "views/importance.py", study="digits", look=view, trial="3"
+    )
     assert app.selectbox(key="mark-trial").value == 3
     assert "Partition" in words(app)
     links = [each.proto.label for each in app.get("page_link")]
@@ -197,7 +201,7 @@ def test_a_marked_trial_is_ringed_described_and_opened(
 def test_a_trial_that_was_not_measured_is_not_marked(
     asked: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/matters.py", study="digits", trial=asked)
+    app = shown(monkeypatch, example_url, "views/importance.py", study="digits", trial=asked)
     assert app.selectbox(key="mark-trial").value is None
 
 

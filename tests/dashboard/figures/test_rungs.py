@@ -1,12 +1,12 @@
-"""A trial that was stopped early: where it was judged, by what, and against whom it lost."""
+"""A trial that was stopped early: where it was reason, by what, and against whom it lost."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dashboard.data.read import read_trial
 from dashboard.data.stop_reason import StopReason, explained, named
+from dashboard.data.study_view import read_trial
 from dashboard.figures import rungs as rung_figures
 from dashboard.figures import trial as trial_figures
 from search.store.store import Store
@@ -56,21 +56,21 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def judged(url: str) -> StopReason:
+def reason(url: str) -> StopReason:
     with Store(url, read_only=True) as store:
-        found = read_trial(store, "digits", 3).judged
+        found = read_trial(store, "digits", 3).stop_reason
     assert found is not None
     return found
 
 
-def test_a_stopped_trial_is_held_against_those_that_came_before_it(judged: StopReason) -> None:
-    assert sorted(judged.others) == [0, 1, 2]  # not 4, which came later
-    assert judged.superiors == (0, 2)  # trial 1 needs fewer operations, and is less accurate
-    assert judged.rungs == 2
+def test_a_stopped_trial_is_held_against_those_that_came_before_it(reason: StopReason) -> None:
+    assert sorted(reason.others) == [0, 1, 2]  # not 4, which came later
+    assert reason.superiors == (0, 2)  # trial 1 needs fewer operations, and is less accurate
+    assert reason.rungs == 2
 
 
-def test_the_words_say_where_what_and_who(judged: StopReason) -> None:
-    text = " ".join(explained(judged)).replace("\u202f", " ")
+def test_the_words_say_where_what_and_who(reason: StopReason) -> None:
+    text = " ".join(explained(reason)).replace("\u202f", " ")
     assert "There it had accuracy 50.0 %" in text
     assert "synaptic operations 50 k ops" in text
     assert "1 more point of the same weights spoke for it." in text
@@ -86,11 +86,11 @@ def test_many_trials_are_named_by_a_few() -> None:
 
 
 def test_who_has_not_lost_to_one_alone_lost_to_several_or_for_lack_of_places(
-    judged: StopReason,
+    reason: StopReason,
 ) -> None:
-    together = replace(judged, superiors=())
+    together = replace(reason, superiors=())
     assert "it lost against several together" in " ".join(explained(together))
-    crowded = replace(judged, superiors=(), is_on_front=True, others={7: judged.report})
+    crowded = replace(reason, superiors=(), is_on_front=True, others={7: reason.report})
     text = " ".join(explained(crowded))
     assert "the front there had more trials than places" in text
     assert "Trial 7 had measured the very same." in text
@@ -98,30 +98,30 @@ def test_who_has_not_lost_to_one_alone_lost_to_several_or_for_lack_of_places(
 
 def test_what_goes_on_or_diverged_was_not_judged_against_others(url: str) -> None:
     with Store(url, read_only=True) as store:
-        assert read_trial(store, "digits", 0).judged is None
+        assert read_trial(store, "digits", 0).stop_reason is None
         assert [each.rung for each in read_trial(store, "digits", 0).rungs] == [1]
-        assert read_trial(store, "digits", 5).judged is None
+        assert read_trial(store, "digits", 5).stop_reason is None
 
 
-def test_the_figure_rings_the_trial_and_leads_to_the_others(judged: StopReason) -> None:
-    figure = rung_figures.judged(judged, x="synaptic_ops", y="accuracy", mode="light")
+def test_the_figure_rings_the_trial_and_leads_to_the_others(reason: StopReason) -> None:
+    figure = rung_figures.at_rung(reason, x="synaptic_ops", y="accuracy", mode="light")
     traces = {trace.name: list(trace.customdata) for trace in figure.data}
     assert traces == {
         "others there": [1, 1],
         "who beat it alone": [0, 2],
         "this trial": [3, 3],
     }
-    alone = rung_figures.judged(judged, x=rung_figures.TRIAL, y="accuracy", mode="dark")
+    alone = rung_figures.at_rung(reason, x=rung_figures.TRIAL, y="accuracy", mode="dark")
     assert list(alone.data[-1].x) == [3, 3]
 
 
-def test_the_curves_have_the_rung_and_those_who_were_there(url: str, judged: StopReason) -> None:
+def test_the_curves_have_the_rung_and_those_who_were_there(url: str, reason: StopReason) -> None:
     with Store(url, read_only=True) as store:
         view = read_trial(store, "digits", 3)
     for name, traces in (("accuracy", 3), ("loss", 0)):
         figure = trial_figures.curve(view.measurements, name, "light")
         before = len(figure.data)
-        rung_figures.add_rungs(figure, view.rungs, stopped=judged, name=name, mode="light")
+        rung_figures.add_rungs(figure, view.rungs, stopped=reason, name=name, mode="light")
         assert [line.x0 for line in figure.layout.shapes] == [3]
         assert figure.layout.annotations[0].text == "stopped here"
         assert len(figure.data) - before == traces

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from dashboard.data.point_filter import sight
-from dashboard.data.view_options import ViewOptions
+from dashboard.data.point_filter import ViewOptions, visible_points
 from dashboard.parts.front_selection import rows_within
 from tests.dashboard.figures.test_figures import table
 
@@ -17,7 +16,7 @@ def rows(outline: np.ndarray, **look: bool) -> list[int]:
     accuracy, ops = zip(*POINTS, strict=True)
     points = table(list(accuracy), list(ops), front=ONE_ON_FRONT)
     seen = ViewOptions(x="synaptic_ops", y="accuracy", colour="accuracy", **look)
-    return rows_within([outline], points, sight(points), seen)
+    return rows_within([outline], points, visible_points(points), seen)
 
 
 @pytest.mark.parametrize("log_x", [False, True])
@@ -36,7 +35,7 @@ def test_the_edge_of_a_lasso_is_straight_on_the_axis_that_is_shown() -> None:
     points = table(accuracy, ops)
     for log_x, expected in ((True, [1]), (False, [0, 1])):
         look = ViewOptions(x="synaptic_ops", y="accuracy", colour="accuracy", log_x=log_x)
-        found = rows_within([triangle], points, sight(points), look)
+        found = rows_within([triangle], points, visible_points(points), look)
         assert sorted(found) == expected
 
 
@@ -45,6 +44,6 @@ def test_of_more_than_an_address_holds_the_best_are_first() -> None:
     points = table([*accuracy], [50.0] * 2_000, front=[True] + [False] * 1_999)
     look = ViewOptions(x="synaptic_ops", y="accuracy", colour="accuracy")
     outline = np.array([[0.0, 0.0], [90.0, 0.0], [90.0, 1.0], [0.0, 1.0]])
-    found = rows_within([outline], points, sight(points), look)
+    found = rows_within([outline], points, visible_points(points), look)
     assert found[:3] == [0, 1_999, 1_998]
     assert len(found) == 2_000

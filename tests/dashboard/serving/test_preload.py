@@ -5,21 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
-from dashboard.data import read as data
+from dashboard.parts import store_cache
 from dashboard.parts.frame import VIEWS
+from dashboard.parts.store_cache import STORE_VARIABLE, study_view
 from dashboard.serving import preload
 from tests.dashboard.example_store import fill
 
 PAGES = {"" if path.stem == "studies" else path.stem for path in VIEWS.glob("*.py")}
 
 
-def asked(path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of `Code` before an app that knows nothing."""
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """Answer every request with 404."""
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
-    async def nothing(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 404, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+
+CODE = preload.Code(nothing)
+
+
+def asked(path: str, app: Any = CODE, query: str = "") -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and body that `app` answers a request with."""
 
     async def ask() -> tuple[int, dict[str, str], bytes]:
         sent: list[Any] = []
@@ -30,8 +37,8 @@ def asked(path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         async def receive() -> Any:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        scope = {"type": "http", "method": method, "path": path, "headers": []}
-        await preload.Code(nothing)(scope, receive, send)
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        await app({**scope, "query_string": query.encode()}, receive, send)
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], headers, b"".join(each.get("body", b"") for each in sent[1:])
 
@@ -82,16 +89,23 @@ def test_reading_ahead_is_what_the_page_finds(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     fill(url, name="one", count=4, is_running=False)
-    monkeypatch.setenv(data.STORE_VARIABLE, url)
+    monkeypatch.setenv(STORE_VARIABLE, url)
     preload.read("front", "one")
-    monkeypatch.setattr(data, "read_study", lambda *_: pytest.fail("was read again"))
-    assert len(data.study_view(url, "one").table)
+    monkeypatch.setattr(store_cache, "read_study", lambda *_: pytest.fail("was read again"))
+    assert len(study_view(url, "one").table)
 
 
 @pytest.mark.parametrize("page", ["", "front", "launch"])
 def test_a_store_that_is_not_there_is_left_to_the_page(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(data.STORE_VARIABLE, f"sqlite:///{tmp_path / 'none.db'}")
+    monkeypatch.setenv(STORE_VARIABLE, f"sqlite:///{tmp_path / 'none.db'}")
     preload.read(page, "x")
     assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize("old", preload.MOVED)
+def test_an_address_of_an_earlier_version_leads_to_the_page_of_now(old: str) -> None:
+    app = Starlette(routes=preload.routes())
+    status, headers, _ = asked(f"/{old}", app, "study=a%20b")
+    assert (status, headers["location"]) == (308, "importance?study=a%20b")

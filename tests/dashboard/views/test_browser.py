@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.data import read as data
+from dashboard.parts.store_cache import study_view
 from dashboard.serving.chromium import Tab, chromium, executable
 from dashboard.serving.serve import serving
 
@@ -98,7 +98,7 @@ def test_a_study_leads_to_its_front(tab: Tab, app: str) -> None:
 def test_a_point_that_is_clicked_is_in_the_table_and_in_the_address(
     tab: Tab, app: str, example_url: str
 ) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     member = int(table.ids[table.on_front][table.figures["accuracy"][table.on_front].argmax()])
     tab.prefer("dark")
     opened(tab, f"{app}/front?study=digits", text="Knee of the front")
@@ -136,7 +136,7 @@ def test_a_lasso_around_everything_selects_the_front(tab: Tab, app: str) -> None
 def test_the_address_alone_brings_a_selection_back_and_a_toggle_changes_the_axis(
     tab: Tab, app: str, example_url: str
 ) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     chosen = ",".join(str(point) for point in table.ids[table.on_front][:3])
     opened(tab, f"{app}/front?study=digits&selected={chosen}", text="3 selected")
     marked = f"{FIGURE}._fullData.reduce((n, t) => n + (t.selectedpoints || []).length, 0)"

@@ -14,7 +14,7 @@ from tests.dashboard import hostile_store
 from tests.dashboard.hostile_store import ALL, ATTACKS, HOST, PARAM
 from tests.dashboard.views.test_views import shown
 
-VIEWS = ("studies", "front", "network", "matters", "compare", "export", "launch")
+VIEWS = ("studies", "front", "network", "importance", "compare", "export", "launch")
 NAMES = ("study", "trial", "point", "at", "x", "y", "z", "colour", "shape", "scale_x", "targets")
 NAMES += ("selected", "marked", "metric", "look", "by", "across", "up", "file", "from", "watch")
 NAMES += ("replay", "image", "images", "against", "with", "points", "along", "statistic")

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.data import read as data
 from dashboard.data.position import Position, explained, nearest, of_point, parsed
 from dashboard.figures import exits as exit_figures
 from dashboard.figures import network_map
 from dashboard.figures import raster as raster_figure
 from dashboard.figures import trial as trial_figures
 from dashboard.parts import replays
+from dashboard.parts.store_cache import trial_view
 from search.export.replay import Replay, ReplayError, replay
 from search.store.store import Store
 from search.text.artifacts import local_path
@@ -73,7 +73,7 @@ def test_without_block_local_training_no_block_can_be_left_away() -> None:
 
 
 def test_the_nearest_point_keeps_the_blocks_first(example_url: str) -> None:
-    points = data.trial_view(example_url, "digits", 0).points
+    points = trial_view(example_url, "digits", 0).points
     for stored in points:
         assert of_point(nearest(points, of_point(stored.point)).point) == of_point(stored.point)
 
@@ -198,7 +198,7 @@ def test_energy_by_layer_is_that_of_its_operations() -> None:
 
 
 def test_the_recorded_points_come_out_again_bit_for_bit(seen: Replay, real_url: str) -> None:
-    points = data.trial_view(real_url, "real", 0).points
+    points = trial_view(real_url, "real", 0).points
     assert len(points) > 3
     for stored in points:
         again = seen.point(*of_point(stored.point).setting)
@@ -274,7 +274,7 @@ def test_without_a_run_sliders_go_to_the_nearest_stored_point(
     app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="0")
     app.slider(key="at-timesteps").set_value(2).run()
     assert not app.exception
-    points = data.trial_view(example_url, "digits", 0).points
+    points = trial_view(example_url, "digits", 0).points
     chosen = next(p for p in points if str(p.id) == app.query_params["point"])
     assert chosen.point.timesteps == 2
     assert app.slider(key="at-timesteps").value == 2

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard.data import read as data
+from dashboard.parts.store_cache import STORE_VARIABLE, study_view, trial_view
 from dashboard.serving import server
 from search.store.store import Store
 from search.study.study import study_from_toml
@@ -17,7 +17,7 @@ VIEWS = (
     "views/studies.py",
     "views/front.py",
     "views/network.py",
-    "views/matters.py",
+    "views/importance.py",
     "views/compare.py",
     "views/export.py",
 )
@@ -25,7 +25,7 @@ VIEWS = (
 
 def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", **query: str) -> AppTest:
     """A page, drawn once."""
-    monkeypatch.setenv(data.STORE_VARIABLE, url)
+    monkeypatch.setenv(STORE_VARIABLE, url)
     app = AppTest.from_file(APP, default_timeout=60)
     for name, value in query.items():
         app.query_params[name] = value
@@ -172,14 +172,14 @@ def test_without_a_selection_the_table_is_the_front(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = shown(monkeypatch, example_url, "views/front.py", study="digits")
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     assert len(app.dataframe[0].value) == table.on_front.sum()
 
 
 def test_points_that_the_address_selects_are_in_the_table_and_can_be_opened(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     rows = [0, 5]
     ids = ",".join(str(table.ids[row]) for row in rows)
     app = shown(monkeypatch, example_url, "views/front.py", study="digits", selected=ids)
@@ -192,7 +192,7 @@ def test_points_that_the_address_selects_are_in_the_table_and_can_be_opened(
 def test_clearing_the_selection_shows_the_front_again(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = str(data.study_view(example_url, "digits").table.ids[0])
+    first = str(study_view(example_url, "digits").table.ids[0])
     app = shown(monkeypatch, example_url, "views/front.py", study="digits", selected=first)
     next(button for button in app.button if button.label == "Clear").click().run()
     assert "selected" not in app.query_params
@@ -202,7 +202,7 @@ def test_clearing_the_selection_shows_the_front_again(
 def test_a_trial_shows_every_metric_of_its_point_with_its_unit(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = data.trial_view(example_url, "digits", 0)
+    view = trial_view(example_url, "digits", 0)
     point = view.points[3]
     app = shown(
         monkeypatch, example_url, "views/network.py", study="digits", trial="0", point=str(point.id)
@@ -217,7 +217,7 @@ def test_a_trial_shows_every_metric_of_its_point_with_its_unit(
 def test_without_a_point_a_trial_shows_the_one_that_was_sampled(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sampled = data.trial_view(example_url, "digits", 0).points[0].point
+    sampled = trial_view(example_url, "digits", 0).points[0].point
     app = shown(monkeypatch, example_url, "views/network.py", study="digits", trial="0")
     assert metrics(app)["Accuracy"] == f"{100 * sampled.metrics['accuracy']:.1f} %"
 
@@ -293,7 +293,7 @@ def test_a_third_axis_and_a_shape_can_be_chosen(
         points="trial",
         dominated="off",
     )
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     assert len(app.dataframe[0].value) <= table.is_sampled.sum()
 
 
@@ -311,7 +311,7 @@ def test_many_studies_are_found_by_a_word_and_shown_as_a_table(
 def test_what_is_chosen_on_the_front_is_what_is_exported(
     example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     ids = ",".join(str(table.ids[row]) for row in (0, 5))
     app = shown(monkeypatch, example_url, "views/export.py", study="digits", selected=ids)
     assert "2 points chosen" in words(app)

@@ -2,11 +2,10 @@ import dataclasses
 import re
 import tomllib
 
-from dashboard.data import read as data
-from dashboard.data.point_filter import sight
-from dashboard.data.view_options import ViewOptions
+from dashboard.data.point_filter import ViewOptions, visible_points
+from dashboard.figures.report import report
 from dashboard.parts import downloads
-from dashboard.parts.report import report
+from dashboard.parts.store_cache import study_view
 from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.trial import TrialState
 from snn.settings.config import RunConfig
@@ -16,8 +15,8 @@ LOOK = ViewOptions(x="synaptic_ops", y="accuracy", colour="training_memory_bytes
 
 
 def test_a_report_is_one_file_that_asks_no_other_host_for_anything(example_url: str) -> None:
-    view = data.study_view(example_url, "digits")
-    text = report(view, sight(view.table), LOOK)
+    view = study_view(example_url, "digits")
+    text = report(view, visible_points(view.table), LOOK)
     outside = text.replace(text[text.index("<script>") : text.index("</script>")], "")
     assert text.startswith("<!doctype html>")
     assert "plotly.js v" in text
@@ -28,22 +27,22 @@ def test_a_report_is_one_file_that_asks_no_other_host_for_anything(example_url: 
 
 
 def test_nothing_of_a_study_is_markup_in_its_report(example_url: str) -> None:
-    view = data.study_view(example_url, "digits")
+    view = study_view(example_url, "digits")
     evil = "<script>alert(1)</script>"
     stored = dataclasses.replace(view.stored, name=evil, toml=evil)
     partitions = (evil,) * len(view.table.trial_numbers)
     table = dataclasses.replace(view.table, trial_partitions=partitions)
     text = report(
         dataclasses.replace(view, stored=stored, table=table),
-        sight(table),
+        visible_points(table),
         dataclasses.replace(LOOK, colour="partition"),
     )
     assert evil not in text
 
 
 def test_a_report_of_a_selection_holds_it_with_what_was_confirmed(example_url: str) -> None:
-    view = data.study_view(example_url, "digits")
-    row = int(sight(view.table).front[0])
+    view = study_view(example_url, "digits")
+    row = int(visible_points(view.table).front[0])
     runs = tuple(
         SeedRun(
             seed=seed,
@@ -54,13 +53,13 @@ def test_a_report_of_a_selection_holds_it_with_what_was_confirmed(example_url: s
         for seed, accuracy in enumerate((0.95, 0.97))
     )
     confirmed = {int(view.table.ids[row]): Confirmed(runs=runs)}
-    text = report(view, sight(view.table), LOOK, chosen=[row], confirmed=confirmed)
+    text = report(view, visible_points(view.table), LOOK, chosen=[row], confirmed=confirmed)
     assert "Selected points" in text
     assert "96.0 ± 1.4 % (2 seeds)" in text.replace("\u202f", " ")
 
 
 def test_the_settings_of_a_point_are_a_run_config_at_that_point(example_url: str) -> None:
-    table = data.study_view(example_url, "digits").table
+    table = study_view(example_url, "digits").table
     row = 1
     text = downloads.config_toml(
         example_url, "digits", int(table.trials[row]), int(table.ids[row])

@@ -13,11 +13,10 @@ import plotly.io  # type: ignore[import-untyped]
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from dashboard.data import formats
-from dashboard.data.point_filter import VisiblePoints
+from dashboard.data.point_filter import ViewOptions, VisiblePoints
 from dashboard.data.points import PointTable
-from dashboard.data.read import StudyView
+from dashboard.data.study_view import StudyView
 from dashboard.data.targets import Target
-from dashboard.data.view_options import ViewOptions
 from dashboard.figures import history as course_figures
 from dashboard.figures.front import front
 from dashboard.figures.theme import FONT, PALETTES
@@ -47,8 +46,8 @@ pre {{ background: {_PALETTE.surface}; padding: 1rem; border-radius: 8px; overfl
 
 def report(
     view: StudyView,
-    seen: VisiblePoints,
-    look: ViewOptions,
+    visible: VisiblePoints,
+    options: ViewOptions,
     *,
     targets: Sequence[Target] = (),
     chosen: Sequence[int] = (),
@@ -58,20 +57,20 @@ def report(
 
     `chosen` are rows that somebody selected; without any the table is the front.
     """
-    rows = list(chosen) or seen.front.tolist()
+    rows = list(chosen) or visible.front.tolist()
     ids = [int(view.table.ids[row]) for row in chosen]
-    flat = ViewOptions(**{**vars(look), "z": None, "log_z": False})
-    figure = front(view.table, seen, flat, selected=ids, targets=targets, mode="light")
+    flat = ViewOptions(**{**vars(options), "z": None, "log_z": False})
+    figure = front(view.table, visible, flat, selected=ids, targets=targets, mode="light")
     parts = [
         f"<h1>{html.escape(view.stored.name)}</h1>",
         f'<p class="muted">{_made()}</p>',
         f"<p>{html.escape(' '.join(view.study.question.split()))}</p>" if view.study else "",
-        _headline(view, seen),
+        _headline(view, visible),
         "<h2>Front</h2>",
         _targets(targets),
         _figure(figure),
         f"<h2>{'Selected points' if chosen else 'Points of the front'}</h2>",
-        _table(view.table, rows[:MOST_ROWS], seen.knee, confirmed or {}),
+        _table(view.table, rows[:MOST_ROWS], visible.knee, confirmed or {}),
         f"<p class='muted'>The first {MOST_ROWS} of {len(rows):,}.</p>"
         if len(rows) > MOST_ROWS
         else "",
@@ -98,10 +97,10 @@ def _made() -> str:
     return html.escape(f"spikefront {version} · {moment:%Y-%m-%d %H:%M} UTC")
 
 
-def _headline(view: StudyView, seen: VisiblePoints) -> str:
+def _headline(view: StudyView, visible: VisiblePoints) -> str:
     last = view.hypervolumes[-1].value if view.hypervolumes else float("nan")
     facts = [
-        ("On the front", f"{seen.front.size:,}"),
+        ("On the front", f"{visible.front.size:,}"),
         ("Operating points", f"{len(view.table):,}"),
         ("Trials", f"{len(view.trials):,}"),
         ("Epochs trained", f"{view.epochs_trained:,}"),

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go  # type: ignore[import-untyped]
 import streamlit as st
 
 from dashboard.data import formats
-from dashboard.data import read as data
 from dashboard.data.trial_table import TrialTable, trial_table
 from dashboard.figures import importance as matters_figures
 from dashboard.figures import importance_table
 from dashboard.figures import parallel as parallel_figure
 from dashboard.figures import partition as partition_figure
+from dashboard.figures.style import Figure
 from dashboard.parts import frame
 from dashboard.parts.marked_trial import marked, marked_row, marking
+from dashboard.parts.store_cache import is_anything_running, open_store, store_url, trials_of
 from search.study.study import Study, StudyError, study_from_toml
 from snn.settings.measurement import METRICS
 
@@ -35,10 +35,10 @@ METHODS = {
 ENOUGH = 10  # measured trials, before anything is said about importance
 
 
-def matters() -> None:
+def importance_page() -> None:
     """The page, drawn again while its study runs."""
-    url = data.store_url()
-    frame.live(lambda: _body(url), is_running=lambda: data.is_anything_running(url))
+    url = store_url()
+    frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
 
 def _body(url: str) -> None:
@@ -74,14 +74,14 @@ _HELP = "What the figures below are drawn against: each trial at the operating p
 
 
 def _read(url: str, study: str) -> tuple[tuple[str, ...], TrialTable, str]:
-    store = data.open_store(url)
+    store = open_store(url)
     version = store.version(study)
     return store.stored_study(study).objectives, _table(url, study, version), version
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _table(url: str, study: str, version: str) -> TrialTable:
-    return trial_table(data.trials_of(url, study))
+    return trial_table(trials_of(url, study))
 
 
 def _nothing_yet(table: TrialTable) -> None:
@@ -129,14 +129,14 @@ def _importances(
 ) -> list["Importance"]:
     from search.samplers import importance  # with Optuna, which takes a second to load
 
-    stored = data.open_store(url).stored_study(study)
+    stored = open_store(url).stored_study(study)
     asked: Study | None
     try:
         asked = study_from_toml(stored.toml, study)
     except StudyError:
         asked = None
     return importance.importances(
-        data.trials_of(url, study),
+        trials_of(url, study),
         objectives,
         asked.space if asked else None,
         method="fanova" if method == "fanova" else "ped-anova",
@@ -155,7 +155,7 @@ def _meaning(name: str) -> str | None:
     return formats.meaning(name) or None
 
 
-def _dots(figure: go.Figure, *, key: str, alt: str) -> None:
+def _dots(figure: Figure, *, key: str, alt: str) -> None:
     """A figure whose dots are trials, to be marked by a click."""
     st.plotly_chart(
         figure,
@@ -268,4 +268,4 @@ def _partitions(
     )
 
 
-matters()
+importance_page()
