@@ -332,7 +332,7 @@ ENGINES = {engine.name: engine for engine in _engines()}
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     "ours-packed": {"memory_mode": "packed"},
-    "ours-chunked": {"memory_mode": "chunked"},
+    "ours-checkpointed": {"memory_mode": "checkpointed"},
     "ours-parts-of-16": {"micro_batch": 16},
     "ours-parts-of-4": {"micro_batch": 4},
 }

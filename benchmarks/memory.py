@@ -49,7 +49,7 @@ PLANNED: dict[
 ] = {  # settings of a training step, whose plan is held against what is counted
     "full": {},
     "packed": {"memory_mode": "packed"},
-    "chunked": {"memory_mode": "chunked", "timesteps": 8},
+    "checkpointed": {"memory_mode": "checkpointed", "timesteps": 8},
     "parts": {"micro_batch": 16},
     "vgg": {"backbone": "vgg5"},
     "dropout, sparse": {"dropout": 0.1, "target_sparsity": 0.9},

@@ -20,7 +20,7 @@ from snn.training.plan import plan
 from snn.training.stage import Stage
 
 TASK = Task(image_shape=(3, 32, 32), classes=10)
-MODES = ("full", "packed", "chunked")
+MODES = ("full", "packed", "checkpointed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,5 @@
-"""The engine: spiking networks, how they are trained, what they cost.
+"""The engine: spiking neural networks, their training and their cost.
 
-Needs torch and numpy alone and knows nothing of studies, trials or databases.
+It needs only torch and numpy, and is independent of studies, trials and databases.
 `snn.settings` imports neither, so that a study can be read without loading them.
 """

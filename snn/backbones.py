@@ -1,4 +1,4 @@
-"""Deprecated: units are imported from `snn.extensions`. Kept for extensions written before."""
+"""Deprecated re-export of the units, for older extensions; new ones use `snn.extensions`."""
 
 import warnings
 

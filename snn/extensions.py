@@ -1,8 +1,8 @@
-"""What an extension imports: architectures and data sets of one's own, by name.
+"""The public interface for extensions: add your own architectures and data sets by name.
 
 An extension is a Python file named in SPIKEFRONT_EXTENSIONS, or a package with an entry point of
-the group `spikefront.extensions`. From spikefront it must import this module alone: extensions are
-loaded before the settings are declared.
+the group `spikefront.extensions`. From spikefront it may import only this module, because
+extensions are loaded before the settings are declared.
 """
 
 from snn.settings.backbones import ConvUnit, DenseUnit, ResidualUnit

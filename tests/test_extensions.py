@@ -115,7 +115,7 @@ def test_an_extension_that_cannot_be_loaded_is_said_in_a_line(folder: Path) -> N
 @pytest.mark.parametrize(
     ("name", "units", "message"),
     [
-        ("resnet7", [ConvUnit(channels=1)], "'resnet7' is known already"),
+        ("resnet7", [ConvUnit(channels=1)], "'resnet7' exists already"),
         ("Mine!", [ConvUnit(channels=1)], "must be lower-case letters"),
         ("mine", [], "units must be a list of ConvUnit"),
         ("mine", ["conv"], "units must be a list of ConvUnit"),
@@ -131,7 +131,7 @@ def test_architectures_that_cannot_be_are_refused(
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "message"),
     [
-        ("mnist", (1, 8, 8), 2, "'mnist' is known already"),
+        ("mnist", (1, 8, 8), 2, "'mnist' exists already"),
         ("mine", (1, 8, 9), 2, "image_shape must be"),
         ("mine", (1, 8, 8), 1, "classes must be at least 2"),
     ],

@@ -206,14 +206,14 @@ def curves_table(measurements: Sequence[Measurement], *, title: str = "Epochs") 
         "train",
         "validation",
         "connected",
-        *(("regrown", "pruned") if any(m.layers for m in measurements) else ()),
+        *(("regrown", "removed") if any(m.layers for m in measurements) else ()),
         "spike rate",
         "time",
     )
     table = plain_table(*columns, title=title)
     last = None
     for m in measurements:
-        changed = (str(m.regrown), str(m.pruned)) if "regrown" in columns else ()
+        changed = (str(m.regrown), str(m.removed)) if "regrown" in columns else ()
         if last is not None and m.block != last:
             table.add_section()
         last = m.block

@@ -84,7 +84,11 @@ def measurement_row(measurement: Measurement) -> dict[str, Any]:
 
 def measurement_of(row: Row[Any]) -> Measurement:
     """A measurement from its columns."""
-    layers = tuple(LayerConnectivity(**layer) for layer in row.layers or ())
+    layers = tuple(
+        # `removed` was `pruned` in rows of earlier versions
+        LayerConnectivity(**{"removed" if k == "pruned" else k: v for k, v in layer.items()})
+        for layer in row.layers or ()
+    )
     return Measurement(**{**figures(row), "layers": layers})
 
 

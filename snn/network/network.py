@@ -96,7 +96,7 @@ class Network(nn.Module):
 
         `drive` is (time, batch, ...) or, when it is constant, (1, batch, ...).
         `wants` are the fields of Outputs that are filled. With a graph and memory
-        mode `chunked`, only states are kept at first and the timesteps are run
+        mode `checkpointed`, only states are kept at first and the timesteps are run
         again, a stretch at a time, when gradients have come that far back.
         """
         batch.is_packed = self.memory_mode == "packed" and torch.is_grad_enabled()
@@ -111,7 +111,7 @@ class Network(nn.Module):
             frozen=frozen,
             wants=frozenset(wants),
         )
-        if self.memory_mode == "chunked" and torch.is_grad_enabled():
+        if self.memory_mode == "checkpointed" and torch.is_grad_enabled():
             stretch = math.ceil(math.sqrt(timesteps / 2))
             starts = range(0, timesteps, stretch)
             spans = [(start, min(stretch, timesteps - start)) for start in starts]

@@ -41,7 +41,7 @@ class ConnectivityReport:
                 weights=sum(conn.weight.numel() for conn in part),
                 connections=_count(now),
                 regrown=_count([a & ~b for a, b in zip(now, was, strict=True)]),
-                pruned=_count([b & ~a for a, b in zip(now, was, strict=True)]),
+                removed=_count([b & ~a for a, b in zip(now, was, strict=True)]),
             )
             for (name, part), now, was in zip(self._parts, self._before, before, strict=True)
         )

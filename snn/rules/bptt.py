@@ -22,8 +22,8 @@ def bptt(
     leak = network.config.readout_leak
     judges_mean = batch.loss in ("mean-readout", "squared-error") and leak == 1
     # stretches that are run again give their gradients to leaves
-    is_chunked = network.memory_mode == "chunked"
-    with gathered(state, live) if is_chunked else nullcontext():
+    is_checkpointed = network.memory_mode == "checkpointed"
+    with gathered(state, live) if is_checkpointed else nullcontext():
         outputs = network.run(
             batch.drive,
             state,

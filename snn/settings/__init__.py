@@ -1,1 +1,1 @@
-"""What a training depends on, without torch: run configs, architectures, metrics."""
+"""The settings of a training, without torch: run configs, architectures, metrics."""

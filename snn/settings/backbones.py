@@ -1,9 +1,8 @@
-"""Named architectures as lists of units; channels are multiples of a width.
+"""Backbones: architectures by name, as lists of units; channels are multiples of a width.
 
-The fully connected layers of a published network are its exit: `head_hidden`
-spiking neurons behind a pool to `head_grid` pixels a side, and the readout. With
-these settings, in one block, the networks have the published numbers of weights
-of connections:
+The fully connected layers of a published network are its exit: a pool to `head_grid`
+pixels a side, `head_hidden` spiking neurons and the readout. With these settings, in one
+block, the networks have the published numbers of weights:
 
 | backbone    | width | head_hidden | head_grid | image   | weights    | source                |
 | ----------- | ----- | ----------- | --------- | ------- | ---------- | --------------------- |
@@ -15,9 +14,9 @@ of connections:
 | `mlp`       | 800   | 0           | any       | 1x28x28 | 635,200    | Grad R, MNIST         |
 | `6conv-2fc` | 256   | 2048        | 8         | 3x32x32 | 36,715,264 | Grad R, CIFAR-10      |
 
-Grad R reads out with spiking class neurons (`readout` spiking), on CIFAR-10 ten per
-class (`votes`), and pools by maxima (`pooling`). `vgg11` has 9.23 million parameters
-with its biases and the gains of scaled weight standardisation.
+Grad R has spiking output neurons (`readout` spiking), ten per class on CIFAR-10
+(`votes`), and max pools (`pooling`). `vgg11` has 9.23 million parameters, including
+biases and the gains of scaled weight standardisation.
 
 Sources: Lee et al. 2020 (Front. Neurosci. 14:119); BlocTrain (Srinivasan & Roy 2021,
 Front. Neurosci. 15:603433); OTTT (Xiao et al. 2022, arXiv 2210.04195); Grad R (Chen et
@@ -30,7 +29,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ConvUnit:
-    """Convolution, norm, spiking neurons; with `pool`, a pool of 2x2 of them."""
+    """A convolution, norm and spiking neurons; with `pool` a 2x2 pool after them."""
 
     channels: int  # in multiples of the width
     kernel: int = 3
@@ -39,10 +38,10 @@ class ConvUnit:
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualUnit:
-    """Two 3x3 convolutions; the skip current joins the second before its neurons.
+    """Two 3x3 convolutions; the second's neurons also receive the current of a skip.
 
-    The stride sits in the second convolution and in the skip (Lee 2020). The
-    skip is a 1x1 convolution, or plain sub-sampling where `skip` is "identity".
+    The second convolution and the skip have the stride (Lee 2020). The skip is a 1x1
+    convolution, or plain sub-sampling if `skip` is "identity".
     """
 
     channels: int  # in multiples of the width
@@ -52,7 +51,7 @@ class ResidualUnit:
 
 @dataclass(frozen=True, kw_only=True)
 class DenseUnit:
-    """All-to-all connections, norm, spiking neurons."""
+    """A fully connected layer, norm and spiking neurons."""
 
     neurons: int  # in multiples of the width
 
@@ -69,110 +68,69 @@ class Backbone:
     meaning: str
 
 
-def _stem() -> ConvUnit:
-    return ConvUnit(channels=1, pool=True)
+def _convs(text: str, *, kernel: int = 3) -> tuple[ConvUnit, ...]:
+    """Return the units of a text like `1 2p`: channels, then p if a pool follows."""
+    return tuple(
+        ConvUnit(channels=int(word.rstrip("p")), kernel=kernel, pool=word.endswith("p"))
+        for word in text.split()
+    )
 
 
-_THIRD_STRIDED = ResidualUnit(channels=8, stride=2)
-_RESNET7 = (_stem(), ResidualUnit(channels=2), ResidualUnit(channels=4, stride=2))
+def _backbone(name: str, units: tuple[Unit, ...], meaning: str) -> Backbone:
+    return Backbone(name=name, units=units, meaning=meaning)
+
+
+_DENSE = DenseUnit(neurons=1)
+_RESNET7: tuple[Unit, ...] = (
+    *_convs("1p"),
+    ResidualUnit(channels=2),
+    ResidualUnit(channels=4, stride=2),
+)
 
 _ALL = (
-    Backbone(
-        name="mlp",
-        units=(DenseUnit(neurons=1),),
-        meaning="one all-to-all spiking layer of `width` neurons",
+    _backbone("mlp", (_DENSE,), "one fully connected spiking layer of `width` neurons"),
+    _backbone("mlp2", (_DENSE,) * 2, "two fully connected spiking layers of `width` neurons"),
+    _backbone(
+        "lenet",
+        _convs("2p 5p", kernel=5),
+        "two 5x5 convolutions; at width 10 the LeNet of Lee et al. 2020",
     ),
-    Backbone(
-        name="mlp2",
-        units=(DenseUnit(neurons=1), DenseUnit(neurons=1)),
-        meaning="two all-to-all spiking layers of `width` neurons",
+    _backbone("vgg5", _convs("1p 2p 4"), "three convolutions, for 8x8 and 28x28 images"),
+    _backbone("vgg7", _convs("1 1p 2 2p 4p"), "five convolutions"),
+    _backbone(
+        "vgg9",
+        _convs("1 1p 2 2p 4 4 4p"),
+        "seven convolutions; at width 64 the VGG9 of Lee et al. 2020",
     ),
-    Backbone(
-        name="lenet",
-        units=(
-            ConvUnit(channels=2, kernel=5, pool=True),
-            ConvUnit(channels=5, kernel=5, pool=True),
-        ),
-        meaning="two 5x5 convolutions; at width 10 the LeNet of Lee et al. 2020",
+    _backbone(
+        "vgg11",
+        _convs("1 2p 4 4p 8 8p 8 8"),
+        "eight convolutions; at width 64 the VGG-11 WS of OTTT",
     ),
-    Backbone(
-        name="vgg5",
-        units=(
-            ConvUnit(channels=1, pool=True),
-            ConvUnit(channels=2, pool=True),
-            ConvUnit(channels=4),
-        ),
-        meaning="three convolutions, for 8x8 and 28x28 images",
+    _backbone(
+        "6conv-2fc",
+        _convs("1 1 1p 1 1 1p"),
+        "six convolutions of equal width; at width 256 the CIFAR-10 network of Grad R",
     ),
-    Backbone(
-        name="vgg7",
-        units=(
-            ConvUnit(channels=1),
-            ConvUnit(channels=1, pool=True),
-            ConvUnit(channels=2),
-            ConvUnit(channels=2, pool=True),
-            ConvUnit(channels=4, pool=True),
-        ),
-        meaning="five convolutions",
+    _backbone(
+        "resnet5",
+        (*_convs("1p"), ResidualUnit(channels=2, stride=2)),
+        "stem and one residual unit, for the smallest images",
     ),
-    Backbone(
-        name="vgg9",
-        units=(
-            ConvUnit(channels=1),
-            ConvUnit(channels=1, pool=True),
-            ConvUnit(channels=2),
-            ConvUnit(channels=2, pool=True),
-            ConvUnit(channels=4),
-            ConvUnit(channels=4),
-            ConvUnit(channels=4, pool=True),
-        ),
-        meaning="seven convolutions; at width 64 the VGG9 of Lee et al. 2020",
+    _backbone("resnet7", _RESNET7, "stem and two residual units"),
+    _backbone(
+        "resnet9",
+        (*_RESNET7, ResidualUnit(channels=8, stride=2)),
+        "stem and three residual units; at width 64 the ResNet-9 of BlocTrain",
     ),
-    Backbone(
-        name="vgg11",
-        units=(
-            ConvUnit(channels=1),
-            ConvUnit(channels=2, pool=True),
-            ConvUnit(channels=4),
-            ConvUnit(channels=4, pool=True),
-            ConvUnit(channels=8),
-            ConvUnit(channels=8, pool=True),
-            ConvUnit(channels=8),
-            ConvUnit(channels=8),
-        ),
-        meaning="eight convolutions; at width 64 the VGG-11 WS of OTTT",
-    ),
-    Backbone(
-        name="6conv-2fc",
-        units=(
-            ConvUnit(channels=1),
-            ConvUnit(channels=1),
-            ConvUnit(channels=1, pool=True),
-            ConvUnit(channels=1),
-            ConvUnit(channels=1),
-            ConvUnit(channels=1, pool=True),
-        ),
-        meaning="six convolutions of equal width; at width 256 the CIFAR-10 network of Grad R",
-    ),
-    Backbone(
-        name="resnet5",
-        units=(_stem(), ResidualUnit(channels=2, stride=2)),
-        meaning="stem and one residual unit, for the smallest images",
-    ),
-    Backbone(name="resnet7", units=_RESNET7, meaning="stem and two residual units"),
-    Backbone(
-        name="resnet9",
-        units=(*_RESNET7, _THIRD_STRIDED),
-        meaning="stem and three residual units; at width 64 the ResNet-9 of BlocTrain",
-    ),
-    Backbone(
-        name="resnet11",
-        units=(
+    _backbone(
+        "resnet11",
+        (
             *_RESNET7,
             ResidualUnit(channels=8),
             ResidualUnit(channels=8, stride=2, skip="identity"),
         ),
-        meaning="stem and four residual units; at width 64 the ResNet-11 of Lee et al. 2020",
+        "stem and four residual units; at width 64 the ResNet-11 of Lee et al. 2020",
     ),
 )
 

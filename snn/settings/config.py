@@ -1,7 +1,7 @@
-"""RunConfig: everything that one training depends on, checked when it is made.
+"""RunConfig: all settings of one training, checked when the config is made.
 
-Each field declares its range and meaning once; the study file, the space, the
-command line and the documentation all read that declaration (`SETTINGS`).
+Each field declares its range and meaning once. The study file, the search space, the
+command line and the documentation read that declaration (`SETTINGS`).
 """
 
 import dataclasses
@@ -13,10 +13,19 @@ from typing import Any
 
 from snn.settings import extensions
 from snn.settings.backbones import BACKBONES
-from snn.settings.conflicts import STEP_RULES, time_rule_faults
+from snn.settings.conflicts import STEP_RULES, conflicts
 from snn.settings.datasets import DATASETS
 from snn.settings.partition import format_partition, parse_partition
-from snn.settings.setting import ConfigError, Fault, Kind, Setting, choice, integer, nearest, real
+from snn.settings.setting import (
+    ConfigError,
+    Fault,
+    Kind,
+    Setting,
+    choice,
+    integer,
+    nearest,
+    real,
+)
 
 __all__ = [
     "DATASETS",
@@ -30,40 +39,38 @@ __all__ = [
     "unknown_setting",
 ]
 
-extensions.load()  # their names are choices of the settings below
+extensions.load()  # the names they add are choices of the settings below
 
-USUAL_LOSSES = {  # what each rule in time was published with; the others average the readout
-    **dict.fromkeys(STEP_RULES, "instantaneous"),
-    "spike-bp": "squared-error",
-}
+# The loss that each learning rule over time was published with; the other rules: mean-readout.
+USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 PRECISIONS = ("float32", "bfloat16")
-MEMORY_MODES = ("full", "packed", "chunked", "auto")
-DETECTORS = {"all": "none", "hard": "head"}  # by the classes that deeper blocks train on
+MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
+DETECTORS = {"all": "none", "hard": "head"}  # default detector of each value of block_classes
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that one training, and its sampled operating point, depends on.
+    """All settings of one training and of its sampled operating point.
 
-    Settings left out take the value of their choice: `partition` one block of
-    all units, `surrogate_slope` the surrogate's usual one, `detector` what the
-    class routing needs, `loss` what the rule in time was published with,
-    `inference_timesteps` the trained `timesteps`. A single
-    exit threshold stands for all exits. With one block nothing can be local, so
-    `space_rule` is then end-to-end. Equal settings have equal fingerprints.
+    Settings that are left out take a default that follows from other settings:
+    `partition` one block of all units, `surrogate_slope` the surrogate's usual slope,
+    `detector` the one that `block_classes` needs, `loss` the one that the learning rule
+    over time was published with, `inference_timesteps` the trained `timesteps`. A single
+    exit threshold holds for all exits. A network of one block is trained end-to-end,
+    whatever `space_rule` says. Equal settings have equal fingerprints.
 
-    Raises ConfigError naming every fault.
+    Raises ConfigError with every fault.
     """
 
     # data
-    dataset: str = choice("digits", DATASETS, "images to classify")
+    dataset: str = choice("digits", DATASETS, "data set of images to classify")
     train_images: int = integer(
-        0, "training images used, a class-stratified subset; 0 uses all", low=0
+        0, "training images to use, a class-stratified subset; 0 = all", low=0
     )
     validation_fraction: float = real(
         0.2,
-        "share of the training images held out for every choice that is made",
+        "fraction of the training images held out for validation; a search decides on these",
         low=0,
         high=0.9,
         open_low=True,
@@ -74,68 +81,88 @@ class RunConfig:
     encoding: str = choice(
         "direct",
         ("direct", "poisson"),
-        "the image as a current at every timestep, or as signed random spikes",
+        "input encoding: the image as a constant current at every timestep (direct), or as signed "
+        "random spikes (poisson)",
     )
 
     # architecture
-    backbone: str = choice("resnet7", BACKBONES, "named architecture, a list of units")
-    width: int = integer(16, "channels (or neurons) of the first unit", low=1)
+    backbone: str = choice("resnet7", BACKBONES, "architecture by name, a list of units")
+    width: int = integer(
+        16,
+        "base number of channels (or neurons); each unit has a multiple of it",
+        low=1,
+        high=65_536,
+    )
     partition: str = dataclasses.field(
         default="",
         metadata={
-            "setting": Setting(kind="text", meaning="units per block, like 2+1+1; each block exits")
+            "setting": Setting(
+                kind="text", meaning="units per block, like 2+1+1; each block ends with an exit"
+            )
         },
     )
     pooling: str = choice(
         "average",
         ("average", "max", "spiking"),
-        "what a 2x2 window between layers passes on: the mean of its spikes, their maximum, or "
-        "the spikes of a neuron that sums the means and fires above 0.75; exit heads take means",
+        "output of a 2x2 pool between layers: the mean of its spikes, their maximum, or the "
+        "spikes of a neuron that sums the means and fires above 0.75; exits pool by the mean",
     )
     feedback: str = choice(
         "none",
         ("none", "last-to-first"),
-        "what returns one timestep later to the first layer of each block: nothing, or what "
-        "leaves the block, through connections that begin at zero",
+        "feedback within each block, delayed by one timestep: none, or from the block's output "
+        "to its first layer, through connections that start at zero",
     )
     head_hidden: int = integer(
-        64, "spiking neurons in each exit head; 0 reads the block directly", low=0
+        64, "hidden spiking neurons of each exit; 0 = no hidden layer", low=0, high=1_000_000
     )
-    head_grid: int = integer(4, "side of the map that an exit head pools to, pixels", low=1)
+    head_grid: int = integer(
+        4, "side of the map that each exit pools its input to, pixels", low=1, high=65_536
+    )
 
     readout: str = choice(
         "integrator",
         ("integrator", "spiking"),
-        "class targets that integrate and never fire, or neurons whose spikes are counted",
+        "output neurons of an exit: integrators that never fire, or spiking neurons whose spikes "
+        "are counted",
     )
-    votes: int = integer(1, "targets per class, whose outputs are averaged", low=1)
+    votes: int = integer(
+        1, "output neurons per class, whose outputs are averaged", low=1, high=65_536
+    )
 
     # neuron
     neuron: str = choice(
         "fixed",
         ("fixed", "learned"),
-        "leak and threshold stay as they are set, or every layer learns its own from there",
+        "leak and threshold of the neurons: fixed at their settings, or learned per layer from "
+        "there",
     )
-    leak: float = real(0.5, "share of the membrane potential kept per timestep", low=0, high=1)
+    leak: float = real(
+        0.5, "decay factor of the membrane potential per timestep; 1 = no leak", low=0, high=1
+    )
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
     firing_share: float = real(
         1.0,
-        "share of the threshold from which a neuron fires; its reset subtracts the whole",
+        "fraction of the threshold at which a neuron fires; reset subtracts the whole threshold",
         low=0,
         open_low=True,
         high=1,
     )
-    reset: str = choice("soft", ("soft", "hard"), "subtract the threshold, or return to zero")
+    reset: str = choice(
+        "soft",
+        ("soft", "hard"),
+        "reset after a spike: subtract the threshold (soft), or set the potential to zero (hard)",
+    )
     readout_leak: float = real(
         1.0,
-        "share of an exit's integrators kept per timestep; 1 makes them a running mean",
+        "decay factor of the output integrators per timestep; 1 = no leak, a running mean",
         low=0,
         open_low=True,
         high=1,
     )
-    surrogate: str = choice("atan", SURROGATE_SLOPES, "derivative that stands in for the spike's")
+    surrogate: str = choice("atan", SURROGATE_SLOPES, "surrogate derivative of the spike function")
     surrogate_slope: float = real(
-        None, "steepness of the surrogate", low=0, open_low=True, high=1000
+        None, "steepness of the surrogate derivative", low=0, open_low=True, high=1000
     )
     norm: str = choice(
         "weight-standardised",
@@ -145,28 +172,37 @@ class RunConfig:
 
     # dropout, connectivity
     dropout: float = real(
-        0.0, "share of neurons silenced per image, for all timesteps", low=0, high=1, open_high=True
+        0.0,
+        "fraction of neurons set silent per image in training, the same ones at all timesteps",
+        low=0,
+        high=1,
+        open_high=True,
     )
     target_sparsity: float = real(
-        0.0, "share of connections that must be gone at the end", low=0, high=1, open_high=True
+        0.0,
+        "fraction of connections that are removed at the end of training",
+        low=0,
+        high=1,
+        open_high=True,
     )
     rewiring: str = choice(
         "closed-loop",
         ("closed-loop", "open-loop", "deep-r", "deep-r-soft", "magnitude", "stds"),
-        "Grad R with a threshold that follows the target, or its published prior; Deep R, hard "
-        "or soft; magnitude pruning without return; a soft threshold that follows the target",
+        "method of sparse training: Grad R with a threshold controlled to reach the target "
+        "(closed-loop) or with its published prior (open-loop); Deep R, hard or soft; magnitude "
+        "pruning without regrowth; a soft threshold controlled to reach the target (stds)",
     )
     rewiring_ramp: float = real(
         0.75,
-        "share of the training over which sparsity rises; Deep R has it from the start, the open "
-        "loop as its prior goes",
+        "fraction of the training over which sparsity rises to the target; Deep R is sparse from "
+        "the start, open-loop follows its prior",
         low=0,
         high=1,
         open_low=True,
     )
-    rewiring_every: int = integer(10, "optimizer steps between rewirings", low=1)
+    rewiring_every: int = integer(10, "optimizer steps from one rewiring to the next", low=1)
     prior_strength: float = real(
-        1e-3, "alpha of the open loop's Laplace prior, and of Deep R's drift towards zero", low=0
+        1e-3, "alpha of open-loop's Laplace prior, and of Deep R's drift towards zero", low=0
     )
     rewiring_temperature: float = real(
         1e-4, "temperature of Deep R's random walk, squared weight per step size", low=0
@@ -176,56 +212,67 @@ class RunConfig:
     time_rule: str = choice(
         "bptt",
         ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"),
-        "how error flows through time: backwards, backwards from spike to spike, forwards by "
-        "traces or accumulated spikes, or not at all but through mean rates",
+        "learning rule over time: backpropagation through time (bptt) or from spike to spike "
+        "(spike-bp), forward in time with traces (ottt-a, ottt-o) or accumulated spikes (saf-e, "
+        "saf-f), or gradients of mean rates (dsr)",
     )
     space_rule: str = choice(
-        "block-local", ("block-local", "end-to-end"), "blocks one after another, or all at once"
+        "block-local",
+        ("block-local", "end-to-end"),
+        "learning rule over blocks: each block trained after the one before it, by its own exit "
+        "(block-local), or all blocks together (end-to-end)",
     )
     block_classes: str = choice(
-        "all", ("all", "hard"), "classes that deeper blocks train on: all, or those still hard"
+        "all",
+        ("all", "hard"),
+        "classes that the blocks after the first are trained on: all, or the hard ones",
     )
     class_rule: str = choice(
         "value",
         ("value", "mean", "worst-fraction"),
-        "which classes are hard: those that score below class_threshold, "
-        "below the mean of the block's classes, or worst",
+        "classes that are hard after a block: those with a score below class_threshold (value), "
+        "below the mean of the block's classes (mean), or the lowest ones (worst-fraction)",
     )
     class_score: str = choice(
         "recall",
         ("recall", "precision"),
-        "validation accuracy of a class: of the images with its label, or of those taken for it",
+        "score of a class: validation accuracy over the images with its label (recall), or over "
+        "the images predicted as it (precision)",
     )
     class_threshold: float = real(
-        0.9, "validation accuracy from which a class is easy, for class_rule value", low=0, high=1
+        0.9, "score from which a class is easy, for class_rule value", low=0, high=1
     )
     hard_fraction: float = real(
         0.5,
-        "share of a block's classes that are hard, for class_rule worst-fraction",
+        "fraction of a block's classes that are hard, for class_rule worst-fraction",
         low=0,
         high=1,
     )
     detector: str = choice(
         "",
         ("none", "mass", "head", "predicted"),
-        "what tells hard inputs: nothing, the probability on hard classes, a trained head, "
-        "or a predicted class that is hard",
+        "detection of hard inputs, which do not exit: none, by the probability of the hard "
+        "classes (mass), by a trained output (head), or by a predicted class that is hard",
     )
-    timesteps: int = integer(4, "timesteps of training and full inference", low=1)
+    timesteps: int = integer(
+        4, "timesteps in training, and at most at inference", low=1, high=1_000_000
+    )
     memory_mode: str = choice(
         "full",
         MEMORY_MODES,
-        "what bptt keeps for its way back: everything, spikes as bits, or states from which "
-        "stretches of time are run again; auto takes the first that fits memory_limit_mb",
+        "what bptt stores for the backward pass: everything (full), spikes as bits (packed), or "
+        "membrane states only, with the timesteps between recomputed (checkpointed: activation "
+        "checkpointing); auto takes the first that fits memory_limit_mb",
+        earlier={"chunked": "checkpointed"},
     )
     micro_batch: int = integer(
         0,
-        "images of a batch that are taken through the network together, the others after them: "
-        "fewer need less memory; 0 for all, on a processor up to what its memory serves well",
+        "images of a batch that run through the network together, the others after them; fewer "
+        "need less memory. 0 = all; on a CPU at most a number that its memory serves well",
         low=0,
     )
     memory_limit_mb: int = integer(
-        0, "training memory that memory_mode auto may use, megabytes; 0 for any", low=0
+        0, "limit of training memory for memory_mode auto, megabytes; 0 = no limit", low=0
     )
 
     precision: str = choice(
@@ -236,21 +283,22 @@ class RunConfig:
     )
 
     # optimization
-    epochs: int = integer(10, "passes over the training data, for each block", low=1)
+    epochs: int = integer(10, "passes over the training images, for each block", low=1)
     batch_size: int = integer(64, "images per optimizer step", low=1)
     optimizer: str = choice("adam", ("adam", "sgd"), "optimizer; sgd has momentum 0.9")
-    learning_rate: float = real(1e-2, "peak step size", low=0, open_low=True)
-    schedule: str = choice("cosine", ("cosine", "constant"), "course of the step size")
+    learning_rate: float = real(1e-2, "peak learning rate", low=0, open_low=True, high=1000)
+    schedule: str = choice("cosine", ("cosine", "constant"), "learning rate over the training")
     weight_decay: float = real(
-        0.0, "decay of connections that exist, apart from the gradient", low=0
+        0.0, "decoupled weight decay, of existing connections only", low=0, high=1000
     )
     loss: str = choice(
         "",
         ("mean-readout", "each-step", "instantaneous", "squared-error"),
-        "cross-entropy of the mean readout at the end, of that until each timestep, "
-        "or of each timestep's own; or the squared distance of the first from one-hot, summed",
+        "training loss: cross-entropy of the mean output over all timesteps (mean-readout), of "
+        "the mean up to each timestep (each-step), or of each timestep's output (instantaneous); "
+        "or summed squared distance of the mean output from the one-hot label (squared-error)",
     )
-    seed: int = integer(0, "seed of everything random", low=0)
+    seed: int = integer(0, "seed of all random numbers", low=0, high=2**63 - 1)
 
     # operating point
     exit_threshold: tuple[float, ...] = dataclasses.field(
@@ -261,13 +309,14 @@ class RunConfig:
                 low=0,
                 high=1,
                 operating=True,
-                meaning="confidence at which an input leaves, per exit before the last",
+                meaning="confidence threshold of each exit before the last: an image exits if its "
+                "highest class probability after all timesteps is at least this; 1 = never",
             )
         },
     )
     detector_threshold: float = real(
         0.5,
-        "highest probability of being hard with which an input may leave",
+        "highest probability of being hard at which an image may exit",
         low=0,
         high=1,
         operating=True,
@@ -275,12 +324,16 @@ class RunConfig:
     exit_combination: str = choice(
         "nested",
         ("nested", "last", "maximum", "mean"),
-        "what the visited exits say together: hard classes shared out anew by each, the last "
-        "exit's word, the most confident one's, or the mean of all",
+        "class probabilities of an image from its visited exits: each exit redistributes the "
+        "probability of the hard classes (nested), the last exit alone, the most confident exit "
+        "(maximum), or the mean of all",
         operating=True,
     )
     inference_timesteps: int = integer(
-        None, "timesteps run at inference, at most the trained ones", low=1, operating=True
+        None,
+        "timesteps at inference, the same for every image; at most timesteps",
+        low=1,
+        operating=True,
     )
 
     def __post_init__(self) -> None:
@@ -290,7 +343,7 @@ class RunConfig:
             if message and not any(fault.key == name for fault in faults):
                 faults.append(Fault(key=name, message=message))
         if not faults:
-            faults.extend(self._conflicts())
+            faults.extend(conflicts(self))
         if faults:
             raise ConfigError(faults)
 
@@ -298,11 +351,9 @@ class RunConfig:
         object.__setattr__(self, name, value)
 
     def _complete(self) -> list[Fault]:
-        """Fill in what was left out; returns faults of the partition and its exits."""
+        """Fill in the defaults that follow; return faults of the partition and its exits."""
         for name, setting in SETTINGS.items():
-            value = getattr(self, name)
-            if setting.kind == "real" and type(value) is int:
-                self._set(name, float(value))
+            self._set(name, setting.current(getattr(self, name)))
         if self.surrogate_slope is None and self.surrogate in SURROGATE_SLOPES:
             self._set("surrogate_slope", SURROGATE_SLOPES[self.surrogate])
         if self.inference_timesteps is None:
@@ -343,45 +394,9 @@ class RunConfig:
         if len(values) != exits and exits > 0:
             message = f"must have one value, or {exits} for partition {self.partition}, got {given}"
             return [Fault(key="exit_threshold", message=message)]
-        numeric = [float(v) if isinstance(v, int | float) else v for v in values[:exits]]
-        self._set("exit_threshold", tuple(numeric))
+        setting = SETTINGS["exit_threshold"]
+        self._set("exit_threshold", tuple(setting.current(value) for value in values[:exits]))
         return []
-
-    def _conflicts(self) -> list[Fault]:
-        """Settings that are fine alone but not together."""
-        faults = []
-        if self.inference_timesteps > self.timesteps:
-            message = (
-                f"must be at most timesteps ({self.timesteps}), got {self.inference_timesteps}"
-            )
-            faults.append(Fault(key="inference_timesteps", message=message))
-        if self.rewiring == "open-loop" and 0 < self.target_sparsity < 0.5:
-            message = (
-                "must be 0 or at least 0.5 with rewiring 'open-loop' (its prior is not defined "
-                f"below), got {self.target_sparsity}; use rewiring 'closed-loop'"
-            )
-            faults.append(Fault(key="target_sparsity", message=message))
-        if self.rewiring == "deep-r-soft" and self.target_sparsity > 0:
-            for name in ("prior_strength", "rewiring_temperature"):
-                if getattr(self, name) == 0:
-                    message = (
-                        "must be above 0 with rewiring 'deep-r-soft', whose lower bound is their "
-                        "ratio; use rewiring 'deep-r'"
-                    )
-                    faults.append(Fault(key=name, message=message))
-        if self.block_classes == "hard" and self.space_rule == "end-to-end" and self.exits > 1:
-            message = (
-                "'hard' needs blocks that are trained one after another: set space_rule "
-                "to 'block-local', or block_classes to 'all'"
-            )
-            faults.append(Fault(key="block_classes", message=message))
-        if self.readout == "spiking" and self.readout_leak != 1:
-            message = (
-                f"must be 1 with readout 'spiking', whose spikes are counted, got "
-                f"{self.readout_leak:g}; use readout 'integrator'"
-            )
-            faults.append(Fault(key="readout_leak", message=message))
-        return faults + time_rule_faults(self)
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -390,22 +405,22 @@ class RunConfig:
 
     @property
     def exits(self) -> int:
-        """Exit heads, one per block, the last included."""
+        """Number of exits: one per block, the last included."""
         return len(self.blocks)
 
     @property
     def stages(self) -> int:
-        """Trainings one after another: one per block when local, otherwise one."""
+        """Number of successive trainings: one per block when block-local, otherwise one."""
         return self.exits if self.space_rule == "block-local" else 1
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of all stages together, the unit of a study's budget."""
+        """Epochs of all stages together: the unit of a study's budget."""
         return self.epochs * self.stages
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "RunConfig":
-        """A config from a TOML table. Raises ConfigError for unknown names and bad values."""
+        """Return a config from a TOML table. Raises ConfigError: unknown names, bad values."""
         faults = [unknown_setting(name) for name in values if name not in SETTINGS]
         given = {name: value for name, value in values.items() if name in SETTINGS}
         known: dict[str, Any] = {
@@ -420,15 +435,16 @@ class RunConfig:
         return config
 
     def to_mapping(self) -> dict[str, Any]:
-        """Every field by name, as TOML can hold it."""
+        """Return every field by name, as types that TOML has."""
         values = {name: getattr(self, name) for name in SETTINGS}
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     def replace(self, **changes: Any) -> "RunConfig":
-        """The same config with some settings changed; checked again.
+        """Return the config with some settings changed, checked again.
 
-        What was left out and followed from a changed setting follows from it again;
-        one block has no rule in space to remember, so that more blocks take the usual one.
+        A setting that had the default following from a changed setting takes the new
+        default. A config of one block has no `space_rule` to keep: with more blocks it takes
+        the default.
         """
         if "timesteps" in changes and self.inference_timesteps == self.timesteps:
             changes = {"inference_timesteps": None, **changes}
@@ -449,9 +465,9 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
     def prefix(self, blocks: int) -> "RunConfig":
-        """The config of the first `blocks` blocks, at its operating point without the exits behind.
+        """Return the config of the first `blocks` blocks, with the thresholds of their exits.
 
-        Where blocks are trained one after another, training it gives their weights.
+        For block-local training, training this config gives the same weights of these blocks.
         """
         if blocks == self.exits:
             return self
@@ -462,12 +478,12 @@ class RunConfig:
 
     @property
     def fingerprint(self) -> str:
-        """Names this run: 16 hex digits over every setting."""
+        """16 hex digits over every setting: the name of this run."""
         return _digest(self.to_mapping())
 
     @property
     def training_fingerprint(self) -> str:
-        """Names what is trained: the fingerprint without the operating point."""
+        """16 hex digits over every setting but the operating point: the name of the training."""
         trained = {n: v for n, v in self.to_mapping().items() if not SETTINGS[n].operating}
         return _digest(trained)
 
@@ -479,12 +495,14 @@ def _usual_loss(time_rule: str, readout: str) -> str:
 
 
 def _digest(values: Mapping[str, Any]) -> str:
+    """Return the digest of settings; renamed values count by their first name, as stored."""
+    values = {name: SETTINGS[name].first_name(value) for name, value in values.items()}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def unknown_setting(name: str) -> Fault:
-    """The fault of a name that is no field of RunConfig."""
+    """Return the fault of a name that is not a field of RunConfig."""
     hint = nearest(name, SETTINGS) or f"; known: {', '.join(SETTINGS)}"
     return Fault(key=name, message=f"is not a setting of a run{hint}")
 

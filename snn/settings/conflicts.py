@@ -1,7 +1,4 @@
-"""Conflicts: settings that are fine alone but that a rule in time cannot serve together.
-
-Each is refused by name, with what to use instead.
-"""
+"""Conflicts: settings that are valid alone, but not together. Each message says what to use."""
 
 import math
 from collections.abc import Iterator
@@ -10,26 +7,121 @@ from typing import Any
 from snn.settings.setting import Fault
 
 Settings = Any  # a RunConfig, whose module imports this one
+Conflicts = Iterator[tuple[str, str]]  # the key of a setting, and a message
 
 STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
-"""Rules in time with a loss at every timestep."""
+"""Learning rules over time with a loss at every timestep."""
 
 HALF_RULES = ("bptt", "spike-bp")
-"""Rules in time that map spikes alone, which half precision holds exactly."""
+"""Learning rules over time that map only spikes, which half precision represents exactly."""
 
 
-def time_rule_faults(config: Settings) -> list[Fault]:
-    """What the neurons and the rule in time of a config cannot do."""
-    return [
-        *_neuron_faults(config),
-        *_memory_faults(config),
-        *_parts_faults(config),
-        *_precision_faults(config),
-        *_rule_faults(config),
+def conflicts(config: Settings) -> list[Fault]:
+    """Return a fault for every conflict between the settings of a config."""
+    found = [
+        *_general(config),
+        *_neuron(config),
+        *_memory(config),
+        *_precision(config),
+        *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
+        *(_forward(config) if config.time_rule not in HALF_RULES else ()),
     ]
+    return [Fault(key=key, message=message) for key, message in found]
 
 
-def _precision_faults(config: Settings) -> Iterator[Fault]:
+def _general(config: Settings) -> Conflicts:
+    if config.inference_timesteps > config.timesteps:
+        yield (
+            "inference_timesteps",
+            f"must be at most timesteps ({config.timesteps}), got {config.inference_timesteps}",
+        )
+    if config.rewiring == "open-loop" and 0 < config.target_sparsity < 0.5:
+        yield (
+            "target_sparsity",
+            "must be 0 or at least 0.5 with rewiring 'open-loop' (its prior is not defined "
+            f"below), got {config.target_sparsity}; use rewiring 'closed-loop'",
+        )
+    if config.rewiring == "deep-r-soft" and config.target_sparsity > 0:
+        for name in ("prior_strength", "rewiring_temperature"):
+            if getattr(config, name) == 0:
+                yield (
+                    name,
+                    "must be above 0 with rewiring 'deep-r-soft' (its lower bound is their "
+                    "ratio), got 0; use rewiring 'deep-r'",
+                )
+    if config.block_classes == "hard" and config.space_rule == "end-to-end" and config.exits > 1:
+        yield (
+            "block_classes",
+            "'hard' needs blocks that are trained one after another: set space_rule "
+            "to 'block-local', or block_classes to 'all'",
+        )
+    if config.readout == "spiking" and config.readout_leak != 1:
+        yield (
+            "readout_leak",
+            "must be 1 with readout 'spiking' (its spikes are counted), got "
+            f"{config.readout_leak:g}; use readout 'integrator'",
+        )
+
+
+def _neuron(config: Settings) -> Conflicts:
+    if config.firing_share < 1 and config.reset == "hard":
+        yield (
+            "firing_share",
+            "must be 1 with reset 'hard' (a lower value would only lower the threshold), got "
+            f"{config.firing_share:g}; use reset 'soft', or lower threshold",
+        )
+    if config.feedback != "none" and config.norm == "batch-over-time":
+        yield (
+            "norm",
+            "'batch-over-time' is not possible with feedback, which runs one timestep at "
+            "a time; use 'weight-standardised'",
+        )
+    if config.feedback != "none" and config.time_rule in ("spike-bp", "dsr"):
+        why = {
+            "spike-bp": "which computes all timesteps of a layer before the next layer",
+            "dsr": "which uses mean rates and no single timesteps",
+        }[config.time_rule]
+        yield (
+            "feedback",
+            f"{config.feedback!r} is not possible with time_rule {config.time_rule!r}, "
+            f"{why}; use 'none', or time_rule 'bptt'",
+        )
+
+
+def _memory(config: Settings) -> Conflicts:
+    mode, rule = config.memory_mode, config.time_rule
+    if rule != "bptt" and mode in ("packed", "checkpointed"):
+        yield (
+            "memory_mode",
+            f"{mode!r} has an effect only with time_rule 'bptt', got {rule!r}; use 'full'",
+        )
+    if mode == "checkpointed" and config.norm == "batch-over-time":
+        yield (
+            "memory_mode",
+            "'checkpointed' is not possible with norm 'batch-over-time', which needs all "
+            "timesteps at once; use memory_mode 'packed' or norm 'weight-standardised'",
+        )
+    if config.micro_batch > 0 and config.norm == "batch-over-time":
+        yield (
+            "micro_batch",
+            "must be 0 with norm 'batch-over-time', which takes its statistics over the whole "
+            f"batch, got {config.micro_batch}; use norm 'weight-standardised'",
+        )
+    if config.micro_batch > 0 and rule in ("ottt-o", "saf-e"):
+        yield (
+            "micro_batch",
+            f"must be 0 with time_rule {rule!r}, which updates the weights from the whole batch "
+            f"at every timestep, got {config.micro_batch}; use a smaller batch_size",
+        )
+    if config.memory_limit_mb > 0 and mode != "auto":
+        yield (
+            "memory_limit_mb",
+            f"has an effect only with memory_mode 'auto', got {config.memory_limit_mb} with "
+            f"{mode!r}; use memory_mode 'auto', or memory_limit_mb 0",
+        )
+
+
+def _precision(config: Settings) -> Conflicts:
     rule = config.time_rule
     if config.precision == "float32" or rule in HALF_RULES:
         return
@@ -37,168 +129,88 @@ def _precision_faults(config: Settings) -> Iterator[Fault]:
         "dsr": "maps mean rates, which half precision rounds",
         "saf-e": "maps accumulated spikes, which half precision rounds",
         "saf-f": "maps accumulated spikes, which half precision rounds",
-    }.get(rule, "sums traces, with which half precision was not tried")
-    yield Fault(
-        key="precision",
-        message=f"{config.precision!r} is not possible with time_rule {rule!r}, which {why}; "
+    }.get(rule, "sums traces, which is not tested with half precision")
+    yield (
+        "precision",
+        f"{config.precision!r} is not possible with time_rule {rule!r}, which {why}; "
         "use 'float32', or time_rule 'bptt'",
     )
 
 
-def _memory_faults(config: Settings) -> Iterator[Fault]:
-    mode = config.memory_mode
-    if config.time_rule != "bptt" and mode in ("packed", "chunked"):
-        yield Fault(
-            key="memory_mode",
-            message=f"{mode!r} is of use only to time_rule 'bptt'; {config.time_rule!r} "
-            "keeps what it needs: use 'full'",
-        )
-    if mode == "chunked" and config.norm == "batch-over-time":
-        yield Fault(
-            key="memory_mode",
-            message="'chunked' is not possible with norm 'batch-over-time', which needs all "
-            "timesteps at once; use memory_mode 'packed' or norm 'weight-standardised'",
-        )
-
-
-def _parts_faults(config: Settings) -> Iterator[Fault]:
-    """Of what is to save memory."""
-    if config.micro_batch > 0 and config.norm == "batch-over-time":
-        yield Fault(
-            key="micro_batch",
-            message="must be 0 with norm 'batch-over-time', whose statistics are those of the "
-            f"whole batch, got {config.micro_batch}; use norm 'weight-standardised'",
-        )
-    if config.micro_batch > 0 and config.time_rule in ("ottt-o", "saf-e"):
-        yield Fault(
-            key="micro_batch",
-            message=f"must be 0 with time_rule {config.time_rule!r}, which learns from the whole "
-            f"batch at every timestep, got {config.micro_batch}; use a smaller batch_size",
-        )
-    if config.memory_limit_mb > 0 and config.memory_mode != "auto":
-        yield Fault(
-            key="memory_limit_mb",
-            message=f"must be 0 with memory_mode {config.memory_mode!r}, which nothing chooses, "
-            f"got {config.memory_limit_mb}; use memory_mode 'auto'",
-        )
-
-
-def _neuron_faults(config: Settings) -> Iterator[Fault]:
-    if config.firing_share < 1 and config.reset == "hard":
-        yield Fault(
-            key="firing_share",
-            message="must be 1 with reset 'hard', where firing early is no more than a lower "
-            f"threshold, got {config.firing_share:g}; use reset 'soft', or lower threshold",
-        )
-    if config.feedback != "none" and config.norm == "batch-over-time":
-        yield Fault(
-            key="norm",
-            message="'batch-over-time' is not possible with feedback, which runs one timestep at "
-            "a time; use 'weight-standardised'",
-        )
-
-
-def _rule_faults(config: Settings) -> list[Fault]:
-    if config.time_rule == "bptt":
-        return []
-    if config.time_rule == "spike-bp":
-        return list(_spike_bp_faults(config))
-    return list(_forward_faults(config))
-
-
-def _feedback_fault(config: Settings) -> Iterator[Fault]:
-    """Of the rules that need the whole run of a layer before the next one's."""
-    if config.feedback != "none":
-        why = {
-            "spike-bp": "takes a layer's whole run before the next layer's",
-            "dsr": "knows mean rates alone, and none of a timestep ago",
-        }[config.time_rule]
-        yield Fault(
-            key="feedback",
-            message=f"{config.feedback!r} is not possible with time_rule {config.time_rule!r}, "
-            f"which {why}; use 'none', or time_rule 'bptt'",
-        )
-
-
-def _spike_bp_faults(config: Settings) -> Iterator[Fault]:
-    yield from _feedback_fault(config)
+def _spike_bp(config: Settings) -> Conflicts:
     if config.reset == "soft":
-        yield Fault(
-            key="reset",
-            message="'soft' is not possible with time_rule 'spike-bp', where a spike ends the "
-            "path of the error; use 'hard'",
+        yield (
+            "reset",
+            "'soft' is not possible with time_rule 'spike-bp', which lets no error pass a spike; "
+            "use 'hard'",
         )
     if config.neuron == "learned":
-        yield Fault(
-            key="neuron",
-            message="'learned' is not possible with time_rule 'spike-bp', whose derivative of a "
-            "spike has none by leak and threshold; use 'fixed'",
+        yield (
+            "neuron",
+            "'learned' is not possible with time_rule 'spike-bp', which defines no gradient for "
+            "leak and threshold; use 'fixed'",
         )
     if config.readout == "spiking":
-        yield Fault(
-            key="readout",
-            message="'spiking' is not possible with time_rule 'spike-bp', where a class target "
-            "that never fired would never get an error; use 'integrator'",
+        yield (
+            "readout",
+            "'spiking' is not possible with time_rule 'spike-bp', which gives no error to an "
+            "output neuron that never fired; use 'integrator'",
         )
     if config.leak <= 1 / math.e:
-        yield Fault(
-            key="leak",
-            message="must be above 1/e (0.368) with time_rule 'spike-bp', whose correction for "
-            f"the leak, 1 + ln(leak), would turn the error round, got {config.leak:g}; "
+        yield (
+            "leak",
+            "must be above 1/e (0.368) with time_rule 'spike-bp', whose correction for the leak, "
+            f"1 + ln(leak), would reverse the error's sign, got {config.leak:g}; "
             "it was published with 0.99",
         )
     if config.loss in ("each-step", "instantaneous"):
-        yield Fault(
-            key="loss",
-            message=f"{config.loss!r} is not possible with time_rule 'spike-bp', which corrects "
-            "its derivative once for the whole run; use 'squared-error' or 'mean-readout'",
+        yield (
+            "loss",
+            f"{config.loss!r} is not possible with time_rule 'spike-bp', which corrects "
+            "its derivative once for all timesteps; use 'squared-error' or 'mean-readout'",
         )
 
 
-def _forward_faults(config: Settings) -> Iterator[Fault]:
-    """Of the rules that run forward in time."""
+def _forward(config: Settings) -> Conflicts:
+    """Yield the conflicts of the rules that run forward in time."""
     rule = config.time_rule
-    if rule == "dsr":
-        yield from _feedback_fault(config)
     if config.reset == "hard":
-        message = f"'hard' is not possible with time_rule {rule!r}; use 'soft'"
-        yield Fault(key="reset", message=message)
+        yield "reset", f"'hard' is not possible with time_rule {rule!r}; use 'soft'"
     if config.norm == "batch-over-time":
-        message = (
-            f"'batch-over-time' is not possible with time_rule {rule!r}, which never sees "
-            "all timesteps at once; use 'weight-standardised'"
+        yield (
+            "norm",
+            f"'batch-over-time' is not possible with time_rule {rule!r}, which never has "
+            "all timesteps at once; use 'weight-standardised'",
         )
-        yield Fault(key="norm", message=message)
     if config.neuron == "learned":
-        message = (
+        yield (
+            "neuron",
             f"'learned' is not possible with time_rule {rule!r}, which needs the same leak "
-            "at every timestep and layer; use 'fixed'"
+            "at every timestep and layer; use 'fixed'",
         )
-        yield Fault(key="neuron", message=message)
     if config.pooling != "average":
-        message = (
-            f"{config.pooling!r} is not possible with time_rule {rule!r}, whose signals pass "
-            "through pools that are linear; use 'average'"
+        yield (
+            "pooling",
+            f"{config.pooling!r} is not possible with time_rule {rule!r}, which needs linear "
+            "pools; use 'average'",
         )
-        yield Fault(key="pooling", message=message)
     if config.readout == "spiking" and not rule.startswith("ottt-"):
-        message = (
-            f"'spiking' is not possible with time_rule {rule!r}, whose class targets "
-            "never fire; use 'integrator'"
+        yield (
+            "readout",
+            f"'spiking' is not possible with time_rule {rule!r}, whose output neurons never "
+            "fire; use 'integrator'",
         )
-        yield Fault(key="readout", message=message)
     if rule in STEP_RULES and config.loss in ("mean-readout", "squared-error"):
-        message = (
-            f"{config.loss!r} is known only at the end, but time_rule {rule!r} learns at "
-            "every timestep; use 'instantaneous' or 'each-step'"
+        yield (
+            "loss",
+            f"{config.loss!r} is known only after the last timestep, but time_rule {rule!r} "
+            "learns at every timestep; use 'instantaneous' or 'each-step'",
         )
-        yield Fault(key="loss", message=message)
     if rule in ("saf-f", "dsr") and config.readout_leak != 1:
-        message = (
+        yield (
+            "readout_leak",
             f"must be 1 with time_rule {rule!r}, which learns from one weighted mean of the "
-            f"spikes, got {config.readout_leak:g}"
+            f"spikes, got {config.readout_leak:g}",
         )
-        yield Fault(key="readout_leak", message=message)
     if rule in ("saf-f", "dsr") and config.loss != "mean-readout":
-        message = f"must be 'mean-readout' with time_rule {rule!r}, got {config.loss!r}"
-        yield Fault(key="loss", message=message)
+        yield "loss", f"must be 'mean-readout' with time_rule {rule!r}, got {config.loss!r}"

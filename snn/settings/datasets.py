@@ -1,9 +1,8 @@
-"""Data sets by name: the shape of their images and the number of their classes.
+"""Data sets by name: image shape (channels, height, width) and number of classes.
 
-How their files are read stands in `snn.data.image_files`, which loads numpy.
+`snn.data.image_files` reads their files; it loads numpy, this module does not.
 """
 
-# image shape (channels, height, width) and number of classes
 DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "digits": ((1, 8, 8), 10),
     "mnist": ((1, 28, 28), 10),

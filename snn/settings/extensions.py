@@ -1,17 +1,9 @@
-"""Architectures and data sets of one's own, from modules outside of spikefront.
+"""Extensions: architectures and data sets from modules outside of spikefront.
 
-A module says what it brings when it is imported:
-
-    from snn.settings.backbones import ConvUnit, ResidualUnit
-    from snn.settings.extensions import add_backbone, add_dataset
-
-    add_backbone("mynet", [ConvUnit(channels=1, pool=True), ResidualUnit(channels=2)])
-    add_dataset("mine", image_shape=(1, 16, 16), classes=4, read=read)
-
-It is found by the environment variable SPIKEFRONT_EXTENSIONS, a list of files or
-modules separated as in PATH, or, where it is installed, by an entry point of the
-group `spikefront.extensions`. It must import neither snn.settings.config nor what imports
-that: names are known before settings are.
+Extensions import `snn.extensions`. They are found by the environment variable
+SPIKEFRONT_EXTENSIONS, a list of files or modules separated as in PATH, or, if installed,
+by an entry point of the group `spikefront.extensions`. They are loaded before the settings
+are declared, because their names are choices of settings.
 """
 
 import functools
@@ -35,63 +27,78 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Read = Callable[[Path], tuple[tuple[Any, Any], tuple[Any, Any]]]
 
-READERS: dict[str, Read] = {}  # of data sets that extensions brought
-faults: list[str] = []  # of extensions that could not be loaded, a line each
-_sources: dict[str, str] = {}  # digest of each extension's text, by its name
+READERS: dict[str, Read] = {}  # reader of each data set of an extension
+faults: list[str] = []  # one line for each extension that could not be loaded
+_sources: dict[str, str] = {}  # SHA-256 of each extension's file, by file name
 _is_loaded = False
 
 
 class ExtensionError(ValueError):
-    """What an extension brings cannot be; one line."""
+    """An invalid architecture or data set of an extension; the message is one line."""
 
 
 def add_backbone(name: str, units: Sequence[Unit], meaning: str = "") -> None:
-    """Make an architecture known. Raises ExtensionError."""
+    """Add an architecture, for `backbone = NAME`. Raises ExtensionError."""
     _check_name("backbone", name, BACKBONES)
-    if not units or not all(isinstance(unit, Unit) for unit in units):
+    if not isinstance(units, Sequence) or not units or not all(isinstance(u, Unit) for u in units):
         message = "must be a list of ConvUnit, ResidualUnit and DenseUnit"
         raise ExtensionError(f"backbone {name!r}: units {message}, got {units!r}")
-    said = meaning or f"{len(units)} units, of an extension"
-    BACKBONES[name] = Backbone(name=name, units=tuple(units), meaning=said)
+    for place, unit in enumerate(units, 1):
+        for key, value in vars(unit).items():
+            if key == "skip" and value not in ("conv", "identity"):
+                message = f"skip must be 'conv' or 'identity', got {value!r}"
+                raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
+            if key not in ("pool", "skip") and not _is_count(value):
+                message = f"{key} must be an integer above 0, got {value!r}"
+                raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
+    meaning = meaning or f"{len(units)} units, of an extension"
+    BACKBONES[name] = Backbone(name=name, units=tuple(units), meaning=meaning)
 
 
 def add_dataset(name: str, *, image_shape: tuple[int, int, int], classes: int, read: Read) -> None:
-    """Make a data set known.
+    """Add a data set, for `dataset = NAME`. Raises ExtensionError.
 
-    `image_shape` is channels, height and width, with height = width. `read` gets the
-    data folder and gives `(images, labels), (images, labels)`, training and test:
-    numpy arrays, images uint8 of shape `images channels height width`, labels whole
-    numbers from 0 to `classes` - 1. It raises FileNotFoundError or ValueError with
-    what is missing or wrong. Raises ExtensionError.
+    `image_shape` is (channels, height, width) with height = width. `read` takes the data
+    folder and returns `(images, labels), (images, labels)`, training and test part, as
+    numpy arrays: images uint8 (images, channels, height, width), labels integers (images,)
+    from 0 to `classes` - 1. It raises an error that says what is missing or wrong.
     """
     _check_name("data set", name, DATASETS)
-    is_shape = len(image_shape) == 3 and all(isinstance(n, int) and n > 0 for n in image_shape)
-    if not is_shape or image_shape[1] != image_shape[2]:
-        message = "must be (channels, side, side), whole numbers above 0"
+    is_shape = isinstance(image_shape, Sequence) and len(image_shape) == 3
+    if not is_shape or not all(map(_is_count, image_shape)) or image_shape[1] != image_shape[2]:
+        message = "must be (channels, side, side), integers above 0"
         raise ExtensionError(f"data set {name!r}: image_shape {message}, got {image_shape!r}")
-    if not isinstance(classes, int) or classes < 2:
+    if not _is_count(classes) or classes < 2:
         raise ExtensionError(f"data set {name!r}: classes must be at least 2, got {classes!r}")
-    DATASETS[name] = (image_shape, classes)
+    if not callable(read):
+        message = "must be a function of the data folder"
+        raise ExtensionError(f"data set {name!r}: read {message}, got {type(read).__name__}")
+    channels, height, width = image_shape
+    DATASETS[name] = ((channels, height, width), classes)
     READERS[name] = read
 
 
-def _check_name(what: str, name: str, known: dict[str, Any]) -> None:
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _check_name(kind: str, name: str, known: dict[str, Any]) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         message = "must be lower-case letters, digits, '.', '_' or '-'"
-        raise ExtensionError(f"the name of a {what} {message}, got {name!r}")
+        raise ExtensionError(f"the name of a {kind} {message}, got {name!r}")
     if name in known:
-        raise ExtensionError(f"{what} {name!r} is known already; give yours another name")
+        raise ExtensionError(f"{kind} {name!r} exists already; use another name")
 
 
 def load() -> None:
-    """Import every extension, once; what is wrong with one is kept in `faults`."""
+    """Import every extension, once; what is wrong with one is added to `faults`."""
     global _is_loaded
     if _is_loaded:
         return
     _is_loaded = True
     named = [part.strip() for part in os.environ.get(VARIABLE, "").split(os.pathsep)]
     words = [_absolute(word) for word in named if word]
-    if words:  # workers begin in other folders
+    if words:  # workers start in other folders
         os.environ[VARIABLE] = os.pathsep.join(words)
     for word in words:
         _load(f"{VARIABLE}: {word}", functools.partial(_import, word))
@@ -100,9 +107,15 @@ def load() -> None:
 
 
 def fingerprint() -> str:
-    """Names the text of all extensions; empty where there is none."""
+    """Return 16 hex digits over the files of all extensions; an empty string without any."""
     text = "\n".join(f"{name} {digest}" for name, digest in sorted(_sources.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the first line of an error that foreign code raised."""
+    lines = str(error).split("\n")
+    return f"{type(error).__name__}: {next(filter(None, map(str.strip, lines)), 'no message')}"
 
 
 def _absolute(word: str) -> str:
@@ -113,13 +126,11 @@ def _absolute(word: str) -> str:
 def _load(name: str, bring: Callable[[], Any]) -> None:
     try:
         module = bring()
-    except Exception as error:  # whatever a module of somebody else's throws
-        said = str(error).splitlines()[0] if str(error) else "no message"
-        faults.append(f"{name}: cannot be loaded: {type(error).__name__}: {said}")
-        return
-    path = getattr(module, "__file__", None)
-    if path:
-        _sources[Path(path).name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        path = getattr(module, "__file__", None)
+        if path:
+            _sources[Path(path).name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except (Exception, SystemExit) as error:  # foreign code may raise anything
+        faults.append(f"{name}: cannot be loaded: {described(error)}")
 
 
 def _import(word: str) -> Any:

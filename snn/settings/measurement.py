@@ -1,4 +1,4 @@
-"""What is measured of a network, declared once: names, units, directions, meanings."""
+"""Metrics of a network, declared once, and the records of training and evaluation."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One figure of a network at an operating point."""
+    """The declaration of one figure of a network at an operating point."""
 
     name: str
     unit: str  # "" for fractions and counts without one
@@ -17,94 +17,84 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """Factor that makes lower better."""
+        """Factor after which lower values are better: 1 or -1."""
         return -1 if self.better == "higher" else 1
 
 
+def _metric(name: str, unit: str, better: Literal["higher", "lower"], meaning: str) -> Metric:
+    return Metric(name=name, unit=unit, better=better, meaning=meaning)
+
+
 _ALL = (
-    Metric(
-        name="accuracy",
-        unit="",
-        better="higher",
-        meaning="fraction of validation images classified correctly",
+    _metric("accuracy", "", "higher", "fraction of validation images classified correctly"),
+    _metric(
+        "synaptic_ops",
+        "ops",
+        "lower",
+        "synaptic operations (accumulates) per image: for each spike, the number of its existing "
+        "outgoing connections (padding not counted); executed blocks, exits and timesteps only",
     ),
-    Metric(
-        name="synaptic_ops",
-        unit="ops",
-        better="lower",
-        meaning="accumulates per image: spikes times the connections that exist behind them, "
-        "borders exact, only blocks and timesteps that ran, heads included",
+    _metric(
+        "macs",
+        "ops",
+        "lower",
+        "multiply-accumulates per image, in connections whose inputs are real numbers, not spikes",
     ),
-    Metric(
-        name="macs",
-        unit="ops",
-        better="lower",
-        meaning="multiply-accumulates per image, in connections fed with real numbers",
+    _metric(
+        "est_energy_nj",
+        "nJ",
+        "lower",
+        "estimated energy per image: 0.9 pJ per accumulate and 4.6 pJ per multiply-accumulate "
+        "(32-bit float, 45 nm, Horowitz ISSCC 2014); memory traffic is not counted",
     ),
-    Metric(
-        name="est_energy_nj",
-        unit="nJ",
-        better="lower",
-        meaning="estimate per image: 0.9 pJ per accumulate and 4.6 pJ per multiply-accumulate "
-        "(32-bit float, 45 nm, Horowitz ISSCC 2014), memory traffic not counted",
+    _metric(
+        "spikes_per_inference",
+        "spikes",
+        "lower",
+        "spikes per image of all neurons in executed blocks and exits",
     ),
-    Metric(
-        name="spikes_per_inference",
-        unit="spikes",
-        better="lower",
-        meaning="spikes of all neurons that ran, per image",
+    _metric(
+        "latency_steps",
+        "steps",
+        "lower",
+        "sequential layer updates until the image exits: timesteps x spiking layers up to its "
+        "exit; mean over images. Not a time",
     ),
-    Metric(
-        name="latency_steps",
-        unit="steps",
-        better="lower",
-        meaning="spiking layers updated one after another per image: timesteps times layers "
-        "on the way to the exit taken",
+    _metric(
+        "mean_timesteps",
+        "steps",
+        "lower",
+        "timesteps per image, mean over images; today equal to the timesteps of the operating "
+        "point, because an early exit skips blocks and no timesteps",
     ),
-    Metric(
-        name="mean_timesteps",
-        unit="steps",
-        better="lower",
-        meaning="timesteps run per image",
+    _metric("mean_blocks", "blocks", "lower", "executed blocks per image, mean over images"),
+    _metric(
+        "training_memory_bytes",
+        "B",
+        "lower",
+        "training memory for one batch at the stage that needs most: weights, gradients, optimizer "
+        "state and all that is stored for the backward pass",
     ),
-    Metric(
-        name="mean_blocks",
-        unit="blocks",
-        better="lower",
-        meaning="blocks run per image",
+    _metric(
+        "model_bytes",
+        "B",
+        "lower",
+        "size of the stored network with its exits: non-zero weights of 32 bits plus one bit per "
+        "possible connection (a mask), or all weights if that is smaller",
     ),
-    Metric(
-        name="training_memory_bytes",
-        unit="B",
-        better="lower",
-        meaning="weights, gradients, optimizer state and what is kept for the backward pass, "
-        "at the stage of training that needs most, for one batch",
+    _metric(
+        "connectivity",
+        "",
+        "lower",
+        "connection density (1 - sparsity): fraction of the possible connections that exist",
     ),
-    Metric(
-        name="model_bytes",
-        unit="B",
-        better="lower",
-        meaning="stored network, heads included: 32-bit weights that are not zero plus one bit "
-        "per possible connection to say which, or all weights where that is smaller",
+    _metric(
+        "parameters",
+        "",
+        "lower",
+        "trained parameters of blocks and exits, removed connections included",
     ),
-    Metric(
-        name="connectivity",
-        unit="",
-        better="lower",
-        meaning="fraction of connections that exist",
-    ),
-    Metric(
-        name="parameters",
-        unit="",
-        better="lower",
-        meaning="trained numbers of blocks and exits, counting connections that do not exist",
-    ),
-    Metric(
-        name="training_s",
-        unit="s",
-        better="lower",
-        meaning="wall time of training, validation passes not included",
-    ),
+    _metric("training_s", "s", "lower", "wall time of training, without validation"),
 )
 
 PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
@@ -115,23 +105,23 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConnectivity:
-    """The connections into one layer, or of an exit's readout, after an epoch."""
+    """Connections into one layer, or of an exit's readout, after an epoch."""
 
     name: str
     weights: int  # possible connections
     connections: int  # those that exist
     regrown: int  # exist now and did not an epoch ago
-    pruned: int  # existed an epoch ago and do not now
+    removed: int  # existed an epoch ago and do not now
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What one epoch showed."""
+    """Results of one training epoch."""
 
     block: int  # block being trained, from 1; 0 when all are trained at once
     epoch: int  # within that block, from 1
     epochs_done: int  # over all blocks
-    epochs_total: int  # over all blocks, if none is left out
+    epochs_total: int  # over all blocks, if no block is skipped
     loss: float  # mean over the epoch's batches
     train_accuracy: float  # fraction, while training, of the deepest exit being trained
     accuracy: float  # fraction of validation images, deepest exit being trained
@@ -141,35 +131,35 @@ class Measurement:
     training_memory_bytes: int
     wall_s: float  # of this epoch, validation included
     layers: tuple[LayerConnectivity, ...] = ()  # of what is being trained; none where dense
-    is_reused: bool = False  # of a block that was trained before and is taken from the block cache
-    epochs_reused: int = 0  # of `epochs_done`, those of such blocks
+    is_reused: bool = False  # the block was loaded from the block cache
+    epochs_reused: int = 0  # of `epochs_done`, those of blocks from the cache
 
     @property
-    def pruned(self) -> int:
+    def removed(self) -> int:
         """Connections that existed an epoch ago and do not now."""
-        return sum(layer.pruned for layer in self.layers)
+        return sum(layer.removed for layer in self.layers)
 
     @property
     def epochs_trained(self) -> int:
-        """Of `epochs_done`, those that this training really trained."""
+        """Epochs of `epochs_done` that were trained by this training itself."""
         return self.epochs_done - self.epochs_reused
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """A trained network run at given exit thresholds and timesteps."""
+    """A trained network at given exit thresholds and timesteps, with its metrics."""
 
     timesteps: int
-    exit_thresholds: tuple[float, ...]  # per exit before the last; at 1 nothing leaves
+    exit_thresholds: tuple[float, ...]  # per exit before the last; 1: no image exits
     detector_threshold: float
-    blocks: int  # blocks that have to be kept to run at this point
+    blocks: int  # number of first blocks that this point needs
     metrics: Mapping[str, float]  # a value for every name in METRICS
-    is_sampled: bool = False  # the point that the run config asked for
+    is_sampled: bool = False  # the point of the run config itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerReport:
-    """One spiking layer at full inference: every block, every trained timestep."""
+    """Figures of one spiking layer at full inference: all blocks, all trained timesteps."""
 
     block: int  # from 1
     name: str
@@ -178,43 +168,43 @@ class LayerReport:
     connections: int  # those that exist
     spikes_per_inference: float
     spike_rate: float  # spikes per neuron and timestep
-    synaptic_ops: float  # accumulates of its inputs, per image
+    synaptic_ops: float  # accumulates into it, per image
     macs: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExitReport:
-    """What one class did at one exit, at the sampled operating point."""
+    """Counts of one class at one exit, at the sampled operating point."""
 
     exit: int  # from 1
     label: int
-    images: int  # validation images of the class that left here
+    images: int  # validation images of the class that exit here
     correct: int
-    is_hard: bool  # whether the class was still hard behind this block
+    is_hard: bool  # whether the class is hard after this block
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that evaluating a trained network gave."""
+    """All results of evaluating a trained network."""
 
-    points: tuple[OperatingPoint, ...]  # the sampled one and those no other dominates
+    points: tuple[OperatingPoint, ...]  # the sampled one and the non-dominated ones
     layers: tuple[LayerReport, ...]
     exits: tuple[ExitReport, ...]
-    points_evaluated: int  # of which `points` are the ones kept
+    points_evaluated: int  # `points` are those of them that are kept
     wall_s: float
     images: int  # validation images
 
     @property
     def sampled(self) -> OperatingPoint:
-        """The operating point that the run config asked for."""
+        """The operating point of the run config."""
         return next(point for point in self.points if point.is_sampled)
 
 
 def energy_nj(accumulates: float, macs: float) -> float:
-    """Estimated energy of the arithmetic, nanojoules; no memory traffic."""
+    """Return the estimated energy of the arithmetic in nJ, without memory traffic."""
     return (accumulates * PJ_PER_ACCUMULATE + macs * PJ_PER_MAC) / 1000
 
 
 def is_finite(metrics: Mapping[str, float]) -> bool:
-    """Whether every figure is a number that can be compared."""
+    """Return whether every metric is a finite number."""
     return all(math.isfinite(value) for value in metrics.values())

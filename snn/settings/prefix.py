@@ -1,4 +1,4 @@
-"""Prefixes: how many blocks two runs train alike, told from their configs alone."""
+"""Prefixes: the number of first blocks that two runs train identically, by their configs."""
 
 from snn.settings.config import SETTINGS, RunConfig
 
@@ -12,22 +12,22 @@ ROUTING = frozenset(
         "detector",
     }
 )
-"""Settings that only decide, behind a trained block, what becomes of its classes."""
+"""Settings that only decide, after a block is trained, which classes are hard."""
 
 CUT = frozenset({"partition", "space_rule"})
-"""Settings of which only the units up to a block's own reach it."""
+"""Settings that affect a block only by the units up to its own."""
 
 
 def is_chain(config: RunConfig) -> bool:
-    """Whether blocks are trained one after another, a single block included."""
+    """Return whether blocks are trained one after another; True for a single block."""
     return config.stages == config.exits
 
 
 def shared_blocks(first: RunConfig, second: RunConfig) -> int:
-    """How many first blocks are trained alike, so that one run can take them from the other.
+    """Return how many first blocks one run can reuse from the other.
 
-    Routing is taken to be the same only where all of its settings are: what they
-    make of the classes is known only behind the training.
+    Routing counts as equal only if all of its settings are equal: which classes are hard is
+    known only after the training.
     """
     if not (is_chain(first) and is_chain(second)):
         return 0

@@ -1,18 +1,21 @@
-"""Settings: what a field may be and what it means, declared where the field is."""
+"""Setting: the allowed values and the meaning of one field, declared where the field is."""
 
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["integer", "real", "choice", "text", "reals", "flag"]
 
+LARGEST: dict[str, int | float] = {"integer": 2**31 - 1, "real": 1e30, "reals": 1e30}
+"""Bounds of numbers without a `high`: what a 32-bit integer, and a float32 with room, can hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing wrong: the setting it concerns and what to do about it."""
+    """One fault: the key of a setting, and what to do about its value."""
 
     key: str
     message: str
@@ -22,7 +25,7 @@ class Fault:
 
 
 class ConfigError(ValueError):
-    """A run config that cannot be; `faults` lists everything that is wrong with it."""
+    """An invalid run config; `faults` lists every fault of it."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
@@ -31,19 +34,35 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a field of RunConfig may be, and what it means."""
+    """The allowed values of a field and its meaning."""
 
     kind: Kind
     meaning: str
     low: float = -math.inf
-    high: float = math.inf
+    high: float = math.inf  # infinite: LARGEST
     open_low: bool = False  # the bound itself is excluded
     open_high: bool = False
     choices: tuple[str, ...] = ()
+    earlier: Mapping[str, str] = field(default_factory=dict)  # former names of choices, still read
     operating: bool = False  # chosen at inference; changes nothing that is trained
 
+    def current(self, value: Any) -> Any:
+        """Return `value` as configs hold it: a real as float, a choice by its current name."""
+        if (
+            self.kind in ("real", "reals")
+            and type(value) is int
+            and abs(value) <= LARGEST[self.kind]
+        ):
+            return float(value)
+        return self.earlier.get(value, value) if isinstance(value, str) else value
+
+    def first_name(self, value: Any) -> Any:
+        """Return a choice by the name that it had first: fingerprints are made of those."""
+        firsts = {current: first for first, current in self.earlier.items()}
+        return firsts.get(value, value) if isinstance(value, str) else value
+
     def fault(self, value: object) -> str | None:
-        """What is wrong with `value`, or None."""
+        """Return the fault of `value` as a message, or None."""
         if self.kind in ("integer", "real"):
             return self._number_fault(value)
         if self.kind == "flag":
@@ -52,8 +71,8 @@ class Setting:
             values = value if isinstance(value, tuple) else (value,)
             return next((m for v in values if (m := self._number_fault(v))), None)
         if not isinstance(value, str):
-            return f"must be a string, got {value!r}"
-        if self.kind == "choice" and value not in self.choices:
+            return f"must be a string, got {shown(value)}"
+        if self.kind == "choice" and self.current(value) not in self.choices:
             return f"must be one of {', '.join(self.choices)}, got {value!r}" + nearest(
                 value, self.choices
             )
@@ -62,36 +81,50 @@ class Setting:
     def _number_fault(self, value: object) -> str | None:
         number = int if self.kind == "integer" else (int, float)
         if isinstance(value, bool) or not isinstance(value, number):
-            return f"must be {'an integer' if number is int else 'a number'}, got {value!r}"
+            return f"must be {'an integer' if number is int else 'a number'}, got {shown(value)}"
         assert isinstance(value, int | float)
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return f"must be finite, got {value}"
         if value < self.low or (self.open_low and value == self.low):
-            return f"must be {'above' if self.open_low else 'at least'} {self.low:g}, got {value}"
-        if value > self.high or (self.open_high and value == self.high):
-            return f"must be {'below' if self.open_high else 'at most'} {self.high:g}, got {value}"
+            must = f"{'above' if self.open_low else 'at least'} {_bound(self.low)}"
+            return f"must be {must}, got {shown(value)}"
+        high = LARGEST[self.kind] if self.high == math.inf else self.high
+        if value > high or (self.open_high and value == high):
+            must = f"{'below' if self.open_high else 'at most'} {_bound(high)}"
+            return f"must be {must}, got {shown(value)}"
         return None
 
 
+def _bound(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def shown(value: object) -> str:
+    """Return `value` for a message; of an integer with many digits only their number."""
+    if type(value) is int and abs(value) >= 10**30:
+        return f"an integer of about {int(value.bit_length() * math.log10(2)) + 1:,} digits"
+    return str(value) if isinstance(value, int | float) else repr(value)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` when a known name is close, otherwise nothing."""
+    """Return `; did you mean 'x'?` if a known name is similar, otherwise an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def choice(default: str, choices: Iterable[str], meaning: str, *, operating: bool = False) -> Any:
-    """A dataclass field that takes one of several names."""
-    setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning, operating=operating)
+def choice(default: str, choices: Iterable[str], meaning: str, **options: Any) -> Any:
+    """Declare a dataclass field that takes one of several names; `options` as in Setting."""
+    setting = Setting(kind="choice", choices=tuple(choices), meaning=meaning, **options)
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 
-def integer(default: int | None, meaning: str, *, low: int, operating: bool = False) -> Any:
-    """A dataclass field that takes whole numbers; a default of None is filled in by its class."""
-    setting = Setting(kind="integer", low=low, meaning=meaning, operating=operating)
+def integer(default: int | None, meaning: str, **options: Any) -> Any:
+    """Declare a dataclass field that takes integers; its class fills in a default of None."""
+    setting = Setting(kind="integer", meaning=meaning, **options)
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 
-def real(default: float | None, meaning: str, **bounds: Any) -> Any:
-    """A dataclass field that takes real numbers; `bounds` as in Setting."""
-    setting = Setting(kind="real", meaning=meaning, **bounds)
+def real(default: float | None, meaning: str, **options: Any) -> Any:
+    """Declare a dataclass field that takes real numbers; `options` as in Setting."""
+    setting = Setting(kind="real", meaning=meaning, **options)
     return dataclasses.field(default=default, metadata={"setting": setting})

@@ -192,7 +192,7 @@ def _modes(config: RunConfig) -> list[str]:
     if config.time_rule != "bptt":
         return modes[:1]
     if config.norm == "batch-over-time":
-        modes.remove("chunked")
+        modes.remove("checkpointed")
     return modes
 
 

@@ -487,13 +487,15 @@ class TestTrials:
     def test_the_layers_of_an_epoch_come_back(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         layers = (
-            LayerConnectivity(name="unit1", weights=2**40, connections=2**39, regrown=3, pruned=5),
-            LayerConnectivity(name="exit1.readout", weights=10, connections=4, regrown=0, pruned=2),
+            LayerConnectivity(name="unit1", weights=2**40, connections=2**39, regrown=3, removed=5),
+            LayerConnectivity(
+                name="exit1.readout", weights=10, connections=4, regrown=0, removed=2
+            ),
         )
         measurement = dataclasses.replace(a_measurement(), layers=layers)
         store.record_measurement("digits", 0, measurement)
         assert store.measurements("digits", 0) == [measurement]
-        assert measurement.pruned == 7
+        assert measurement.removed == 7
 
     @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
     def test_a_figure_that_is_not_finite_survives(self, store: Store, loss: float) -> None:

@@ -79,7 +79,7 @@ def gradients(network: Network, mode: str, batch: Batch) -> tuple[dict[str, Tens
     return grads, saved.peak
 
 
-@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("mode", ["packed", "checkpointed"])
 @pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_every_memory_mode_has_the_gradient_of_the_full_one(
@@ -99,7 +99,7 @@ def test_every_memory_mode_has_the_gradient_of_the_full_one(
     assert kept < most
 
 
-@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("mode", ["packed", "checkpointed"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_behind_frozen_blocks_too(mode: str, dropout: float) -> None:
     config = RunConfig(
@@ -120,12 +120,12 @@ def test_behind_frozen_blocks_too(mode: str, dropout: float) -> None:
         assert (ours[name] - grad).abs().max() < 1e-12
 
 
-def test_chunked_memory_grows_with_the_root_of_the_timesteps() -> None:
+def test_checkpointed_memory_grows_with_the_root_of_the_timesteps() -> None:
     """States 4 N T / K and one stretch 8 N K, K = sqrt(T / 2): 4 times T costs twice."""
     kept = {}
     for steps in (8, 32):
         network = network_of(LAYERS, steps=steps)
-        _, kept[steps] = gradients(network, "chunked", batch_of(network))
+        _, kept[steps] = gradients(network, "checkpointed", batch_of(network))
         _, full = gradients(network, "full", batch_of(network))
     assert kept[32] / kept[8] < 2.5, kept
     assert full / kept[32] > 3.8, full  # a stretch keeps what the full step does of it
@@ -157,7 +157,7 @@ def test_a_packed_step_keeps_potentials_and_bits(monkeypatch: pytest.MonkeyPatch
     assert packed / full == pytest.approx((3 * 4 + 2 / 8) / (3 * 4 + 2 * 4), rel=0.05)
 
 
-@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("mode", ["packed", "checkpointed"])
 @pytest.mark.parametrize("keeps_border", [True, False])
 def test_a_second_stage_has_the_same_gradients(
     mode: str, keeps_border: bool, monkeypatch: pytest.MonkeyPatch
@@ -219,7 +219,7 @@ def test_the_mode_that_fits_is_chosen_for_the_images_that_there_are() -> None:
         ({"memory_limit_mb": 4}, "use memory_mode 'auto'"),
         ({"readout_leak": 0.9, "time_rule": "dsr"}, "must be 1 with time_rule 'dsr'"),
         ({"memory_mode": "packed", "time_rule": "saf-e"}, "use 'full'"),
-        ({"memory_mode": "chunked", "norm": "batch-over-time"}, "use memory_mode 'packed'"),
+        ({"memory_mode": "checkpointed", "norm": "batch-over-time"}, "use memory_mode 'packed'"),
     ],
 )
 def test_what_cannot_be_kept_so_is_refused(values: dict[str, Any], message: str) -> None:
@@ -235,6 +235,6 @@ def test_connections_train_alike_in_every_mode() -> None:
             for conn in connections_of(network):
                 conn.hold_strengths()
         full, _ = gradients(network, "full", batch_of(network))
-        ours, _ = gradients(network, "chunked", batch_of(network))
+        ours, _ = gradients(network, "checkpointed", batch_of(network))
         for name, grad in full.items():
             assert (ours[name] - grad).abs().max() < 1e-12, name

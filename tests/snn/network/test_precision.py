@@ -83,7 +83,7 @@ def test_gradients_of_one_map_are_rounded_and_no_more() -> None:
         assert ((mine - theirs).abs() <= UNIT * theirs.abs() + 1e-5).all()
 
 
-@pytest.mark.parametrize("mode", ["packed", "chunked"])
+@pytest.mark.parametrize("mode", ["packed", "checkpointed"])
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_every_memory_mode_has_the_gradients_of_the_full_one(mode: str, dropout: float) -> None:
     config = SMALL.replace(precision="bfloat16", dropout=dropout)
@@ -148,7 +148,7 @@ def test_it_trains_as_well_as_single_precision() -> None:
     assert theirs.accuracy > 0.95
 
 
-@pytest.mark.parametrize("mode", ["full", "packed", "chunked"])
+@pytest.mark.parametrize("mode", ["full", "packed", "checkpointed"])
 def test_what_it_keeps_is_foretold(mode: str) -> None:
     single = SMALL.replace(partition="2+1", epochs=1, train_images=64, memory_mode=mode)
     half = single.replace(precision="bfloat16")

@@ -38,7 +38,7 @@ SMALL = RunConfig(
 STEPS = {
     "bptt": SMALL,
     "packed": SMALL.replace(memory_mode="packed"),
-    "chunked": SMALL.replace(memory_mode="chunked"),
+    "checkpointed": SMALL.replace(memory_mode="checkpointed"),
     "parts": SMALL.replace(micro_batch=4),
     "half": SMALL.replace(precision="bfloat16"),
     "learned": SMALL.replace(neuron="learned"),

@@ -516,10 +516,10 @@ def test_the_census_tells_what_came_and_went_in_every_layer() -> None:
     assert list(first) == [*(layer.name for layer in layers_of(block)), "exit3.readout"]
     name = layers_of(block)[0].name
     assert (first[name].weights, first[name].connections) == (1280, 1277)
-    assert (first[name].regrown, first[name].pruned) == (0, 3)
+    assert (first[name].regrown, first[name].removed) == (0, 3)
     assert first["exit3.readout"].connections == first["exit3.readout"].weights == 50
     with torch.no_grad():
         unit.weight[0, :2] = 1.0
         unit.weight[1, 0] = -1.0
     second = {layer.name: layer for layer in census.take()}
-    assert (second[name].connections, second[name].regrown, second[name].pruned) == (1278, 2, 1)
+    assert (second[name].connections, second[name].regrown, second[name].removed) == (1278, 2, 1)

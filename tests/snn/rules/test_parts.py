@@ -19,7 +19,7 @@ RULES: dict[str, dict[str, Any]] = {
     "bptt-squared-error": {"loss": "squared-error"},
     "bptt-leaky-readout": {"readout_leak": 0.9},
     "bptt-class-neurons": {"readout": "spiking", "votes": 2},
-    "bptt-chunked": {"memory_mode": "chunked"},
+    "bptt-checkpointed": {"memory_mode": "checkpointed"},
     "bptt-packed": {"memory_mode": "packed"},
     "spike-bp": {"time_rule": "spike-bp", "reset": "hard"},
     "ottt-a": {"time_rule": "ottt-a"},

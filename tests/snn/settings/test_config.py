@@ -49,7 +49,21 @@ def test_an_unknown_setting_names_the_nearest_one() -> None:
         ({"exit_combination": "max"}, "nested, last, maximum, mean, got 'max'"),
         ({"readout": "spiking", "readout_leak": 0.9}, "use readout 'integrator'"),
         ({"width": 2.5}, "must be an integer"),
-        ({"learning_rate": float("nan")}, "must be finite"),
+        ({"learning_rate": float("nan")}, "must be finite, got nan"),
+        ({"learning_rate": 1e300}, r"learning_rate must be at most 1000, got 1e\+300"),
+        ({"threshold": 1e300}, r"threshold must be at most 1e\+30, got 1e\+300"),
+        ({"width": 10**6}, "width must be at most 65536, got 1000000"),
+        ({"epochs": 2**40}, "epochs must be at most 2147483647, got 1099511627776"),
+        ({"timesteps": 10**12}, "timesteps must be at most 1000000, got 1000000000000"),
+        ({"width": 10**5000}, "at most 65536, got an integer of about 5,001 digits"),
+        ({"leak": 10**5000}, "at most 1, got an integer of about 5,001 digits"),
+        ({"seed": -(10**400)}, "at least 0, got an integer of about 401 digits"),
+        ({"dataset": 10**5000}, "must be a string, got an integer of about 5,001 digits"),
+        (
+            {"partition": "1+1+1", "exit_threshold": [10**400, True]},
+            "exit_threshold must be at most 1, got an integer of about 401 digits",
+        ),
+        ({"partition": "1+1", "exit_threshold": True}, "must be a number, got True"),
         ({"width": True}, "must be an integer"),
         ({"dataset": 3}, "must be a string"),
     ],
@@ -89,6 +103,15 @@ def test_the_operating_point_changes_the_run_and_not_the_training() -> None:
     assert other.training_fingerprint == config.training_fingerprint
     assert other.fingerprint != config.fingerprint
     assert config.replace(seed=1).training_fingerprint != config.training_fingerprint
+
+
+def test_a_renamed_choice_is_read_and_changes_no_fingerprint() -> None:
+    """`chunked` is the former name of `checkpointed`; stored runs are found by fingerprint."""
+    config = RunConfig(memory_mode="chunked")
+    assert config == RunConfig(memory_mode="checkpointed")
+    assert config.to_mapping()["memory_mode"] == "checkpointed"
+    assert config.fingerprint == "86c5462866a681ec"
+    assert "chunked" not in SETTINGS["memory_mode"].choices
 
 
 def test_replacing_timesteps_takes_inference_along() -> None:

@@ -183,7 +183,7 @@ def test_every_epoch_tells_what_came_and_went_layer_by_layer() -> None:
     for before, m in itertools.pairwise(measured):
         for was, layer in zip(before.layers, m.layers, strict=False):
             if before.block == m.block:
-                assert layer.connections == was.connections + layer.regrown - layer.pruned
+                assert layer.connections == was.connections + layer.regrown - layer.removed
     assert sum(m.regrown for m in measured) > 0
     assert all(m.layers == () for m in Training(SMALL, split_of(SMALL)))
 
