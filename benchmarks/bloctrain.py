@@ -27,8 +27,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.report import Figure, Report, arguments, data_dir
-from search.worker.engine import pick_device
-from search.worker.estimates import plan
+from search.worker.engine import pick_device, plan
 from snn.data import dataset as data
 from snn.evaluation.operating_points import OperatingPointEvaluator, OperatingSetting
 from snn.evaluation.recording import record_readings

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.report import Watch
-from search.worker.estimates import plan
+from search.worker.engine import plan
 from snn.network.blocks import build_block, generator
 from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task, input_signal

@@ -24,7 +24,7 @@ from benchmarks.engine import ALLOCATORS, MAPPED, PEERS, Timing, Worker, WorkerE
 from benchmarks.engines import ENGINES, MODES, Engine
 from benchmarks.forward_rules import PUBLISHED_NETWORK, needs, time_rules
 from benchmarks.report import Figure, Report, arguments
-from search.worker.estimates import plan
+from search.worker.engine import plan
 from snn.network.blocks import build_block
 from snn.network.cost import SavedBytes
 from snn.network.layers import ForwardContext

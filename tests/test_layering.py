@@ -254,7 +254,6 @@ def test_what_only_some_builds_of_torch_bring_is_loaded_when_it_is_used() -> Non
 RUNS_THE_ENGINE = (
     PurePosixPath("search/worker/engine.py"),
     PurePosixPath("search/worker/trial_run.py"),
-    PurePosixPath("search/worker/estimates.py"),
     PurePosixPath("search/export/graphs.py"),
 )
 

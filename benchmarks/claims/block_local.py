@@ -17,7 +17,7 @@ from benchmarks.claims.claim import (
 )
 from benchmarks.claims.tested import compare_blocks
 from benchmarks.memory import RESNET9
-from search.worker.estimates import plan
+from search.worker.engine import plan
 from snn.settings.config import RunConfig
 
 CIFAR10 = tuple(

@@ -160,7 +160,7 @@ def _budget(study: Study) -> Iterator[str]:
 
 def sampled_costs(study: Study) -> Iterator[Cost]:
     """What runs at a few random points of the space need."""
-    from search.worker import estimates
+    from search.worker import engine
     from search.worker.job import run_config
 
     suggest = RandomSuggest(seed=study.search.seed)
@@ -175,7 +175,7 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
             continue
         if config.training_fingerprint not in seen:
             seen.add(config.training_fingerprint)
-            plan = estimates.plan(config)
+            plan = engine.plan(config)
             yield Cost(
                 params=params,
                 parameters=plan.parameters,

@@ -1,7 +1,7 @@
-"""What a study holds as columns: hundreds of thousands of operating points, no object for each.
+"""The trials and operating points of a study as arrays, for hundreds of thousands of points.
 
-Columns come from the driver of the database as plain tuples and become arrays at
-once; a figure that is not a number is NaN. `store_read.py` has the same as values.
+Rows of the database driver become arrays without an object per point; NULL is NaN. `read.py`
+returns the same data as values.
 """
 
 import datetime
@@ -28,12 +28,12 @@ _MOST_IDS = 500  # named in one statement
 
 @dataclass(frozen=True, kw_only=True)
 class TrialColumns:
-    """The trials of a study, by number; every column has one entry per trial."""
+    """The trials of a study by number; every column has one entry per trial."""
 
     numbers: Integers
     states: tuple[TrialState, ...]
     params: tuple[Params, ...]
-    partitions: tuple[str, ...]  # how each network is cut into blocks, "" where not known
+    partitions: tuple[str, ...]  # of each network into blocks; "" if unknown
     epochs_done: Integers
     epochs_reused: Integers
     training_s: Floats  # NaN before a trial has finished
@@ -48,15 +48,15 @@ class TrialColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class PointColumns:
-    """The operating points of a study, by trial and id; every column has one entry per point."""
+    """The operating points of a study by trial and id; every column has one entry per point."""
 
     ids: Integers
-    places: Integers  # of each point's trial in the columns of the trials
+    places: Integers  # index of the trial of each point in TrialColumns
     on_front: Bools
     is_sampled: Bools
     timesteps: Integers
     blocks: Integers
-    metrics: Mapping[str, Floats]  # those that were asked for
+    metrics: Mapping[str, Floats]  # the requested ones
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,7 +71,7 @@ class StudyColumns:
 
 
 def read_columns(connection: Connection, study_id: int, metrics: Collection[str]) -> StudyColumns:
-    """The study in two queries, with these metrics of its points."""
+    """Return trials and points of a study with the given metrics, in two queries."""
     with uncollected():
         ids, trials = _trials(connection, study_id)
         points = _points(connection, study_id, ids, tuple(metrics))
@@ -79,7 +79,7 @@ def read_columns(connection: Connection, study_id: int, metrics: Collection[str]
 
 
 def read_figure(connection: Connection, study_id: int, name: str) -> tuple[Integers, Floats]:
-    """Ids of the study's points, and a metric or `detector_threshold` of each."""
+    """Return the point ids of a study, and a metric or `detector_threshold` of each."""
     figure = getattr(OperatingPointRow, name)
     query = select(OperatingPointRow.id, figure).where(OperatingPointRow.study_id == study_id)
     with uncollected():
@@ -88,7 +88,7 @@ def read_figure(connection: Connection, study_id: int, name: str) -> tuple[Integ
 
 
 def read_thresholds(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[float, ...]]:
-    """Exit thresholds of the points with these ids; unknown ones are left out."""
+    """Return exit thresholds by point id, without unknown ids."""
     found: dict[int, tuple[float, ...]] = {}
     for begin in range(0, len(ids), _MOST_IDS):
         query = select(OperatingPointRow.id, OperatingPointRow.exit_thresholds).where(
@@ -99,7 +99,7 @@ def read_thresholds(connection: Connection, ids: Sequence[int]) -> dict[int, tup
 
 
 def _trials(connection: Connection, study_id: int) -> tuple[Integers, TrialColumns]:
-    """The trials, and before them their ids."""
+    """Return the ids and the columns of the trials."""
     config = type_coerce(TrialRow.config, JSON)
     query = (
         select(
@@ -125,7 +125,9 @@ def _trials(connection: Connection, study_id: int) -> tuple[Integers, TrialColum
     ids, numbers, done, reused, training, evaluation, states, texts, cuts, began, ended, kept = (
         columns
     )
-    params: tuple[Params, ...] = tuple(json.loads(f"[{','.join(texts)}]"))  # at once: twice as fast
+    params: tuple[Params, ...] = tuple(
+        json.loads(f"[{','.join(texts)}]")
+    )  # one call is twice as fast
     return np.asarray(ids, dtype=np.int64), TrialColumns(
         numbers=np.asarray(numbers, dtype=np.int64),
         states=tuple(TrialState(state) for state in states),
@@ -167,12 +169,12 @@ def _points(
 
 
 def _table(connection: Connection, query: Select[Any], width: int) -> Floats:
-    """Rows of numbers as an array: NULL is NaN, a truth value 0 or 1, ids are below 2 ** 53."""
+    """Return numeric rows as an array: NULL is NaN, booleans are 0 and 1, ids below 2 ** 53."""
     return np.array(_plain_rows(connection, query), dtype=np.float64).reshape(-1, width)
 
 
 def _plain_rows(connection: Connection, query: Select[Any]) -> list[tuple[Any, ...]]:
-    """Rows as the driver has them: SQLAlchemy's own take three times as long."""
+    """Return rows of the database driver; those of SQLAlchemy take three times as long."""
     cursor = connection.execute(query).cursor
     assert cursor is not None
     return cursor.fetchall()  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Test runs in the store: front members trained again with other seeds, and their means."""
+"""Test runs in the store: front members retrained with other seeds, and their means."""
 
 import datetime
 import math
@@ -18,14 +18,14 @@ _RUNS: Select[Any] = select(TestRunRow.__table__)
 
 
 def confirmed_points(connection: Connection, study_id: int) -> dict[int, Confirmed]:
-    """What confirming a study gave, by the id of the operating point."""
+    """Return the test runs of a study by the id of the operating point."""
     return _by_point(connection.execute(_RUNS.where(TestRunRow.study_id == study_id)).all())
 
 
 def keep_test_runs(
     connection: Connection, study_id: int, runs: Mapping[int, SeedRun], now: datetime.datetime
 ) -> None:
-    """Runs by the ids of their points, in place of those of the same seed; then their means."""
+    """Store runs by point id, replacing runs of the same seed, and update the means."""
     points = sorted(runs)
     for point in points:
         same = (TestRunRow.point_id == point) & (TestRunRow.seed == runs[point].seed)

@@ -1,4 +1,4 @@
-"""Lessons in the store: results from elsewhere, kept beside a study's trials, never among them."""
+"""Prior trials in the store: external results for the sampler, separate from the trials."""
 
 import datetime
 import math
@@ -14,7 +14,7 @@ from search.trial.trial import Trial, TrialState
 
 
 def prior_trials_of(connection: Connection, study_id: int) -> list[Trial]:
-    """All lessons of a study in the order in which they came."""
+    """Return all prior trials of a study, oldest first."""
     query = select(PriorTrialRow.__table__).where(PriorTrialRow.study_id == study_id)
     rows = connection.execute(query.order_by(PriorTrialRow.id)).all()
     return [
@@ -30,7 +30,7 @@ def prior_trials_of(connection: Connection, study_id: int) -> list[Trial]:
 
 
 def prior_trial_sources_of(connection: Connection, study_id: int) -> dict[str, int]:
-    """How many lessons a study has from where."""
+    """Return the number of prior trials of a study by source."""
     query = select(PriorTrialRow.source, func.count()).where(PriorTrialRow.study_id == study_id)
     grouped = query.group_by(PriorTrialRow.source).order_by(func.min(PriorTrialRow.id))
     return {source: count for source, count in connection.execute(grouped)}  # noqa: C416
@@ -43,7 +43,7 @@ def keep_prior_trials(
     trials: Sequence[Trial],
     now: datetime.datetime,
 ) -> int:
-    """Keep what came from `source`, what is there already left away; how many are new."""
+    """Store trials of `source` whose number is new; returns how many are new."""
     query = select(PriorTrialRow.number).where(
         PriorTrialRow.study_id == study_id, PriorTrialRow.source == source
     )
@@ -68,5 +68,5 @@ def keep_prior_trials(
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What JSON can hold."""
+    """Return the finite metrics; JSON has no NaN or infinity."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,8 +1,7 @@
-"""Patience: a driver waits for a store that does not answer, for a while, and says so.
+"""Retries of store transactions while the database does not respond.
 
-A transaction that was cut off is carried out again from its beginning. Whether it
-had been kept before the connection was lost cannot be known; where it is found to
-be there already, that is what was wanted.
+An interrupted transaction is executed again from its beginning. It may have been committed
+before the connection was lost; the error that its rows exist then counts as success.
 """
 
 import functools
@@ -20,13 +19,13 @@ from search.text.units import duration
 
 VARIABLE = "SPIKEFRONT_STORE_WAIT_S"
 USUAL_S = 300.0
-PAUSE_S = 1.0  # between two tries
+PAUSE_S = 1.0  # between two attempts
 
 Kind = TypeVar("Kind", bound=type)
 
 
 def usual_seconds() -> float:
-    """How long a driver waits: `SPIKEFRONT_STORE_WAIT_S`, or five minutes. Raises StoreError."""
+    """Return the limit in seconds: `SPIKEFRONT_STORE_WAIT_S`, or 300. Raises StoreError."""
     text = os.environ.get(VARIABLE) or str(USUAL_S)
     try:
         seconds = float(text)
@@ -38,10 +37,10 @@ def usual_seconds() -> float:
 
 
 class StoreRetry:
-    """Waits for a store on behalf of the thread that made this; ends for good when it runs out.
+    """Retries transactions of the thread that creates this, until a time limit is exceeded.
 
-    `say` hears when the waiting begins and when it is over. Setting `interrupted`
-    ends the waiting with a KeyboardInterrupt.
+    `say` receives a message when waiting begins and ends. Setting `interrupted` ends waiting
+    with KeyboardInterrupt.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class StoreRetry:
         self._is_over = False
 
     def run(self, action: Callable[[], Any]) -> Any:
-        """What `action` answers, as soon as the store does."""
+        """Return the result of `action`, executed again while the store does not respond."""
         if self._is_over or threading.get_ident() != self._thread:
             return action()
         try:
@@ -65,9 +64,9 @@ class StoreRetry:
             return self._wait(action, gone)
 
     def _wait(self, action: Callable[[], Any], gone: StoreGoneError) -> Any:
-        self._is_over = True  # also for what is called from here, and whatever ends the waiting
+        self._is_over = True  # no nested waiting; stays set if waiting fails
         begun = time.monotonic()
-        self._say(f"{gone}; waiting for the store, for at most {duration(self._seconds)}")
+        self._say(f"{gone}; waiting for the store for at most {duration(self._seconds)}")
         while time.monotonic() - begun < self._seconds:
             if self._interrupted.wait(PAUSE_S):
                 raise KeyboardInterrupt
@@ -79,17 +78,17 @@ class StoreRetry:
             except AlreadyError:
                 answer = None
             self._is_over = False
-            self._say(f"the store is back after {duration(time.monotonic() - begun)}")
+            self._say(f"the store responds again after {duration(time.monotonic() - begun)}")
             return answer
         raise StoreGoneError(
             f"{gone}; waited {duration(time.monotonic() - begun)}. "
-            "The same command goes on from here when the store is back"
+            "When the store responds again, continue with the same command"
         ) from gone
 
 
 @runtime_checkable
 class HasStoreRetry(Protocol):
-    """A store that is `patient`."""
+    """A store class decorated with `retrying`."""
 
     retry_policy: StoreRetry | None
 
@@ -98,7 +97,7 @@ class HasStoreRetry(Protocol):
 def waiting_for(
     store: HasStoreRetry, *, say: Callable[[str], None], interrupted: threading.Event
 ) -> Iterator[None]:
-    """Meanwhile this thread waits for the store where it does not answer."""
+    """Retry transactions of this thread inside the block."""
     store.retry_policy = StoreRetry(seconds=usual_seconds(), say=say, interrupted=interrupted)
     try:
         yield
@@ -107,7 +106,7 @@ def waiting_for(
 
 
 def retrying(store: Kind) -> Kind:
-    """Lets every method of a store class be carried out with its `patience`, where it has one."""
+    """Decorate a store class: public methods use `retry_policy` if it is set."""
     for name, method in inspect.getmembers(store, inspect.isfunction):
         if not name.startswith("_") and name != "close":
             setattr(store, name, _retried(method))

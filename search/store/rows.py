@@ -1,4 +1,4 @@
-"""Rows of the store as values, and values as rows."""
+"""Conversion between rows of the store and values."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ from search.trial.trial import Artifact, Timings, Trial, TrialState
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, LayerConnectivity, Measurement, OperatingPoint
 
-POINT = (  # what `point_of` reads, in its order
+POINT = (  # the columns of `point_of`
     OperatingPointRow.timesteps,
     OperatingPointRow.exit_thresholds,
     OperatingPointRow.detector_threshold,
@@ -25,7 +25,7 @@ POINT = (  # what `point_of` reads, in its order
 )
 _OWN = len(TrialRow.__table__.c)
 
-# What `trial_of` reads: the trial, its artifact, its sampled operating point.
+# The columns of `trial_of`: the trial, its artifact, its sampled operating point.
 TRIALS: Select[Any] = (
     select(
         *TrialRow.__table__.c,
@@ -42,7 +42,7 @@ TRIALS: Select[Any] = (
 )
 
 _FINISHED = TrialRow.state.in_([state.value for state in TrialState if state.is_finished])
-# The same without the configs of trials that have finished: to read them takes longer than all else
+# Without the configs of finished trials, which take most of the reading time.
 LIGHT_TRIALS: Select[Any] = TRIALS.with_only_columns(
     *(
         case((_FINISHED, None), else_=column).label("config") if column.key == "config" else column
@@ -53,9 +53,9 @@ LIGHT_TRIALS: Select[Any] = TRIALS.with_only_columns(
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection: between thousands of objects that all stay it finds nothing.
+    """Disable garbage collection while thousands of rows are read.
 
-    It would take more time than to make them.
+    All of the objects stay alive, and the collector would take longer than the reading.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -67,23 +67,23 @@ def uncollected() -> Iterator[None]:
 
 
 def values_of(table: type[Base], value: type[Any]) -> Select[Any]:
-    """The columns of a table that have the names of the value's fields."""
+    """Return a query of the columns named like the fields of the value class."""
     return select(*(getattr(table, field.name) for field in dataclasses.fields(value)))
 
 
 def row_of(value: Any) -> dict[str, Any]:
-    """The value's fields, for columns of the same names."""
+    """Return the fields of a value as columns of the same names."""
     return {field.name: kept(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
 def measurement_row(measurement: Measurement) -> dict[str, Any]:
-    """A measurement, for its columns."""
+    """Return the columns of a measurement."""
     layers = [dataclasses.asdict(layer) for layer in measurement.layers]
     return {**row_of(dataclasses.replace(measurement, layers=())), "layers": layers or None}
 
 
 def measurement_of(row: Row[Any]) -> Measurement:
-    """A measurement from its columns."""
+    """Return the measurement of a row."""
     layers = tuple(
         # `removed` was `pruned` in rows of earlier versions
         LayerConnectivity(**{"removed" if k == "pruned" else k: v for k, v in layer.items()})
@@ -93,7 +93,7 @@ def measurement_of(row: Row[Any]) -> Measurement:
 
 
 def rung_row(report: RungReport) -> dict[str, Any]:
-    """What was measured at a rung, for its columns."""
+    """Return the columns of a rung report; the sampled point comes first."""
     first, *others = sorted(report.points, key=lambda point: not point.is_sampled)
     return {
         "rung": report.rung,
@@ -107,7 +107,7 @@ def rung_row(report: RungReport) -> dict[str, Any]:
 
 
 def rung_of(row: Row[Any]) -> RungReport:
-    """What was measured at a rung, from its columns; the first point is the sampled one."""
+    """Return the rung report of a row."""
     return RungReport(
         rung=row.rung,
         epochs_done=row.epochs_done,
@@ -123,26 +123,26 @@ def rung_of(row: Row[Any]) -> RungReport:
 
 
 def kept(value: Any) -> Any:
-    """A figure as a column can hold it: NULL for what is not a number, no scalars of numpy.
+    """Return a value for a column: None for NaN, Python scalars for those of numpy.
 
-    SQLite would make NULL of a NaN by itself, and a blob of numpy's integers.
+    SQLite stores NaN as NULL, and would store an integer of numpy as a blob.
     """
     plain = value.item() if hasattr(value, "item") else value
     return None if isinstance(plain, float) and math.isnan(plain) else plain
 
 
 def figure(value: float | None) -> float:
-    """A figure that was kept."""
+    """Return a number of a column; NULL is NaN."""
     return math.nan if value is None else value
 
 
 def figures(row: Row[Any]) -> dict[str, Any]:
-    """A row whose NULLs are all figures that are not numbers, by column."""
+    """Return a row by column, with NULL as NaN."""
     return {name: math.nan if value is None else value for name, value in row._mapping.items()}
 
 
 def point_row(point: OperatingPoint) -> dict[str, Any]:
-    """An operating point, for its columns."""
+    """Return the columns of an operating point."""
     return {
         "timesteps": kept(point.timesteps),
         "exit_thresholds": [kept(threshold) for threshold in point.exit_thresholds],
@@ -154,7 +154,7 @@ def point_row(point: OperatingPoint) -> dict[str, Any]:
 
 
 def point_of(row: Sequence[Any]) -> OperatingPoint:
-    """An operating point from the columns POINT."""
+    """Return the operating point of the columns POINT."""
     timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, *values = row
     if None in values:
         values = [figure(value) for value in values]
@@ -169,7 +169,7 @@ def point_of(row: Sequence[Any]) -> OperatingPoint:
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
-    """A trial that has not finished, for its columns."""
+    """Return the columns of an unfinished trial."""
     config: RunConfig | None = trial.config
     return {
         "number": trial.number,
@@ -193,7 +193,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def trial_of(row: Row[Any]) -> Trial:
-    """A trial from a row of TRIALS."""
+    """Return the trial of a row of TRIALS."""
     has_point = row.point_timesteps is not None
     artifact = None
     if row.uri is not None:
@@ -221,7 +221,7 @@ def trial_of(row: Row[Any]) -> Trial:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping as JSON can hold it: no scalars of numpy."""
+    """Return a mapping with Python scalars for those of numpy."""
     return {
         name: value.item() if hasattr(value, "item") else value for name, value in values.items()
     }

@@ -1,10 +1,9 @@
-"""The tables of the store, as SQLAlchemy declares them.
+"""The tables of the store, declared with SQLAlchemy.
 
-A change here needs a migration in `search/store/migrations/versions` and its number
-in `REVISION`. Metrics are columns: a new name in METRICS is a new column. A
-figure that is not a number is NULL on both databases (SQLite cannot hold NaN);
-infinities are themselves. Text that people read loses what a database cannot
-hold (NUL, lone surrogates).
+A change here needs a migration in `search/store/migrations/versions` and its number in
+`REVISION`. Metrics are columns: a new name in METRICS is a new column. NaN is stored as NULL on
+both databases (SQLite has no NaN), infinities as they are. Characters that a database cannot
+store (NUL, lone surrogates) are replaced.
 """
 
 import datetime
@@ -30,12 +29,12 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.settings.measurement import METRICS
 
-REVISION = "0006"  # the newest migration, which these tables are the result of
-VERSION_TABLE = "spikefront_version"  # Optuna's tables may stand in the same database
+REVISION = "0006"  # the newest migration
+VERSION_TABLE = "spikefront_version"  # Optuna may use the same database
 
 
 class Utc(TypeDecorator[datetime.datetime]):
-    """A moment: UTC in the database, aware in Python."""
+    """A time: UTC in the database, timezone-aware in Python."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -45,7 +44,7 @@ class Utc(TypeDecorator[datetime.datetime]):
     ) -> datetime.datetime | None:
         if value is None:
             return None
-        assert value.tzinfo is not None, "a moment without its time zone"
+        assert value.tzinfo is not None, "a time without time zone"
         return value.astimezone(datetime.UTC)
 
     def process_result_value(
@@ -53,13 +52,13 @@ class Utc(TypeDecorator[datetime.datetime]):
     ) -> datetime.datetime | None:
         if value is None:
             return None
-        if value.tzinfo is None:  # SQLite keeps none
+        if value.tzinfo is None:  # SQLite stores no time zone
             return value.replace(tzinfo=datetime.UTC)
         return value.astimezone(datetime.UTC)
 
 
 class PlainText(TypeDecorator[str]):
-    """Text of any origin; what a database cannot hold becomes a replacement character."""
+    """Text of any origin; unsupported characters become the replacement character."""
 
     impl = Text
     cache_ok = True
@@ -71,10 +70,7 @@ class PlainText(TypeDecorator[str]):
 
 
 class Json(TypeDecorator[Any]):
-    """Numbers, text, lists and mappings; an outermost list is read as a tuple.
-
-    Raises ValueError for NaN and infinities, which are no JSON.
-    """
+    """A JSON value; an outermost list is read as a tuple. Raises ValueError for NaN, infinity."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
@@ -85,7 +81,7 @@ class Json(TypeDecorator[Any]):
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """The base of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -120,7 +116,7 @@ def _point(*, key: bool = False) -> Any:
 
 
 class StudyRow(Base):
-    """A question, who works on it, and how often anything of it changed."""
+    """A study, its lease, and the number of its changes (`revision`)."""
 
     __tablename__ = "studies"
 
@@ -141,7 +137,7 @@ class StudyRow(Base):
 
 
 class TrialRow(Base):
-    """One point tried, and the figures of its evaluation as a whole."""
+    """A trial and the totals of its evaluation."""
 
     __tablename__ = "trials"
     __table_args__ = (UniqueConstraint("study_id", "number"),)
@@ -165,7 +161,7 @@ class TrialRow(Base):
     sampler_state: Mapped[dict[str, Any]]
     training_s: Mapped[float | None]
     evaluation_s: Mapped[float | None]
-    validation_images: Mapped[int | None]  # NULL: never evaluated
+    validation_images: Mapped[int | None]  # NULL: not evaluated
     points_evaluated: Mapped[int | None]
     evaluation_wall_s: Mapped[float | None]
     created_at: Mapped[datetime.datetime | None]
@@ -174,7 +170,7 @@ class TrialRow(Base):
 
 
 class MeasurementRow(Base):
-    """An epoch of a block."""
+    """The measurement of one epoch of a block."""
 
     __tablename__ = "measurements"
 
@@ -191,13 +187,13 @@ class MeasurementRow(Base):
     regrown: Mapped[int] = mapped_column(BigInteger)
     training_memory_bytes: Mapped[int] = mapped_column(BigInteger)
     wall_s: Mapped[float | None]
-    layers: Mapped[list[Any] | None]  # NULL: dense, or kept before there was this column
+    layers: Mapped[list[Any] | None]  # NULL: dense, or older than this column
     is_reused: Mapped[bool] = mapped_column(server_default=false())
     epochs_reused: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class RungRow(Base):
-    """What was measured of a trial at a rung; those of a study in the order of their ids."""
+    """The metrics of a trial at a rung; ids give the order within a study."""
 
     __tablename__ = "rungs"
     __table_args__ = (
@@ -215,7 +211,7 @@ class RungRow(Base):
 
 
 class OperatingPointRow(Base):
-    """A trained network at given thresholds and timesteps; its metrics are columns, see below."""
+    """A trained network at given thresholds and timesteps; metrics are columns."""
 
     __tablename__ = "operating_points"
     __table_args__ = (
@@ -245,9 +241,9 @@ for _name in METRICS:
 
 
 class TestRunRow(Base):
-    """A front's member trained again with another seed; its metrics are of the test images.
+    """A front member retrained with another seed, with metrics of the test images.
 
-    Nothing that chooses, judges or stops trials reads this table or `confirmed`.
+    Samplers, pruners and the front do not read this table or `confirmed`.
     """
 
     __tablename__ = "test_runs"
@@ -264,14 +260,14 @@ class TestRunRow(Base):
 
 
 class ConfirmedRow(Base):
-    """Mean and spread of an operating point's test runs, made anew whenever one is added."""
+    """Mean and standard deviation of the test runs of an operating point."""
 
     __tablename__ = "confirmed"
 
     point_id: Mapped[int] = _point(key=True)
     study_id: Mapped[int] = _study(index=True)
-    seeds: Mapped[int]  # that the means are over
-    seeds_lost: Mapped[int]  # that gave no figures
+    seeds: Mapped[int]  # with metrics
+    seeds_lost: Mapped[int]  # without metrics
 
 
 for _name in METRICS:
@@ -281,15 +277,15 @@ for _name in METRICS:
 
 
 class PriorTrialRow(Base):
-    """A finished trial from elsewhere: the sampler learns from it, and nothing else counts it."""
+    """A finished external trial: reported to the sampler, not counted as a trial."""
 
     __tablename__ = "lessons"
     __table_args__ = (UniqueConstraint("study_id", "source", "number"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = _study()
-    source: Mapped[str]  # where it came from, without a password
-    number: Mapped[int]  # there
+    source: Mapped[str]  # study, file or address, without a password
+    number: Mapped[int]  # in the source
     state: Mapped[str]
     params: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None] = mapped_column(Json)
@@ -298,7 +294,7 @@ class PriorTrialRow(Base):
 
 
 class LayerRow(Base):
-    """A spiking layer of a trial's network; `position` is its place in the report."""
+    """A spiking layer of the network of a trial; `position` orders the report."""
 
     __tablename__ = "layers"
 
@@ -316,7 +312,7 @@ class LayerRow(Base):
 
 
 class ExitRow(Base):
-    """A class at an exit of a trial's network."""
+    """The results of one class at one exit of a network."""
 
     __tablename__ = "exits"
 
@@ -329,7 +325,7 @@ class ExitRow(Base):
 
 
 class HypervolumeRow(Base):
-    """The hypervolume after a trial; the newest has the highest id."""
+    """The hypervolume after a trial; the newest row has the highest id."""
 
     __tablename__ = "hypervolume"
     __table_args__ = (UniqueConstraint("study_id", "trial"),)
@@ -342,7 +338,7 @@ class HypervolumeRow(Base):
 
 
 class ArtifactRow(Base):
-    """The file that a trial left behind."""
+    """The weights file of a trial."""
 
     __tablename__ = "artifacts"
 
@@ -353,7 +349,7 @@ class ArtifactRow(Base):
 
 
 class EventRow(Base):
-    """Something that happened to a study."""
+    """An event of a study."""
 
     __tablename__ = "events"
 

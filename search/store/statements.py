@@ -1,9 +1,8 @@
-"""The statements that a driver repeats for every epoch and trial, each made once.
+"""SQL statements that a driver executes for every epoch and trial, each built once.
 
-SQLAlchemy takes several times as long to put a statement together as SQLite
-takes to carry it out, and knows its compiled form again only as fast as it is
-the same object. Values come as parameters when a statement is executed; those
-that are no columns are named `of_...`.
+SQLAlchemy needs several times longer to build a statement than SQLite needs to execute it, and
+finds the compiled form fastest for the same object. Parameters that are not columns are named
+`of_...`.
 """
 
 import functools
@@ -38,11 +37,11 @@ ARTIFACTS = _table(ArtifactRow)
 
 @functools.cache
 def insert_into(row: type[Base]) -> Insert:
-    """New rows; their ids are not asked for."""
+    """Return an insert that does not fetch the ids of the new rows."""
     return insert(_table(row)).inline()
 
 
-# `of_name`, `of_now`: a study has changed. Its id; the next to do this waits for the transaction.
+# `of_name`, `of_now`: marks a study as changed and returns its id. Other writers of the study wait.
 CHANGE_STUDY = (
     update(STUDIES)
     .where(STUDIES.c.name == bindparam("of_name"))
@@ -59,8 +58,8 @@ FIND_TRIAL: Select[Any] = (
     .join(STUDIES, STUDIES.c.id == TRIALS.c.study_id)
     .where(STUDIES.c.name == bindparam("of_name"), TRIALS.c.number == bindparam("of_number"))
 )
-# `of_study` (a name), `of_training` (a fingerprint). The sum and the missing order keep SQLite from
-# going through all trials of the study instead of the few of that training.
+# `of_study` (a name), `of_training` (a fingerprint). The `+ 0` and the absent ORDER BY make SQLite
+# use the index of the training, not that of the study.
 WEIGHTS_OF: Select[Any] = (
     select(TRIALS.c.number, ARTIFACTS.c.uri)
     .join(ARTIFACTS, ARTIFACTS.c.trial_id == TRIALS.c.id)
@@ -77,11 +76,9 @@ UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial")
 
 @functools.cache
 def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Select[Any]]:
-    """Operating points (id, trial's id, on_front, POINT), and their trials.
+    """Return queries of operating points (id, trial_id, on_front, POINT) and of their trials.
 
-    Of a trial: id, number, params, training fingerprint.
-
-    Of the study `of_study`, or of the trial `of_trial`.
+    The trials have id, number, params and training_fingerprint. The parameter is `of_study` or `of_trial`.
     """
     if of_trial:
         wanted = [POINTS.c.trial_id == bindparam("of_trial")]

@@ -1,9 +1,8 @@
-"""Where trained weights are kept: a folder, or any place whose URI pyarrow can open.
+"""Artifact storage: a local folder, or remote storage whose URI pyarrow can open.
 
-A place is a path, or a URI like `s3://bucket/folder?region=eu-west-1` or
-`hdfs://host:8020/folder`; a file in it likewise. `file://` is the path that it
-names. Credentials come from where each service looks for them, never from a URI:
-URIs stand in the store.
+A location is a path or a URI like `s3://bucket/folder?region=eu-west-1` or
+`hdfs://host:8020/folder`; `file://` URIs are paths. URIs are stored in the database, so they
+hold no credentials: each service reads its own (environment, configuration files).
 """
 
 import contextlib
@@ -22,24 +21,24 @@ EXAMPLES = "runs/artifacts or s3://bucket/folder"
 
 
 class ArtifactError(ValueError):
-    """A place or a file that cannot be had, in one line."""
+    """A location that cannot be used, in one line."""
 
 
 def is_remote(uri: str) -> bool:
-    """Whether it is for pyarrow to open, and no path of this machine."""
+    """Return whether a location needs pyarrow and is no local path."""
     return "://" in uri and not uri.startswith("file://")
 
 
 def local_path(uri: str) -> Path:
-    """The path that a path or a `file://` URI names."""
+    """Return the path of a path or a `file://` URI."""
     assert not is_remote(uri), uri
     return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
 
 
 def located(place: str | Path) -> str:
-    """The place as it can be found from anywhere: an absolute path, or its URI.
+    """Return the absolute path or the URI of a location.
 
-    Raises ArtifactError for a URI with a password in it.
+    Raises ArtifactError for a URI with a user name or password.
     """
     text = str(place)
     if not is_remote(text):
@@ -48,14 +47,14 @@ def located(place: str | Path) -> str:
     if "@" in rest.partition("/")[0]:
         masked = f"{scheme}://***@{rest.partition('@')[2]}"
         raise ArtifactError(
-            f"{masked}: must name nobody before the @; the store keeps this address for "
-            "everyone to read: give credentials by the environment"
+            f"{masked}: must not contain a user name or password before the @, because the "
+            "address is stored in the database; set credentials in environment variables"
         )
     return text
 
 
 def inside(place: str, *names: str) -> str:
-    """A folder or file of a place."""
+    """Return a folder or file inside a location."""
     if not is_remote(place):
         return str(Path(place, *names))
     address, mark, options = place.partition("?")
@@ -63,7 +62,7 @@ def inside(place: str, *names: str) -> str:
 
 
 def beside(uri: str, suffix: str) -> str:
-    """The file whose name is longer by `suffix`."""
+    """Return the location with `suffix` added to its name."""
     if not is_remote(uri):
         return uri + suffix
     address, mark, options = uri.partition("?")
@@ -71,7 +70,7 @@ def beside(uri: str, suffix: str) -> str:
 
 
 def upload(file: Path, uri: str) -> None:
-    """Copy a local file to a remote place, where it appears whole or not at all.
+    """Copy a local file to remote storage; it appears there complete or not at all.
 
     Raises OSError.
     """
@@ -101,7 +100,7 @@ def download(uri: str, target: Path) -> None:
 
 
 def is_there(uri: str) -> bool:
-    """Whether it is a file that can be read; a remote place that does not answer has none."""
+    """Return whether there is a file; False also for remote storage that does not respond."""
     if not is_remote(uri):
         return local_path(uri).is_file()
     system, path = _open(uri)
@@ -113,7 +112,7 @@ def is_there(uri: str) -> bool:
 
 
 def check(place: str) -> None:
-    """Raises ArtifactError unless files can be written to the remote place."""
+    """Raise ArtifactError unless files can be written to the remote location."""
     _open(place)
     probe = inside(place, f".spikefront-{uuid.uuid4().hex[:8]}")
     try:
@@ -122,11 +121,11 @@ def check(place: str) -> None:
         with _as_os_errors():
             system.delete_file(path)
     except OSError as error:
-        raise ArtifactError(f"{place}: cannot be written to: {one_line(error)}") from error
+        raise ArtifactError(f"{place}: cannot be written: {one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong; of the system's own errors without the file's name."""
+    """Return the message of an error in one line; of OSError without the file name."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -137,19 +136,19 @@ def _open(uri: str) -> "tuple[FileSystem, str]":
 
     try:
         system, path = FileSystem.from_uri(uri)
-    except Exception as error:  # of many kinds, by which library is missing or what it dislikes
+    except Exception as error:  # of many classes, depending on the library behind pyarrow
         from search.text.requirements import missing
 
         if (said := missing(error)) is not None:
             raise ArtifactError(f"{uri}: {said}") from error
-        message = f"{uri}: must be a place like {EXAMPLES}, got: {one_line(error)}"
+        message = f"{uri}: must be a location like {EXAMPLES}, got: {one_line(error)}"
         raise ArtifactError(message) from error
     return system, path
 
 
 @contextlib.contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Libraries behind pyarrow raise what they like."""
+    """Raise errors of the libraries behind pyarrow as OSError."""
     try:
         yield
     except OSError:

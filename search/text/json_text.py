@@ -1,4 +1,4 @@
-"""Values of the project as JSON documents."""
+"""JSON documents from dataclasses, enums and paths."""
 
 import dataclasses
 import datetime
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def json_text(document: Mapping[str, object]) -> str:
-    """A document as JSON that every reader takes: what is not finite becomes null."""
+    """Return a document as standard JSON; NaN and infinities become null."""
     return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
 
 
 def plain(value: object) -> object:
-    """`value` in JSON's own types; what is not finite becomes null."""
+    """Return `value` in JSON types; NaN and infinities become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):

@@ -1,9 +1,9 @@
-"""The log: what a driver and its workers do, as records of the standard library's logging.
+"""The log of a driver and its workers, in the standard library's logging.
 
-All of it is below one logger, `spikefront`. stderr shows records from the level that was
-asked for, warnings if none was; a file takes more, and what libraries warn of. Records of
-workers travel with their messages, so that those of other machines arrive, too; what a
-worker logged after its last message is lost when it dies.
+All loggers are below one, `spikefront`. stderr shows records from the requested level
+(default: warning); a log file also gets INFO records and warnings of libraries. Records of
+workers are sent with their messages, also from other machines. Records after the last message
+of a worker that dies are lost.
 """
 
 import contextlib
@@ -24,39 +24,39 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-SHOWN = {"is_shown": True}  # `extra` of what people see anyway, as progress or as output
+SHOWN = {"is_shown": True}  # `extra` of records that are also shown as progress or output
 
 _about: contextvars.ContextVar[str] = contextvars.ContextVar("about", default="")
 
-# Who uses the project from Python, and asks for no log, gets none.
+# Python code that uses the project gets no log unless it configures one.
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
 
 
 class LogError(ValueError):
-    """A log that cannot be kept as asked, in one line."""
+    """A log setting that cannot be applied, in one line."""
 
 
 def logger(name: str) -> logging.Logger:
-    """The logger of a part of the project."""
+    """Return the logger of a part of the project."""
     return logging.getLogger(f"{ROOT}.{name}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogSettings:
-    """What is logged where."""
+    """Level, file and terminal settings of the log."""
 
-    level: int = logging.WARNING  # from which stderr shows records
-    file: Path | None = None  # that records are added to, from INFO at least
-    quiet: bool = False  # nothing else is shown, so that what is shown otherwise has to be here
+    level: int = logging.WARNING  # minimum level on stderr
+    file: Path | None = None  # log file, appended; level INFO or lower
+    quiet: bool = False  # without progress: also log records marked SHOWN
 
     @property
     def lowest(self) -> int:
-        """The level from which records are made."""
+        """Return the minimum level of all outputs."""
         return self.level if self.file is None else min(self.level, logging.INFO)
 
 
 def level_of_environment() -> int:
-    """What SPIKEFRONT_LOG asks for, WARNING if nothing. Raises LogError."""
+    """Return the level of SPIKEFRONT_LOG, by default WARNING. Raises LogError."""
     name = os.environ.get(VARIABLE) or "warning"
     if name.lower() not in LEVELS:
         raise LogError(f"{VARIABLE}: must be {', '.join(LEVELS)}, got {name!r}")
@@ -65,7 +65,7 @@ def level_of_environment() -> int:
 
 @contextlib.contextmanager
 def logging_to(settings: LogSettings) -> Iterator[None]:
-    """Meanwhile records go where `settings` say. Raises LogError for a file that cannot be had."""
+    """Log as `settings` say inside the block. Raises LogError for a file that cannot be opened."""
     ours, everybody = logging.getLogger(ROOT), logging.getLogger()
     usual = ours.level
     shown = _Stderr(settings)
@@ -86,13 +86,13 @@ def logging_to(settings: LogSettings) -> Iterator[None]:
 
 
 def level() -> int:
-    """The level from which records are made now, for workers to make the same."""
+    """Return the current minimum level, for use by workers."""
     return logging.getLogger(ROOT).getEffectiveLevel()
 
 
 @contextlib.contextmanager
 def about(subject: str) -> Iterator[None]:
-    """Records of this thread are about `subject` meanwhile, say a trial, and name it."""
+    """Prefix records of this thread with `subject`, for example a trial, inside the block."""
     token = _about.set(subject)
     try:
         yield
@@ -102,13 +102,13 @@ def about(subject: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def collecting(level: int) -> Iterator[Callable[[], tuple[logging.LogRecord, ...]]]:
-    """Keep this process's records, in a form that can be sent; yields what takes them."""
+    """Collect the records of this process; yields a function that takes them for sending."""
     from logging.handlers import QueueHandler
 
     waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     handler = QueueHandler(waiting)
-    handler.addFilter(_Wanted(level))
-    handler.addFilter(_name_subject)
+    handler.addFilter(_LevelFilter(level))
+    handler.addFilter(_add_subject)
     ours, everybody = logging.getLogger(ROOT), logging.getLogger()
     usual = ours.level
     ours.setLevel(level)
@@ -121,18 +121,18 @@ def collecting(level: int) -> Iterator[Callable[[], tuple[logging.LogRecord, ...
 
 
 def replay(records: Iterable[logging.LogRecord]) -> None:
-    """Log here what was logged in another process."""
+    """Log the records of another process in this one."""
     for record in records:
         logging.getLogger(record.name).handle(record)
 
 
 class _Stderr(logging.Handler):
-    """Prints to whatever stderr is at that moment: live progress puts itself in its place."""
+    """Prints to the current stderr, which live progress replaces while it runs."""
 
     def __init__(self, settings: LogSettings) -> None:
         super().__init__(settings.level)
         self._skips_shown = not settings.quiet
-        self.addFilter(_name_subject)
+        self.addFilter(_add_subject)
         timed = "%(asctime)s %(level)-7s %(part)-8s %(about)s%(message)s"
         plain = f"{ROOT}: %(level)s: %(about)s%(message)s"
         self.setFormatter(
@@ -140,13 +140,13 @@ class _Stderr(logging.Handler):
         )
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it, unless progress has."""
+        """Print the record, unless progress has shown it."""
         if not (self._skips_shown and getattr(record, "is_shown", False)):
             print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Formatter(logging.Formatter):
-    """Names of levels in small letters, and of loggers without what they all begin with."""
+    """Adds the level in lower case and the logger name without the common prefix."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.level = record.levelname.lower()
@@ -154,21 +154,21 @@ class _Formatter(logging.Formatter):
         return super().format(record)
 
 
-class _Wanted(logging.Filter):
-    """Ours from a level, and what others warn of."""
+class _LevelFilter(logging.Filter):
+    """Passes records of the project from a level, and warnings of libraries."""
 
     def __init__(self, level: int) -> None:
         super().__init__()
         self._level = level
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is wanted."""
+        """Return whether the record passes."""
         is_ours = record.name.partition(".")[0] == ROOT
         return record.levelno >= (self._level if is_ours else logging.WARNING)
 
 
-def _name_subject(record: logging.LogRecord) -> bool:
-    """What the record is about, unless it came from another process, which has said it."""
+def _add_subject(record: logging.LogRecord) -> bool:
+    """Add the subject, unless the record has one from another process."""
     if not hasattr(record, "about"):
         subject = _about.get()
         record.about = f"{subject}: " if subject else ""
@@ -182,8 +182,8 @@ def _file_handler(path: Path, level: int) -> logging.Handler:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise LogError(f"--log: must be a file that can be written, got {path}: {reason}") from None
-    handler.addFilter(_Wanted(level))
-    handler.addFilter(_name_subject)
+    handler.addFilter(_LevelFilter(level))
+    handler.addFilter(_add_subject)
     line = "%(asctime)s %(level)-7s %(process)d %(part)-8s %(about)s%(message)s"
     handler.setFormatter(_Formatter(line))
     return handler

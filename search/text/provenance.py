@@ -1,4 +1,4 @@
-"""Where a result was made: version of the project, its commit, the machine."""
+"""The origin of results: version and commit of the project, and the machine."""
 
 import importlib.metadata
 import os
@@ -11,7 +11,7 @@ GIT_TIMEOUT_S = 10
 
 
 def project_version() -> str:
-    """The version of spikefront, also where it runs from a checkout that is not installed."""
+    """Return the version of spikefront, installed or from a checkout."""
     try:
         return importlib.metadata.version("spikefront")
     except importlib.metadata.PackageNotFoundError:
@@ -29,11 +29,11 @@ def _version_of_checkout() -> str:
 
 
 def project_commit() -> str | None:
-    """The commit of the checkout that runs, `-dirty` behind it when files differ from it.
+    """Return the commit of the checkout, with `-dirty` appended if files were changed.
 
-    None where spikefront is installed without its history.
+    None if spikefront is installed without its Git history.
     """
-    if _git("rev-parse", "--show-prefix") != "":  # the project is no repository of its own
+    if _git("rev-parse", "--show-prefix") != "":  # the project is not the root of a repository
         return None
     commit = _git("rev-parse", "HEAD")
     if not commit:
@@ -57,7 +57,7 @@ def _git(*words: str) -> str | None:
 
 
 def machine() -> dict[str, object]:
-    """Kind of machine and system; nothing that names this one."""
+    """Return system, architecture and number of processors, without a host name."""
     return {
         "system": platform.system(),
         "architecture": platform.machine(),

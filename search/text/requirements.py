@@ -1,4 +1,4 @@
-"""What the project requires of other packages, and what of it is installed."""
+"""The required packages of the project, and which of them are installed."""
 
 import contextlib
 import importlib.metadata
@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from search.text.provenance import PROJECT
 
 NAME = "spikefront"
-# the distributions whose modules have other names
+# distributions whose module has another name
 DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "tomli_w": "tomli-w",
@@ -24,19 +24,19 @@ DISTRIBUTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What a release declares."""
+    """The requirements that a release declares."""
 
-    python: str = ""  # versions, like >=3.11
+    python: str = ""  # version specifier, like >=3.11
     needed: tuple[Requirement, ...] = ()
     extras: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)
 
 
 def declared() -> Requirements:
-    """Of the checkout that runs, which may be newer than its installation; or of what is installed.
+    """Return the requirements of the checkout, otherwise of the installed package.
 
-    Nothing where neither can be read.
+    A checkout may be newer than its installation. Empty if neither can be read.
     """
-    # installed, there is no such file; a folder above may hold another project's
+    # An installed package has no pyproject.toml; a parent folder may have that of another project.
     with contextlib.suppress(OSError, KeyError, tomllib.TOMLDecodeError):
         with (PROJECT / "pyproject.toml").open("rb") as file:
             project = tomllib.load(file)["project"]
@@ -70,15 +70,15 @@ def _parsed(words: Sequence[str]) -> tuple[Requirement, ...]:
     for word in words:
         try:
             found.append(Requirement(word))
-        except InvalidRequirement:  # of a newer form than the packaging that is installed reads
+        except InvalidRequirement:  # syntax newer than the installed `packaging`
             continue
     return tuple(found)
 
 
 def unmet(requirements: Sequence[Requirement]) -> Iterator[str]:
-    """A clause for each that is missing, or there in another version."""
+    """Yield a clause for each requirement that is missing or has another version."""
     for requirement in requirements:
-        if canonicalize_name(requirement.name) == NAME or not _is_meant(requirement):
+        if canonicalize_name(requirement.name) == NAME or not _applies(requirement):
             continue
         version = installed_version(requirement.name)
         if version is None:
@@ -87,8 +87,8 @@ def unmet(requirements: Sequence[Requirement]) -> Iterator[str]:
             yield f"{requirement.name} is {version}, not {requirement.specifier}"
 
 
-def _is_meant(requirement: Requirement) -> bool:
-    """Whether it is for this machine."""
+def _applies(requirement: Requirement) -> bool:
+    """Return whether a requirement applies to this machine."""
     return (
         requirement.marker is None
         or "extra" in str(requirement.marker)
@@ -97,7 +97,7 @@ def _is_meant(requirement: Requirement) -> bool:
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version of a distribution; None where there is none."""
+    """Return the version of a distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -105,15 +105,15 @@ def installed_version(distribution: str) -> str | None:
 
 
 def is_there(module: str) -> bool:
-    """Whether a top-level module can be found; whether it works is another question."""
+    """Return whether a top-level module can be found; it is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # kept from being imported, or loaded in part
+    except (ImportError, ValueError):  # blocked or partly imported
         return False
 
 
 def missing(error: BaseException) -> str | None:
-    """What to say of a package of others that an import has not found; None for other faults."""
+    """Return a message if the error is a missing third-party package, otherwise None."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, ModuleNotFoundError):
         found = found.__cause__ or found.__context__
@@ -124,19 +124,19 @@ def missing(error: BaseException) -> str | None:
 
 
 def needs(module: str) -> str:
-    """That a package is not installed, and what installs it."""
+    """Return the message that a package is not installed, with the command that installs it."""
     name = distribution_of(module)
     return f"needs {name}, which is not installed: {install_command(module)}"
 
 
 def distribution_of(module: str) -> str:
-    """The distribution that brings a module."""
+    """Return the distribution of a module."""
     top = module.partition(".")[0]
     return DISTRIBUTIONS.get(top, top)
 
 
 def install_command(module: str, *, again: bool = False) -> str:
-    """What installs the package that `module` belongs to, in the version that is asked for."""
+    """Return the command that installs the package of `module` in the required version."""
     name = canonicalize_name(distribution_of(module))
     known = declared()
     words = "--force-reinstall --no-deps " if again else ""

@@ -1,4 +1,4 @@
-"""What a terminal, a pipe or a file can take: characters, and lines that are redrawn."""
+"""Capabilities of terminals, pipes and files: characters and redrawn lines."""
 
 import codecs
 import contextlib
@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-# what stands for a character that the stream's encoding has not
-STAND_INS = {
+# replacements for characters that the encoding of a stream lacks
+REPLACEMENTS = {
     "±": "+/-",
     "×": "x",
     "→": "->",
@@ -23,37 +23,38 @@ HANDLER = "spikefront"
 
 
 def write_anything() -> None:
-    """From now on stdout and stderr take every text: what they cannot show gets a stand-in.
+    """Let stdout and stderr accept any text; characters they cannot encode are replaced.
 
-    One that is closed leads nowhere: Python would print what is for stderr on stdout.
+    A closed stream becomes the null device, because Python would print the text of a closed
+    stderr on stdout.
     """
-    sys.stdout = sys.stdout or _nowhere()
-    sys.stderr = sys.stderr or _nowhere()
-    codecs.register_error(HANDLER, _stand_in)
+    sys.stdout = sys.stdout or _null_device()
+    sys.stderr = sys.stderr or _null_device()
+    codecs.register_error(HANDLER, _replacement)
     for stream in _streams():
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=HANDLER)
 
 
-def _nowhere() -> TextIO:
+def _null_device() -> TextIO:
     return Path(os.devnull).open("w")
 
 
-def _stand_in(error: UnicodeError) -> tuple[str, int]:
+def _replacement(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end]
-    return "".join(STAND_INS.get(character, "?") for character in lost), error.end
+    return "".join(REPLACEMENTS.get(character, "?") for character in lost), error.end
 
 
 def flush() -> None:
-    """What was printed goes out now, where what is wrong with that can be told. Raises OSError."""
+    """Write buffered output now, while an error can still be reported. Raises OSError."""
     for stream in _streams():
         stream.flush()
 
 
 def drop_unwritten() -> None:
-    """What cannot be written, because nobody reads or a disk is full, is not tried once more."""
+    """Discard output that cannot be written (closed pipe, full disk), so Python does not retry."""
     for stream in _streams():
         try:
             stream.flush()
@@ -63,19 +64,19 @@ def drop_unwritten() -> None:
 
 
 def _streams() -> list[TextIO]:
-    """stdout and stderr, as far as they are open."""
+    """Return stdout and stderr if they are open."""
     return [stream for stream in (sys.stdout, sys.stderr) if stream and not stream.closed]
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether lines can be drawn over: on a terminal that moves its cursor."""
+    """Return whether a stream is a terminal that can redraw lines."""
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def shows_all(stream: TextIO | None) -> bool:
-    """Whether its encoding has every character."""
+    """Return whether the encoding of a stream has every character of the output."""
     name = getattr(stream, "encoding", None) or "utf-8"
     try:
-        return "".join(STAND_INS).encode(name).decode(name) == "".join(STAND_INS)
+        return "".join(REPLACEMENTS).encode(name).decode(name) == "".join(REPLACEMENTS)
     except (UnicodeError, LookupError):
         return False

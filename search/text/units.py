@@ -1,4 +1,4 @@
-"""Numbers as people read them: three digits, an SI prefix, the unit."""
+"""Numbers for people: three significant digits, an SI prefix, the unit."""
 
 import datetime
 import math
@@ -9,7 +9,7 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def figure(name: str, value: float) -> str:
-    """A metric's value with its unit: 97.2 %, 12.3 kB, 4.56 k ops, 1.20 µJ."""
+    """Return the value of a metric with its unit: 97.2 %, 12.3 kB, 4.56 k ops, 1.20 µJ."""
     if math.isnan(value):
         return "-"
     metric = METRICS[name]
@@ -25,7 +25,7 @@ def figure(name: str, value: float) -> str:
 
 
 def energy(nanojoules: float) -> str:
-    """An energy in nJ, or the unit that it is large enough for."""
+    """Return an energy in nJ, µJ or mJ."""
     for factor, unit in ((1e6, "mJ"), (1e3, "µJ")):
         if abs(nanojoules) >= 0.9995 * factor:
             return f"{three_digits(nanojoules / factor)} {unit}"
@@ -33,12 +33,12 @@ def energy(nanojoules: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage with one digit behind the point."""
+    """Return a fraction as a percentage with one decimal."""
     return "-" if math.isnan(fraction) else f"{100 * fraction:.1f} %"
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, without an exponent where people would not write one."""
+    """Return three significant digits; an exponent only below 0.001 and from 1000."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if 1e-3 <= abs(value) < 1e3:
@@ -48,7 +48,7 @@ def three_digits(value: float) -> str:
 
 
 def scaled(value: float, *, joined: str = "") -> str:
-    """A number with an SI prefix: 12.3 k; with `joined`, the unit stands at it: 12.3 kB."""
+    """Return a number with an SI prefix: 12.3 k; with the unit `joined`: 12.3 kB."""
     for factor, prefix in PREFIXES:
         if abs(value) >= 0.9995 * factor:
             return f"{three_digits(value / factor)} {prefix}{joined}"
@@ -56,7 +56,7 @@ def scaled(value: float, *, joined: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 4.21 s, 3 min 20 s, 2 h 5 min."""
+    """Return seconds as 4.21 s, 3 min 20 s or 2 h 5 min."""
     if not math.isfinite(seconds) or seconds < 120:
         return f"{three_digits(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -66,7 +66,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(at: datetime.datetime | None) -> str:
-    """A time in UTC, to the second."""
+    """Return a time in UTC, to the second."""
     if at is None:
         return "-"
     aware = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
@@ -74,5 +74,5 @@ def moment(at: datetime.datetime | None) -> str:
 
 
 def counted(count: float, noun: str) -> str:
-    """A count with its noun: 1 block, 2 blocks, 0.5 processors."""
+    """Return a count with its noun: 1 block, 2 blocks, 0.5 processors."""
     return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"

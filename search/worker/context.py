@@ -1,4 +1,4 @@
-"""What all jobs of a study have in common on a worker, and how a job is run there."""
+"""The settings that all jobs of a study share on a worker, and the run of one job."""
 
 import functools
 import os
@@ -24,29 +24,28 @@ LOG = log.logger("worker")
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """What all jobs of a study have in common where they are carried out."""
+    """The settings that all jobs of a study share on a worker."""
 
     data_dir: Path
     device: str = "cpu"  # cpu, cuda or auto
     threads: int = 1
     constraints: Mapping[str, Bound] = field(default_factory=dict)
-    blocks: BlockFolder | None = None  # None: every block is trained
-    trial_s: float | None = None  # the time that a trial may take
-    stopping: StoppingRule | None = None  # None: every trial is trained to its end
+    blocks: BlockFolder | None = None  # None: no block is reused
+    trial_s: float | None = None  # limit on the wall time of a trial
+    stopping: StoppingRule | None = None  # None: no early stopping
     trainable: Trainable
 
     def run(self, job: Job) -> Generator[Message]:
-        """The job's measurements and reports at rungs, and last its outcome.
+        """Yield the measurements and rung reports of the job, and last its outcome.
 
-        An exception becomes an outcome with its traceback: a trial that crashes
-        does not end its study. One whose time is over is pruned. Only a missing
-        data set (snn.data.dataset.DataError) is raised, because every other trial would
-        miss it too.
+        An exception becomes a failed outcome with its traceback, and a trial that exceeds its
+        time limit is pruned. Only snn.data.dataset.DataError is raised, because all trials
+        share the data set.
         """
         limit = TimeLimit(seconds=self.trial_s)
         try:
             with limit.enforced(), log.about(job.title):
-                LOG.info("begins in process %d of %s", os.getpid(), socket.gethostname())
+                LOG.info("starting in process %d of %s", os.getpid(), socket.gethostname())
                 running = self._running(job)
                 messages = iter(running)
             while (message := _next(messages, limit, job.title)) is not None:
@@ -63,7 +62,7 @@ class WorkerContext:
         yield outcome
 
     def trainable_for(self, job: Job) -> Trainable:
-        """What runs the job."""
+        """Return the trainable of the job."""
         return self.trainable
 
     def _running(self, job: Job) -> RunningJob:
@@ -99,7 +98,7 @@ def _next(
 
 
 def crash(error: BaseException) -> Outcome:
-    """The outcome of a trial that raised `error`."""
+    """Return the outcome of a trial that raised `error`."""
     return Outcome(
         state=TrialState.FAILED,
         reason=_one_line(error),

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.text.provenance import project_version
-from snn.settings.config import RunConfig
+from snn.settings.config import DATASETS, RunConfig
 from snn.settings.measurement import Evaluation
 
 if TYPE_CHECKING:
     from snn.data.dataset import Split
     from snn.evaluation.replay import Replay
+    from snn.network.network import Task
     from snn.network.trained import Images, Trained
+    from snn.training.plan import CostEstimate, LowerBound
 
 VALIDATION, TEST = "validation", "test"
 
@@ -166,3 +168,24 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
         "threads": threads,
         "engine": origin.engine(),
     }
+
+
+def _task(config: RunConfig) -> Task:
+    from snn.network.network import Task
+
+    shape, classes = DATASETS[config.dataset]
+    return Task(image_shape=shape, classes=classes)
+
+
+def plan(config: RunConfig) -> CostEstimate:
+    """Return the cost estimate of a run; builds the network without training it."""
+    from snn.training.plan import plan as plan_task
+
+    return plan_task(config, _task(config))
+
+
+def lower_bound(config: RunConfig, *, images: int, memory: bool = True) -> LowerBound:
+    """Return a lower bound of the cost of a run with at least `images` training images."""
+    from snn.training.plan import lower_bound as bound_of_task
+
+    return bound_of_task(config, _task(config), images=images, memory=memory)

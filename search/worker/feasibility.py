@@ -1,58 +1,57 @@
-"""Feasibility: what can be known of a run before any of it is trained."""
+"""Check run configs against constraints before training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search.study.tables import Bound
-from search.worker import estimates
+from search.worker import engine
 from snn.settings.config import SETTINGS, RunConfig
 
 KNOWN = ("parameters", "model_bytes", "training_memory_bytes")
-IMAGES = 1_000  # for training, which each of these has at least; a batch may hold all of them
+IMAGES = 1_000  # lower bound of the training images of `OURS`; limits the batch size
 OURS = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100")
-_WITHOUT_SAY = {"schedule", "epochs", "seed"}
+_NOT_SIZE = {"schedule", "epochs", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Infeasible:
-    """Why a point is not tried."""
+    """The reason why a configuration is not trained."""
 
-    violation: float  # how far it is outside, as samplers hear it; above 0
+    violation: float  # above 0, as reported to the sampler
     reason: str  # one line
 
 
 class Feasibility:
-    """Holds runs against the bounds of a study that can be known beforehand.
+    """Checks run configs against the constraints whose metrics have a known lower bound.
 
-    A run is infeasible when even the smallest network that it yields is outside,
-    whatever the data. The network is built for this, once for all runs that
-    differ only in what has no say in its size.
+    A run is infeasible if the lower bound violates a constraint. The bound is computed once
+    for all configs of equal size.
     """
 
     def __init__(self, constraints: Mapping[str, Bound], *, images: int | None = None) -> None:
-        self._images = images  # for training, where that is known
+        self._images = images  # training images, if known
         bounds = {name: constraints[name] for name in KNOWN if name in constraints}
         self._bounds = {name: bound for name, bound in bounds.items() if bound.max is not None}
         self._known: dict[tuple[object, ...], Infeasible | None] = {}
 
     def check(self, config: RunConfig) -> Infeasible | None:
-        """Why the run cannot be within the bounds; None where it may be."""
+        """Return why the run violates a constraint; None if it may satisfy all."""
         if not self._bounds:
             return None
         key = size_of(config)
         if key not in self._known:
-            self._known[key] = self._look(config)
+            self._known[key] = self._compute(config)
         return self._known[key]
 
-    def _look(self, config: RunConfig) -> Infeasible | None:
+    def _compute(self, config: RunConfig) -> Infeasible | None:
         try:
             needs_memory = "training_memory_bytes" in self._bounds
             images = self._images or (IMAGES if config.dataset in OURS else 1)
-            least = estimates.lower_bound(config, images=images, memory=needs_memory)
-        except Exception:  # the trial will show what is wrong, and have it on record
+            bound_below = engine.lower_bound(config, images=images, memory=needs_memory)
+        except Exception:  # the trial raises it again and records it
             return None
         for name, bound in self._bounds.items():
-            figure = getattr(least, name)
+            figure = getattr(bound_below, name)
             if figure is not None and bound.violation(figure) > 0:
                 return Infeasible(
                     violation=bound.violation(figure),
@@ -62,16 +61,16 @@ class Feasibility:
 
 
 def size_of(config: RunConfig) -> tuple[object, ...]:
-    """All that decides how large the networks of a run are, the same for equal sizes."""
+    """Return a key of the settings that determine the size of the network."""
     return tuple(
-        _said_by(getattr(config, name))
+        _size_part(getattr(config, name))
         for name, setting in SETTINGS.items()
-        if not setting.operating and name not in _WITHOUT_SAY
+        if not setting.operating and name not in _NOT_SIZE
     )
 
 
-def _said_by(value: object) -> object:
-    """As much of a setting as can change a size: of a real number not its amount."""
+def _size_part(value: object) -> object:
+    """Return a setting without the value of a real number, which does not change a size."""
     if isinstance(value, float) and value not in (0.0, 1.0):
         return 0.5
     return value

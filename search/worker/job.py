@@ -1,4 +1,4 @@
-"""Jobs: what a worker is asked to do, and the protocols of those who give, run and train them."""
+"""Jobs for workers, and the protocols of job sources, running jobs and trainables."""
 
 import os
 import threading
@@ -25,30 +25,30 @@ def run_config(study: Study, params: Params) -> RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One trial to be run."""
+    """One training and evaluation for a worker."""
 
     number: int
     config: RunConfig
-    weights: str | None  # path or URI where the trained weights go
-    reuse: str | None = None  # weights of an equal training, evaluated instead of trained again
-    reused_trial: int | None = None  # the trial of the study that these weights belong to
+    weights: str | None  # path or URI to save the trained weights at
+    reuse: str | None = None  # weights of an equal training: evaluated, not trained
+    reused_trial: int | None = None  # the number of the trial that made these weights
 
     @property
     def title(self) -> str:
-        """What it is called in a log."""
+        """Return the name of the job in the log."""
         return f"trial {self.number}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockFolder:
-    """Where trained blocks are kept for other trials, see `snn.training.block_cache`."""
+    """The folder of the block cache, see `snn.training.block_cache`."""
 
-    path: Path | None  # None: in the cache folder of the user, on each machine its own
+    path: Path | None  # None: in the cache folder of the user on each machine
     limit_bytes: int
 
     @property
     def here(self) -> Path:
-        """The folder on this machine."""
+        """Return the folder on this machine."""
         if self.path is not None:
             return self.path
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -57,58 +57,58 @@ class BlockFolder:
 
 @runtime_checkable
 class RunningJob(Protocol):
-    """A trial at work: a measurement per epoch, reports at rungs, and then what came of it."""
+    """A job at work: yields measurements and rung reports, and then has an outcome."""
 
     @property
     def outcome(self) -> Outcome:
-        """What came of the trial, once there is nothing more to iterate over."""
+        """Return the outcome; iteration must have ended."""
 
     def __iter__(self) -> Iterator[Measurement | RungReport]:
-        """Measurements, epoch by epoch; behind one that reaches a rung, the report of it.
+        """Yield the measurement of each epoch, and the rung report after it if a rung is reached.
 
-        Whoever does not go on iterating behind a report has stopped the trial there.
+        The caller stops the trial by ending the iteration.
         """
 
 
 @runtime_checkable
 class JobSource(Protocol):
-    """Whoever has jobs to give and hears what comes of them: one study's driver, say."""
+    """Creates jobs for the workers and receives their results: the driver of a study."""
 
     @property
     def interrupted(self) -> threading.Event:
-        """Set by Ctrl-C, where that does not raise by itself."""
+        """Return the event that Ctrl-C sets where it does not raise KeyboardInterrupt."""
 
     def next(self) -> Job | None:
-        """The next job; None when there is none any more."""
+        """Return the next job, or None if there are no more jobs."""
 
     def is_ready(self) -> bool:
-        """Whether `next` answers at once; if not, others are being carried out meanwhile."""
+        """Return whether `next` returns at once; if not, other jobs are running."""
 
     def is_running(self, number: int) -> bool:
-        """Whether that job was given, and its outcome is not known."""
+        """Return whether the job was started here and has no outcome yet."""
 
     def record(self, number: int, measurement: Measurement) -> None:
-        """An epoch of an job that is carried out."""
+        """Store the measurement of an epoch of a running job."""
 
     def judge(self, number: int, report: RungReport) -> bool:
-        """Whether an job that has come to a rung is stopped there; then it is over."""
+        """Return whether a job is stopped at a rung; if so, it has ended."""
 
     def retry(self, number: int, message: str) -> None:
-        """The worker of an job was lost, and another one begins it anew."""
+        """Record that the worker of a job was lost and that another one starts the job again."""
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """What came of an job."""
+        """Record the outcome of a job."""
 
     def should_halt(self) -> bool:
-        """Whether to leave at once, because someone asked for it. Cheap, to be called often."""
+        """Return whether to stop now, as a user requested. Cheap enough to be called often."""
 
     def say(self, text: str) -> None:
-        """Something that people should know."""
+        """Show a message."""
 
 
 @runtime_checkable
 class Trainable(Protocol):
-    """Makes trials run; `search.worker.trial_run.TrialRun` is the one that trains networks."""
+    """Makes running jobs; `search.worker.trial_run.TrialRun` trains networks."""
 
     def __call__(
         self,
@@ -123,4 +123,4 @@ class Trainable(Protocol):
         blocks: BlockFolder | None,
         stopping: StoppingRule | None,
     ) -> RunningJob:
-        """A trial of `config`, about to start."""
+        """Return the running job of `config`, not started."""

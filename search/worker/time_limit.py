@@ -1,4 +1,4 @@
-"""A limit on the time of a trial: what a process can do about itself when it is over."""
+"""The time limit of a trial, enforced by the process that runs it."""
 
 import contextlib
 import signal
@@ -11,27 +11,27 @@ from search.trial.trial import Outcome, TrialState
 
 
 class OvertimeError(BaseException):
-    """The time is over. No Exception, so that no trial takes it for a fault of its own."""
+    """The time limit was exceeded. No Exception, so that a trial does not catch it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLimit:
-    """The time of one trial, from when this was made; None is no limit."""
+    """The time limit of one trial, counted from creation; None is no limit."""
 
     seconds: float | None
     begun: float = field(default_factory=time.monotonic)
 
     @property
     def is_over(self) -> bool:
-        """Whether the trial has had its time."""
+        """Return whether the time limit is exceeded."""
         return self.seconds is not None and time.monotonic() - self.begun >= self.seconds
 
     @contextlib.contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raises OvertimeError from what runs meanwhile, at the end of the time.
+        """Raise OvertimeError inside the block when the limit is exceeded.
 
-        Only in the main thread, and when Python is next run: a call into native code
-        that does not return is not ended. An alarm that others have set is set again.
+        Works only in the main thread and between Python instructions: a native call that does
+        not return is not interrupted. A timer set before the block is restored after it.
         """
         is_main = threading.current_thread() is threading.main_thread()
         if self.seconds is None or not is_main or not hasattr(signal, "setitimer"):
@@ -46,7 +46,7 @@ class TimeLimit:
         finally:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            finally:  # the alarm may come just now
+            finally:  # the alarm may arrive here
                 signal.signal(signal.SIGALRM, usual)
                 rest_s = others_s and max(others_s - (time.monotonic() - set_at), 1e-3)
                 signal.setitimer(signal.ITIMER_REAL, rest_s)
@@ -57,7 +57,7 @@ def _raise(number: int, frame: object) -> None:
 
 
 def overtime(seconds: float) -> Outcome:
-    """What becomes of a trial whose time is over."""
+    """Return the outcome of a trial that exceeded its time limit."""
     return Outcome(
         state=TrialState.PRUNED,
         reason=f"took longer than budget.trial_minutes ({seconds / 60:g})",

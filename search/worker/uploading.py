@@ -1,4 +1,4 @@
-"""A trial whose weights belong to a place that is no folder: trained here, and sent there."""
+"""Trials with weights in remote storage: trained in a local folder, then uploaded."""
 
 import dataclasses
 import tempfile
@@ -11,17 +11,17 @@ from search.trial.trial import Outcome
 from search.worker.job import RunningJob
 from snn.settings.measurement import Measurement
 
-TIMES = ".times.json"  # beside each weights file, and may be missing
+TIMES = ".times.json"  # suffix of the file with training times; optional
 
 Start = Callable[[Path | None, Path | None], RunningJob]
 
 
 class UploadingRun:
-    """A trial at work in a folder that is thrown away behind it.
+    """Run a job in a temporary folder and upload its weights.
 
-    `start` is given where weights go, and those that it may take over. Weights that
-    cannot be sent are missing, with the reason; those that cannot be had are
-    trained again.
+    `start` receives the path for the weights and the path of downloaded weights to reuse. If
+    the upload fails, the outcome has no weights and says why; if the download fails, the
+    network is trained.
     """
 
     def __init__(self, start: Start, *, weights: str | None, reuse: str | None) -> None:
@@ -30,41 +30,41 @@ class UploadingRun:
 
     @property
     def outcome(self) -> Outcome:
-        """What came of the trial; there once iteration has ended."""
+        """Return the outcome; iteration must have ended."""
         assert self._outcome is not None, "the trial is still running"
         return self._outcome
 
     def __iter__(self) -> Iterator[Measurement | RungReport]:
         with tempfile.TemporaryDirectory(prefix="spikefront-") as folder:
-            running = self._start(self._target(Path(folder)), self._taken(Path(folder)))
+            running = self._start(self._target(Path(folder)), self._downloaded(Path(folder)))
             yield from running
-            self._outcome = self._sent(running.outcome)
+            self._outcome = self._uploaded(running.outcome)
 
     def _target(self, folder: Path) -> Path | None:
         if self._weights is None:
             return None
         return folder / "trained" if is_remote(self._weights) else local_path(self._weights)
 
-    def _taken(self, folder: Path) -> Path | None:
+    def _downloaded(self, folder: Path) -> Path | None:
         if self._reuse is None:
             return None
         if not is_remote(self._reuse):
             return local_path(self._reuse)
-        copy = folder / "taken"
+        copy = folder / "reused"
         try:
-            download(beside(self._reuse, TIMES), folder / f"taken{TIMES}")
+            download(beside(self._reuse, TIMES), folder / f"reused{TIMES}")
             download(self._reuse, copy)
         except OSError:
             return None
         return copy
 
-    def _sent(self, outcome: Outcome) -> Outcome:
-        """The outcome with weights where they are for everybody to have."""
+    def _uploaded(self, outcome: Outcome) -> Outcome:
+        """Upload the weights; returns the outcome with their URI."""
         artifact = outcome.artifact
         if artifact is None:
             return outcome
         file = Path(artifact.uri)
-        if file.name == "taken" and self._reuse is not None:
+        if file.name == "reused" and self._reuse is not None:
             return _with_address(outcome, self._reuse)
         if self._weights is None or not is_remote(self._weights):
             return outcome
@@ -84,8 +84,8 @@ def _with_address(outcome: Outcome, uri: str) -> Outcome:
 
 
 def without_weights(outcome: Outcome, error: OSError) -> Outcome:
-    """The outcome of a trial whose weights could not be kept: all but them, and the reason."""
-    reason = f"weights were not kept: {one_line(error)}"
+    """Return the outcome without weights, with the reason."""
+    reason = f"weights were not saved: {one_line(error)}"
     return dataclasses.replace(
         outcome, artifact=None, reason=reason, notes=(*outcome.notes, reason)
     )

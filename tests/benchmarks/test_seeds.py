@@ -17,7 +17,7 @@ from benchmarks.claims.tested import threshold_at_full_accuracy, train_and_test
 from benchmarks.finished import Finished
 from benchmarks.report import Report
 from benchmarks.results import page, table
-from search.worker.estimates import plan
+from search.worker.engine import plan
 from snn.settings.config import RunConfig
 from snn.training.train import DivergedError
 

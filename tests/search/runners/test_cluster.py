@@ -223,7 +223,7 @@ def test_workers_wait_while_the_database_is_restarted(
     server.start()
     out, said = running.communicate(timeout=120)
     assert running.returncode == 0, said
-    assert "the store is back after " in said
+    assert "the store responds again after " in said
     assert json.loads(out)["trials"] == {"complete": 12}
     with Store(url) as store:
         check_whole(store, 12)

@@ -193,13 +193,13 @@ def test_trials_keep_all_but_their_weights_when_the_disk_of_artifacts_is_full(
             assert len(store.measurements("small", trial.number)) == asked
             assert store.operating_points("small", trial.number)
             if trial.artifact is None:
-                assert trial.reason == "weights were not kept: No space left on device"
+                assert trial.reason == "weights were not saved: No space left on device"
             else:
                 name = Path(trial.artifact.uri).name
                 assert digests[f"./small/{name}"] == trial.artifact.sha256
     whole = re.compile(r"\./(small/\d{5}\.safetensors(\.times\.json)?|blocks/\w+\.block)")
     assert [name for name in digests if not whole.fullmatch(name)] == []  # nothing half-written
-    assert "weights were not kept: No space left on device" in done.stderr
+    assert "weights were not saved: No space left on device" in done.stderr
 
 
 def write(folder: Path, text: str = STUDY) -> list[object]:

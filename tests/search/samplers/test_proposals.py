@@ -15,7 +15,7 @@ from search.study.initial_points import initial_points
 from search.study.repeats import together
 from search.study.study import PREFIX_SHARE, Study, StudyError, study_from_toml
 from search.trial.trial import Outcome, Trial, TrialState
-from search.worker import estimates
+from search.worker import engine
 from search.worker.context import WorkerContext
 from search.worker.job import run_config
 from snn.settings.measurement import OperatingPoint
@@ -88,7 +88,7 @@ def test_too_large_a_network_costs_no_trial_and_a_restart_changes_nothing(
     assert all(trial.sampled is not None for trial in undisturbed)
     for trial in undisturbed:
         assert trial.config is not None
-        assert estimates.lower_bound(trial.config, images=1000, memory=False).parameters <= 30_000
+        assert engine.lower_bound(trial.config, images=1000, memory=False).parameters <= 30_000
     assert any("ruled_out" in trial.sampler_state for trial in undisturbed)
     restarted = trials(study, tmp_path, 3, 9)
     assert [t.params for t in restarted] == [t.params for t in undisturbed]

@@ -84,8 +84,8 @@ def test_a_study_waits_for_its_database_and_goes_on_with_nothing_lost(
     server.start()
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 0, said
-    assert "; waiting for the store, for at most 5 min" in said
-    assert "the store is back after " in said
+    assert "; waiting for the store for at most 5 min" in said
+    assert "the store responds again after " in said
     with Store(url) as store:
         check_whole(store, 12)
         assert store.events("small") == []  # no trial ran twice, no lease changed hands
@@ -110,7 +110,7 @@ def test_a_database_that_stays_away_ends_the_run_and_the_same_command_goes_on(
     assert "Traceback" not in said
     last = said.splitlines()[-1]
     assert last.startswith("spikefront: postgresql://postgres@127.0.0.1:")
-    assert last.endswith("The same command goes on from here when the store is back")
+    assert last.endswith("When the store responds again, continue with the same command")
     with Store(server.url, read_only=True) as store:
         before = store.trials("small")
         assert not store.stored_study("small").is_running  # although nobody gave the lease back
@@ -164,7 +164,7 @@ def test_a_stop_is_obeyed_while_the_store_is_waited_for(tmp_path: Path) -> None:
     waiting = retry.StoreRetry(seconds=60, say=said.append, interrupted=interrupted)
     with pytest.raises(KeyboardInterrupt):
         waiting.run(never)
-    assert said == ["the store is gone; waiting for the store, for at most 60 s"]
+    assert said == ["the store is gone; waiting for the store for at most 60 s"]
     with pytest.raises(StoreGoneError):  # on the way out nothing is waited for
         waiting.run(never)
 

@@ -88,7 +88,7 @@ def test_weights_that_cannot_be_sent_are_missing_with_the_reason(
         )
         for trial in store.trials("far"):
             assert (trial.state, trial.artifact) == (TrialState.COMPLETE, None)
-            assert trial.reason.startswith("weights were not kept: ")
+            assert trial.reason.startswith("weights were not saved: ")
             assert store.operating_points("far", trial.number)
             assert store.measurements("far", trial.number)
         (event,) = store.events("far")
@@ -109,7 +109,9 @@ def test_what_is_written_appears_whole_under_its_name(place: str, tmp_path: Path
 def test_a_place_is_tried_before_anything_else_is_done(place: str, tmp_path: Path) -> None:
     artifacts.check(place)
     assert files(tmp_path) == []
-    with pytest.raises(ArtifactError, match=r"^nowhere://at/all: must be a place like .*, got: "):
+    with pytest.raises(
+        ArtifactError, match=r"^nowhere://at/all: must be a location like .*, got: "
+    ):
         artifacts.check("nowhere://at/all")
 
 
@@ -124,6 +126,8 @@ def test_a_name_goes_to_the_path_of_an_address(tmp_path: Path) -> None:
 
 
 def test_credentials_do_not_belong_in_an_address_that_is_kept() -> None:
-    with pytest.raises(ArtifactError, match=r"^s3://\*\*\*@bucket/x: must name nobody") as refusal:
+    with pytest.raises(
+        ArtifactError, match=r"^s3://\*\*\*@bucket/x: must not contain a user"
+    ) as refusal:
         artifacts.located("s3://key:secret@bucket/x")
     assert "secret" not in str(refusal.value)

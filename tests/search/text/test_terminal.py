@@ -61,7 +61,7 @@ def ran(
     ids=["ascii", "latin-1", "C"],
 )
 @pytest.mark.parametrize("words", [["front", "logged"], ["status", "logged"], ["--help"]])
-def test_what_an_encoding_has_not_gets_a_stand_in(
+def test_characters_that_an_encoding_lacks_are_replaced(
     environment: dict[str, str], words: list[str], folder: Path
 ) -> None:
     done = ran(*words, folder=folder, environment=environment)
@@ -69,7 +69,7 @@ def test_what_an_encoding_has_not_gets_a_stand_in(
     assert done.stdout.isascii()
 
 
-def test_stand_ins_say_what_was_meant(folder: Path) -> None:
+def test_replacements_are_readable(folder: Path) -> None:
     program = (
         "from search.text import terminal; terminal.write_anything(); print('97.3 ± 0.3 → é…')"
     )

@@ -12,8 +12,7 @@ from search.study.study import Bound
 from search.trial.rung import RungReport
 from search.trial.trial import Timings, TrialState
 from search.worker import engine
-from search.worker.engine import cut_weights, evaluate_weights
-from search.worker.estimates import plan
+from search.worker.engine import cut_weights, evaluate_weights, plan
 from search.worker.job import BlockFolder
 from search.worker.trial_run import TrialRun
 from snn.data.dataset import DataError

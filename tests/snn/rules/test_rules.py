@@ -260,7 +260,7 @@ def test_every_rule_composes_with_blocks_sparsity_and_dropout(
 
 @pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"])
 def test_memory_of_forward_rules_does_not_grow_with_time(rule: str) -> None:
-    from search.worker.estimates import plan
+    from search.worker.engine import plan
 
     needs = [
         plan(RunConfig(time_rule=rule, timesteps=steps, width=8)).training_memory_bytes
