@@ -78,7 +78,8 @@ UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial")
 def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Select[Any]]:
     """Return queries of operating points (id, trial_id, on_front, POINT) and of their trials.
 
-    The trials have id, number, params and training_fingerprint. The parameter is `of_study` or `of_trial`.
+    The trials have id, number, params and training_fingerprint. The parameter is `of_study` or
+    `of_trial`.
     """
     if of_trial:
         wanted = [POINTS.c.trial_id == bindparam("of_trial")]
