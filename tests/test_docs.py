@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.commands.docs_reference import reference
-from search.commands.options import COMMANDS
+from search.commands.registry import COMMANDS
 from search.study.study import load_study, study_from_toml
 from snn.settings.measurement import METRICS
 

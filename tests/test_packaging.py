@@ -125,6 +125,7 @@ def test_the_wheel_holds_code_and_data_of_the_project_and_nothing_else(built: Bu
         "snn/py.typed",
         "snn/lif/native.c",
         "search/py.typed",
+        "search/export/model_card.md.jinja",
         "search/store/migrations/script.py.mako",
         "search/store/migrations/versions/0001_the_first_tables.py",
         "search/templates/digits.toml",

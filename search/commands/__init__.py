@@ -1,12 +1,9 @@
-"""The commands of `spikefront`, a file per noun; `search.commands.cli` reads the command line.
-
-Each imports what is heavy only when it runs, so that `--help` stays instant.
-"""
+"""The commands of `spikefront`, one file per noun, listed in `search.commands.registry`."""
 
 
 class InputError(ValueError):
-    """What a person typed cannot be done; the message says what to type instead."""
+    """Wrong input of a user; the message says what to type instead."""
 
 
 class RunError(RuntimeError):
-    """Something failed while running that no other input would have avoided."""
+    """A failure while running that no other input would have avoided."""

@@ -1,15 +1,15 @@
 """The command line: `spikefront COMMAND ...`, see `spikefront --help`.
 
 Exit codes: 0 done, 1 something failed while running, 2 the input was wrong,
-130 interrupted. What is wrong with an input is said in a line on stderr.
+130 interrupted. Every fault of the input is reported in a line on stderr.
 """
 
 import argparse
 import contextlib
 import functools
-import importlib
 import importlib.metadata
 import logging
+import os
 import signal
 import sys
 import textwrap
@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from search.commands import InputError, RunError
-from search.commands.options import COMMANDS, Command, UsageError, add_options, fill_in
+from search.commands.options import UsageError, fill_in
+from search.commands.registry import COMMANDS, Entry
 from search.text import log, terminal
 from snn.settings import extensions
 from snn.settings.config import nearest
@@ -25,25 +26,24 @@ from snn.settings.config import nearest
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 DESCRIPTION = """\
-Searches hyperparameters and architectures of spiking neural networks, and keeps
-the front of what is possible: accuracy against memory, operations, energy and
-latency."""
+Searches hyperparameters and architectures of spiking neural networks, and keeps the
+Pareto front: accuracy against memory, operations, energy and latency."""
 
 EPILOG = """\
 a first session:
-  spikefront init my-study                   a study file with everything explained
-  spikefront validate studies/digits.toml    what would be searched, and what a run costs
+  spikefront init my-study                   a study file with every setting explained
+  spikefront validate studies/digits.toml    the search space, and the cost of a run
   spikefront run studies/digits.toml         search; Ctrl-C stops, the same command continues
-  spikefront front digits                    the best trade-offs that were found
-  spikefront export digits --out runs/best   the front's knee as a folder that runs elsewhere
-  spikefront dashboard                       the same results as pictures
+  spikefront front digits                    the best trade-offs found
+  spikefront export digits --out runs/best   the knee of the front as a folder to run elsewhere
+  spikefront dashboard                       the same results as web pages
 
-`spikefront COMMAND --help` explains a command. SPIKEFRONT_STORE and
-SPIKEFRONT_DATA stand in for --store and --data, SPIKEFRONT_LOG=info for -v.
+`spikefront COMMAND --help` explains a command. Environment variables SPIKEFRONT_STORE and
+SPIKEFRONT_DATA replace --store and --data, SPIKEFRONT_LOG=info replaces -v.
 exit codes: 0 done, 1 something failed while running, 2 the input was wrong, 130 interrupted"""
 
-# The classes whose messages are written for people, by their homes: an error
-# of a module that was never imported cannot have been raised.
+# Classes of errors whose messages are written for users, by module: a class of a module
+# that was never imported cannot have been raised.
 ERRORS_OF_INPUT = (
     ("search.study.study", "StudyError"),
     ("search.study.template", "TemplateError"),
@@ -62,15 +62,18 @@ ERRORS_OF_INPUT = (
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in a line, and raises instead of leaving the process."""
+    """A parser that raises UsageError instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the command that explains more."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command; reading a line with it imports nothing heavy."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser of all commands, or one that knows the arguments of `only` alone.
+
+    Arguments are declared in the code of a command: reading them imports it.
+    """
     parser = Parser(
         prog="spikefront",
         description=DESCRIPTION,
@@ -78,29 +81,35 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=ShowVersion, nargs=0, help="print the version and stop")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=Parser
     )
-    for command in COMMANDS:
-        purpose = command.purpose
+    for entry in COMMANDS:
         sub = commands.add_parser(
-            command.name,
-            help=purpose[0].lower() + purpose[1:].rstrip("."),
-            description=textwrap.fill(purpose, 80),
-            epilog="examples:\n" + "\n".join(f"  {line}" for line in command.examples),
+            entry.name,
+            help=entry.summary,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        add_options(sub, command)
+        if only in (None, entry.name):
+            _declare(sub, entry)
     return parser
 
 
+def _declare(parser: argparse.ArgumentParser, entry: Entry) -> None:
+    command = entry.load()
+    parser.description = textwrap.fill(command.purpose, 80)
+    parser.epilog = "examples:\n" + "\n".join(f"  {line}" for line in command.examples)
+    command.add_options(parser)
+    parser.set_defaults(of=command)
+
+
 class ShowVersion(argparse.Action):
-    """Prints the version of spikefront, and of what its results depend on most."""
+    """Prints the versions of spikefront and of the packages that affect results most."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        """Print it and stop."""
+        """Print the versions and exit."""
         from search.text.provenance import project_version
 
         print(f"spikefront {project_version()} ({', '.join(_versions())})")
@@ -108,7 +117,6 @@ class ShowVersion(argparse.Action):
 
 
 def _versions() -> Iterator[str]:
-    """Of Python and of packages that are there, without importing them."""
     import platform
 
     yield f"Python {platform.python_version()}"
@@ -132,29 +140,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unraisable(usual: Callable[[Any], object], unraisable: Any) -> None:
-    """A second Ctrl-C that falls into a destructor is no news: the first one ends the command."""
+    """Ignore a second Ctrl-C that arrives in a destructor: the first one ends the command."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         usual(unraisable)
 
 
 def _guarded(words: list[str], *, is_process: bool) -> int:
-    """Run one command, and say in a line what is wrong."""
+    """Run one command, and report a fault in a line."""
     try:
         code = _run(words)
         terminal.flush()
         return code
     except KeyboardInterrupt:
-        if is_process:  # it ends now; a further Ctrl-C would tear into its tidying
+        if is_process:  # a further Ctrl-C would interrupt the clean-up
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, say `head`, has left
+    except BrokenPipeError:  # the program that reads our output, such as `head`, has ended
         if is_process:
             terminal.drop_unwritten()
         return FAILED
     except (RunError, OSError) as error:
         _complain(str(error))
-        if is_process:  # of a full disk the end would complain once more
+        if is_process:  # a full disk would be reported once more at exit
             terminal.drop_unwritten()
         return FAILED
     except ImportError as error:
@@ -171,11 +179,11 @@ def _guarded(words: list[str], *, is_process: bool) -> int:
 
 
 def _unimportable(error: ImportError) -> str | None:
-    """What to say of a package of others that cannot be had; None for a fault of our own."""
+    """Return a message about a package that cannot be imported; None for a module of ours."""
     from search.text.requirements import install_command, missing
 
-    if (said := missing(error)) is not None:
-        return said
+    if (message := missing(error)) is not None:
+        return message
     name = (error.name or "").partition(".")[0]
     if not name or name in ("search", "snn", "dashboard"):
         return None
@@ -183,34 +191,34 @@ def _unimportable(error: ImportError) -> str | None:
 
 
 def _run(words: list[str]) -> int:
+    _check_encoding(words)
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
-    parser = build_parser()
-    if words and words[0] not in ("-h", "--help", "--version"):
-        _check_command(words[0])
+    name = words[0] if words else ""
+    if name not in ("", "-h", "--help", "--version"):
+        _check_command(name)
+    parser = build_parser(only=name)
     try:
         arguments, unread = parser.parse_known_args(words)
-    except SystemExit as stop:  # --help and --version have printed what was asked for
+    except SystemExit as stop:  # --help and --version have printed their text
         return int(stop.code or 0)
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
     if unread:
         raise UsageError(_unread(unread[0], arguments))
-    command: Command = arguments.of
-    is_doctor = command.name == "doctor"  # who tells of all faults, and stops at none
-    if extensions.faults and not is_doctor:  # whoever names one wants it
+    is_doctor = name == "doctor"  # reports all faults, and stops at none
+    if extensions.faults and not is_doctor:
         raise UsageError("\n".join(extensions.faults))
     settings = log.LogSettings() if is_doctor else log_settings(arguments)
     fill_in(arguments)
     with log.logging_to(settings):
-        module = importlib.import_module(f"search.commands.{command.module}")
-        code: int = getattr(module, command.function or command.name)(arguments)
+        code: int = arguments.of(arguments)
     return code
 
 
 def log_settings(arguments: argparse.Namespace) -> log.LogSettings:
-    """What is to be logged; commands without options for that follow SPIKEFRONT_LOG."""
+    """Return the log settings of -v, -q and --log, or else those of SPIKEFRONT_LOG."""
     quiet, verbose = getattr(arguments, "quiet", False), getattr(arguments, "verbose", 0)
     level = log.level_of_environment()
     if quiet:
@@ -220,24 +228,35 @@ def log_settings(arguments: argparse.Namespace) -> log.LogSettings:
     return log.LogSettings(level=level, file=getattr(arguments, "log", None), quiet=quiet)
 
 
+def _check_encoding(words: list[str]) -> None:
+    """Raise UsageError for bytes that are no text: no study file, store or JSON can hold them."""
+    named = {f"${n}": os.environ.get(n, "") for n in ("SPIKEFRONT_STORE", "SPIKEFRONT_DATA")}
+    for place, word in [("an argument", word) for word in words] + list(named.items()):
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            shown = os.fsencode(word).decode("utf-8", "backslashreplace")
+            raise UsageError(
+                f"{place} must be UTF-8 text, got {shown!r}; rename the file or folder"
+            )
+
+
 def _check_command(name: str) -> None:
     if name.startswith("-"):
         raise UsageError(f"no option {name!r} before the command; see `spikefront --help`")
-    names = [command.name for command in COMMANDS]
+    names = [entry.name for entry in COMMANDS]
     if name not in names:
         hint = nearest(name, names) or f"; the commands are {', '.join(names)}"
         raise UsageError(f"no command {name!r}{hint}")
 
 
 def _unread(word: str, arguments: argparse.Namespace) -> str:
-    """What to say of the first word that no argument takes."""
+    """Return the message about a word that no argument takes."""
     flag = word.partition("=")[0]
     is_option = flag.startswith("-")
     known = [f"--{name.replace('_', '-')}" for name in vars(arguments)] + ["--json", "--set"]
     hint = (nearest(flag, known) if is_option else "") or "."
-    what = "option" if is_option else "argument"
+    kind = "option" if is_option else "argument"
     command = arguments.command
-    return f"{command} takes no {what} {flag!r}{hint} See `spikefront {command} --help`"
+    return f"{command} takes no {kind} {flag!r}{hint} See `spikefront {command} --help`"
 
 
 def _is_for_people(error: ValueError) -> bool:

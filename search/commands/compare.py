@@ -1,4 +1,4 @@
-"""`spikefront compare`: several studies side by side, measured from one reference."""
+"""`spikefront compare`: studies by cost and by front, with one reference point for all."""
 
 import argparse
 from collections import Counter
@@ -9,6 +9,7 @@ import numpy as np
 from rich.text import Text
 
 from search.commands import InputError, tables
+from search.commands.options import JSON, STORE, command, option
 from search.commands.output import Output
 from search.front.front import minimised, pareto_mask
 from search.front.indicators import normalised_hypervolume, reference_point
@@ -33,12 +34,21 @@ class Side:
     best: Mapping[str, float]  # by shared objective, of its front
 
 
+@command(
+    option("studies", "names of two or more studies in the store", metavar="STUDY", nargs="+"),
+    STORE,
+    JSON,
+    examples=("spikefront compare digits my-study", "spikefront compare a b c --json"),
+)
 def compare(arguments: argparse.Namespace) -> int:
-    """Print a row per study; hypervolumes are over the objectives that all of them have."""
+    """Compare studies: trials, epochs and time, and the hypervolume of their fronts.
+
+    The hypervolume is over the objectives that all studies have, from one reference point.
+    """
     output = Output(as_json=arguments.as_json)
     names = list(dict.fromkeys(arguments.studies))
     if len(names) < 2:
-        raise InputError(f"compare: must name two studies or more, got {', '.join(names)}")
+        raise InputError(f"compare: must name two or more studies, got {', '.join(names)}")
     with Store(arguments.store, read_only=True) as store:
         stored = [store.stored_study(name) for name in names]
         objectives = shared_objectives(stored)
@@ -55,7 +65,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def shared_objectives(studies: Sequence[StoredStudy]) -> tuple[str, ...]:
-    """In the order of the first study. Raises InputError where there is none."""
+    """Return the shared objectives in the order of the first study. Raises InputError for none."""
     first, *others = studies
     shared = tuple(
         name for name in first.objectives if all(name in other.objectives for other in others)
@@ -71,7 +81,7 @@ def shared_reference(
     fronts: Mapping[str, Sequence[StoredPoint]],
     objectives: Sequence[str],
 ) -> dict[str, float]:
-    """The worst of the studies' own references; where none has one, that of all points."""
+    """Return the worst of the studies' own reference points, or else that of all points."""
     own = [study.reference for study in studies if study.reference]
     if not own:
         return reference_point([point for front in fronts.values() for point in front], objectives)
@@ -84,7 +94,7 @@ def shared_reference(
 def common_front(
     fronts: Mapping[str, Sequence[StoredPoint]], objectives: Sequence[str]
 ) -> dict[str, int]:
-    """How many points of the front of all studies together are each one's."""
+    """Return the number of points that each study has on the front of all studies together."""
     owned = [(name, point) for name, front in fronts.items() for point in front]
     values = minimised([point for _, point in owned], objectives)
     finite = np.flatnonzero(np.isfinite(values).all(axis=1))
@@ -135,4 +145,4 @@ def _say(output: Output, sides: Sequence[Side], objectives: Sequence[str]) -> No
             *(figure(name, side.best[name]) if side.best else "-" for name in objectives),
         )
     output.say(table)
-    output.say("hypervolumes are measured from the worst of the studies' references")
+    output.say("hypervolume: reference point is the worst of the studies' own")

@@ -1,15 +1,29 @@
-"""`spikefront confirm`: what members of a front are worth with other seeds, on the test images."""
+"""`spikefront confirm`: members of a front trained with other seeds, on the test images."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.commands import InputError, tables
-from search.commands.front import in_order, knee_of, point_document, say_front
-from search.commands.options import PICKS
+from search.commands.front import in_order, knee_of, metrics_of, point_document, say_points
+from search.commands.options import (
+    ARTIFACTS,
+    DATA,
+    DEVICE_OF_STUDY,
+    JSON,
+    LOGS,
+    PICKS,
+    RAY,
+    STORE,
+    STUDY,
+    WORKERS,
+    command,
+    option,
+    positive_integer,
+)
 from search.commands.output import Output
-from search.commands.run import check_artifacts, check_datasets, check_packages
-from search.commands.train import check_device
+from search.commands.run import check_datasets, check_packages, check_places
 from search.study.study import Study, study_from_toml
 from search.text.units import duration
 from search.trial.confirmation import confirmed_document
@@ -20,16 +34,55 @@ if TYPE_CHECKING:
     from search.store.store import Store, StoredPoint
 
 
+@command(
+    STUDY,
+    option(
+        "--seeds",
+        "seeds of each point in total, those of earlier confirmations included "
+        "(default: %(default)s)",
+        metavar="N",
+        type=positive_integer,
+        default=3,
+    ),
+    option(
+        "--pick",
+        f"only the point picked by {PICKS}; may be repeated (default: the whole front)",
+        metavar="SPEC",
+        dest="picks",
+        action="append",
+        default=[],
+    ),
+    STORE,
+    ARTIFACTS,
+    DATA,
+    WORKERS,
+    RAY,
+    DEVICE_OF_STUDY,
+    LOGS,
+    JSON,
+    examples=(
+        "spikefront confirm digits",
+        "spikefront confirm digits --pick knee --pick best:accuracy --seeds 5",
+        "spikefront confirm digits --workers 0",
+    ),
+)
 def confirm(arguments: argparse.Namespace) -> int:
-    """Confirm a front, or until Ctrl-C."""
+    """Train members of a front again with new seeds and run them on the test images.
+
+    Stores mean and standard deviation of every metric. Seeds that were trained before are
+    not trained again.
+    """
     from search.runners.confirm import confirm_study
     from search.runners.display import watch
     from search.store.retry import usual_seconds
     from search.store.store import Store
 
     output = Output(as_json=arguments.as_json)
-    _check(arguments)
-    usual_seconds()  # of waiting for the store: what is wrong with it is said before anything
+    for spec in arguments.picks:
+        if not spec.strip():
+            raise InputError(f"--pick: must be {PICKS}, got {spec!r}")
+    check_places(arguments)
+    usual_seconds()  # raises for a wrong SPIKEFRONT_STORE_WAIT_S, before anything starts
     with Store(arguments.store) as store:
         stored = store.stored_study(arguments.study)
         study = study_from_toml(stored.toml, stored.name)
@@ -52,7 +105,7 @@ def confirm(arguments: argparse.Namespace) -> int:
                     progress=progress,
                 )
         except KeyboardInterrupt:
-            output.note("stopped; the same command goes on from here")
+            output.note("stopped; the same command continues from here")
             raise
         front = store.operating_points(stored.name, front_only=True)
     _say(output, study, report, front)
@@ -60,32 +113,17 @@ def confirm(arguments: argparse.Namespace) -> int:
     return _exit_code(report)
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Raises for what can be seen to be wrong before anything is opened."""
-    for spec in arguments.picks:
-        if not spec.strip():
-            raise InputError(f"--pick: must be {PICKS}, got {spec!r}")
-    if arguments.ray is not None and arguments.workers == 0:
-        raise InputError("--ray: must not be given with --workers 0, which runs without Ray")
-    check_artifacts(arguments.artifacts)
-    if arguments.ray is None:
-        check_device(arguments.device)
-    else:  # a cluster may have what this machine has not
-        from search.runners.ray_tune import check_address
-
-        check_address(arguments.ray)
-
-
-def _say(output: Output, study: Study, report: "ConfirmReport", front: "list[StoredPoint]") -> None:
+def _say(
+    output: Output, study: Study, report: "ConfirmReport", front: "Sequence[StoredPoint]"
+) -> None:
     members = in_order(report.points, study)
-    ids = {member.id for member in members}
-    knee = next((m for m in members if m.id == _id(knee_of(front, study))), None)
-    known = {point: confirmed for point, confirmed in report.confirmed.items() if point in ids}
+    found = knee_of(front, study)
+    knee = next((m for m in members if found is not None and m.id == found.id), None)
     output.say()
-    say_front(output, study, members, knee=knee, confirmed=known)
+    say_points(output, members, metrics_of(study), knee=knee, confirmed=report.confirmed)
     output.say(
-        "metrics are of the validation images and the seed that was found; test accuracy is the "
-        "mean of networks trained anew, ± the standard deviation between their seeds"
+        "metrics: validation images, seed of the search; test accuracy: mean of the networks "
+        "trained again, ± standard deviation over their seeds"
     )
     done = tables.counts(report.trainings)
     output.say(f"{report.stopped or 'done'}; trainings of this run: {done}")
@@ -97,12 +135,8 @@ def _say(output: Output, study: Study, report: "ConfirmReport", front: "list[Sto
         output.say(f"lost: {reason}")
 
 
-def _id(member: "StoredPoint | None") -> int | None:
-    return None if member is None else member.id
-
-
 def _reasons(report: "ConfirmReport") -> list[str]:
-    """Why seeds of the points gave no figures, each once."""
+    """Return why seeds of the points have no metrics, each reason once."""
     lines = []
     for member in report.points:
         runs = report.confirmed[member.id].runs if member.id in report.confirmed else ()
@@ -135,7 +169,7 @@ def _document(store: "Store", study: Study, report: "ConfirmReport") -> dict[str
 
 
 def _exit_code(report: "ConfirmReport") -> int:
-    """1 when trainings of this run crashed and none came to more than that."""
+    """Return 1 if every training of this run failed."""
     failed = report.trainings.get(TrialState.FAILED, 0)
     if failed and failed == sum(report.trainings.values()):
         print(f"spikefront: all {failed} trainings of this run failed", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`spikefront dashboard`: serve the pages from a process of their own."""
+"""`spikefront dashboard`: serve the web pages from a process of their own."""
 
 import argparse
 import os
@@ -8,26 +8,38 @@ import subprocess
 import sys
 
 from search.commands import InputError, RunError
+from search.commands.options import STORE, command, option, port_number
 from search.text.requirements import is_there, needs
 
-HOST = "127.0.0.1"  # where dashboard.serving.server serves: nothing is asked of who looks
+HOST = "127.0.0.1"  # of dashboard.serving.server; only this machine, since there is no login
 
 
+@command(
+    STORE,
+    option(
+        "--port",
+        "port to serve on (default: %(default)s)",
+        metavar="P",
+        type=port_number,
+        default=8501,
+    ),
+    examples=("spikefront dashboard", "spikefront dashboard --port 8600"),
+)
 def dashboard(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, which is how it ends well."""
+    """Serve the results of a store as web pages on this machine, until Ctrl-C."""
     _check_installed()
     _check_store(arguments.store)
     _check_port(arguments.port)
     print(f"dashboard at http://{HOST}:{arguments.port} (Ctrl-C stops it)", flush=True)
     environment = {**os.environ, "SPIKEFRONT_STORE": arguments.store}
-    # In a group of its own, so that a Ctrl-C at the terminal reaches it once, from here.
+    # In a process group of its own, so that a Ctrl-C at the terminal reaches it once, from here.
     process = subprocess.Popen(
         [sys.executable, "-m", "dashboard.serving.server", "--port", str(arguments.port)],
         env=environment,
         process_group=0,
         stdin=subprocess.DEVNULL,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its pages end with this process
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server ends with this process
     try:
         code = process.wait()
     except KeyboardInterrupt:
@@ -35,7 +47,7 @@ def dashboard(arguments: argparse.Namespace) -> int:
         process.wait()
         return 0
     if code not in (0, -signal.SIGINT, -signal.SIGTERM):
-        raise RunError(f"the dashboard ended with exit code {code}; its own words are above")
+        raise RunError(f"the dashboard ended with exit code {code}; its messages are above")
     return 0
 
 
@@ -53,10 +65,7 @@ def _check_store(url: str) -> None:
     except StoreError as error:
         if not str(error).startswith("no store at"):
             raise
-        print(
-            f"spikefront: {error}; the pages show studies as they begin",
-            file=sys.stderr,
-        )
+        print(f"spikefront: {error}; studies appear when they start", file=sys.stderr)
 
 
 def _check_port(port: int) -> None:

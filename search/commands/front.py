@@ -1,45 +1,59 @@
-"""`spikefront front`: the best trade-offs of a study, or the one that is picked."""
+"""`spikefront front`: the Pareto front of a study, or the operating point that is picked."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from search.commands import InputError, tables
-from search.commands.options import PICKS
+from search.commands.options import JSON, PICKS, STORE, STUDY, command, option
 from search.commands.output import Output
 from search.store.store import Store, StoredPoint
 from search.study.study import Study, study_from_toml
+from search.text.units import figure
 from search.trial.confirmation import Confirmed, confirmed_document
 from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:
     from snn.settings.measurement import OperatingPoint
 
-# Columns of a table of points: what names a point, one metric, what other seeds gave.
-POINT_WIDTH, METRIC_WIDTH, CONFIRMED_WIDTH = 40, 14, 24
+# Widths of the columns that name a point, of one metric, and of the results with other seeds.
+POINT_WIDTH, METRIC_WIDTH, CONFIRMED_WIDTH = 46, 14, 24
 
 
+@command(
+    STUDY,
+    option(
+        "--all-metrics",
+        "print every metric, not only objectives and constraints",
+        action="store_true",
+    ),
+    option("--pick", f"print only the point picked by {PICKS}", metavar="SPEC"),
+    STORE,
+    JSON,
+    examples=(
+        "spikefront front digits",
+        "spikefront front digits --all-metrics",
+        'spikefront front digits --pick "accuracy>=0.9 best:synaptic_ops"',
+    ),
+)
 def front(arguments: argparse.Namespace) -> int:
-    """The front of a study, or the point of it that is picked."""
+    """Print the Pareto front of a study: the operating points that no other one dominates."""
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store, read_only=True) as store:
         stored = store.stored_study(arguments.study)
         points = store.operating_points(arguments.study, front_only=True)
         hypervolume = store.hypervolume(arguments.study)
         confirmed = store.confirmed(arguments.study)
-    study = study_from_toml(stored.toml, stored.name)
-    knee = knee_of(points, study)
-    members = in_order(points, study)
-    if arguments.pick is not None:
-        members = [picked(points, arguments.pick, study)]
-    say_front(
-        output,
-        study,
-        members,
-        knee=knee,
-        all_metrics=arguments.all_metrics,
-        confirmed=confirmed,
-    )
+        study = study_from_toml(stored.toml, stored.name)
+        knee = knee_of(points, study)
+        members = in_order(points, study)
+        if arguments.pick is not None:
+            members = [picked(store, points, arguments.pick, study)]
+        if not members:
+            output.say(no_front(store, study))
+    names = metrics_of(study, all_metrics=arguments.all_metrics)
+    say_points(output, members, names, knee=knee, confirmed=confirmed)
     output.document(
         {
             "study": stored.name,
@@ -59,17 +73,40 @@ def front(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def no_front(store: Store, study: Study) -> str:
+    """Return why a study has no front: no complete trial, or constraints that no point meets."""
+    points = [member.point for member in store.operating_points(study.name)]
+    if not points:
+        return f"{study.name} has no front yet: no trial is complete"
+    missed = []
+    for name, bound in study.constraints.items():
+        values = [point.metrics.get(name, math.nan) for point in points]
+        finite = [value for value in values if math.isfinite(value)]
+        if not any(bound.violation(value) == 0 for value in values):
+            closest = figure(name, min(finite, key=bound.violation)) if finite else "not a number"
+            missed.append(f"{tables.limits(name, bound)} (closest: {closest})")
+    if missed:
+        return (
+            f"{study.name} has no front: none of its {len(points)} operating points meets "
+            f"[constraints]: {'; '.join(missed)}. Loosen the constraint, or widen [space]"
+        )
+    return (
+        f"{study.name} has no front: no operating point meets all of [constraints] and has a "
+        "finite value of every objective"
+    )
+
+
 def in_order(points: Sequence[StoredPoint], study: Study) -> list[StoredPoint]:
-    """The points of a front, the best of its first objective first."""
+    """Return the points of a front, the best in the first objective first."""
     first = study.objectives[0]
     sign = METRICS[first].sign
     return sorted(points, key=lambda member: sign * member.point.metrics[first])
 
 
-def spread(
+def evenly(
     members: Sequence[StoredPoint], *, keeping: StoredPoint | None, rows: int = 20
 ) -> list[StoredPoint]:
-    """At most `rows` of a sorted front, evenly over it, with both ends and `keeping`."""
+    """Return at most `rows` of a sorted front, evenly spaced, with both ends and `keeping`."""
     if len(members) <= rows:
         return list(members)
     last = len(members) - 1
@@ -78,35 +115,21 @@ def spread(
 
 
 def knee_of(points: Sequence[StoredPoint], study: Study) -> StoredPoint | None:
-    """The front's knee; None while there is no front."""
-    return picked(points, "knee", study) if points else None
+    """Return the knee of a front; None while there is no front."""
+    from search.front.picks import knee
+
+    return knee(points, study.objectives) if points else None
 
 
-def picked(points: Sequence[StoredPoint], spec: str, study: Study) -> StoredPoint:
-    """The point that `spec` picks. Raises PickError."""
+def picked(store: Store, points: Sequence[StoredPoint], spec: str, study: Study) -> StoredPoint:
+    """Return the point that `spec` picks. Raises InputError or PickError."""
     from search.front.picks import pick
 
     if not spec.strip():
         raise InputError(f"--pick: must be {PICKS}, got {spec!r}")
+    if not points:
+        raise InputError(no_front(store, study))
     return pick(points, spec, study.objectives)
-
-
-def say_front(
-    output: Output,
-    study: Study,
-    members: Sequence[StoredPoint],
-    *,
-    knee: StoredPoint | None,
-    all_metrics: bool = False,
-    confirmed: Mapping[int, Confirmed] | None = None,
-) -> None:
-    """The front as a table, its knee marked; `confirmed` by the ids of points."""
-    if not members:
-        output.say(f"{study.name} has no front yet: no trial is complete")
-        return
-    place = next((i for i, member in enumerate(members) if member is knee), None)
-    names = metrics_of(study, all_metrics=all_metrics)
-    say_points(output, members, names, knee=place, confirmed=confirmed)
 
 
 def say_points(
@@ -114,32 +137,43 @@ def say_points(
     members: Sequence[StoredPoint],
     names: Sequence[str],
     *,
-    knee: int | None = None,
+    knee: StoredPoint | None = None,
     confirmed: Mapping[int, Confirmed] | None = None,
 ) -> None:
-    """Operating points as a table, or as several below each other where it would be too wide."""
+    """Print operating points with the metrics `names`, in several tables on a narrow terminal.
+
+    The row of `knee` is marked; `confirmed` has results with other seeds by the ids of points.
+    """
+    if not members:
+        return
     known = [(confirmed or {}).get(member.id) for member in members]
     shown = known if any(known) else []
     width = output.console.width - POINT_WIDTH - (CONFIRMED_WIDTH if shown else 0)
     fit = max(1, width // METRIC_WIDTH)
     for start in range(0, len(names), fit):
-        part = names[start : start + fit]
-        output.say(tables.front_table(members, part, knee=knee, confirmed=shown))
+        table = tables.points_table(
+            [member.point for member in members],
+            names[start : start + fit],
+            marks={index: "knee" for index, m in enumerate(members) if m is knee},
+            trials=[str(member.trial) for member in members],
+            confirmed=shown,
+        )
+        output.say(table)
 
 
 def metrics_of(study: Study, *, all_metrics: bool = False) -> tuple[str, ...]:
-    """Objectives, and what is constrained; on request everything else behind them."""
+    """Return the objectives and the constrained metrics of a study, on request all metrics."""
     asked = (*study.objectives, *study.constraints)
     return tuple(dict.fromkeys((*asked, *METRICS) if all_metrics else asked))
 
 
 def point_document(member: StoredPoint) -> dict[str, object]:
-    """A point of a study as JSON has it."""
+    """Return an operating point with its trial, for JSON."""
     return {"trial": member.trial, "params": member.params, **settings_document(member.point)}
 
 
 def settings_document(point: "OperatingPoint") -> dict[str, object]:
-    """An operating point as JSON has it."""
+    """Return an operating point, for JSON."""
     return {
         "timesteps": point.timesteps,
         "exit_thresholds": point.exit_thresholds,

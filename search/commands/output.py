@@ -1,4 +1,4 @@
-"""Where a command writes: tables for people, or one JSON document for programs."""
+"""The output of a command: tables for people, or one JSON document for programs."""
 
 import sys
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from rich.text import Text
 
 from search.text.json_text import json_text
 
-WIDTH_WITHOUT_TERMINAL = 200  # a pipe or a file: nothing is folded that a person would not fold
+WIDTH_WITHOUT_TERMINAL = 200  # columns, in a pipe or a file
 
 
 class Output:
-    """What a command says. With `as_json`, people's output goes to stderr."""
+    """Prints results to stdout. With `as_json`, stdout has JSON alone and the rest is on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -21,16 +21,16 @@ class Output:
         if not self.console.is_terminal:
             self.console.width = WIDTH_WITHOUT_TERMINAL
 
-    def say(self, what: RenderableType = "") -> None:
+    def say(self, content: RenderableType = "") -> None:
         """Print a line or a table for people."""
-        # Plain lines stay whole, so that a path can be copied; tables fold.
-        self.console.print(what, soft_wrap=isinstance(what, str | Text))
+        # Lines are not wrapped, so that a path can be copied; tables are.
+        self.console.print(content, soft_wrap=isinstance(content, str | Text))
 
     def note(self, line: str) -> None:
-        """Print a remark that is no result."""
+        """Print a remark that is not part of the result."""
         print(f"spikefront: {line}", file=sys.stderr)
 
     def document(self, document: Mapping[str, object]) -> None:
-        """Print the one JSON document of this command, when JSON was asked for."""
+        """Print the JSON document of this command, if JSON was asked for."""
         if self.as_json:
             print(json_text(document), end="", flush=True)

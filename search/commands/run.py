@@ -1,19 +1,34 @@
-"""`spikefront run`: search, and say what came of it."""
+"""`spikefront run`: search the space of a study."""
 
 import argparse
 import os
-import shlex
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands import InputError, RunError
+from search.commands import InputError, RunError, tables
+from search.commands.options import (
+    ARTIFACTS,
+    DATA,
+    DEVICE_OF_STUDY,
+    JSON,
+    LOGS,
+    RAY,
+    STORE,
+    STUDY_FILE,
+    WORKERS,
+    command,
+    option,
+    positive_integer,
+    positive_real,
+    same_places,
+)
 from search.commands.output import Output
-from search.commands.train import check_device
 from search.study.study import Study, load_study
 from search.text.artifacts import check, is_remote, located
 from search.text.requirements import is_there, needs
+from search.text.units import duration
 from search.trial.trial import TrialState
 
 if TYPE_CHECKING:
@@ -21,25 +36,66 @@ if TYPE_CHECKING:
     from search.store.store import Store
 
 
+def assignment(text: str) -> tuple[str, str]:
+    """Read `AXIS=VALUE`; the axis reads the value."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"must be written AXIS=VALUE, like width=8, got {text!r}")
+    return name, value
+
+
+@command(
+    STUDY_FILE,
+    STORE,
+    ARTIFACTS,
+    DATA,
+    option(
+        "--trials",
+        "trials of the study in total, instead of the number in its file",
+        metavar="N",
+        type=positive_integer,
+    ),
+    option(
+        "--hours",
+        "hours after which no trial starts, instead of the number in the file",
+        metavar="H",
+        type=positive_real,
+    ),
+    WORKERS,
+    RAY,
+    option(
+        "--set",
+        "fix an axis or a run setting; may be repeated",
+        metavar="AXIS=VALUE",
+        dest="sets",
+        action="append",
+        default=[],
+        type=assignment,
+    ),
+    DEVICE_OF_STUDY,
+    LOGS,
+    JSON,
+    examples=(
+        "spikefront run studies/digits.toml",
+        "spikefront run studies/digits.toml --workers 0 --trials 4",
+        "spikefront run studies/digits.toml --hours 0.5 --set width=8 --set time_rule=bptt",
+    ),
+)
 def run(arguments: argparse.Namespace) -> int:
-    """Run a study to the end of its budget, or until Ctrl-C."""
+    """Search the space of a study file and keep every trial in the store.
+
+    A study that is in the store continues where it stopped.
+    """
     from search.runners.display import watch
     from search.runners.run import run_study
     from search.store.retry import usual_seconds
     from search.store.store import Store, StoreGoneError
 
+    check_places(arguments)
     study = read_study(arguments)
-    workers = study.budget.workers if arguments.workers is None else arguments.workers
-    check_packages(workers=workers)
+    check_packages(workers=study.budget.workers if arguments.workers is None else arguments.workers)
     check_datasets(study, arguments.data)
-    check_artifacts(arguments.artifacts)
-    if arguments.ray is None:
-        check_device(arguments.device)
-    else:  # a cluster may have what this machine has not
-        from search.runners.ray_tune import check_address
-
-        check_address(arguments.ray)
-    usual_seconds()  # of waiting for the store: what is wrong with it is said before anything
+    usual_seconds()  # raises for a wrong SPIKEFRONT_STORE_WAIT_S, before anything starts
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store) as store:
         try:
@@ -55,25 +111,23 @@ def run(arguments: argparse.Namespace) -> int:
                     progress=progress,
                 )
         except KeyboardInterrupt:
-            output.note("stopped; the same command goes on from here")
+            output.note("stopped; the same command continues from here")
             raise
-        except StoreGoneError as gone:  # in the middle of it
+        except StoreGoneError as gone:  # lost during the run
             raise RunError(str(gone)) from gone
         _say_results(output, study, store, report, arguments)
         output.document(_document(study, store, report))
-        return _exit_code(study, store, report)
+        return _exit_code(report)
 
 
 def read_study(arguments: argparse.Namespace) -> Study:
-    """The study of the command line: its file, with what was said anew."""
+    """Return the study of the file, changed by --trials, --hours and --set."""
     names = [name for name, _ in arguments.sets]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise InputError(
             f"--set: {twice[0]} must be given once, got it {names.count(twice[0])} times"
         )
-    if arguments.ray is not None and arguments.workers == 0:
-        raise InputError("--ray: must not be given with --workers 0, which runs without Ray")
     study = load_study(arguments.study_file)
     return study.with_overrides(
         trials=arguments.trials, hours=arguments.hours, sets=dict(arguments.sets)
@@ -81,45 +135,23 @@ def read_study(arguments: argparse.Namespace) -> Study:
 
 
 def check_packages(*, workers: int) -> None:
-    """Raises InputError for a package that no trial could do without."""
+    """Raise InputError for a missing package that every trial needs."""
     for name in ("torch", "optuna", *(("ray",) if workers else ())):
         if not is_there(name):
             raise InputError(f"a search {needs(name)}")
 
 
 def check_datasets(study: Study, root: Path) -> None:
-    """Raises DataError unless every data set that a trial may ask for is there and whole."""
+    """Raise DataError unless every data set of the study's space can be read."""
     from snn.data.image_files import SOURCES
 
-    for name in datasets(study):
+    for name in _datasets(study):
         SOURCES[name].check(root)
-        if name != "digits":  # those come with a package, which has been checked
+        if name != "digits":  # part of scikit-learn
             SOURCES[name].read(root)
 
 
-def check_artifacts(place: str) -> None:
-    """Raises InputError or ArtifactError when no trial could leave its weights in `place`."""
-    if not place:
-        raise InputError("--artifacts: must be a folder or a URI, got ''")
-    place = located(place)
-    if is_remote(place):
-        check(place)
-        return
-    folder = Path(place)
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    what = ""
-    if not there.is_dir():
-        what = "is a file"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        what = "cannot be written"
-    if what:
-        raise InputError(
-            f"--artifacts: must be a folder for trained weights, got {folder}, but {there} {what}"
-        )
-
-
-def datasets(study: Study) -> list[str]:
-    """The data sets that trials of a study may ask for."""
+def _datasets(study: Study) -> list[str]:
     from search.study.axes import ExitAxis
     from snn.settings.config import RunConfig
 
@@ -129,64 +161,124 @@ def datasets(study: Study) -> list[str]:
     return [str(value) for value in axis.values]
 
 
+def check_places(arguments: argparse.Namespace) -> None:
+    """Raise InputError, ArtifactError or RayError where no training could run or store weights."""
+    if arguments.ray is not None and arguments.workers == 0:
+        raise InputError("--ray: must not be given with --workers 0, which runs without Ray")
+    _check_artifacts(arguments.artifacts)
+    if arguments.ray is None:
+        check_device(arguments.device)
+    else:  # nodes of a cluster may have a GPU where this machine has none
+        from search.runners.ray_tune import check_address
+
+        check_address(arguments.ray)
+
+
+def _check_artifacts(place: str) -> None:
+    if not place:
+        raise InputError("--artifacts: must be a folder or a URI, got ''")
+    place = located(place)
+    if is_remote(place):
+        check(place)
+        return
+    folder = Path(place)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    fault = ""
+    if not there.is_dir():
+        fault = "is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        fault = "cannot be written"
+    if fault:
+        raise InputError(
+            f"--artifacts: must be a folder for trained weights, got {folder}, but {there} {fault}"
+        )
+
+
+def check_device(device: str | None) -> None:
+    """Raise InputError for cuda without a GPU."""
+    if device == "cuda":
+        from search.worker.engine import pick_device
+
+        if pick_device("auto") != "cuda":
+            raise InputError(
+                "--device: cuda needs a GPU that torch can use, got none; see `spikefront doctor`"
+            )
+
+
 def _say_results(
     output: Output, study: Study, store: "Store", report: "RunReport", arguments: argparse.Namespace
 ) -> None:
-    from search.commands import tables
-    from search.commands.front import in_order, knee_of, say_front, spread
+    from search.commands.front import evenly, in_order, knee_of, metrics_of, no_front, say_points
 
     points = store.operating_points(study.name, front_only=True)
+    in_store = same_places(arguments, "store")
     output.say()
     knee = knee_of(points, study)
-    shown = spread(in_order(points, study), keeping=knee)
-    say_front(output, study, shown, knee=knee)
+    shown = evenly(in_order(points, study), keeping=knee)
+    say_points(output, shown, metrics_of(study), knee=knee)
+    if not points:
+        output.say(no_front(store, study))
     if len(shown) < len(points):
-        output.say(f"{len(shown)} of {len(points)} points; all: spikefront front {study.name}")
+        output.say(
+            f"{len(shown)} of {len(points)} points; all: spikefront front {study.name}{in_store}"
+        )
     output.say()
     output.say(f"{report.stopped or 'done'}; this run: {tables.counts(report.trials)}")
     if report.epochs_reused:
-        output.say(f"epochs saved by blocks that were trained before: {report.epochs_reused}")
+        output.say(f"{report.epochs_reused} epochs reused from cached blocks")
     output.say(_times(report))
-    _say_failures(output, study, store, report)
+    failed = [t for t in store.trials(study.name) if t.state is TrialState.FAILED]
+    if report.trials.get(TrialState.FAILED) and failed:
+        output.say(f"failed: trial {failed[-1].number}: {failed[-1].reason}")
+        output.say(
+            f"  spikefront show {study.name} {failed[-1].number}{in_store}   # with its traceback"
+        )
+    if not report.trials:
+        _say_how_to_continue(output, study, store, arguments)
     if points:
-        store_option = _store_option(arguments.store, shown=store.url)
+        here = same_places(arguments, "data", "store")
         output.say()
         output.say("next:")
-        output.say(f"  spikefront export {study.name} --out runs/{study.name}-best{store_option}")
-        output.say(f"  spikefront dashboard{store_option}")
+        output.say(f"  spikefront export {study.name} --out runs/{study.name}-best{here}")
+        output.say(f"  spikefront dashboard{in_store}")
+
+
+def _say_how_to_continue(
+    output: Output, study: Study, store: "Store", arguments: argparse.Namespace
+) -> None:
+    """Print how to raise a budget that earlier runs have spent."""
+    from search.runners.budget_spent import BudgetSpent
+
+    if not BudgetSpent(study.budget, store.trials(study.name)).spent():
+        return
+    places = same_places(arguments, "store", "artifacts", "data")
+    again = f"spikefront run {arguments.study_file}{places}"
+    output.say("nothing was trained: earlier runs have spent the budget of this study")
+    output.say("to continue the search, raise [budget] in the study file, or for example:")
+    if study.budget.trials is not None:
+        output.say(f"  {again} --trials {2 * study.budget.trials}")
+    elif study.budget.hours is not None:
+        output.say(f"  {again} --hours {2 * study.budget.hours:g}")
+    else:
+        output.say(f"  {again}   # with more epochs in [budget]")
 
 
 def _times(report: "RunReport") -> str:
-    from search.text.units import duration
-
     parts = [f"sampler {duration(report.sampler_s)}", f"store {duration(report.store_s)}"]
     workers = f"training {duration(report.training_s)}, evaluation {duration(report.evaluation_s)}"
     if report.sampler_waited_s < 0.9 * report.sampler_s:
-        parts[0] += f" (waited for: {duration(report.sampler_waited_s)})"
+        parts[0] += f" (trials waited for {duration(report.sampler_waited_s)} of it)"
     if report.ray_start_s:
-        parts = [f"Ray's start {duration(report.ray_start_s)}", *parts]
-        return f"time: {duration(report.total_s)}, of it {', '.join(parts)}; all workers: {workers}"
+        parts = [f"start of Ray {duration(report.ray_start_s)}", *parts]
+        return (
+            f"time: {duration(report.total_s)}, including {', '.join(parts)}; "
+            f"all workers: {workers}"
+        )
     known = report.training_s + report.evaluation_s + report.sampler_s + report.store_s
     rest = duration(max(0.0, report.total_s - known))
     return (
         f"time: {duration(report.total_s)}: {workers}, {', '.join(parts)}, loading and rest {rest}"
     )
-
-
-def _say_failures(output: Output, study: Study, store: "Store", report: "RunReport") -> None:
-    if not report.trials.get(TrialState.FAILED):
-        return
-    failed = [t for t in store.trials(study.name) if t.state is TrialState.FAILED]
-    output.say(f"failed: trial {failed[-1].number}: {failed[-1].reason}")
-    output.say(f"  spikefront show {study.name} {failed[-1].number}   # with its traceback")
-
-
-def _store_option(url: str, *, shown: str) -> str:
-    """How to name the store again, when it is not the one that commands look into by themselves."""
-    from search.commands.options import DEFAULT_STORE, from_environment
-
-    usual = from_environment("SPIKEFRONT_STORE", DEFAULT_STORE)
-    return "" if url == usual else f" --store {shlex.quote(shown)}"  # its password masked
 
 
 def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, object]:
@@ -219,8 +311,8 @@ def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, ob
     }
 
 
-def _exit_code(study: Study, store: "Store", report: "RunReport") -> int:
-    """1 when trials of this run failed until it gave up, or none came to more than that."""
+def _exit_code(report: "RunReport") -> int:
+    """Return 1 if the run gave up, or if every trial of this run failed."""
     if report.has_given_up:
         print(f"spikefront: gave up, {report.stopped}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""`spikefront studies` and `status`: what a store holds, how far a study is."""
+"""`spikefront studies` and `status`: the studies of a store, and the progress of one."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from search.commands import tables
+from search.commands.front import no_front
+from search.commands.options import JSON, STORE, STUDY, command, same_places
 from search.commands.output import Output
 from search.store.store import Store
-from search.study.study import study_from_toml
+from search.study.study import Study, study_from_toml
 from search.text.units import duration, moment
 from search.trial.trial import RULED_OUT, Event, Trial, TrialState
 
 if TYPE_CHECKING:
     from search.store.store import StoredStudy, StudySummary
 
-LAST_EVENTS = 8  # shown by `status`; --json has all
-LAST_FAILURES = 8
+MOST_SHOWN = 8  # of events, and of trials that ended early; --json has all
 
 
+@command(
+    STORE,
+    JSON,
+    examples=("spikefront studies", "spikefront studies --store sqlite:///elsewhere.db --json"),
+)
 def studies(arguments: argparse.Namespace) -> int:
-    """A line per study of the store."""
+    """List the studies of a store with their progress, front size and hypervolume."""
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store, read_only=True) as store:
         summaries = store.study_summaries()
@@ -29,32 +35,49 @@ def studies(arguments: argparse.Namespace) -> int:
     if summaries:
         output.say(tables.studies_table(summaries))
     else:
-        output.say(f"no studies in {url} yet; `spikefront run STUDY.toml` makes one")
+        run = f"spikefront run STUDY.toml{same_places(arguments, 'store')}"
+        output.say(f"no studies in {url} yet; `{run}` makes one")
     output.document({"store": url, "studies": summaries})
     return 0
 
 
+@command(
+    STUDY, STORE, JSON, examples=("spikefront status digits", "spikefront status digits --json")
+)
 def status(arguments: argparse.Namespace) -> int:
-    """How far a study is, and what went wrong."""
+    """Show the progress of a study: running trials, failures with their reasons, events."""
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store, read_only=True) as store:
         stored = store.stored_study(arguments.study)
         trials = store.trials(arguments.study)
         events = store.events(arguments.study)
-        lessons = store.prior_trial_sources(arguments.study)
+        sources = store.prior_trial_sources(arguments.study)
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
+        study = study_from_toml(stored.toml, stored.name)
+        fault = (
+            no_front(store, study) if summary.operating_points and not summary.front_size else ""
+        )
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]
-    ruled_out = [event for event in events if event.kind == RULED_OUT]
-    _say_status(output, stored, summary, trials, ruled_out, lessons)
+    rejected = [event for event in events if event.kind == RULED_OUT]
+    in_store = same_places(arguments, "store")
+    pairs = {
+        **_progress(study, stored, summary, trials, in_store),
+        **_search(rejected, sources),
+        **({"no front": fault} if fault else {}),
+    }
+    if study.question:
+        output.say(Text(study.question, style="italic"))
+    output.say(tables.pairs_table(pairs, title=stored.name))
     if running:
-        word = "running" if stored.is_running else "was running, and will run again"
+        word = "running" if stored.is_running else "interrupted, will run again"
         output.say(Text(f"{word}: {', '.join(_running(trial) for trial in running)}"))
-    _say_ended(output, ended)
+    _say_ended(output, ended, f"spikefront show {study.name} TRIAL{in_store}")
     _say_events(output, [event for event in events if event.kind != RULED_OUT])
     output.document(
         {
             **_summary_document(stored, summary),
+            "no_front": fault or None,
             "running": [
                 {"trial": t.number, "epochs_done": t.epochs_done + t.epochs_reused} for t in running
             ],
@@ -67,55 +90,59 @@ def status(arguments: argparse.Namespace) -> int:
                 }
                 for t in ended
             ],
-            "ruled_out": len(ruled_out),
-            "lessons": lessons,
+            "ruled_out": len(rejected),
+            "lessons": sources,
             "events": events,
         }
     )
     return 0
 
 
-def _say_status(
-    output: Output,
+def _progress(
+    study: Study,
     stored: "StoredStudy",
     summary: "StudySummary",
     trials: Sequence[Trial],
-    ruled_out: Sequence[Event],
-    lessons: Mapping[str, int],
-) -> None:
-    study = study_from_toml(stored.toml, stored.name)
+    in_store: str,
+) -> dict[str, str]:
     asked = f" of {summary.trials_asked}" if summary.trials_asked else ""
     finished = sum(1 for trial in trials if trial.state.is_finished)
-    hypervolume = "-" if summary.hypervolume is None else f"{summary.hypervolume:.4f}"
-    pairs = {
+    stopped = ", ".join(f"{n} at rung {rung}" for rung, n in summary.stopped_at.items())
+    reused = f", {summary.epochs_reused} more reused from cached blocks"
+    return {
         "objectives": ", ".join(stored.objectives),
-        "state": _driver(stored),
+        "state": _driver(stored, in_store),
         "trials": f"{finished}{asked} finished ({tables.counts(summary.counts)})",
-        **_stopped(summary.stopped_at),
-        "epochs trained": _epochs(summary.epochs_trained, summary.epochs_reused),
+        **({"stopped early": f"{sum(summary.stopped_at.values())} ({stopped})"} if stopped else {}),
+        "epochs trained": f"{summary.epochs_trained}{reused if summary.epochs_reused else ''}",
         "training": duration(sum(trial.timings.training_s for trial in trials)),
         "evaluation": duration(sum(trial.timings.evaluation_s for trial in trials)),
         "operating points": f"{summary.operating_points}, {summary.front_size} on the front",
-        "hypervolume": hypervolume,
-        "begun": moment(summary.created_at),
+        "hypervolume": tables.hypervolume(summary.hypervolume),
+        "started": moment(summary.created_at),
         "last change": moment(summary.last_change_at),
     }
-    if ruled_out:
-        pairs["ruled out"] = (
-            f"{len(ruled_out)} points, before any of them was tried; the last: "
-            f"{ruled_out[-1].message}"
+
+
+def _search(rejected: Sequence[Event], sources: Mapping[str, int]) -> dict[str, str]:
+    """Return the candidates that were rejected without training, and earlier results."""
+    pairs = {}
+    if rejected:
+        pairs["rejected"] = (
+            f"{len(rejected)} configurations, without training; the last: {rejected[-1].message}"
         )
-    if lessons:
-        results = ", ".join(f"{count} of {source}" for source, count in lessons.items())
-        pairs["learned from"] = f"results from elsewhere, no trials of this study: {results}"
-    if study.question:
-        output.say(Text(study.question, style="italic"))
-    output.say(tables.pairs_table(pairs, title=stored.name))
+    if sources:
+        results = ", ".join(f"{count} of {source}" for source, count in sources.items())
+        pairs["earlier results"] = f"{results}; given to the sampler, not trials of this study"
+    return pairs
 
 
-def _driver(stored: "StoredStudy") -> str:
+def _driver(stored: "StoredStudy", in_store: str) -> str:
     if not stored.is_running and stored.lease_holder is not None:
-        return f"not running: {stored.lease_holder} is gone; the same command goes on"
+        return (
+            f"not running: process {stored.lease_holder} ended unexpectedly. Continue with: "
+            f"spikefront run STUDY.toml{in_store}"
+        )
     if not stored.is_running:
         return "not running"
     stop = ", asked to stop" if stored.stop_requested else ""
@@ -127,25 +154,13 @@ def _running(trial: Trial) -> str:
     return f"trial {trial.number} (epoch {trial.epochs_done + trial.epochs_reused} of {total})"
 
 
-def _stopped(by_rung: Mapping[int, int]) -> dict[str, str]:
-    if not by_rung:
-        return {}
-    where = ", ".join(f"{count} at rung {rung}" for rung, count in by_rung.items())
-    return {"stopped early": f"{sum(by_rung.values())} ({where})"}
-
-
-def _epochs(trained: int, reused: int) -> str:
-    return f"{trained}, {reused} more saved by blocks trained before" if reused else str(trained)
-
-
-def _say_ended(output: Output, ended: Sequence[Trial]) -> None:
+def _say_ended(output: Output, ended: Sequence[Trial], command: str) -> None:
     if not ended:
         return
-    left_out = len(ended) - LAST_FAILURES
-    more = f" (the last {LAST_FAILURES} of {len(ended)})" if left_out > 0 else ""
+    more = f" (the last {MOST_SHOWN} of {len(ended)})" if len(ended) > MOST_SHOWN else ""
     output.say()
-    output.say(f"ended early{more}, `spikefront show STUDY TRIAL` says all:")
-    for trial in ended[-LAST_FAILURES:]:
+    output.say(f"ended early{more}; details: {command}")
+    for trial in ended[-MOST_SHOWN:]:
         style = tables.STATE_STYLES[trial.state]
         output.say(
             Text.assemble(
@@ -159,7 +174,7 @@ def _say_events(output: Output, events: Sequence[Event]) -> None:
         return
     output.say()
     output.say("last events:")
-    for event in events[-LAST_EVENTS:]:
+    for event in events[-MOST_SHOWN:]:
         trial = "" if event.trial is None else f"trial {event.trial}: "
         output.say(Text(f"  {moment(event.at)}  {event.kind:10} {trial}{event.message}"))
 

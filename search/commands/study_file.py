@@ -1,4 +1,4 @@
-"""`spikefront validate` and `init`: what a study file asks for and costs; one to start from."""
+"""`spikefront validate` and `init`: a study file checked with its cost, or a new one."""
 
 import argparse
 import contextlib
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.commands import InputError, tables
+from search.commands.options import JSON, STUDY_FILE, command, option
 from search.commands.output import Output
 from search.pruners.moasha import rule_of
 from search.study.axes import ExitAxis, When
@@ -21,24 +22,28 @@ from search.text.units import counted, figure, percent, scaled
 from search.trial.trial import Params
 from snn.settings.config import ConfigError
 
-SAMPLED = 5  # points of the space whose cost is looked at
-TRIES = 200  # until as many that can run were drawn
+SAMPLED = 5  # configurations whose cost is estimated
+TRIES = 200  # drawn at random until there are as many that can run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run at one point of the space needs."""
+    """Estimated cost of a run with one configuration of the space."""
 
     params: Params
     parameters: int
-    model_bytes: int  # every connection there
+    model_bytes: int  # as if every connection existed
     training_memory_bytes: int
-    macs_per_image: float  # as if nothing were sparse
+    macs_per_image: float  # as if every connection existed and every input were non-zero
     epochs: int  # over all blocks
 
 
+@command(STUDY_FILE, JSON, examples=("spikefront validate studies/digits.toml",))
 def validate(arguments: argparse.Namespace) -> int:
-    """Print the space of a study file, its size, and what a run costs; trains nothing."""
+    """Check a study file and print its space, the size of the space and the cost of a run.
+
+    Nothing is trained.
+    """
     output = Output(as_json=arguments.as_json)
     study = load_study(arguments.study_file)
     _say_study(output, study)
@@ -51,19 +56,38 @@ def validate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    option("name", "name of the new study and of its file", metavar="NAME"),
+    option(
+        "--template",
+        "study to copy: digits (default), mnist, smoke, cifar10-resnet9",
+        metavar="STUDY",
+        default="digits",
+    ),
+    JSON,
+    examples=("spikefront init my-study", "spikefront init my-mnist --template mnist"),
+)
 def init(arguments: argparse.Namespace) -> int:
-    """Write a study file with everything in it explained; never over one that is there."""
+    """Write a study file to start from, NAME.toml, with every setting explained.
+
+    A file that exists is not overwritten.
+    """
     output = Output(as_json=arguments.as_json)
     name = arguments.name.removesuffix(".toml")
     text = study_text(name, arguments.template)
-    study_from_toml(text, "init")  # a name that no study can have is refused here
+    study_from_toml(text, "init")  # raises for a name that no study may have
     path = Path(f"{name}.toml")
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise InputError(f"{path} exists; give the study another name, or move it away") from None
-    output.say(f"{path}: the study {name}, made of {arguments.template}; edit it, and then")
+        raise InputError(f"{path} exists; choose another name, or move the file") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"{Path.cwd() / path} cannot be written: {reason}; work in another folder"
+        ) from error
+    output.say(f"{path}: study {name}, copied from {arguments.template}. Edit it, then:")
     output.say(f"  spikefront validate {path}")
     output.say(f"  spikefront run {path}")
     output.document({"study": name, "file": str(path), "template": arguments.template})
@@ -77,10 +101,11 @@ def _say_study(output: Output, study: Study) -> None:
     budget = study.budget
     pairs = {
         "objectives": ", ".join(study.objectives),
-        "constraints": ", ".join(_bounds(study)) or "none",
+        "constraints": ", ".join(tables.limits(*bound) for bound in study.constraints.items())
+        or "none",
         "shared settings": ", ".join(f"{n} = {v}" for n, v in study.run.items()) or "none",
-        "different runs": _size(study.space.size()),
-        "budget": ", ".join(_budget(study)) or "no end: stop it with Ctrl-C",
+        "configurations": _size(study.space.size()),
+        "budget": ", ".join(_budget(study)) or "unlimited: stop with Ctrl-C",
         "workers": f"{budget.workers}, each with {counted(budget.cpus_per_trial, 'processor')} "
         f"and {counted(budget.gpus_per_trial, 'GPU')}",
         "sampler": ", ".join(_sampler(study)),
@@ -90,19 +115,19 @@ def _say_study(output: Output, study: Study) -> None:
 
 
 def _sampler(study: Study) -> Iterator[str]:
-    """What proposes points, and what is set beside it."""
+    """Yield the sampler and the settings of the search that differ from the defaults."""
     search = study.search
     yield search.sampler
     if search.points:
-        yield f"behind {counted(len(search.points), 'point')} to try first"
+        yield f"after {counted(len(search.points), 'initial point')}"
     if search.warm_start:
-        yield f"taught by {' and '.join(search.warm_start)}"
+        yield f"warm start from {' and '.join(search.warm_start)}"
     if search.repeats > 1:
-        yield f"each point with {search.repeats} seeds"
+        yield f"each configuration with {search.repeats} seeds"
     if study.prefix_share:
-        yield f"{percent(study.prefix_share)} of the trials keep first blocks of the front"
+        yield f"{percent(study.prefix_share)} of the trials reuse first blocks of the front"
     if search.family:
-        yield "hears families"
+        yield "receives all operating points of a trial"
 
 
 def _stopping(study: Study) -> str:
@@ -110,8 +135,10 @@ def _stopping(study: Study) -> str:
     if rule is None:
         return "none"
     where = " and ".join(percent(fraction) for fraction in rule.fractions)
-    many = f"one trial of {rule.reduction:g} goes on"
-    return f"{study.search.stopping}: {many} at {where} of its training"
+    return (
+        f"{study.search.stopping}: the best 1 of {rule.reduction:g} trials continues after {where} "
+        "of the epochs"
+    )
 
 
 def _space_table(study: Study) -> Table:
@@ -138,14 +165,6 @@ def _when(conditions: When) -> str:
     return " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in items)
 
 
-def _bounds(study: Study) -> Iterator[str]:
-    for name, bound in study.constraints.items():
-        if bound.min is not None:
-            yield f"{name} >= {bound.min:g}"
-        if bound.max is not None:
-            yield f"{name} <= {bound.max:g}"
-
-
 def _size(size: float) -> str:
     return "infinitely many" if math.isinf(size) else f"{size:,}"
 
@@ -159,7 +178,7 @@ def _budget(study: Study) -> Iterator[str]:
 
 
 def sampled_costs(study: Study) -> Iterator[Cost]:
-    """What runs at a few random points of the space need."""
+    """Yield the costs of a few random configurations of the space."""
     from search.worker import engine
     from search.worker.job import run_config
 
@@ -171,7 +190,7 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
         params = study.space.sample(suggest)
         try:
             config = run_config(study, params)
-        except ConfigError:  # settings that do not go together; a search passes them over too
+        except ConfigError:  # settings that exclude each other; a search rejects them too
             continue
         if config.training_fingerprint not in seen:
             seen.add(config.training_fingerprint)
@@ -187,7 +206,7 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
 
 
 def chosen(costs: Sequence[Cost]) -> dict[str, Cost]:
-    """The least, the middle and the most demanding of costs in ascending order."""
+    """Return the first, the middle and the last of costs sorted by training memory."""
     named = {"smallest": costs[0], "typical": costs[len(costs) // 2], "largest": costs[-1]}
     kept: dict[str, Cost] = {}
     for name, cost in named.items():
@@ -199,31 +218,34 @@ def chosen(costs: Sequence[Cost]) -> dict[str, Cost]:
 def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
     table = tables.plain_table(
         "run",
+        "training memory",
         "parameters",
         "model (dense)",
-        "training memory",
         "MACs per image",
         "epochs",
-        "settings",
-        title=f"What a run needs, of {len(costs)} points drawn at random",
-        left=("run", "settings"),
+        "configuration",
+        title=f"Cost of {len(costs)} random configurations, sorted by training memory",
+        left=("run", "configuration"),
     )
     for name, cost in chosen(costs).items():
         table.add_row(
             name,
+            figure("training_memory_bytes", cost.training_memory_bytes),
             scaled(cost.parameters),
             figure("model_bytes", cost.model_bytes),
-            figure("training_memory_bytes", cost.training_memory_bytes),
             scaled(cost.macs_per_image),
             str(cost.epochs),
             Text(", ".join(f"{n}={_short(v)}" for n, v in cost.params.items())),
         )
     output.say(table)
-    output.say("MACs as if nothing were sparse; a search counts the spikes that there are")
+    output.say(
+        "MACs: as if every connection existed and every input were non-zero; a search counts real "
+        "spikes"
+    )
 
 
 def training_lengths(study: Study) -> list[int]:
-    """Epochs over all blocks of runs in the space, as far as drawing at random finds them."""
+    """Return the numbers of epochs over all blocks that random configurations have, ascending."""
     from search.worker.job import run_config
 
     suggest = RandomSuggest(seed=study.search.seed)
@@ -236,11 +258,12 @@ def training_lengths(study: Study) -> list[int]:
 
 
 def _say_rungs(output: Output, rungs: Mapping[int, Mapping[int, int]]) -> None:
-    """At which epochs trainings of those lengths are judged."""
     for total in rungs:
-        epochs = [f"{epoch} (rung {rung})" for epoch, rung in rungs[total].items()]
-        judged = f"judged after epochs {', '.join(epochs)}" if epochs else "too short to be judged"
-        output.say(f"a training of {counted(total, 'epoch')} is {judged}")
+        epochs = ", ".join(f"{epoch} (rung {rung})" for epoch, rung in rungs[total].items())
+        output.say(
+            f"a training of {counted(total, 'epoch')} "
+            + (f"may be stopped after epoch {epochs}" if epochs else "is too short to be stopped")
+        )
 
 
 def _short(value: object) -> str:
@@ -267,6 +290,6 @@ def _document(
             name: {"kind": _kind(axis), "range": axis.describe(), "when": axis.when}
             for name, axis in study.space.axes.items()
         },
-        "different_runs": study.space.size(),  # null where there is no end of them
+        "different_runs": study.space.size(),  # null for an infinite space
         "costs": chosen(costs),
     }

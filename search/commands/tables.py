@@ -1,21 +1,22 @@
 """Tables for people: studies, a front, a trial; numbers with their units.
 
-The names of metrics are kept whole in headings (broken after an underscore
-where a line is narrow), because `--pick` and a study file ask for them.
+Headings have the whole names of metrics (broken after an underscore where a line is
+narrow), because `--pick` and study files use these names.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from search.study.tables import Bound
 from search.text.units import duration, figure, moment, percent, scaled
 from search.trial.confirmation import Confirmed, Spread
 from search.trial.rung import RungReport
-from search.trial.trial import Trial, TrialState
+from search.trial.trial import TrialState
 from snn.settings.measurement import (
     METRICS,
     ExitReport,
@@ -35,27 +36,18 @@ STATE_STYLES = {
 }
 
 
-class PointOfTrial(Protocol):
-    """An operating point with the trial that it belongs to (FrontPoint, StoredPoint)."""
-
-    @property
-    def trial(self) -> int: ...
-    @property
-    def point(self) -> OperatingPoint: ...
-
-
 def heading(name: str) -> str:
-    """A metric's name, broken after its underscores."""
+    """Return the name of a metric, broken after its underscores."""
     return name.replace("_", "_\n")
 
 
 def thresholds(point: OperatingPoint) -> str:
-    """Exit thresholds of the exits before the last; a dash where there is one exit only."""
+    """Return the exit thresholds of all exits but the last, `-` for a single exit."""
     return " ".join(f"{value:.3g}" for value in point.exit_thresholds) or "-"
 
 
 def plain_table(*columns: str, title: str | None = None, left: Sequence[str] = ()) -> Table:
-    """A table without frames; columns are numbers (to the right) unless named in `left`."""
+    """Return a table without frames; columns are right-aligned unless named in `left`."""
     table = Table(
         title=title,
         title_justify="left",
@@ -74,14 +66,25 @@ def plain_table(*columns: str, title: str | None = None, left: Sequence[str] = (
 
 
 def counts(by_state: Mapping[TrialState, int]) -> str:
-    """`20 complete, 1 failed`; states without trials are left out."""
+    """Return `20 complete, 1 failed`, without states that no trial has."""
     parts = [f"{by_state[s]} {s.value}" for s in TrialState if by_state.get(s)]
     return ", ".join(parts) or "none"
 
 
+def limits(name: str, bound: Bound) -> str:
+    """Return `model_bytes <= 400000`, or both sides of a bound."""
+    low = [] if bound.min is None else [f"{name} >= {bound.min:g}"]
+    return ", ".join(low if bound.max is None else [*low, f"{name} <= {bound.max:g}"])
+
+
+def hypervolume(value: float | None) -> str:
+    """Return a normalised hypervolume with four decimals, `-` where it is not known."""
+    return "-" if value is None else f"{value:.4f}"
+
+
 def studies_table(summaries: Iterable["StudySummary"]) -> Table:
-    """A line per study: progress, epochs, size of the front, hypervolume."""
-    columns = (
+    """Return a row per study: progress, epochs, size of the front, hypervolume."""
+    table = plain_table(
         "study",
         "trials",
         "of",
@@ -90,11 +93,11 @@ def studies_table(summaries: Iterable["StudySummary"]) -> Table:
         "epochs",
         "front",
         "hypervolume",
+        "last change",
+        left=("study", "last change"),
     )
-    table = plain_table(*columns, "last change", left=("study", "last change"))
     for summary in summaries:
         states = summary.counts
-        hypervolume = summary.hypervolume
         table.add_row(
             Text(summary.name, style="bold"),
             str(sum(n for state, n in states.items() if state.is_finished)),
@@ -103,42 +106,39 @@ def studies_table(summaries: Iterable["StudySummary"]) -> Table:
             str(states.get(TrialState.FAILED, 0)),
             str(summary.epochs_trained),
             str(summary.front_size),
-            "-" if hypervolume is None else f"{hypervolume:.4f}",
+            hypervolume(summary.hypervolume),
             moment(summary.last_change_at),
         )
     return table
 
 
-def front_table(
-    points: Sequence[PointOfTrial],
+def points_table(
+    points: Sequence[OperatingPoint],
     names: Sequence[str],
     *,
-    knee: int | None = None,
+    marks: Mapping[int, str],
+    trials: Sequence[str] = (),
     confirmed: Sequence[Confirmed | None] = (),
 ) -> Table:
-    """A line per operating point; the one at index `knee` is marked.
+    """Return a row per operating point with the metrics `names`; rows in `marks` are bold.
 
-    `confirmed` has what is known of each point from other seeds; where it is
-    not empty, the table has a column for it.
+    `trials` are the trial numbers of each point, `confirmed` its results with other
+    seeds; both columns are left out where they are empty.
     """
-    table = plain_table("", "trial", "T", "exits at", "blocks", left=("", "exits at"))
-    for name in names:
-        table.add_column(heading(name), justify="right", vertical="bottom", overflow="fold")
-    if confirmed:
-        table.add_column("test\naccuracy", justify="right", vertical="bottom", overflow="fold")
-        table.add_column("seeds", justify="right", vertical="bottom", overflow="fold")
-    for index, member in enumerate(points):
-        point = member.point
-        is_knee = index == knee
+    columns = ["", *(("trial",) if trials else ()), "T", "exit threshold", "blocks used"]
+    columns += map(heading, names)
+    columns += ["test\naccuracy", "seeds"] if confirmed else []
+    table = plain_table(*columns, left=("", "exit threshold"))
+    for index, point in enumerate(points):
         table.add_row(
-            "knee" if is_knee else "",
-            str(member.trial),
+            marks.get(index, ""),
+            *trials[index : index + 1],
             str(point.timesteps),
             thresholds(point),
             str(point.blocks),
             *(figure(name, point.metrics.get(name, math.nan)) for name in names),
             *(_confirmed_cells(confirmed[index]) if confirmed else ()),
-            style="bold" if is_knee else None,
+            style="bold" if index in marks else None,
         )
     return table
 
@@ -147,36 +147,18 @@ def _confirmed_cells(confirmed: Confirmed | None) -> tuple[str, str]:
     if confirmed is None:
         return "-", "-"
     lost = f" of {len(confirmed.runs)}" if confirmed.seeds_lost else ""
-    return spread(confirmed.spread("accuracy")), f"{confirmed.seeds}{lost}"
+    return _mean_and_std(confirmed.spread("accuracy")), f"{confirmed.seeds}{lost}"
 
 
-def spread(accuracy: Spread) -> str:
-    """An accuracy over seeds: 97.2 ± 0.3 %."""
+def _mean_and_std(accuracy: Spread) -> str:
+    """Return `97.2 ± 0.3 %`."""
     if math.isnan(accuracy.std):
         return percent(accuracy.mean)
     return f"{100 * accuracy.mean:.1f} ± {100 * accuracy.std:.1f} %"
 
 
-def trials_table(trials: Iterable[Trial], names: Sequence[str]) -> Table:
-    """A line per trial: state, its figures at the sampled point, or why there are none."""
-    table = plain_table("trial", "state", "epochs", left=("state", "reason"))
-    for name in names:
-        table.add_column(heading(name), justify="right", vertical="bottom", overflow="fold")
-    table.add_column("reason", overflow="fold", vertical="bottom")
-    for trial in trials:
-        metrics = trial.sampled.metrics if trial.sampled else {}
-        table.add_row(
-            str(trial.number),
-            Text(trial.state.value, style=STATE_STYLES.get(trial.state, "")),
-            str(trial.epochs_done),
-            *(figure(name, metrics.get(name, math.nan)) for name in names),
-            Text(trial.reason),
-        )
-    return table
-
-
 def pairs_table(pairs: Mapping[str, object], *, title: str) -> Table:
-    """Names and their values, one per line."""
+    """Return names and their values, one per row."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
@@ -187,7 +169,7 @@ def pairs_table(pairs: Mapping[str, object], *, title: str) -> Table:
 
 
 def metrics_table(metrics: Mapping[str, float], *, title: str) -> Table:
-    """Every figure with its unit and what it means."""
+    """Return every metric with its value, unit and meaning."""
     table = plain_table("metric", "value", "meaning", title=title, left=("metric", "meaning"))
     for column in table.columns:
         column.vertical = "top"
@@ -197,8 +179,17 @@ def metrics_table(metrics: Mapping[str, float], *, title: str) -> Table:
     return table
 
 
-def curves_table(measurements: Sequence[Measurement], *, title: str = "Epochs") -> Table:
-    """A line per block and epoch; connections that came and went where any did."""
+def metric_columns(columns: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """Return a row per metric, and a column of values per heading in `columns`."""
+    table = plain_table("metric", *columns, left=("metric",))
+    for name in METRICS:
+        values = (column.get(name) for column in columns.values())
+        table.add_row(name, *("-" if v is None else figure(name, v) for v in values))
+    return table
+
+
+def curves_table(measurements: Sequence[Measurement]) -> Table:
+    """Return a row per block and epoch; rewired connections where there are any."""
     columns = (
         "block",
         "epoch",
@@ -210,7 +201,7 @@ def curves_table(measurements: Sequence[Measurement], *, title: str = "Epochs") 
         "spike rate",
         "time",
     )
-    table = plain_table(*columns, title=title)
+    table = plain_table(*columns, title="Epochs")
     last = None
     for m in measurements:
         changed = (str(m.regrown), str(m.removed)) if "regrown" in columns else ()
@@ -232,33 +223,35 @@ def curves_table(measurements: Sequence[Measurement], *, title: str = "Epochs") 
 
 
 def rungs_table(reports: Sequence[RungReport], *, stopped_at: int | None) -> Table:
-    """A line per operating point that was judged at a rung."""
+    """Return a row per operating point that was ranked at a rung."""
     names = list(reports[0].sampled.metrics)
-    table = plain_table("rung", "epochs", "point", title="Rungs", left=("point", "and then"))
-    for name in names:
-        table.add_column(heading(name), justify="right", vertical="bottom")
-    table.add_column("and then", vertical="bottom")
+    columns = ("rung", "epochs", "point", *map(heading, names), "decision")
+    table = plain_table(*columns, title="Rungs", left=("point", "decision"))
     for report in reports:
-        then = "stopped" if report.rung == stopped_at else "went on"
+        decision = "stopped" if report.rung == stopped_at else "continued"
         for point in report.points:
-            table.add_row(
-                str(report.rung) if point.is_sampled else "",
-                f"{report.epochs_done}/{report.epochs_total}" if point.is_sampled else "",
-                "sampled" if point.is_sampled else "of its family",
-                *(figure(name, point.metrics[name]) for name in names),
-                then if point.is_sampled else "",
-            )
+            figures = (figure(name, point.metrics[name]) for name in names)
+            if point.is_sampled:
+                epochs = f"{report.epochs_done}/{report.epochs_total}"
+                table.add_row(str(report.rung), epochs, "sampled", *figures, decision)
+            else:
+                table.add_row("", "", "other", *figures, "")
     return table
 
 
 def layers_table(layers: Iterable[LayerReport]) -> Table:
-    """A line per spiking layer at full inference."""
-    columns = ("block", "layer", "neurons", "weights", "connected", "spikes", "rate")
+    """Return a row per spiking layer at full inference."""
     table = plain_table(
-        *columns,
+        "block",
+        "layer",
+        "neurons",
+        "weights",
+        "connected",
+        "spikes",
+        "rate",
         heading("synaptic_ops"),
         "macs",
-        title="Layers (per image, every block and timestep)",
+        title="Layers (per image, all blocks and timesteps)",
         left=("layer",),
     )
     for layer in layers:
@@ -277,9 +270,10 @@ def layers_table(layers: Iterable[LayerReport]) -> Table:
     return table
 
 
-def exits_table(reports: Sequence[ExitReport], *, title: str) -> Table:
-    """A line per class, a column per exit: how many images left there, how many were right."""
+def exits_table(reports: Sequence[ExitReport]) -> Table:
+    """Return a row per class and a column per exit: images that exit there, share correct."""
     exits = sorted({report.exit for report in reports})
+    title = "Exits of the sampled operating point (validation images)"
     table = plain_table("class", *(f"exit {number}" for number in exits), title=title)
     cells = {(r.label, r.exit): r for r in reports}
     for label in sorted({report.label for report in reports}):
@@ -290,5 +284,5 @@ def exits_table(reports: Sequence[ExitReport], *, title: str) -> Table:
 def _exit_cell(report: ExitReport | None) -> str:
     if report is None or not report.images:
         return "-"
-    hard = " hard" if report.is_hard else ""
-    return f"{report.images} left, {percent(report.correct / report.images)} right{hard}"
+    hard = ", hard class" if report.is_hard else ""
+    return f"{report.images} images, {percent(report.correct / report.images)} correct{hard}"

@@ -1,4 +1,4 @@
-"""`spikefront train`: one run without a search."""
+"""`spikefront train`: one network, trained without a search."""
 
 import argparse
 import os
@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from search.commands import InputError, RunError, tables
-from search.commands.folder import device_of, exported_document, say_exported, threads_of
+from search.commands import RunError, tables
+from search.commands.evaluate import device_of, threads_of
+from search.commands.export import exported_document, say_exported
 from search.commands.front import settings_document
+from search.commands.options import DATA, DEVICES, JSON, LOGS, command, option, path
 from search.commands.output import Output
+from search.commands.run import check_device
 from search.export.folder import (
     CONFIG,
     METRICS_FILE,
@@ -23,7 +26,7 @@ from search.export.folder import (
     sha256_of,
 )
 from search.text import log
-from search.text.units import duration, figure, percent
+from search.text.units import duration, percent
 from search.trial.trial import Outcome, TrialState
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, Evaluation, Measurement
@@ -36,8 +39,31 @@ LOG = log.logger("train")
 SHOWN = ("accuracy", "synaptic_ops", "latency_steps", "model_bytes", "training_memory_bytes")
 
 
+@command(
+    option(
+        "source",
+        "exported folder, or a TOML file of run settings (the keys of [run])",
+        metavar="DIR|CONFIG.toml",
+        type=path,
+    ),
+    option("--out", "write the trained network as a folder", metavar="DIR", type=path),
+    option("--force", "replace --out if it is an exported folder", action="store_true"),
+    DATA,
+    option(
+        "--device",
+        "device of the training (default: that of the exported folder, otherwise auto: a GPU if "
+        "there is one)",
+        choices=DEVICES,
+    ),
+    LOGS,
+    JSON,
+    examples=(
+        "spikefront train runs/digits-best",
+        "spikefront train my-config.toml --out runs/mine",
+    ),
+)
 def train(arguments: argparse.Namespace) -> int:
-    """Train what a config file or an exported folder says."""
+    """Train one network without a search, from an exported folder or a file of run settings."""
     output = Output(as_json=arguments.as_json)
     folder = _folder_of(arguments.source)
     config = folder.config if folder else read_config(arguments.source)
@@ -63,14 +89,14 @@ def train(arguments: argparse.Namespace) -> int:
         exported = None
         if arguments.out is not None:
             exported = _export(arguments, config, weights, evaluation, device, threads)
-            say_exported(output, exported)
+            say_exported(output, exported, arguments)
     output.say(_compared(digest, same, folder))
     output.document(_document(config, measurements, outcome, evaluation, digest, same, exported))
     return 0
 
 
 def _folder_of(source: Path) -> Folder | None:
-    """The exported folder that `source` is, or whose config file it is."""
+    """Return the exported folder `source`, or the one whose config file `source` is."""
     if source.is_dir():
         return read_folder(source)
     if source.name == CONFIG and (source.parent / METRICS_FILE).is_file():
@@ -78,22 +104,10 @@ def _folder_of(source: Path) -> Folder | None:
     return None
 
 
-def check_device(device: str | None) -> None:
-    """Raises InputError when a GPU is asked for and there is none."""
-    if device == "cuda":
-        from search.worker.engine import pick_device
-
-        if pick_device("auto") != "cuda":
-            raise InputError(
-                "--device: cuda needs a GPU that torch can use, got none; see `spikefront doctor`"
-            )
-
-
 def _place(arguments: argparse.Namespace, folder: Folder | None) -> tuple[str, int]:
-    """Device and threads: those of the folder, so that its weights come out bit for bit."""
+    """Return device and threads: those of the folder, to reproduce its weights bit for bit."""
     if folder is not None:
-        chosen = arguments.device or device_of(folder)
-        return chosen, threads_of(folder)
+        return arguments.device or device_of(folder), threads_of(folder)
     return arguments.device or "auto", os.cpu_count() or 1
 
 
@@ -105,7 +119,7 @@ def _train(
     running = TrialRun(config, weights_path=weights, **place)
     measurements = []
     for measurement in running:
-        assert isinstance(measurement, Measurement), "nothing stops it early"
+        assert isinstance(measurement, Measurement), "there are no rungs"
         measurements.append(measurement)
         LOG.info(epoch_line(measurement), extra=log.SHOWN)
         if not quiet:
@@ -114,7 +128,7 @@ def _train(
 
 
 def epoch_line(m: Measurement) -> str:
-    """An epoch in a line."""
+    """Return the result of an epoch in one line."""
     block = f"block {m.block}  " if m.block else ""
     return (
         f"{block}epoch {m.epoch:<3} ({m.epochs_done}/{m.epochs_total})  loss {m.loss:.4f}  "
@@ -124,7 +138,7 @@ def epoch_line(m: Measurement) -> str:
 
 
 def _completed(outcome: Outcome) -> Evaluation:
-    """What a finished training measured. Raises RunError when it did not come to that."""
+    """Return the evaluation of a complete training. Raises RunError for any other."""
     if outcome.state is TrialState.COMPLETE and outcome.evaluation is not None:
         return outcome.evaluation
     reason = outcome.reason or outcome.state.value
@@ -133,26 +147,14 @@ def _completed(outcome: Outcome) -> Evaluation:
 
 
 def _say_points(output: Output, evaluation: Evaluation) -> None:
-    """The operating points of the network, the config's own first."""
-    table = tables.plain_table("", "T", "exits at", "blocks", left=("", "exits at"))
-    for name in SHOWN:
-        table.add_column(tables.heading(name), justify="right", vertical="bottom")
+    """Print the operating points of the network, that of the config first."""
     points = sorted(evaluation.points, key=lambda p: (not p.is_sampled, -p.metrics["accuracy"]))
-    for point in points:
-        table.add_row(
-            "config" if point.is_sampled else "",
-            str(point.timesteps),
-            tables.thresholds(point),
-            str(point.blocks),
-            *(figure(name, point.metrics[name]) for name in SHOWN),
-            style="bold" if point.is_sampled else None,
-        )
     output.say()
     output.say(
-        f"{len(points)} operating points kept of {evaluation.points_evaluated} evaluated "
-        f"on {evaluation.images} validation images"
+        f"{evaluation.points_evaluated} operating points evaluated on {evaluation.images} "
+        f"validation images, {len(points)} kept"
     )
-    output.say(table)
+    output.say(tables.points_table(points, SHOWN, marks={0: "config"}))
 
 
 def _export(
@@ -186,8 +188,8 @@ def _compared(digest: str, same: bool | None, folder: Folder | None) -> str:
     made_with = ", ".join(f"{name} {value}" for name, value in environment.items())
     return (
         f"other weights than {folder.path}: SHA-256 {digest}, recorded "
-        f"{folder.recorded.weights_sha256}; bits are the same only with the same torch, device "
-        f"and threads (recorded: {made_with})"
+        f"{folder.recorded.weights_sha256}. Equal bits need the recorded torch, device and threads "
+        f"({made_with})"
     )
 
 
@@ -210,6 +212,6 @@ def _document(
         "exits": evaluation.exits,
         "images": evaluation.images,
         "weights_sha256": digest,
-        "same_weights": same,  # null where there are none to compare with
+        "same_weights": same,  # null without recorded weights
         "exported": exported_document(exported) if exported else None,
     }

@@ -1,4 +1,4 @@
-"""`spikefront show`: everything that is known of one trial."""
+"""`spikefront show`: everything that the store has about one trial."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from rich.text import Text
 
 from search.commands import tables
 from search.commands.front import in_order, metrics_of, say_points, settings_document
+from search.commands.options import JSON, STORE, STUDY, command, natural, option
 from search.commands.output import Output
 from search.store.store import Store, StoredPoint
 from search.study.study import Study, study_from_toml
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
     from snn.settings.measurement import Evaluation, Measurement, OperatingPoint
 
 
+@command(
+    STUDY,
+    option("trial", "number of a trial, from 0", metavar="TRIAL", type=natural),
+    STORE,
+    JSON,
+    examples=("spikefront show digits 3", "spikefront show digits 3 --json"),
+)
 def show(arguments: argparse.Namespace) -> int:
-    """Everything that is known of one trial."""
+    """Show one trial: parameters, curves, operating points, layers and exits, or its error."""
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store, read_only=True) as store:
         stored = store.stored_study(arguments.study)
@@ -41,8 +49,7 @@ def show(arguments: argparse.Namespace) -> int:
         _say_points(output, study, trial.sampled, points, confirmed)
     if evaluation is not None:
         output.say(tables.layers_table(evaluation.layers))
-        title = "Exits at the sampled point (validation images)"
-        output.say(tables.exits_table(evaluation.exits, title=title))
+        output.say(tables.exits_table(evaluation.exits))
     if trial.error:
         output.say(Text(trial.error.rstrip(), style="red"))
     document = _trial_document(study, trial, measurements, points, evaluation, confirmed)
@@ -61,9 +68,9 @@ def _say_trial(output: Output, study: Study, trial: Trial) -> None:
         "finished": moment(trial.finished_at),
     }
     if trial.reused_trial is not None:
-        pairs["weights"] = f"the same training as trial {trial.reused_trial}, taken from it"
+        pairs["weights"] = f"copied from trial {trial.reused_trial}, which is the same training"
     if trial.constraint_violation > 0:
-        pairs["outside its constraints by"] = f"{trial.constraint_violation:.4g}"
+        pairs["constraint violation"] = f"{trial.constraint_violation:.4g} (0: all constraints met)"
     if trial.artifact is not None:
         pairs["weights file"] = trial.artifact.uri
     output.say(tables.pairs_table(pairs, title=f"{study.name}, trial {trial.number}"))
@@ -88,7 +95,7 @@ def _say_points(
 ) -> None:
     title = (
         f"Sampled operating point: {sampled.timesteps} timesteps, "
-        f"exits at {tables.thresholds(sampled)}"
+        f"exit threshold {tables.thresholds(sampled)}"
     )
     output.say(tables.metrics_table(sampled.metrics, title=title))
     if len(points) > 1 or confirmed.keys() & {member.id for member in points}:

@@ -1,6 +1,6 @@
-"""What this machine has for a search: each part there, missing or broken, and what to do."""
+"""Checks of a set-up: each part ok, missing or broken, and the remedy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.doctor import environment, machine, packages, places, training
@@ -13,22 +13,41 @@ __all__ = ["Check", "examine"]
 def examine(
     *, store: str, artifacts: str, data_dir: Path, start_ray: bool = False
 ) -> Iterator[Check]:
-    """All checks, one after another; importing torch takes seconds, and so does starting Ray."""
+    """Yield all checks one after another. Importing torch takes seconds, starting Ray too."""
     requirements = declared()
-    yield packages.python(requirements.python)
-    yield packages.requirements(requirements.needed)
-    yield from packages.imported()
-    yield from packages.extras(requirements.extras)
-    yield from training.examine()
-    yield machine.processors()
-    yield from machine.memory()
-    yield machine.open_files()
-    yield from machine.ray_needs()
-    if start_ray:
-        yield machine.ray_start()
-    yield from environment.examine()
-    yield places.store(store)
-    yield from places.studies(store)
-    yield places.artifacts(artifacts)
-    yield from places.datasets(data_dir)
-    yield from places.disks()
+    yield from _guarded(
+        "packages",
+        lambda: [packages.python(requirements.python), packages.requirements(requirements.needed)],
+        packages.imported,
+        lambda: packages.extras(requirements.extras),
+    )
+    yield from _guarded("training", training.examine)
+    yield from _guarded(
+        "machine",
+        lambda: [machine.processors()],
+        machine.memory,
+        lambda: [machine.open_files(), machine.home()],
+        machine.ray_needs,
+        *([lambda: [machine.ray_start()]] if start_ray else []),
+    )
+    yield from _guarded("environment", environment.examine)
+    yield from _guarded("store", lambda: [places.store(store)], lambda: places.studies(store))
+    yield from _guarded("artifacts", lambda: [places.artifacts(artifacts)])
+    yield from _guarded("data sets", lambda: places.datasets(data_dir))
+    yield from _guarded("disk", places.disks)
+
+
+def _guarded(name: str, *looks: "Callable[[], Iterator[Check] | list[Check]]") -> Iterator[Check]:
+    """Yield the checks of each function; an exception in one of them is a problem of its own."""
+    for look in looks:
+        try:
+            yield from look()
+        except Exception as error:
+            lines = str(error).strip().splitlines() or ["no message"]
+            yield Check(
+                name=name,
+                status="problem",
+                finding=f"this check failed: {type(error).__name__}: {lines[0]}",
+                remedy="correct the cause; if it is not clear, report this line as an error of "
+                "spikefront",
+            )

@@ -1,17 +1,17 @@
-"""What was found of one part of a set-up."""
+"""The result of one check of a set-up."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-# missing: can be done without; warning: works, but not as it could; problem: has to be mended
+# missing: optional; warning: works with a restriction; problem: prevents a search
 Status = Literal["ok", "missing", "warning", "problem"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A part, how it is, and what to do about it."""
+    """A part of the set-up, its state, and the remedy where it needs one."""
 
     name: str
     status: Status = "ok"
     finding: str
-    mend: str = ""  # what to do, when there is something to do
+    remedy: str = ""

@@ -1,4 +1,4 @@
-"""What the environment says: variables that do not work, extensions, and the terminal's letters."""
+"""Environment variables with wrong values, extensions, and the encoding of the output."""
 
 import os
 import sys
@@ -25,11 +25,11 @@ KNOWN = (
 
 
 def examine() -> Iterator[Check]:
-    """Nothing is said of a variable that is not set, or works."""
+    """Yield a check per wrong variable, one for extensions and one for the encoding."""
     checks = [check for look in LOOKS for check in look(os.environ)]
     yield from checks
     if not checks:
-        yield Check(name="environment", finding="no variable that does not work")
+        yield Check(name="environment", finding="no wrong variable")
     yield from _extensions()
     yield _letters()
 
@@ -40,8 +40,8 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Check]:
             yield Check(
                 name=name,
                 status="warning",
-                finding=f"nothing reads it{nearest(name, KNOWN)}",
-                mend=f"unset {name}, or correct its name",
+                finding=f"not a variable of spikefront{nearest(name, KNOWN)}",
+                remedy=f"unset {name}, or correct its name",
             )
 
 
@@ -51,8 +51,8 @@ def _data(environment: Mapping[str, str]) -> Iterator[Check]:
         yield Check(
             name="SPIKEFRONT_DATA",
             status="problem",
-            finding=f"names {folder}, which is no folder",
-            mend="name the folder that holds mnist/ and the others, or unset it",
+            finding=f"must be a folder, got {folder}",
+            remedy="set it to the folder that holds mnist/ and the other data sets, or unset it",
         )
 
 
@@ -64,7 +64,7 @@ def _wait(environment: Mapping[str, str]) -> Iterator[Check]:
             name=retry.VARIABLE,
             status="problem",
             finding=str(error).partition(": ")[2],
-            mend=f"{retry.VARIABLE}=300, or unset it",
+            remedy=f"{retry.VARIABLE}=300, or unset it",
         )
 
 
@@ -76,7 +76,7 @@ def _log(environment: Mapping[str, str]) -> Iterator[Check]:
             name=log.VARIABLE,
             status="problem",
             finding=str(error).partition(": ")[2],
-            mend=f"{log.VARIABLE}=info, or unset it",
+            remedy=f"{log.VARIABLE}=info, or unset it",
         )
 
 
@@ -84,15 +84,15 @@ def _threads(environment: Mapping[str, str]) -> Iterator[Check]:
     name = "OMP_NUM_THREADS"
     value = environment.get(name)
     processors = os.cpu_count() or 1
-    mend = f"{name}={processors}, or unset it"
+    remedy = f"{name}={processors}, or unset it"
     if value is None or (value.isdecimal() and 1 <= int(value) <= processors):
         return
     if value.isdecimal() and int(value) > processors:
-        finding = f"{value} threads on {processors} processors, which wait for each other"
-        yield Check(name=name, status="warning", finding=finding, mend=mend)
+        finding = f"{value} threads on {processors} processors slow each other down"
+        yield Check(name=name, status="warning", finding=finding, remedy=remedy)
         return
-    finding = f"must be a whole number from 1, got {value!r}; it is ignored"
-    yield Check(name=name, status="problem", finding=finding, mend=mend)
+    finding = f"must be a whole number from 1, got {value!r}; torch ignores it"
+    yield Check(name=name, status="problem", finding=finding, remedy=remedy)
 
 
 def _slower(environment: Mapping[str, str]) -> Iterator[Check]:
@@ -100,8 +100,8 @@ def _slower(environment: Mapping[str, str]) -> Iterator[Check]:
         yield Check(
             name="SPIKEFRONT_FUSED",
             status="warning",
-            finding="is 0: neurons do not run as one kernel on a GPU",
-            mend="unset SPIKEFRONT_FUSED",
+            finding="is 0: on a GPU, neurons run as many kernels instead of one, which is slower",
+            remedy="unset SPIKEFRONT_FUSED",
         )
 
 
@@ -122,21 +122,21 @@ def _extensions() -> Iterator[Check]:
             name="extensions",
             status="problem",
             finding=fault,
-            mend=f"mend that module, or take it out of {extensions.VARIABLE}: until then no other "
-            "command runs",
+            remedy=f"correct that module, or remove it from {extensions.VARIABLE}: until then, no "
+            "other command runs",
         )
     if os.environ.get(extensions.VARIABLE) and not extensions.faults:
         yield Check(name="extensions", finding=os.environ[extensions.VARIABLE])
 
 
 def _letters() -> Check:
-    """Whether what is printed can be shown as it is."""
+    """Check whether the encoding of stdout has every character that is printed."""
     encoding = getattr(sys.stdout, "encoding", None) or "none"
     if terminal.shows_all(sys.stdout):
-        return Check(name="letters", finding=encoding)
+        return Check(name="encoding", finding=encoding)
     return Check(
-        name="letters",
+        name="encoding",
         status="warning",
-        finding=f"output is {encoding}: signs like the plus-minus are written as +/-",
-        mend="export LC_ALL=C.UTF-8, or PYTHONIOENCODING=utf-8",
+        finding=f"output is {encoding}: ± is printed as +/-, µ as u",
+        remedy="export LC_ALL=C.UTF-8, or PYTHONIOENCODING=utf-8",
     )

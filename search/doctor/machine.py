@@ -1,4 +1,4 @@
-"""The machine: processors, memory, limits of the system, and what Ray needs to start."""
+"""The machine: processors, memory, limits of the system, and the requirements of Ray."""
 
 import contextlib
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 from search.doctor.check import Check
 from search.doctor.places import unwritable
 
-# Driver, Ray's own processes and two workers, each with torch, before any network.
+# Driver, Ray's own processes and two workers with torch, without any network.
 NEEDED_BYTES = 2e9
-OPEN_FILES = 1024  # of Ray's processes together with what a worker opens
-SHARED_BYTES = 100e6  # what a run asks Ray to keep its objects in
+OPEN_FILES = 1024  # of the processes of Ray and a worker
+SHARED_BYTES = 100e6  # object store of a run
 RAY_START_S = 120.0
-# Ray's session below its temporary folder, as long as it may become
+# The longest path of Ray's session below its temporary folder
 SESSION = "ray/session_2026-01-01_00-00-00_000000_9999999/sockets/plasma_store"
-SOCKET_PATH = 103 if sys.platform == "darwin" else 107  # bytes that the system allows
+SOCKET_PATH = 103 if sys.platform == "darwin" else 107  # bytes that the system allows for a socket
 
 
 def processors(root: Path = Path("/")) -> Check:
-    """How many there are, and how many of them this process may use."""
+    """Check how many of the processors this process may use."""
     there = os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
     quota = _quota(root)
@@ -33,13 +33,13 @@ def processors(root: Path = Path("/")) -> Check:
         name="processors",
         status="warning",
         finding=f"{there}, of which this process may use {usable:g}",
-        mend=f"workers times cpus_per_trial should be at most {max(1, int(usable))}; "
+        remedy=f"keep workers times cpus_per_trial at {max(1, int(usable))} or less; "
         f"for other commands set OMP_NUM_THREADS={max(1, int(usable))}",
     )
 
 
 def _quota(root: Path) -> float | None:
-    """The processors that a container may use, None where it has no limit."""
+    """Return the processors that a container may use; None without a limit."""
     for folder in _groups(root):
         limit, _, period = _text(folder / "cpu.max").partition(" ")
         if limit.isdigit() and period.isdigit():
@@ -48,7 +48,7 @@ def _quota(root: Path) -> float | None:
 
 
 def memory(root: Path = Path("/")) -> Iterator[Check]:
-    """What is left of it, of a container's too; nothing where the system does not tell."""
+    """Check the available memory, also within the limit of a container."""
     left = [value for value in (_free(root), *_left_of_groups(root)) if value is not None]
     if not left:
         return
@@ -61,8 +61,8 @@ def memory(root: Path = Path("/")) -> Iterator[Check]:
     yield Check(
         name="memory",
         status="warning",
-        finding=f"{finding}; a driver, Ray and two workers want {NEEDED_BYTES / 1e9:.0f} GB",
-        mend="end other programs, give the container more, or search with --workers 0",
+        finding=f"{finding}; a driver, Ray and two workers need {NEEDED_BYTES / 1e9:.0f} GB",
+        remedy="end other programs, raise the limit of the container, or search with --workers 0",
     )
 
 
@@ -74,7 +74,7 @@ def _free(root: Path) -> int | None:
 
 
 def _left_of_groups(root: Path) -> Iterator[int]:
-    """What each group of processes that this one is in may still take."""
+    """Yield the memory that each control group of this process may still take."""
     for folder in _groups(root):
         limit, used = _text(folder / "memory.max"), _text(folder / "memory.current")
         if limit.isdigit() and used.isdigit():
@@ -82,7 +82,7 @@ def _left_of_groups(root: Path) -> Iterator[int]:
 
 
 def _reclaimable(statistics: Path) -> int:
-    """Of what is used, cached files that give way."""
+    """Return the used memory that the system can free: cached files."""
     for line in _text(statistics).splitlines():
         if line.startswith("inactive_file "):
             return int(line.split()[1])
@@ -90,7 +90,7 @@ def _reclaimable(statistics: Path) -> int:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The control groups (v2) of this process, from its own to the outermost."""
+    """Yield the control groups (v2) of this process, from its own to the outermost."""
     top = root / "sys/fs/cgroup"
     own = _text(root / "proc/self/cgroup").rpartition("::/")[2]
     folder = top / own
@@ -108,7 +108,7 @@ def _text(path: Path) -> str:
 
 
 def open_files() -> Check:
-    """How many files a process may have open: Ray raises its own limit as far as it may."""
+    """Check the limit of open files; Ray raises its own up to the hard limit."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -117,15 +117,31 @@ def open_files() -> Check:
         return Check(
             name="open files",
             status="problem",
-            finding=f"at most {most}; Ray's processes want {OPEN_FILES:,}",
-            mend=f"ulimit -Hn {OPEN_FILES * 4}, in /etc/security/limits.conf or for the container "
-            "(docker run --ulimit nofile)",
+            finding=f"at most {most}; Ray's processes need {OPEN_FILES:,}",
+            remedy=f"raise it to {OPEN_FILES * 4}: ulimit -Hn, /etc/security/limits.conf, "
+            "or docker run --ulimit nofile",
         )
     return Check(name="open files", finding=f"{soft:,}, at most {most}")
 
 
+def home() -> Check:
+    """Check whether the home folder can be written: Ray and compiled neurons keep files there."""
+    remedy = "export HOME=/some/folder that this user can write"
+    try:
+        folder = Path.home()
+    except RuntimeError:
+        return Check(
+            name="home", status="warning", finding="this user has no home folder", remedy=remedy
+        )
+    if fault := unwritable(folder):
+        return Check(
+            name="home", status="warning", finding=f"cannot be written: {fault}", remedy=remedy
+        )
+    return Check(name="home", finding=f"{folder}")
+
+
 def ray_needs(shared: Path = Path("/dev/shm")) -> Iterator[Check]:
-    """What keeps Ray from starting, as far as it shows without that: folders and their names."""
+    """Check the folders that Ray needs to start, without starting it."""
     root = ray_folder()
     path = str(root / SESSION)
     if len(os.fsencode(path)) > SOCKET_PATH:
@@ -133,15 +149,15 @@ def ray_needs(shared: Path = Path("/dev/shm")) -> Iterator[Check]:
         yield Check(
             name="ray's folder",
             status="problem",
-            finding=f"{root} has a name too long for the sockets in it, by {too_long} characters",
-            mend="name a shorter folder: export RAY_TMPDIR=/tmp",
+            finding=f"the path {root} is {too_long} characters too long for the sockets of Ray",
+            remedy="use a folder with a shorter path: export RAY_TMPDIR=/tmp",
         )
     elif fault := unwritable(root):
         yield Check(
             name="ray's folder",
             status="problem",
             finding=f"Ray cannot write in it: {fault}",
-            mend="name another: export RAY_TMPDIR=/some/folder",
+            remedy="use another folder: export RAY_TMPDIR=/some/folder",
         )
     else:
         yield Check(name="ray's folder", finding=f"{root}")
@@ -150,7 +166,7 @@ def ray_needs(shared: Path = Path("/dev/shm")) -> Iterator[Check]:
 
 
 def ray_folder() -> Path:
-    """Where Ray keeps the files of its session."""
+    """Return the folder in which Ray keeps its session."""
     usual = os.environ.get("TMPDIR") if sys.platform.startswith("linux") else None
     return Path(os.environ.get("RAY_TMPDIR") or usual or "/tmp")
 
@@ -164,21 +180,21 @@ def _shared_memory(folder: Path) -> Check:
             name=name,
             status="problem",
             finding=f"{folder}: {error.strerror}; Ray does not start without it",
-            mend="mount it: mount -t tmpfs shm /dev/shm; or search with --workers 0",
+            remedy="mount it: mount -t tmpfs shm /dev/shm; or search with --workers 0",
         )
     free = room.f_bavail * room.f_frsize
     if free < SHARED_BYTES:
         return Check(
             name=name,
             status="warning",
-            finding=f"{free / 1e6:.0f} MB in {folder}; Ray uses the disk instead, and tells nobody",
-            mend="docker run --shm-size=256m, or remove what is left there",
+            finding=f"{free / 1e6:.0f} MB in {folder}; Ray uses the disk instead, which is slower",
+            remedy="docker run --shm-size=256m, or remove old files from it",
         )
     return Check(name=name, finding=f"{free / 1e9:.1f} GB in {folder}")
 
 
 def ray_start() -> Check:
-    """Whether Ray starts as a run starts it, with a worker that answers."""
+    """Start Ray as a run does, in a process of its own, until a worker answers."""
     program = "from search.runners import ray_tune; print(f'{ray_tune.probe():.1f}')"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -202,5 +218,5 @@ def ray_start() -> Check:
         name="ray's start",
         status="problem",
         finding=last.strip(),
-        mend=f"see the logs in {ray_folder()}/ray/session_latest/logs; or search with --workers 0",
+        remedy=f"see {ray_folder()}/ray/session_latest/logs; or search with --workers 0",
     )

@@ -1,4 +1,4 @@
-"""Python and packages: whether they are there, fit what is required, and can be imported."""
+"""Python and packages: installed, in the required versions, and importable."""
 
 import importlib
 import platform
@@ -17,19 +17,19 @@ from search.text.requirements import (
     unmet,
 )
 
-# What importing an installed package raises when it does not fit the others, or the machine.
+# Raised on import by a package that does not fit the other packages or the machine.
 BREAKAGES = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
 IMPORTED = ("torch", "numpy", "optuna", "sqlalchemy", "alembic", "sklearn", "safetensors", "ray")
 OF_THE_DASHBOARD = ("streamlit", "plotly", "pandas")  # being there is enough; loading takes long
 PURPOSES = {
-    "nir": "only NIR files need it",
-    "postgres": "only stores at postgresql:// need it",
-    "peers": "only tests and benchmarks compare with other libraries",
+    "nir": "needed for NIR files",
+    "postgres": "needed for stores at postgresql://",
+    "peers": "needed for tests and benchmarks that compare other libraries",
 }
 
 
 def python(allowed: str) -> Check:
-    """Whether Python's version is one of those that are supported."""
+    """Check whether this version of Python is supported."""
     version = platform.python_version()
     if SpecifierSet(allowed).contains(version, prereleases=True):
         return Check(name="python", finding=version)
@@ -37,26 +37,26 @@ def python(allowed: str) -> Check:
         name="python",
         status="problem",
         finding=f"{version}, must be {allowed}",
-        mend="install another Python and make the environment anew with it",
+        remedy="install another Python, and create a new environment with it",
     )
 
 
 def requirements(needed: Sequence[Requirement]) -> Check:
-    """Whether what is installed is what the release, or the checkout, was tested with."""
+    """Check whether the installed versions are the required ones."""
     faults = list(unmet(needed))
     if faults:
         return Check(
             name="requirements",
             status="problem",
             finding="; ".join(faults),
-            mend="install again what is required: pip install spikefront; "
+            remedy="install the required versions: pip install spikefront; "
             "in a checkout: make setup, or pip install -e .",
         )
     return Check(name="requirements", finding=f"all {len(needed)} are met")
 
 
 def imported() -> Iterator[Check]:
-    """Whether packages that are required can be imported."""
+    """Check whether the required packages can be imported."""
     for name in IMPORTED:
         yield package(name)
     for name in OF_THE_DASHBOARD:
@@ -64,7 +64,7 @@ def imported() -> Iterator[Check]:
 
 
 def package(name: str) -> Check:
-    """Whether a package can be imported, with its version."""
+    """Check whether a package can be imported; the finding is its version."""
     absent = _absent(name)
     if absent is not None:
         return absent
@@ -75,37 +75,39 @@ def package(name: str) -> Check:
             name=name,
             status="problem",
             finding=f"{_version(name)} cannot be imported: {_one_line(error)}",
-            mend=f"install it again: {install_command(name, again=True)}",
+            remedy=f"install it again: {install_command(name, again=True)}",
         )
     return Check(name=name, finding=_version(name))
 
 
 def extras(groups: Mapping[str, Sequence[Requirement]]) -> Iterator[Check]:
-    """What is optional for those who use spikefront, each with the command that installs it."""
+    """Check the optional groups of packages of users; developers have their own."""
     for name, purpose in PURPOSES.items():
         if name in groups:
             yield _extra(name, purpose, groups[name])
 
 
 def _extra(name: str, purpose: str, group: Sequence[Requirement]) -> Check:
-    title, mend = f"extra {name}", f"pip install 'spikefront[{name}]'"
+    title, remedy = f"extra {name}", f"pip install 'spikefront[{name}]'"
     faults = list(unmet(group))
     if not any(installed_version(requirement.name) for requirement in group):
-        return Check(name=title, status="missing", finding=f"not installed; {purpose}", mend=mend)
+        return Check(
+            name=title, status="missing", finding=f"not installed; {purpose}", remedy=remedy
+        )
     if faults:
-        return Check(name=title, status="warning", finding="; ".join(faults), mend=mend)
+        return Check(name=title, status="warning", finding="; ".join(faults), remedy=remedy)
     if name == "postgres" and (broken := package("psycopg")).status != "ok":
-        return Check(name=title, status="warning", finding=broken.finding, mend=broken.mend)
+        return Check(name=title, status="warning", finding=broken.finding, remedy=broken.remedy)
     versions = ", ".join(f"{r.name} {installed_version(r.name)}" for r in group if r.name != NAME)
     return Check(name=title, finding=versions)
 
 
 def _absent(name: str) -> Check | None:
-    """That a package is missing; None where it is there."""
+    """Return the finding that a package is missing; None if it is installed."""
     if is_there(name):
         return None
-    mend = install_command(name)
-    return Check(name=name, status="problem", finding="not installed", mend=mend)
+    remedy = install_command(name)
+    return Check(name=name, status="problem", finding="not installed", remedy=remedy)
 
 
 def _version(name: str) -> str:

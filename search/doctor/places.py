@@ -1,6 +1,7 @@
-"""Where things are kept: the store, trained weights, data sets, and the room on the disks."""
+"""The store, trained weights, data sets, and free space on the disks."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from search.store.store import Store, StudySummary
 
 LOW_SPACE_BYTES = 1e9  # a store and weights of hundreds of small trials
-LOOKED_AT = 20  # studies whose weights are looked for, those that changed last
+MOST_STUDIES = 20  # whose weights are checked, those that changed last
 
 
 def unwritable(folder: Path) -> str:
-    """Why nothing can be written in a folder, or in the one that it would be made in; or empty."""
+    """Return why a folder cannot be written, or cannot be made; empty where it can."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         return f"{there} is a file"
@@ -30,7 +31,7 @@ def unwritable(folder: Path) -> str:
 
 
 def store(url: str) -> Check:
-    """Whether the store can be read, and written by a run."""
+    """Check whether the store can be read, and written by a run."""
     from search.store.database import OtherVersionError, file_of
     from search.store.store import Store, StoreError
 
@@ -38,8 +39,8 @@ def store(url: str) -> Check:
         with Store(url, read_only=True) as opened:
             name, studies = opened.url, len(opened.study_heads())
     except OtherVersionError as error:
-        finding, _, mend = str(error).partition("; ")
-        return Check(name="store", status="problem", finding=finding, mend=mend)
+        finding, _, remedy = str(error).partition("; ")
+        return Check(name="store", status="problem", finding=finding, remedy=remedy)
     except StoreError as error:
         return _no_store(error)
     file = file_of(url)
@@ -47,8 +48,8 @@ def store(url: str) -> Check:
         return Check(
             name="store",
             status="problem",
-            finding=f"{name} can be read, but no run can write it: {fault}",
-            mend="give yourself the right to write the file and its folder, or name another "
+            finding=f"{name} can be read, but not written by a run: {fault}",
+            remedy="allow this user to write the file and its folder, or choose another store "
             "with --store or SPIKEFRONT_STORE",
         )
     return Check(name="store", finding=f"{name}, {studies} studies")
@@ -61,56 +62,56 @@ def _no_store(error: ValueError) -> Check:
             name="store",
             status="missing",
             finding=said,
-            mend="spikefront run STUDY.toml makes one; one that is elsewhere is named with "
+            remedy="the first `spikefront run STUDY.toml` makes it; choose an existing one with "
             "--store or SPIKEFRONT_STORE",
         )
     if "pip install" in said:
-        finding, _, mend = said.partition(": pip install")
-        return Check(name="store", status="problem", finding=finding, mend=f"pip install{mend}")
+        finding, _, remedy = said.partition(": pip install")
+        return Check(name="store", status="problem", finding=finding, remedy=f"pip install{remedy}")
     return Check(
         name="store",
         status="problem",
         finding=said,
-        mend="name another one with --store or SPIKEFRONT_STORE",
+        remedy="choose another store with --store or SPIKEFRONT_STORE",
     )
 
 
 def _unwritable_file(file: Path) -> str:
     try:
-        file.open("r+b").close()  # opens it, and changes nothing
+        file.open("r+b").close()  # changes nothing
     except OSError as error:
         return f"{file}: {error.strerror or error}"
     return unwritable(file.parent)
 
 
 def studies(url: str) -> Iterator[Check]:
-    """Studies that were left in the middle, or whose weights are gone."""
+    """Yield a check per study whose driver ended unexpectedly, or whose weights are missing."""
     from search.store.store import Store, StoreError
 
     try:
         with Store(url, read_only=True) as opened:
             found = sorted(opened.study_summaries(), key=lambda s: s.last_change_at, reverse=True)
             for summary in found:
-                yield from _left(summary)
-            for summary in found[:LOOKED_AT]:
+                yield from _interrupted(summary, opened.url)
+            for summary in found[:MOST_STUDIES]:
                 yield from _weights(opened, summary.name)
     except StoreError:
-        return  # said of the store
+        return  # reported by the check of the store
 
 
-def _left(summary: "StudySummary") -> Iterator[Check]:
+def _interrupted(summary: "StudySummary", url: str) -> Iterator[Check]:
     from search.trial.trial import TrialState
 
     running = summary.counts.get(TrialState.RUNNING, 0)
     if summary.is_running or (summary.lease_holder is None and not running):
         return
     holder = summary.lease_holder or "its driver"
-    trials = f", {running} trials were running" if running else ""
+    trials = f", with {running} trials running" if running else ""
     yield Check(
         name=f"study {summary.name}",
         status="warning",
-        finding=f"{holder} is gone without an end{trials}",
-        mend="the command that ran it goes on from there: spikefront run STUDY.toml",
+        finding=f"{holder} ended unexpectedly{trials}",
+        remedy=f"continue with: spikefront run STUDY.toml --store {shlex.quote(url)}",
     )
 
 
@@ -122,14 +123,13 @@ def _weights(opened: "Store", name: str) -> Iterator[Check]:
         yield Check(
             name=f"study {name}",
             status="warning",
-            finding=f"weights of {len(gone)} of {len(kept)} trials are not where they were "
-            f"written, like {gone[0]}",
-            mend="put the folder back: those networks can be neither exported nor run again",
+            finding=f"weights of {len(gone)} of {len(kept)} trials are missing, such as {gone[0]}",
+            remedy="restore the folder: without weights, networks cannot be exported or run again",
         )
 
 
 def artifacts(place: str) -> Check:
-    """Whether a run could leave weights there."""
+    """Check whether a run could write weights there."""
     try:
         located = weights.located(place)
         if weights.is_remote(located):
@@ -140,7 +140,7 @@ def artifacts(place: str) -> Check:
             name="artifacts",
             status="problem",
             finding=str(error),
-            mend="name another place with --artifacts",
+            remedy="choose another place with --artifacts",
         )
     fault = unwritable(Path(located))
     if fault:
@@ -148,28 +148,35 @@ def artifacts(place: str) -> Check:
             name="artifacts",
             status="problem",
             finding=f"{located} cannot be written: {fault}",
-            mend="give yourself the right to, or name another folder with --artifacts",
+            remedy="allow this user to write it, or choose another folder with --artifacts",
         )
     return Check(name="artifacts", finding=f"{located} can be written")
 
 
 def datasets(root: Path) -> Iterator[Check]:
-    """Which data sets are there."""
+    """Yield a check per data set."""
     from snn.data.image_files import SOURCES, DataError
 
     for name, source in SOURCES.items():
         try:
             source.check(root)
         except DataError as error:
-            finding, _, mend = str(error).partition("; ")
-            yield Check(name=f"data: {name}", status="missing", finding=finding, mend=mend)
+            finding, _, remedy = str(error).partition("; ")
+            yield Check(name=f"data: {name}", status="missing", finding=finding, remedy=remedy)
+        except Exception as error:  # raised by the code of an extension
+            yield Check(
+                name=f"data: {name}",
+                status="problem",
+                finding=f"its extension failed: {type(error).__name__}: {error}",
+                remedy=f"correct the `read` of {name}",
+            )
         else:
             where = "shipped with scikit-learn" if name == "digits" else f"in {root}"
             yield Check(name=f"data: {name}", finding=where)
 
 
 def disks() -> Iterator[Check]:
-    """Room where results go, and where temporary files go if that is another disk."""
+    """Check the free space of this folder, and of the temporary folder on another disk."""
     here, temporary = Path.cwd(), Path(tempfile.gettempdir())
     yield disk("disk", here)
     if os.stat(here).st_dev != os.stat(temporary).st_dev:
@@ -177,12 +184,12 @@ def disks() -> Iterator[Check]:
 
 
 def disk(name: str, folder: Path, *, needed: float = LOW_SPACE_BYTES) -> Check:
-    """The room that is left beside a folder."""
+    """Check the free space of the disk that `folder` is on."""
     free = shutil.disk_usage(folder).free
     finding = f"{free / 1e9:.1f} GB free in {folder}"
     if free < needed:
-        mend = "make room, or work in another folder: trained weights need some"
+        remedy = "free some space, or work in another folder: trained weights need space"
         if name != "disk":
-            mend = "make room, or name another folder in TMPDIR: Ray keeps its session there"
-        return Check(name=name, status="problem", finding=finding, mend=mend)
+            remedy = "free some space, or set TMPDIR to another folder: Ray keeps its session there"
+        return Check(name=name, status="problem", finding=finding, remedy=remedy)
     return Check(name=name, finding=finding)

@@ -1,4 +1,4 @@
-"""What trains: torch's threads, the GPU, and the bodies that neurons run in."""
+"""The GPU, and the compiled code that neurons run in."""
 
 import importlib.util
 import os
@@ -11,16 +11,18 @@ from search.doctor.check import Check
 from search.doctor.packages import BREAKAGES
 from search.doctor.places import unwritable
 
-CUDA_BUILD = "for a GPU install a CUDA build of torch, see https://pytorch.org/get-started"
+CUDA_BUILD = "to use a GPU, install a CUDA build of torch, see https://pytorch.org/get-started"
 COMPILER = "install one: apt install gcc, dnf install gcc, or on macOS xcode-select --install"
 
 
 def examine() -> Iterator[Check]:
-    """All that needs torch; nothing where it cannot be imported, which has been said."""
+    """Yield the checks that need torch; a torch that cannot be imported is reported elsewhere."""
     try:
         import torch
     except BREAKAGES:
-        yield Check(name="gpu", status="missing", finding="no torch to ask")
+        yield Check(
+            name="gpu", status="missing", finding="not checked, because torch cannot be imported"
+        )
         return
     yield _gpu(torch)
     if torch.cuda.is_available():
@@ -32,26 +34,26 @@ def _gpu(torch: ModuleType) -> Check:
     if torch.cuda.is_available():
         return _gpu_at_work(torch)
     if torch.version.cuda is None:
-        finding = "this torch is a build for processors only; everything runs on them"
+        finding = "torch is a build for CPUs only; everything runs on the CPU"
         if shutil.which("nvidia-smi"):
-            finding = "there is nvidia-smi, so perhaps a GPU, but " + finding
-            return Check(name="gpu", status="warning", finding=finding, mend=CUDA_BUILD)
-        return Check(name="gpu", status="missing", finding=finding, mend=CUDA_BUILD)
+            finding = "nvidia-smi is installed, so there may be a GPU, but " + finding
+            return Check(name="gpu", status="warning", finding=finding, remedy=CUDA_BUILD)
+        return Check(name="gpu", status="missing", finding=finding, remedy=CUDA_BUILD)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    mend = "if there is one, check its driver with nvidia-smi"
+    remedy = "if this machine has a GPU, check its driver with nvidia-smi"
     if hidden is not None:
-        mend = f"CUDA_VISIBLE_DEVICES is {hidden!r}, which may hide it: unset it"
+        remedy = f"CUDA_VISIBLE_DEVICES is {hidden!r}, which may hide the GPU: unset it"
     return Check(
         name="gpu",
         status="missing" if hidden is None else "warning",
-        finding=f"torch is built for CUDA {torch.version.cuda} but sees no GPU; "
-        "everything runs on the processor",
-        mend=mend,
+        finding=f"torch is built for CUDA {torch.version.cuda} but finds no GPU; "
+        "everything runs on the CPU",
+        remedy=remedy,
     )
 
 
 def _gpu_at_work(torch: ModuleType) -> Check:
-    """A GPU that is seen may still be too new or too old for this build of torch."""
+    """Check whether a GPU computes: it may be too new or too old for this build of torch."""
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     try:
         for index in range(len(names)):
@@ -61,7 +63,7 @@ def _gpu_at_work(torch: ModuleType) -> Check:
             name="gpu",
             status="problem",
             finding=f"{', '.join(names)} does not compute: {str(error).splitlines()[0]}",
-            mend="install a build of torch for this GPU and its driver; --device cpu does without",
+            remedy="install a build of torch for this GPU and its driver, or use --device cpu",
         )
     return Check(name="gpu", finding=", ".join(names))
 
@@ -72,13 +74,13 @@ def _triton() -> Check:
             name="triton",
             status="warning",
             finding="not installed; neurons run as many small operations on the GPU, slower",
-            mend="pip install triton",
+            remedy="pip install triton",
         )
-    return Check(name="triton", finding="there; neurons run as one kernel on the GPU")
+    return Check(name="triton", finding="installed; on the GPU, neurons run as one kernel")
 
 
 def _neurons() -> Check:
-    """Whether neurons run in C on the processor, and whether that has to be compiled every time."""
+    """Check whether neurons run in compiled C on the CPU, and whether that code is kept."""
     from search.worker.engine import why_no_native_body
 
     reason = why_no_native_body()
@@ -86,24 +88,27 @@ def _neurons() -> Check:
         return Check(
             name="neurons",
             status="warning",
-            finding=f"plain torch operations, which are slower, and give the same: {reason}",
-            mend=_mend(reason),
+            finding=f"run as torch operations, with the same results but slower: {reason}",
+            remedy=_remedy(reason),
         )
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefront"
-    fault = unwritable(folder)
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefront"
+        fault = unwritable(folder)
+    except RuntimeError:  # no HOME, and no entry of this user in the password database
+        fault = "this user has no home folder"
     if fault:
         return Check(
             name="neurons",
             status="warning",
-            finding=f"compiled anew in every process, which takes seconds: {fault}",
-            mend="name a folder that can be written in XDG_CACHE_HOME",
+            finding=f"compiled again in every process, which takes seconds: {fault}",
+            remedy="set XDG_CACHE_HOME to a folder that can be written",
         )
-    return Check(name="neurons", finding=f"compiled for this machine, kept in {folder}")
+    return Check(name="neurons", finding=f"compiled for this machine, in {folder}")
 
 
-def _mend(reason: str) -> str:
+def _remedy(reason: str) -> str:
     if reason.startswith("SPIKEFRONT_NATIVE"):
         return "unset SPIKEFRONT_NATIVE"
     if reason.startswith("no C compiler"):
         return COMPILER
-    return "name another compiler in CC, or mend this one: it must make shared libraries"
+    return "set CC to another compiler: it must be able to make shared libraries"

@@ -1,1 +1,1 @@
-"""What people take away: exported folders, model cards, NIR graphs, replays."""
+"""Results for use elsewhere: exported folders, model cards, NIR graphs, replays."""

@@ -1,4 +1,4 @@
-"""What an exported folder says of its network."""
+"""The content of an exported folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from snn.settings.measurement import Evaluation, ExitReport, LayerReport, Operat
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOrigin:
-    """Where a network comes from."""
+    """The origin of an exported network."""
 
     study: str | None = None  # None where it was trained without a search
     trial: int | None = None
@@ -19,16 +19,16 @@ class ExportOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportContent:
-    """Everything that a folder says of its network, the weights apart."""
+    """Everything in an exported folder but the weights."""
 
     origin: ExportOrigin
-    config: RunConfig  # at the operating point, of the blocks that are kept
-    trained_as: RunConfig | None  # the training that the kept blocks were cut from, if others were
+    config: RunConfig  # at the operating point, of the exported blocks
+    trained_as: RunConfig | None  # the whole network, if blocks of it were left out
     point: OperatingPoint  # with validation metrics as recorded
     images: int | None  # validation images
     test: Evaluation | None
     layers: tuple[LayerReport, ...]
-    exits: tuple[ExitReport, ...]  # at this operating point; none where it was not evaluated
+    exits: tuple[ExitReport, ...]  # at this operating point; empty if it was not evaluated
     weights_sha256: str
     weights_bytes: int
     data_fingerprint: str | None

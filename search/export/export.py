@@ -1,4 +1,4 @@
-"""From an operating point to a folder that runs elsewhere, without the store."""
+"""Export of an operating point to a folder that runs without the store."""
 
 import contextlib
 import dataclasses
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A folder that was written."""
+    """The result of an export."""
 
     path: Path
     content: ExportContent
-    checked: bool  # whether the network was run on the validation images meanwhile
-    differences: tuple[Difference, ...] = ()  # of that run from what was recorded
-    notes: tuple[str, ...] = ()  # what could not be done, a line each
+    checked: bool  # whether the network was run on the validation images
+    differences: tuple[Difference, ...] = ()  # between that run and the store
+    notes: tuple[str, ...] = ()  # steps that were not possible, a line each
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSetup:
-    """Where a network is run to be looked at."""
+    """Data, device and threads of an evaluation."""
 
     data_dir: Path
     device: str = "cpu"
@@ -73,18 +73,18 @@ def export_point(
 ) -> Exported:
     """Write an operating point of a study to the folder `out`.
 
-    The network is run on the validation images to say what happens at each exit,
-    and to hold its figures against the recorded ones; without the data set this
-    is left out, with a note. `test` runs it on the test images too, and then
-    the data set must be there. With `nir_form` NIR graphs are written too, see
-    `snn.interchange`. Raises ExportError, StoreError, DataError or InterchangeError.
+    The network is run on the validation images for the reports of its exits, and its
+    metrics are compared with the store; without the data set this step is left out, with
+    a note. With `test` it is also run on the test images, which requires the data set.
+    With `nir_form`, NIR graphs are added, see `snn.interchange`. Raises ExportError,
+    StoreError, DataError or InterchangeError.
     """
     check_target(out, force=force)
     trial = store.trial(study, point.trial)
     asked = study_from_toml(store.stored_study(study).toml, study)
-    threads = max(1, int(asked.budget.cpus_per_trial))  # so that sums round as they did
+    threads = max(1, int(asked.budget.cpus_per_trial))  # sums round as in the trial
     if problem := weights_problem(trial):
-        hint = "; pick a trial that has them" if trial.artifact is None else ""
+        hint = "; choose a trial that has weights" if trial.artifact is None else ""
         raise ExportError(f"{problem}{hint}")
     assert trial.config is not None
     assert trial.artifact is not None
@@ -99,7 +99,7 @@ def export_point(
             weights=weights,
             point=point.point,
             recorded=recorded,
-            bench=EvaluationSetup(data_dir=data_dir, device=device, threads=threads),
+            setup=EvaluationSetup(data_dir=data_dir, device=device, threads=threads),
             test=test,
             confirmed=confirmed,
             nir_form=nir_form,
@@ -117,7 +117,7 @@ def export_run(
     threads: int,
     force: bool = False,
 ) -> Exported:
-    """Write a network that was trained without a search, at the point of its config."""
+    """Write a network that was trained without a search, at the operating point of its config."""
     with new_folder(out, force=force) as folder:
         return _write(
             folder,
@@ -127,14 +127,14 @@ def export_run(
             weights=weights,
             point=evaluation.sampled,
             recorded=evaluation,
-            bench=EvaluationSetup(data_dir=data_dir, device=device, threads=threads),
+            setup=EvaluationSetup(data_dir=data_dir, device=device, threads=threads),
             test=False,
         )
 
 
 def at_point(config: RunConfig, point: OperatingPoint) -> RunConfig:
-    """A config whose own operating point is `point`, of all its blocks."""
-    beyond = config.exit_threshold[len(point.exit_thresholds) :]  # of exits that are left away
+    """Return a config whose own operating point is `point`, with all its blocks."""
+    beyond = config.exit_threshold[len(point.exit_thresholds) :]  # of exits after the last one used
     return config.replace(
         exit_threshold=(*point.exit_thresholds, *beyond),
         detector_threshold=point.detector_threshold,
@@ -151,7 +151,7 @@ def _write(
     weights: Path,
     point: OperatingPoint,
     recorded: Evaluation | None,
-    bench: EvaluationSetup,
+    setup: EvaluationSetup,
     test: bool,
     confirmed: Confirmed | None = None,
     nir_form: str | None = None,
@@ -164,22 +164,22 @@ def _write(
     if nir_form is not None:
         from search.export.graphs import write_graphs
 
-        graphs = write_graphs(kept, target, folder, data_dir=bench.data_dir, form=nir_form)
-    evaluated, notes = _evaluated(kept, target, bench, must=test)
+        graphs = write_graphs(kept, target, folder, data_dir=setup.data_dir, form=nir_form)
+    evaluated, notes = _evaluated(kept, target, setup, must=test)
     content = ExportContent(
         origin=origin,
         config=kept,
         trained_as=config if config.exits != kept.exits else None,
         point=dataclasses.replace(point, is_sampled=True),
         images=recorded.images if recorded else None,
-        test=_tested(kept, target, bench, point) if test else None,
+        test=_tested(kept, target, setup, point) if test else None,
         layers=_layers(evaluated or recorded, kept),
         exits=_exits(evaluated, recorded, point),
         weights_sha256=sha256_of(target),
         weights_bytes=target.stat().st_size,
-        data_fingerprint=(engine.dataset_fingerprint(kept, bench.data_dir) if evaluated else None),
+        data_fingerprint=(engine.dataset_fingerprint(kept, setup.data_dir) if evaluated else None),
         environment={
-            **engine.environment(bench.device, bench.threads),
+            **engine.environment(setup.device, setup.threads),
             "spikefront": project_version(),
         },
         confirmed=confirmed,
@@ -199,53 +199,53 @@ def _write(
 
 
 def cut(config: RunConfig, weights: Path, point: OperatingPoint, target: Path) -> RunConfig:
-    """The weights of the blocks that `point` keeps, at `target`; the config that goes with them.
+    """Write the weights of the blocks that `point` uses to `target`; returns their config.
 
-    Both are what training that config from nothing gives.
+    Training that config gives the same weights.
     """
     from search.worker import engine
 
     kept = engine.cut_weights(at_point(config, point), weights, point.blocks, target)
-    for beside in target.parent.iterdir():  # training times, which metrics.json has
-        if beside != target:
-            beside.unlink()
+    for other in target.parent.iterdir():  # training times, which metrics.json has
+        if other != target:
+            other.unlink()
     return kept
 
 
 def _evaluated(
-    config: RunConfig, weights: Path, bench: EvaluationSetup, *, must: bool
+    config: RunConfig, weights: Path, setup: EvaluationSetup, *, must: bool
 ) -> tuple[Evaluation | None, list[str]]:
-    """The network on its validation images, or a note why not."""
+    """Evaluate on the validation images, or return a note why that is not possible."""
     from snn.data.image_files import DataError
 
     try:
-        return _evaluate(config, weights, bench, test=False), []
+        return _evaluate(config, weights, setup, test=False), []
     except DataError as error:
         if must:
             raise
-        return None, [f"not run on data, so nothing is said of single exits: {error}"]
+        return None, [f"not run on data, so there is no report per exit: {error}"]
 
 
 def _evaluate(
-    config: RunConfig, weights: Path, bench: EvaluationSetup, *, test: bool
+    config: RunConfig, weights: Path, setup: EvaluationSetup, *, test: bool
 ) -> Evaluation:
     from search.worker import engine
 
     return engine.evaluate_weights(
         config,
         weights,
-        data_dir=bench.data_dir,
-        device=bench.device,
-        threads=bench.threads,
+        data_dir=setup.data_dir,
+        device=setup.device,
+        threads=setup.threads,
         test=test,
     )
 
 
 def _tested(
-    config: RunConfig, weights: Path, bench: EvaluationSetup, point: OperatingPoint
+    config: RunConfig, weights: Path, setup: EvaluationSetup, point: OperatingPoint
 ) -> Evaluation:
-    """On the test images; how long training took is carried over."""
-    evaluation = _evaluate(config, weights, bench, test=True)
+    """Evaluate on the test images; the training time is that of the validation metrics."""
+    evaluation = _evaluate(config, weights, setup, test=True)
     times = {"training_s": point.metrics["training_s"]}
     points = [dataclasses.replace(p, metrics={**p.metrics, **times}) for p in evaluation.points]
     return dataclasses.replace(evaluation, points=tuple(points))
@@ -266,7 +266,7 @@ def _exits(
 
 @contextlib.contextmanager
 def checked_weights(trial: Trial, artifact: Artifact) -> Iterator[Path]:
-    """The weights of a trial as a file of this machine, found to be what was recorded."""
+    """Yield the weights of a trial as a local file with the recorded SHA-256."""
     if not artifacts.is_remote(artifact.uri):
         yield _checked(trial, artifact, artifacts.local_path(artifact.uri))
         return
@@ -276,14 +276,14 @@ def checked_weights(trial: Trial, artifact: Artifact) -> Iterator[Path]:
             artifacts.download(artifact.uri, copy)
         except (OSError, artifacts.ArtifactError) as error:
             raise ExportError(
-                f"{artifact.uri}: the weights of trial {trial.number} cannot be had: "
+                f"{artifact.uri}: the weights of trial {trial.number} cannot be downloaded: "
                 f"{artifacts.one_line(error)}"
             ) from error
         yield _checked(trial, artifact, copy)
 
 
 def weights_problem(trial: Trial) -> str | None:
-    """Why the weights of a trial cannot be had, as far as is known without fetching them."""
+    """Return why the weights of a trial are missing; None if they exist, or may exist remotely."""
     artifact = trial.artifact
     if artifact is None:
         reason = f": {trial.reason}" if trial.reason else ""
@@ -291,9 +291,8 @@ def weights_problem(trial: Trial) -> str | None:
     if artifacts.is_remote(artifact.uri) or artifacts.local_path(artifact.uri).is_file():
         return None
     return (
-        f"{artifacts.local_path(artifact.uri)}: the weights of trial {trial.number} are not "
-        "there; they were written by the run that made them: run this where that folder can "
-        "be seen"
+        f"{artifacts.local_path(artifact.uri)}: the weights of trial {trial.number} are missing; "
+        "restore that file, or run this command on a machine that has it"
     )
 
 
@@ -302,7 +301,7 @@ def _checked(trial: Trial, artifact: Artifact, file: Path) -> Path:
     if found != artifact.sha256:
         raise ExportError(
             f"{artifact.uri}: the weights of trial {trial.number} must have SHA-256 "
-            f"{artifact.sha256}, got {found}: they changed after they were recorded"
+            f"{artifact.sha256}, got {found}: the file has changed since the trial"
         )
     return file
 
@@ -314,12 +313,12 @@ def _title(content: ExportContent) -> str:
         source = f"trial {origin.trial} of study {origin.study}"
     return (
         f"Run config of an operating point: {source}.\n"
-        "`spikefront train` runs it again; its settings may stand in the [run] table of a study."
+        "`spikefront train` trains it again; a study may use these settings in its [run] table."
     )
 
 
 def document(content: ExportContent) -> dict[str, object]:
-    """The metrics.json of a folder."""
+    """Return the content of metrics.json."""
     test = content.test
     config = content.config
     return {

@@ -1,4 +1,4 @@
-"""An exported folder: config, weights, figures, model card; written whole or not at all."""
+"""An exported folder: config, weights, metrics, model card; written whole or not at all."""
 
 import contextlib
 import hashlib
@@ -25,33 +25,31 @@ CONFIG, WEIGHTS, METRICS_FILE, CARD = (
 )
 FILES = (CONFIG, WEIGHTS, METRICS_FILE, CARD)
 GRAPH_FILES = re.compile(r"network(-exit\d+)?\.nir|network\.json")  # with --nir
-FORMAT = 1  # of metrics.json; a higher one was written by a newer spikefront
+FORMAT = 1  # of metrics.json; a newer spikefront may write a higher one
 
-# Wall times are another figure every time; all other metrics are counts.
+# Wall times differ between runs; all other metrics are counts.
 NOT_REPEATABLE = ("training_s",)
 
 
 class ExportError(ValueError):
-    """A folder that is no export, or that cannot be made one; one line."""
+    """A folder that is not an export, or that cannot be written; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What the metrics.json of a folder says of its network."""
+    """The content of the metrics.json of an exported folder."""
 
     validation: Mapping[str, float]
     test: Mapping[str, float] | None
     weights_sha256: str
     data_fingerprint: str | None
     environment: Mapping[str, Any] = field(default_factory=dict)
-    trained_as: Mapping[str, Any] | None = (
-        None  # settings of the training, where cut from a larger one
-    )
+    trained_as: Mapping[str, Any] | None = None  # settings of the larger network it was cut from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """An exported folder that was read and found whole."""
+    """An exported folder with all its files."""
 
     path: Path
     config: RunConfig
@@ -65,7 +63,7 @@ class Folder:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A figure that is not what was recorded."""
+    """A metric that differs from the recorded one."""
 
     name: str
     recorded: float | None
@@ -78,7 +76,7 @@ class Difference:
 def differences(
     recorded: Mapping[str, float], measured: Mapping[str, float]
 ) -> tuple[Difference, ...]:
-    """Figures that are not exactly what was recorded; wall times are not looked at."""
+    """Return the metrics that differ from the recorded ones in any bit; wall times are ignored."""
     return tuple(
         Difference(name=name, recorded=recorded.get(name), measured=measured.get(name))
         for name in METRICS
@@ -93,7 +91,7 @@ def _is_same(one: float | None, other: float | None) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -102,7 +100,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_folder(path: Path) -> Folder:
-    """The export in `path`. Raises ExportError or ConfigError naming the file and the fault."""
+    """Read the exported folder `path`. Raises ExportError or ConfigError with file and fault."""
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise ExportError(
@@ -122,7 +120,7 @@ def read_folder(path: Path) -> Folder:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The run config of a TOML file. Raises ExportError, or ConfigError with every fault."""
+    """Read the run config of a TOML file. Raises ExportError, or ConfigError with every fault."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -182,10 +180,10 @@ def _figures(values: Mapping[str, float | None]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def new_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
-    """A folder beside `out` to write into; it becomes `out` when nothing went wrong.
+    """Yield a temporary folder next to `out`, which is renamed to `out` on success.
 
-    Raises ExportError when `out` exists: it is replaced only with `force`, and
-    only if it holds an export and nothing else.
+    Raises ExportError if `out` exists: it is replaced only with `force`, and only if it
+    is an exported folder without other files.
     """
     target = Path(os.path.abspath(out))
     check_target(target, force=force)
@@ -210,21 +208,21 @@ def new_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def check_target(out: Path, *, force: bool) -> None:
-    """Raises ExportError unless `out` is free, or may be replaced."""
+    """Raise ExportError unless `out` does not exist, or may be replaced."""
     if not os.path.lexists(out):
         return
     if not force:
         hint = " (or replace it with --force)" if _is_only_export(out) else ""
-        raise ExportError(f"{out}: exists already; name another folder{hint}")
+        raise ExportError(f"{out}: exists already; choose another folder{hint}")
     if not _is_only_export(out):
         raise ExportError(
-            f"{out}: --force replaces only exported folders, and this is none or holds more than "
-            "one; name another folder"
+            f"{out}: --force replaces only exported folders; {out} is not one, or contains other "
+            "files. Choose another folder"
         )
 
 
 def _is_only_export(path: Path) -> bool:
-    """Whether a folder is an export to which nothing was added."""
+    """Whether a folder is an exported one without other files."""
     if path.is_symlink() or not path.is_dir():
         return False
     names = {entry.name for entry in path.iterdir()}
@@ -239,7 +237,7 @@ def _is_only_export(path: Path) -> bool:
 
 
 def config_text(config: RunConfig, *, title: str) -> str:
-    """A config as a TOML file that says what each setting means."""
+    """Return a config as the text of a TOML file, with the meaning of each setting."""
     import tomli_w
 
     lines = [f"# {line}" for line in title.splitlines()]
@@ -251,7 +249,7 @@ def config_text(config: RunConfig, *, title: str) -> str:
 
 
 def point_settings(point: OperatingPoint) -> dict[str, object]:
-    """How a network is run at an operating point."""
+    """Return the settings of an operating point, for JSON."""
     return {
         "timesteps": point.timesteps,
         "exit_thresholds": list(point.exit_thresholds),

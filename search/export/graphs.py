@@ -1,8 +1,4 @@
-"""NIR graphs: a network's as files, and any graph's figures.
-
-With `search.worker.engine` the only file of `search` that runs the engine; torch is loaded
-when something runs.
-"""
+"""Export of networks as NIR graphs, and evaluation of NIR graphs of any origin."""
 
 import contextlib
 from dataclasses import dataclass, replace
@@ -18,7 +14,7 @@ FORMS = ("plain", "norse")
 
 @dataclass(frozen=True, kw_only=True)
 class GraphRun:
-    """What somebody asks of a graph; None leaves it to the graph, or to what is usual."""
+    """Settings of a run of a graph; None: those in its metadata, or else the defaults."""
 
     dataset: str | None = None
     timesteps: int | None = None
@@ -26,7 +22,7 @@ class GraphRun:
     dt_s: float | None = None
 
     def completed(self, about: Description | None) -> Description:
-        """How the graph is run. Raises InterchangeError."""
+        """Return all settings of the run. Raises InterchangeError."""
         if self.dataset is not None and self.dataset not in DATASETS:
             hint = nearest(self.dataset, DATASETS) or f"; known: {', '.join(DATASETS)}"
             raise InterchangeError(f"--dataset: {self.dataset!r} is not a data set{hint}")
@@ -44,10 +40,10 @@ class GraphRun:
         )
 
     def _elsewhere(self) -> Description:
-        """Of a graph that says nothing of itself: the usual settings of a run."""
+        """Return the default settings, for a graph without metadata."""
         if self.dataset is None:
             raise InterchangeError(
-                f"does not say what it classifies; name its data set with --dataset "
+                f"has no metadata about its data set; give the data set with --dataset "
                 f"({', '.join(DATASETS)})"
             )
         usual = RunConfig(dataset=self.dataset)
@@ -72,20 +68,20 @@ class GraphRun:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphMeasured:
-    """What a graph did, and on what."""
+    """The result of a run of a graph."""
 
     about: Description
     measured: Measured
-    is_ours: bool  # whether it said itself how it is run
+    is_ours: bool  # whether its metadata have the settings of the run
     data_fingerprint: str
 
 
 def write_graphs(
     config: RunConfig, weights: Path, folder: Path, *, data_dir: Path, form: str
 ) -> list[str]:
-    """Write stored weights as NIR graphs into a folder; returns the files' names.
+    """Write weights as NIR graphs into a folder; returns the names of the files.
 
-    Raises InterchangeError naming what cannot be expressed.
+    Raises InterchangeError with the part of the network that NIR cannot express.
     """
     from snn.data import dataset as data
     from snn.interchange.bundle import write_all
@@ -93,7 +89,7 @@ def write_graphs(
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    # they are of use to whoever makes the input; the network does without them
+    # for programs that prepare the input; the network does not need them
     with contextlib.suppress(data.DataError):
         dataset = data.load(config.dataset, data_dir)
         mean, std = dataset.mean, dataset.std
@@ -103,7 +99,7 @@ def write_graphs(
 
 
 def measure_graph(path: Path, asked: GraphRun, *, data_dir: Path, test: bool) -> GraphMeasured:
-    """Run a NIR graph, of ours or from elsewhere, on validation or test images.
+    """Run a NIR graph of any origin on validation or test images.
 
     Raises InterchangeError and DataError.
     """
@@ -128,7 +124,7 @@ def measure_graph(path: Path, asked: GraphRun, *, data_dir: Path, test: bool) ->
 
 
 def _placed(path: Path, error: ValueError) -> list[str]:
-    """The lines of an error, each with the file in front."""
+    """Return the lines of an error, each with the path of the file in front."""
     return [
         line if line.startswith((str(path), "--")) else f"{path}: {line}"
         for line in str(error).splitlines()

@@ -1,4 +1,4 @@
-"""A trial's network run once more on its validation images, to be looked at closely."""
+"""A new evaluation of a trial's network, for every image, exit and spike."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,66 +18,66 @@ if TYPE_CHECKING:
 
 
 class ReplayError(ValueError):
-    """A trial that cannot be run once more; one line that says why."""
+    """A trial that cannot be evaluated again; the message is one line."""
 
 
 @runtime_checkable
 class Decided(Protocol):
-    """What was decided about each image at one operating point; arrays are (images,)."""
+    """The results of each image at one operating point; arrays have shape (images,)."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The label decided."""
+        """Predicted labels."""
 
     @property
     def exits(self) -> npt.NDArray[np.int64]:
-        """The exit taken, from 1."""
+        """Exits taken, from 1."""
 
     @property
     def spikes(self) -> npt.NDArray[np.float64]:
-        """Spikes until it left."""
+        """Spikes until the image exits."""
 
 
 @runtime_checkable
 class Replay(Protocol):
-    """One pass over the validation images, from which every operating point is counted.
+    """One pass over the validation images, from which every operating point is computed.
 
-    A setting is `timesteps` to run, `exit_thresholds` for the exits before the last of the
-    blocks that are kept, and the `detector_threshold`.
+    A setting has `timesteps` to run, `exit_thresholds` of all exits but the last of the
+    blocks used, and the `detector_threshold`.
     """
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The right label of every image."""
+        """Correct labels, shape (images,)."""
 
     @property
     def depths(self) -> range:
-        """How many blocks may be kept."""
+        """Possible numbers of blocks."""
 
     def point(
         self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
     ) -> OperatingPoint:
-        """What the network achieves and costs at a setting."""
+        """Return the metrics of the network at a setting."""
 
     def exits(
         self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
     ) -> tuple[ExitReport, ...]:
-        """What each class did at each exit."""
+        """Return images and correct predictions per class and exit."""
 
     def decisions(
         self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
     ) -> Decided:
-        """What was decided about each image, and where."""
+        """Return prediction, exit and spikes of each image."""
 
     def raster(self, number: int) -> ImageRaster:
-        """Every spike that image `number` causes, all blocks and timesteps."""
+        """Return every spike that image `number` causes in all blocks and timesteps."""
 
 
 def replay(store: "Store", study: str, number: int, *, data_dir: Path) -> Replay:
-    """The network of a trial, run on its validation images; takes as long as they do.
+    """Run the network of a trial on its validation images.
 
-    Raises ReplayError where the weights or the data set are missing or changed, StoreError
-    for a trial that is not there.
+    Raises ReplayError for weights or a data set that are missing or changed, StoreError
+    for an unknown trial.
     """
     from search.worker import engine
     from snn.data.image_files import DataError
@@ -96,10 +96,10 @@ def replay(store: "Store", study: str, number: int, *, data_dir: Path) -> Replay
 
 
 def _threads(toml: str) -> int:
-    """As many as the trial was evaluated with, so that sums round as they did."""
+    """Return the threads of the trial's evaluation: as many threads round sums alike."""
     try:
         return max(1, int(study_from_toml(toml).budget.cpus_per_trial))
-    except StudyError:  # of another version
+    except StudyError:  # the study file of another version
         return 1
 
 

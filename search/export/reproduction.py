@@ -1,9 +1,9 @@
-"""Whether a result was had again: exactly on the same kind of machine, nearly on another.
+"""Tolerances for a result that was reproduced on another machine.
 
-The same weights on another device, processor, version of torch or number of threads
-are summed in another order, and differ in the last bits. A potential that lies as near to its
-threshold as that fires on one and not on the other, and what follows differs, too. What
-may come of it is stated here, for the same weights on the same images.
+Another device, processor, version of torch or number of threads sums in another order, so
+that membrane potentials differ in their last bits. A neuron whose potential is within that
+difference of its threshold spikes on one machine and not on the other, which changes later
+spikes too. The tolerances here hold for the same weights on the same images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,20 @@ from typing import Any
 from search.export.folder import Difference
 
 DECIDES_BITS = ("torch", "device", "machine", "processor", "threads")
-"""Names of an environment between which sums may round differently."""
+"""Entries of an environment that affect the rounding of sums."""
 
-SHARES = {  # of the recorded figure, that another machine's may be away
+SHARES = {  # tolerance relative to the recorded metric
     "synaptic_ops": 0.02,
     "est_energy_nj": 0.02,
     "spikes_per_inference": 0.02,
     "latency_steps": 0.02,
     "mean_blocks": 0.02,
 }
-ACCURACY = 0.01  # one image in a hundred may be decided otherwise
+ACCURACY = 0.01  # absolute: one image in a hundred
 
 
 def elsewhere(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What of two environments differs that may change bits; what was not recorded does not."""
+    """Return the recorded entries that affect rounding and differ here."""
     return [
         f"{name} {here.get(name)} (recorded: {recorded[name]})"
         for name in DECIDES_BITS
@@ -34,7 +34,7 @@ def elsewhere(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
 
 
 def tolerable(differences: Sequence[Difference]) -> bool:
-    """Whether another machine may differ so far; all that is counted once must be equal."""
+    """Whether all differences are within the tolerances; other metrics have none."""
     return all(_is_tolerable(difference) for difference in differences)
 
 

@@ -297,6 +297,11 @@ def _parse(url: str) -> URL:
     return parsed
 
 
+def shown_url(url: str) -> str:
+    """Return the URL of a store without its password. Raises StoreError."""
+    return _shown(_parse(url))
+
+
 def _shown(url: URL) -> str:
     return url.difference_update_query(["password"]).render_as_string(hide_password=True)
 

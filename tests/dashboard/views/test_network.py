@@ -239,7 +239,7 @@ def test_weights_that_are_gone_or_changed_are_said_in_one_line(tmp_path: Path) -
         assert trial.artifact is not None
         path = local_path(trial.artifact.uri)
         path.write_bytes(path.read_bytes() + b"x")
-        with pytest.raises(ReplayError, match="changed after they were recorded"):
+        with pytest.raises(ReplayError, match="the file has changed since the trial"):
             replay(store, "real", 0, data_dir=tmp_path)
         path.unlink()
         with pytest.raises(ReplayError, match="not there"):

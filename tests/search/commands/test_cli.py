@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy
 
 from search.commands import cli
-from search.commands.options import COMMANDS
+from search.commands.registry import COMMANDS
 from search.export.folder import sha256_of
 from search.store.store import Store
 from search.trial.trial import Outcome, TrialState
@@ -154,11 +154,8 @@ def test_the_readme_names_every_command() -> None:
 
 
 def test_every_command_can_be_run() -> None:
-    import importlib
-
-    for command in COMMANDS:
-        module = importlib.import_module(f"search.commands.{command.module}")
-        assert callable(getattr(module, command.function or command.name))
+    for entry in COMMANDS:
+        assert entry.load().examples
 
 
 def test_the_version_is_the_one_of_the_project(run: Run) -> None:
@@ -291,9 +288,9 @@ def test_a_run_and_its_status_say_what_reuse_saved(
     words = ["run", searched / "tiny.toml", "--store", store, "--artifacts", tmp_path / "artifacts"]
     ran = run(*words, "--trials", "1", "--json")
     assert ran.document["epochs_reused"] == 1
-    assert "epochs saved by blocks that were trained before: 1" in ran.err
+    assert "1 epochs reused from cached blocks" in ran.err
     assert run("status", "tiny", "--store", store, "--json").document["epochs_reused"] == 1
-    assert "1 more saved by blocks" in run("status", "tiny", "--store", store).out
+    assert "1 more reused from cached blocks" in run("status", "tiny", "--store", store).out
     assert run("show", "tiny", "0", "--store", store, "--json").document["epochs_reused"] == 1
 
 
@@ -313,7 +310,7 @@ def test_ctrl_c_stops_with_130_and_the_same_command_goes_on(
         patch.setattr(trial_run, "TrialRun", Interrupted)
         ran = run(*words)
     assert ran.code == 130
-    assert "the same command goes on from here" in ran.err
+    assert "the same command continues from here" in ran.err
     assert "Traceback" not in ran.err
     monkeypatch.setattr(trial_run, "TrialRun", FakeEngine())
     ran = run(*words, "--json")
@@ -499,7 +496,7 @@ def test_a_front_that_is_too_wide_for_a_terminal_is_several_tables(
     lines = run("front", "tiny", "--all-metrics").out.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert any("connectivity" in line for line in lines)
-    assert sum("exits at" in line for line in lines) > 2
+    assert sum("exit threshold" in line for line in lines) > 2
 
 
 # ---- folders
@@ -616,7 +613,7 @@ def test_a_graph_from_elsewhere_needs_a_data_set_that_fits(run: Run, tmp_path: P
     nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
     weight = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
     nir.write(tmp_path / "theirs.nir", nir.NIRGraph.from_list(nir.Linear(weight=weight)))
-    refused(run("evaluate", "theirs.nir"), "theirs.nir: does not say what it classifies; name")
+    refused(run("evaluate", "theirs.nir"), "theirs.nir: has no metadata about its data set")
     refused(run("evaluate", "theirs.nir", "--dataset", "digts"), "did you mean 'digits'?")
     ran = run("evaluate", "theirs.nir", "--dataset", "digits", "--test", "--json")
     assert ran.code == 0, ran.err
@@ -633,8 +630,8 @@ def test_a_graph_from_elsewhere_needs_a_data_set_that_fits(run: Run, tmp_path: P
 
 
 def test_what_belongs_to_graphs_is_refused_elsewhere(run: Run, exported: Path) -> None:
-    refused(run("evaluate", "best", "--timesteps", "2"), "--timesteps: is of use only for a NIR")
-    refused(run("export", "tiny", "--out", "x", "--nir-form", "norse"), "--nir-form: is of use")
+    refused(run("evaluate", "best", "--timesteps", "2"), "--timesteps: has an effect only on a NIR")
+    refused(run("export", "tiny", "--out", "x", "--nir-form", "norse"), "--nir-form: has an effect only with --nir")
 
 
 # ---- train
@@ -717,13 +714,13 @@ def test_doctor_says_of_each_part_whether_it_is_there(run: Run, tmp_path: Path) 
     assert checks["store"]["status"] == "ok"
     assert checks["data: digits"]["status"] == "ok"
     assert checks["data: mnist"]["status"] == "missing"
-    assert "put the four MNIST files" in checks["data: mnist"]["mend"]
+    assert "put the four MNIST files" in checks["data: mnist"]["remedy"]
 
 
 def test_doctor_fails_when_something_is_broken(run: Run) -> None:
     ran = run("doctor", "--store", "sqlite:///.")
     assert ran.code == 1
-    assert "to mend: store" in ran.out
+    assert "must be fixed before a search can run: store" in ran.out
 
 
 def test_doctor_does_without_a_store(run: Run) -> None:
@@ -841,11 +838,11 @@ def test_a_reader_that_leaves_is_no_error_to_speak_of(searched: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 19, 20, 21, 70])
 def test_a_long_front_is_shown_in_twenty_rows_with_its_ends_and_its_knee(size: int) -> None:
-    from search.commands.front import spread
+    from search.commands.front import evenly
 
     members: Any = [object() for _ in range(size)]
     knee = members[size // 3] if members else None
-    shown = spread(members, keeping=knee)
+    shown = evenly(members, keeping=knee)
     assert len(shown) <= 20
     if members:
         assert {id(members[0]), id(members[-1]), id(knee)} <= {id(member) for member in shown}

@@ -115,7 +115,7 @@ def test_studies_that_share_no_objective_and_single_ones_are_refused(
     assert cli.main(["compare", "narrow", "other", "--store", url]) == 2
     assert "studies must share an objective, got narrow: accuracy" in capsys.readouterr().err
     assert cli.main(["compare", "narrow", "--store", url]) == 2
-    assert "two studies or more" in capsys.readouterr().err
+    assert "two or more studies" in capsys.readouterr().err
     assert cli.main(["compare", "narrow", "wid", "--store", url]) == 2
     assert "did you mean 'wide'" in capsys.readouterr().err
 

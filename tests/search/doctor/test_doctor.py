@@ -80,7 +80,7 @@ def test_a_set_up_with_many_faults_has_each_of_them_named(tmp_path: Path) -> Non
         "ray's folder": ("too long", "RAY_TMPDIR=/tmp"),
         "open files": ("at most 512", "ulimit -Hn"),
         "store": ("must be a file, got a folder", "--store or SPIKEFRONT_STORE"),
-        "SPIKEFRONT_DATA": ("which is no folder", "unset it"),
+        "SPIKEFRONT_DATA": ("must be a folder", "unset it"),
         "SPIKEFRONT_STORE_WAIT_S": ("got 'long'", "SPIKEFRONT_STORE_WAIT_S=300"),
         "SPIKEFRONT_LOG": ("got 'loud'", "SPIKEFRONT_LOG=info"),
         "OMP_NUM_THREADS": ("got 'all'", "OMP_NUM_THREADS="),
@@ -89,19 +89,19 @@ def test_a_set_up_with_many_faults_has_each_of_them_named(tmp_path: Path) -> Non
     }
     warnings = {
         "neurons": ("/bin/false did not compile it", "CC"),
-        "letters": ("ascii", "LC_ALL=C.UTF-8"),
-        "SPIKEFRONT_ARTEFACTS": ("nothing reads it", "unset SPIKEFRONT_ARTEFACTS"),
+        "encoding": ("ascii", "LC_ALL=C.UTF-8"),
+        "SPIKEFRONT_ARTEFACTS": ("not a variable of spikefront", "unset SPIKEFRONT_ARTEFACTS"),
     }
     for status, expected in (("problem", problems), ("warning", warnings)):
-        for name, (finding, mend) in expected.items():
+        for name, (finding, remedy) in expected.items():
             assert checks[name]["status"] == status, name
             assert finding in checks[name]["finding"], name
-            assert mend in checks[name]["mend"], name
+            assert remedy in checks[name]["remedy"], name
     unexpected = {n for n, c in checks.items() if c["status"] == "problem"} - problems.keys()
     assert unexpected == set()
 
 
-def test_whoever_has_nothing_to_mend_is_told_so(
+def test_a_set_up_without_faults_is_ready_to_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -135,7 +135,7 @@ def test_versions_other_than_the_required_ones_are_problems(
     assert check.status == "problem"
     assert "numpy is 1.0, not ==" in check.finding
     assert "not-there is not installed" in check.finding
-    assert "pip install" in check.mend
+    assert "pip install" in check.remedy
 
 
 def test_a_local_build_of_a_version_is_that_version(
@@ -177,14 +177,14 @@ def test_a_package_that_breaks_when_imported_is_a_problem(
     check = packages.package("alembic")
     assert check.status == "problem"
     assert "cannot be imported: OSError: libsomething.so: missing" in check.finding
-    assert check.mend.startswith("install it again: pip install --force-reinstall --no-deps 'al")
+    assert check.remedy.startswith("install it again: pip install --force-reinstall --no-deps 'al")
 
 
 def test_a_package_that_is_missing_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     check = packages.package("ray")
     assert (check.status, check.finding) == ("problem", "not installed")
-    assert check.mend.startswith("pip install 'ray==")
+    assert check.remedy.startswith("pip install 'ray==")
 
 
 def test_what_is_optional_is_named_with_the_command_that_installs_it(
@@ -199,8 +199,8 @@ def test_what_is_optional_is_named_with_the_command_that_installs_it(
     monkeypatch.syspath_prepend(tmp_path)
     checks = list(packages.extras(groups))
     nir, postgres = one(checks, "extra nir"), one(checks, "extra postgres")
-    assert (nir.status, nir.mend) == ("missing", "pip install 'spikefront[nir]'")
-    assert nir.finding == "not installed; only NIR files need it"
+    assert (nir.status, nir.remedy) == ("missing", "pip install 'spikefront[nir]'")
+    assert nir.finding == "not installed; needed for NIR files"
     assert (postgres.status, postgres.finding) == ("warning", "thing is 1.0, not ==2.0")
     assert one(checks, "extra peers").status == "ok"
 
@@ -236,16 +236,16 @@ def test_a_build_for_processors_beside_a_gpu_is_a_warning(
     assert training._gpu(torch).status == "missing"
     (tmp_path / "nvidia-smi").touch(mode=0o755)
     check = training._gpu(torch)
-    assert (check.status, "install a CUDA build" in check.mend) == ("warning", True)
+    assert (check.status, "install a CUDA build" in check.remedy) == ("warning", True)
 
 
 def test_a_gpu_that_is_hidden_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = fake_torch(cuda="13.0", available=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert "nvidia-smi" in training._gpu(torch).mend
+    assert "nvidia-smi" in training._gpu(torch).remedy
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     check = training._gpu(torch)
-    assert (check.status, "unset it" in check.mend) == ("warning", True)
+    assert (check.status, "unset it" in check.remedy) == ("warning", True)
 
 
 def test_a_gpu_that_is_seen_and_does_not_compute_is_a_problem() -> None:
@@ -258,7 +258,7 @@ def test_a_gpu_that_is_seen_and_does_not_compute_is_a_problem() -> None:
 def test_a_gpu_without_triton_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
     assert training._triton().status == "warning"
-    assert training._triton().mend == "pip install triton"
+    assert training._triton().remedy == "pip install triton"
 
 
 @pytest.fixture
@@ -274,22 +274,22 @@ def compiles_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("compiles_anew")
 @pytest.mark.parametrize(
-    ("variables", "finding", "mend"),
+    ("variables", "finding", "remedy"),
     [
         ({"CC": "no-such-compiler"}, "no C compiler", "apt install gcc"),
         ({"SPIKEFRONT_NATIVE": "0"}, "SPIKEFRONT_NATIVE is 0", "unset SPIKEFRONT_NATIVE"),
-        ({"CC": "false"}, "did not compile it", "another compiler in CC"),
+        ({"CC": "false"}, "did not compile it", "set CC to another compiler"),
     ],
 )
 def test_neurons_without_their_compiled_body_are_a_warning(
-    variables: dict[str, str], finding: str, mend: str, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], finding: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     check = training._neurons()
     assert check.status == "warning"
     assert finding in check.finding
-    assert mend in check.mend
+    assert remedy in check.remedy
 
 
 @pytest.mark.usefixtures("compiles_anew")
@@ -302,7 +302,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     check = training._neurons()
     assert check.status == "warning"
     assert "in every process" in check.finding
-    assert "XDG_CACHE_HOME" in check.mend
+    assert "XDG_CACHE_HOME" in check.remedy
 
 
 # ---- the machine
@@ -332,7 +332,7 @@ def test_memory_is_that_of_the_tightest_container(tmp_path: Path) -> None:
     (tight,) = machine.memory(a_system(tmp_path, **limits))
     assert tight.status == "warning"
     assert tight.finding.startswith("0.5 GB available within the limit of this container")
-    assert "--workers 0" in tight.mend
+    assert "--workers 0" in tight.remedy
     cached = {f"{group}memory_dot_stat": "anon 1\ninactive_file 2000000000\n"}
     (enough,) = machine.memory(a_system(tmp_path, **cached))
     assert enough.status == "ok"
@@ -347,7 +347,7 @@ def test_processors_that_a_container_may_not_use_are_told(tmp_path: Path) -> Non
     check = machine.processors(a_system(tmp_path, **quota))
     assert check.status == "warning"
     assert check.finding.endswith("of which this process may use 0.5")
-    assert "at most 1" in check.mend
+    assert "at most 1" in check.remedy
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
@@ -415,7 +415,7 @@ def test_no_shared_memory_is_a_problem_and_little_a_warning(
     assert one(machine.ray_needs(tmp_path / "shm"), "shared memory").status == "problem"
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=16, f_frsize=2**20))
     check = one(machine.ray_needs(tmp_path), "shared memory")
-    assert (check.status, "--shm-size" in check.mend) == ("warning", True)
+    assert (check.status, "--shm-size" in check.remedy) == ("warning", True)
 
 
 def test_a_ray_that_does_not_start_says_why_and_a_run_does_too(
@@ -440,7 +440,7 @@ def test_a_ray_that_does_not_start_says_why_and_a_run_does_too(
 
 def test_a_variable_with_a_name_like_ours_is_told_with_the_nearest() -> None:
     (check,) = environment._unknown({"SPIKEFRONT_STOER": "x", "SPIKEFRONT_STORE": "x", "HOME": "/"})
-    assert check.finding == "nothing reads it; did you mean 'SPIKEFRONT_STORE'?"
+    assert check.finding == "not a variable of spikefront; did you mean 'SPIKEFRONT_STORE'?"
 
 
 def test_every_variable_that_the_project_reads_is_known_here() -> None:
@@ -455,7 +455,7 @@ def test_every_variable_that_the_project_reads_is_known_here() -> None:
 
 def test_more_threads_than_processors_are_a_warning() -> None:
     (check,) = environment._threads({"OMP_NUM_THREADS": "100000"})
-    assert (check.status, "wait for each other" in check.finding) == ("warning", True)
+    assert (check.status, "slow each other down" in check.finding) == ("warning", True)
     assert list(environment._threads({"OMP_NUM_THREADS": "1"})) == []
 
 
@@ -506,7 +506,7 @@ def test_a_store_that_can_only_be_read_is_a_problem() -> None:
             fault = places.artifacts(str(folder / "artifacts"))
         folder.chmod(0o755)
     assert check.status == fault.status == "problem"
-    assert "no run can write it" in check.finding
+    assert "but not written by a run" in check.finding
     assert "Permission denied" in check.finding
     assert "Permission denied" in fault.finding
 
@@ -514,7 +514,7 @@ def test_a_store_that_can_only_be_read_is_a_problem() -> None:
 def test_a_store_of_another_version_says_which_way_to_go(url: str, tmp_path: Path) -> None:
     import sqlite3
 
-    for revision, mend in (("9999", "update spikefront"), ("0001", "open it for writing once")):
+    for revision, remedy in (("9999", "update spikefront"), ("0001", "open it for writing once")):
         with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
             table = "spikefront_version"
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -523,14 +523,14 @@ def test_a_store_of_another_version_says_which_way_to_go(url: str, tmp_path: Pat
             connection.commit()
         check = places.store(url)
         assert check.status == "problem"
-        assert mend in check.mend, check
+        assert remedy in check.remedy, check
 
 
 def test_a_store_that_needs_a_driver_says_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     check = places.store("postgresql://host/x")
     assert check.status == "problem"
-    assert check.mend == "pip install 'spikefront[postgres]'"
+    assert check.remedy == "pip install 'spikefront[postgres]'"
 
 
 def test_a_study_that_lost_its_driver_is_told(url: str, tmp_path: Path) -> None:
@@ -546,16 +546,16 @@ def test_a_study_that_lost_its_driver_is_told(url: str, tmp_path: Path) -> None:
         driver._lease._ended.set()  # killed: nobody gives anything back
         (check,) = places.studies(url)
     assert (check.name, check.status) == ("study left", "warning")
-    assert check.finding == f"{holder} is gone without an end, 1 trials were running"
-    assert "goes on from there" in check.mend
+    assert check.finding == f"{holder} ended unexpectedly, with 1 trials running"
+    assert f"spikefront run STUDY.toml --store {url}" in check.remedy
 
 
 def test_weights_that_were_moved_away_are_told(url: str, tmp_path: Path) -> None:
     shutil.move(tmp_path / DEFAULT_ARTIFACTS, tmp_path / "elsewhere")
     (check,) = places.studies(url)
     assert check.status == "warning"
-    assert "weights of 3 of 3 trials are not where they were written" in check.finding
-    assert "put the folder back" in check.mend
+    assert "weights of 3 of 3 trials are missing" in check.finding
+    assert "restore the folder" in check.remedy
 
 
 def test_a_place_for_weights_that_is_none_is_a_problem(tmp_path: Path) -> None:
@@ -569,8 +569,8 @@ def test_a_place_for_weights_that_is_none_is_a_problem(tmp_path: Path) -> None:
 def test_a_disk_without_room_is_a_problem(tmp_path: Path) -> None:
     assert places.disk("disk", tmp_path, needed=0).status == "ok"
     full = places.disk("disk", tmp_path, needed=1e18)
-    assert (full.status, "make room" in full.mend) == ("problem", True)
-    assert "TMPDIR" in places.disk("temporary disk", tmp_path, needed=1e18).mend
+    assert (full.status, "free some space" in full.remedy) == ("problem", True)
+    assert "TMPDIR" in places.disk("temporary disk", tmp_path, needed=1e18).remedy
 
 
 def test_every_finding_that_is_not_right_says_what_to_do() -> None:
@@ -580,4 +580,4 @@ def test_every_finding_that_is_not_right_says_what_to_do() -> None:
         checks = list(environment.examine())
     wrong = [check for check in checks if check.status in ("warning", "problem")]
     assert {"SPIKEFRONT_STORE_WAIT_S", "SPIKEFRONT_FUSED"} <= {check.name for check in wrong}
-    assert [dataclasses.asdict(check) for check in wrong if not check.mend] == []
+    assert [dataclasses.asdict(check) for check in wrong if not check.remedy] == []

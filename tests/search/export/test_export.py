@@ -201,7 +201,7 @@ def test_the_model_card_says_what_the_network_is_and_what_was_not_counted(
     card = (tmp_path / "best" / "README.md").read_text()
     assert "> Does a folder say what it holds?" in card
     assert all(f"`{name}`" in card for name in METRICS)
-    for heading in ("## Figures", "## Architecture", "### Layers", "### Exits", "not counted"):
+    for heading in ("## Metrics", "## Architecture", "### Layers", "### Exits", "not counted"):
         assert heading in card
 
 
@@ -253,7 +253,7 @@ def test_without_the_data_set_a_folder_is_written_with_a_note(
 
 def test_a_folder_that_exists_is_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises(ExportError, match=r"mine: exists already; name another folder$"):
+    with pytest.raises(ExportError, match=r"mine: exists already; choose another folder$"):
         export(store, sampled(store), tmp_path / "mine")
 
 
@@ -279,7 +279,7 @@ def test_force_leaves_an_export_alone_to_which_something_was_added(
 ) -> None:
     export(store, sampled(store), tmp_path / "best")
     (tmp_path / "best" / "notes.txt").write_text("mine")
-    with pytest.raises(ExportError, match="holds more than one"):
+    with pytest.raises(ExportError, match="contains other files"):
         export(store, sampled(store), tmp_path / "best", force=True)
     assert (tmp_path / "best" / "notes.txt").read_text() == "mine"
 
@@ -330,14 +330,14 @@ def test_weights_that_changed_after_they_were_recorded_are_not_exported(
     store: Store, tmp_path: Path
 ) -> None:
     moved = _with_artifact(store, tmp_path, lambda path: path.write_bytes(b"something else"))
-    with pytest.raises(ExportError, match="changed after they were recorded"):
+    with pytest.raises(ExportError, match="the file has changed since the trial"):
         export(moved, sampled(moved), tmp_path / "best")
     assert not (tmp_path / "best").exists()
 
 
 def test_weights_that_are_gone_are_said_to_be(store: Store, tmp_path: Path) -> None:
     moved = _with_artifact(store, tmp_path, lambda path: path.unlink())
-    with pytest.raises(ExportError, match="the weights of trial 0 are not there"):
+    with pytest.raises(ExportError, match="the weights of trial 0 are missing"):
         export(moved, sampled(moved), tmp_path / "best")
 
 

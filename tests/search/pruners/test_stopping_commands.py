@@ -55,9 +55,9 @@ def test_validate_says_after_which_epochs_trials_are_judged(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = text(capsys, "validate", "study.toml")
-    assert "moasha: one trial of 3 goes on at 11.1 % and 33.3 % of its training" in said
-    assert "a training of 9 epochs is judged after epochs 1 (rung 1), 3 (rung 2)" in said
-    assert "a training of 18 epochs is judged after epochs 2 (rung 1), 6 (rung 2)" in said
+    assert "moasha: the best 1 of 3 trials continues after 11.1 % and 33.3 % of the epochs" in said
+    assert "a training of 9 epochs may be stopped after epoch 1 (rung 1), 3 (rung 2)" in said
+    assert "a training of 18 epochs may be stopped after epoch 2 (rung 1), 6 (rung 2)" in said
     found = document(capsys, "validate", "study.toml")
     assert found["stopping"] == "moasha"
     assert found["rungs"] == [

@@ -257,7 +257,7 @@ def test_ctrl_c_puts_running_trials_back_and_twice_leaves_at_once(
     assert "Traceback" not in said
     before = trials_of(tmp_path)
     if times == 1:
-        assert "stopped; the same command goes on from here" in said
+        assert "stopped; the same command continues from here" in said
         assert TrialState.RUNNING not in {trial.state for trial in before}
     check_end(tmp_path, before, trials=len(before) + 1)
 

@@ -245,7 +245,7 @@ def test_what_cannot_be_imported_changes_nothing(run: Run, tmp_path: Path) -> No
         database.execute("CREATE TABLE recipes (name TEXT)")
     other = (tmp_path / "other.db").read_bytes()
     for source, fault in (
-        (url, "nothing fits rates.toml: 1 no point of the space: learning_rate must be"),
+        (url, "no result fits rates.toml: 1 no point of the space: learning_rate must be"),
         (f"{url}#other", "no study 'other' (theirs)"),
         ("none.csv", "none.csv: must be a CSV file, got: "),
         ("x.txt", "x.txt: must be a CSV file, or an Optuna storage"),
@@ -336,7 +336,7 @@ def test_a_study_that_is_there_is_replaced_only_when_asked_and_only_if_it_is_our
     code, _, err = run(*words[:-1], "sqlite:///optuna.db#foreign", "--force")
     assert code == 2
     assert "has a study 'foreign' that was not written here" in err
-    assert "--pick: is of use only for a folder" in run(*words, "--pick", "knee")[2]
+    assert "--pick: has an effect only with --out" in run(*words, "--pick", "knee")[2]
     assert "--out: must name the folder to write" in run("export", "rates")[2]
     before = (folder / "store.db").read_bytes()
     code, _, err = run(*words[:-1], f"sqlite:///{folder / 'store.db'}")

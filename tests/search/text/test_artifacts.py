@@ -69,10 +69,10 @@ def test_weights_go_to_a_place_are_taken_over_from_it_and_exported(
         assert out.checked
         assert out.differences == ()
         (kept / "00000.safetensors").write_bytes(weights[:-1])
-        with pytest.raises(ExportError, match="they changed after they were recorded"):
+        with pytest.raises(ExportError, match="the file has changed since the trial"):
             export_point(store, "far", point, tmp_path / "again", data_dir=tmp_path)
         (kept / "00000.safetensors").unlink()
-        with pytest.raises(ExportError, match="weights of trial 1 cannot be had: "):
+        with pytest.raises(ExportError, match="weights of trial 1 cannot be downloaded: "):
             export_point(store, "far", point, tmp_path / "again", data_dir=tmp_path)
         assert not (tmp_path / "again").exists()
 
