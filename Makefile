@@ -1,4 +1,4 @@
-# Everything runs in .venv, which `make setup` makes and keeps up to date.
+# Everything runs in .venv, which `make setup` creates and updates.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,8 +8,8 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST_ARGS ?=
-# Tests of one file stay together, in one of two processes with a thread each; on one core, or
-# to look into a test: make test PYTEST_PROCESSES=0.
+# Two processes with a thread each, and all tests of a file in the same process. On one core, or
+# to debug a test: make test PYTEST_PROCESSES=0.
 PYTEST_PROCESSES ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile
 PORT ?= 8501
@@ -17,48 +17,51 @@ PORT ?= 8501
 .PHONY: help setup demo test check format dashboard clean
 
 help:
-	@echo 'make demo       a first study, from nothing to a front and an exported network'
-	@echo 'make dashboard  the page on http://localhost:$(PORT) (PORT=... for another)'
+	@echo 'make demo       a first study: set-up, search, front, exported network'
+	@echo 'make dashboard  web pages on http://localhost:$(PORT) (PORT=... for another port)'
 	@echo 'make test       all tests (PYTEST_ARGS="-k front" for some)'
 	@echo 'make check      format, lint, types and tests'
-	@echo 'make format     put the code into its format'
-	@echo 'make setup      .venv with everything; the others do it when needed'
-	@echo 'make clean      remove .venv and caches; runs/ and data/ stay'
+	@echo 'make format     format the code'
+	@echo 'make setup      create .venv; the other targets do this when needed'
+	@echo 'make clean      remove .venv and caches; keep runs/ and data/'
 
 setup: $(INSTALLED)
 
-# Shows the downloads of a megabyte and more. Byte code is made on all cores instead of
-# pip's one, and here rather than at every start where Python is told not to write it.
+# Shows downloads of a megabyte and more; everything else that pip prints goes to the log, which
+# is shown if pip fails. Byte code is compiled here on all cores, since pip uses one core, and
+# a Python with PYTHONDONTWRITEBYTECODE would compile at every start.
 $(INSTALLED): pyproject.toml requirements-peers.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python must be 3.11 or newer, got $(PYTHON) ($$($(PYTHON) --version 2>/dev/null || echo does not run));" \
-	    "name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	    "choose one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo 'Setting up .venv (a few minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
-	$(BIN)/python -m pip install --no-compile -e '.[dev,postgres,peers]' \
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1; log=.venv/setup.log; \
+	$(BIN)/python -m pip install --no-compile -e '.[dev,postgres,peers]' 2>&1 | tee "$$log" \
 	  | sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9.]* [MG]B\)).*/  \1, \2/p' \
-	    -e 's/^Installing collected packages.*/  installing/p'; \
+	    -e 's/^Installing collected packages.*/  installing/p' \
+	  || { cat "$$log" >&2; echo "pip failed; its output is above and in $$log" >&2; exit 1; }; \
 	peers=($$(sed 's/#.*//' requirements-peers.txt)); \
 	for peer in "$${peers[@]}"; do \
-	  $(BIN)/python -m pip install --quiet --no-compile --no-deps "$$peer" \
-	    || echo "  going on without $$peer: tests that compare with it will be skipped"; \
+	  $(BIN)/python -m pip install --no-compile --no-deps "$$peer" >> "$$log" 2>&1 \
+	    || echo "  no $$peer: tests that compare with it are skipped (see $$log)"; \
 	done; \
 	echo '  compiling'; \
-	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true # some are no Python 3
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib >> "$$log" 2>&1 \
+	  || true # some files of packages are not Python 3
 	@touch $@
 
-# May be repeated: a finished study stays as it is, the exported folder is written anew.
+# May be repeated: a finished study is not changed, the exported folder is replaced.
 demo:
 	@SECONDS=0; $(MAKE) --no-print-directory setup; ready=$$SECONDS; \
 	$(BIN)/spikefront run studies/digits.toml; searched=$$SECONDS; \
 	$(BIN)/spikefront front digits; \
-	$(BIN)/spikefront export digits --pick knee --out runs/digits-best --force; \
+	$(BIN)/spikefront export digits --pick knee --test --out runs/digits-best --force; \
 	echo; \
 	echo "Time: set-up $$ready s, search $$((searched - ready)) s," \
 	  "front and export $$((SECONDS - searched)) s."; \
 	echo 'The exported network: runs/digits-best/README.md'; \
-	echo 'All of it as pictures: make dashboard'
+	echo 'The results as web pages: make dashboard'
 
 test: setup
 	@$(PYTEST) $(PYTEST_ARGS)

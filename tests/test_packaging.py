@@ -158,3 +158,24 @@ def test_what_the_wheel_installs_works_outside_of_the_source_tree(
     assert "mine" in run("studies")
     run("export", "mine", "--out", "best")
     assert (tmp_path / "best" / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_setup_shows_the_output_of_pip_only_if_pip_fails(tmp_path: Path, code: int) -> None:
+    """Dozens of pip's warnings hid the progress lines."""
+    for name in ("Makefile", "pyproject.toml", "requirements-peers.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        "#!/bin/sh\necho '  Downloading torch-2.whl (100.0 MB)'\n"
+        f"echo 'WARNING: Location is ignored' >&2\nexit {code}\n"
+    )
+    python.chmod(0o755)
+    make = ["make", f"PYTHON={sys.executable}", "setup"]
+    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode == 0) == (code == 0)
+    assert "  torch-2.whl, 100.0 MB\n" in done.stdout
+    assert "WARNING" not in done.stdout
+    assert ("WARNING: Location is ignored" in done.stderr) == (code == 1)
+    assert "WARNING" in (tmp_path / ".venv" / "setup.log").read_text()

@@ -1,6 +1,7 @@
 """`spikefront export`: an operating point as a folder, or a whole study for Optuna."""
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from search.commands import InputError, tables
@@ -19,7 +20,7 @@ from search.commands.options import (
 from search.commands.output import Output
 from search.export.folder import check_target
 from search.text.requirements import is_there, needs
-from search.text.units import counted
+from search.text.units import counted, percent
 
 if TYPE_CHECKING:
     from search.export.export import Exported
@@ -144,6 +145,20 @@ def say_exported(output: Output, exported: "Exported", arguments: argparse.Names
     if content.test is not None:
         columns["test"] = content.test.sampled.metrics
     output.say(tables.metric_columns(columns))
+    if content.test is not None and content.origin.study is not None:
+        test = content.test.sampled.metrics["accuracy"]
+        output.say(
+            f"accuracy: {percent(point.metrics['accuracy'])} of {content.images} validation "
+            f"images, {percent(test)} of {content.test.images} test images. The point was chosen "
+            "by its validation metrics, which are therefore slightly too good."
+        )
+        if arguments.trial is None:
+            output.say(
+                "To measure it on the test images with other seeds: "
+                f"spikefront confirm {content.origin.study} "
+                f"--pick {shlex.quote(arguments.pick or 'knee')}"
+                + same_places(arguments, "store", "data")
+            )
     if content.graphs:
         output.say(f"NIR: {', '.join(content.graphs)}")
     for note in exported.notes:

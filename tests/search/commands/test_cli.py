@@ -631,7 +631,10 @@ def test_a_graph_from_elsewhere_needs_a_data_set_that_fits(run: Run, tmp_path: P
 
 def test_what_belongs_to_graphs_is_refused_elsewhere(run: Run, exported: Path) -> None:
     refused(run("evaluate", "best", "--timesteps", "2"), "--timesteps: has an effect only on a NIR")
-    refused(run("export", "tiny", "--out", "x", "--nir-form", "norse"), "--nir-form: has an effect only with --nir")
+    refused(
+        run("export", "tiny", "--out", "x", "--nir-form", "norse"),
+        "--nir-form: has an effect only with --nir",
+    )
 
 
 # ---- train
