@@ -22,9 +22,10 @@ import sqlalchemy
 from search.commands import cli
 from search.commands.registry import COMMANDS
 from search.export.folder import sha256_of
+from search.runners import run as study_run
 from search.store.store import Store
 from search.trial.trial import Outcome, TrialState
-from search.worker import engine, trial_run
+from search.worker import engine
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS
 from tests.search.fake_engine import FakeEngine
@@ -238,7 +239,7 @@ def test_trials_that_all_failed_are_a_failure(
         def __iter__(self) -> Iterator[object]:
             return iter(())
 
-    monkeypatch.setattr(trial_run, "TrialRun", Broken)
+    monkeypatch.setattr(study_run, "TrialRun", Broken)
     store = f"sqlite:///{tmp_path / 'new.db'}"
     ran = run("run", searched / "tiny.toml", "--store", store)
     assert ran.code == 1
@@ -271,7 +272,7 @@ def test_a_run_that_gives_up_is_a_failure_also_when_trials_before_came_to_someth
         def outcome(self) -> Outcome:
             return self._running.outcome
 
-    monkeypatch.setattr(trial_run, "TrialRun", Breaks)
+    monkeypatch.setattr(study_run, "TrialRun", Breaks)
     (tmp_path / "breaks.toml").write_text(STUDY)
     place = ["--store", f"sqlite:///{tmp_path / 'new.db'}", "--artifacts", tmp_path]
     ran = run("run", tmp_path / "breaks.toml", "--trials", "50", "--workers", "0", *place)
@@ -283,7 +284,7 @@ def test_a_run_that_gives_up_is_a_failure_also_when_trials_before_came_to_someth
 def test_a_run_and_its_status_say_what_reuse_saved(
     run: Run, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_run, "TrialRun", FakeEngine(reused_epochs=1))
+    monkeypatch.setattr(study_run, "TrialRun", FakeEngine(reused_epochs=1))
     store = f"sqlite:///{tmp_path / 'new.db'}"
     words = ["run", searched / "tiny.toml", "--store", store, "--artifacts", tmp_path / "artifacts"]
     ran = run(*words, "--trials", "1", "--json")
@@ -307,12 +308,12 @@ def test_ctrl_c_stops_with_130_and_the_same_command_goes_on(
     store = f"sqlite:///{tmp_path / 'new.db'}"
     words = ["run", searched / "tiny.toml", "--store", store, "--artifacts", tmp_path / "artifacts"]
     with monkeypatch.context() as patch:
-        patch.setattr(trial_run, "TrialRun", Interrupted)
+        patch.setattr(study_run, "TrialRun", Interrupted)
         ran = run(*words)
     assert ran.code == 130
     assert "the same command continues from here" in ran.err
     assert "Traceback" not in ran.err
-    monkeypatch.setattr(trial_run, "TrialRun", FakeEngine())
+    monkeypatch.setattr(study_run, "TrialRun", FakeEngine())
     ran = run(*words, "--json")
     assert ran.code == 0
     assert ran.document["trials"] == {"complete": 2}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.commands import cli
+from search.runners import run as study_run
 from search.text.requirements import declared, install_command, needs
-from search.worker import trial_run
 from tests.search.fake_engine import FakeEngine
 from tests.search.text.test_log import STUDY
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "site" / "sitecustomize.py").write_text(SITE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(trial_run, "TrialRun", FakeEngine())
+        patch.setattr(study_run, "TrialRun", FakeEngine())
         assert cli.main(["run", "study.toml", "--quiet"]) == 0
     return folder
 

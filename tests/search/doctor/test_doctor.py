@@ -20,11 +20,11 @@ from search.commands import cli
 from search.commands.options import DEFAULT_ARTIFACTS
 from search.doctor import environment, machine, packages, places, training
 from search.doctor.check import Check
+from search.runners import run as study_run
 from search.runners.driver import StudyDriver
 from search.store.store import Store
 from search.study.study import study_from_toml
 from search.text import requirements
-from search.worker import trial_run
 from snn.settings import extensions
 from tests.search.fake_engine import FakeEngine
 from tests.search.text.test_log import STUDY
@@ -473,7 +473,7 @@ def test_an_extension_that_loads_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store with a study that was run to its end."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trial_run, "TrialRun", FakeEngine())
+    monkeypatch.setattr(study_run, "TrialRun", FakeEngine())
     (tmp_path / "study.toml").write_text(STUDY)
     url = f"sqlite:///{tmp_path}/store.db"
     assert cli.main(["run", "study.toml", "-q", "--store", url]) == 0
