@@ -118,16 +118,16 @@ def _sampler(study: Study) -> Iterator[str]:
     """Yield the sampler and the settings of the search that differ from the defaults."""
     search = study.search
     yield search.sampler
-    if search.points:
-        yield f"after {counted(len(search.points), 'initial point')}"
+    if search.initial_points:
+        yield f"after {counted(len(search.initial_points), 'initial point')}"
     if search.warm_start:
         yield f"warm start from {' and '.join(search.warm_start)}"
     if search.repeats > 1:
         yield f"each configuration with {search.repeats} seeds"
     if study.prefix_share:
         yield f"{percent(study.prefix_share)} of the trials reuse first blocks of the front"
-    if search.family:
-        yield "receives all operating points of a trial"
+    if search.share_operating_points:
+        yield "is told further operating points of each trial"
 
 
 def _stopping(study: Study) -> str:

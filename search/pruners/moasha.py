@@ -134,8 +134,8 @@ def rule_of(study: "Study") -> StoppingRule | None:
     return StoppingRule(
         objectives=study.objectives,
         constraints=study.constraints,
-        reduction=study.search.stopping_reduction,
-        smallest=study.search.stopping_smallest,
+        reduction=study.search.reduction_factor,
+        smallest=study.search.grace_period,
     )
 
 

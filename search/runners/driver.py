@@ -286,7 +286,7 @@ class StudyDriver:
     def _families(self) -> dict[int, list[OperatingPoint]]:
         """The operating points of each trial, if the sampler hears them."""
         found: dict[int, list[OperatingPoint]] = {}
-        if self._study.search.family:
+        if self._study.search.share_operating_points:
             for stored in self._store.operating_points(self._study.name):
                 found.setdefault(stored.trial, []).append(stored.point)
         return found

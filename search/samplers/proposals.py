@@ -64,7 +64,7 @@ class Proposals:
         self._repeats = study.search.repeats
         self._feasibility = Feasibility(study.constraints)
         self._points = initial_points(
-            study.run, study.space, study.search.points, study.search.seed
+            study.run, study.space, study.search.initial_points, study.search.seed
         )
         points = as_points(history, self._repeats) if self._repeats > 1 else history
         self._firsts = {t.number: t for t in points if t.config}  # by number, if repeated
@@ -110,7 +110,9 @@ class Proposals:
         self.seconds += time.perf_counter() - begun
 
     def _family(self, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:
-        return members(self._study, trial, points) if self._study.search.family else []
+        return (
+            members(self._study, trial, points) if self._study.search.share_operating_points else []
+        )
 
     def _take_up(self, history: Sequence[Trial]) -> None:
         """The repeats that ended of points that are not whole."""

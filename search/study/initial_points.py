@@ -27,7 +27,7 @@ def initial_points(
     points = []
     found: list[Fault] = [] if faults is None else faults
     for place, point in enumerate(given):
-        key = f"search.points[{place}]"
+        key = f"search.initial_points[{place}]"
         wrong = [
             Fault(key=f"{key}.{name}", message=message)
             for name, value in point.items()

@@ -18,6 +18,7 @@ from search.study.initial_points import initial_points
 from search.study.space import Space, conflict
 from search.study.space_table import read_space
 from search.study.tables import (
+    EARLIER_NAMES,
     SAMPLERS,
     Bound,
     Budget,
@@ -35,13 +36,13 @@ from snn.settings.config import SETTINGS, Fault, nearest
 
 _DEFAULTS = SearchSettings()
 LATER_KEYS = (  # of [search]
-    "points",
-    "stopping_reduction",
-    "stopping_smallest",
+    "initial_points",
+    "reduction_factor",
+    "grace_period",
     "warm_start",
     "repeats",
     "extend_prefixes",
-    "family",
+    "share_operating_points",
 )
 PREFIX_SHARE = 0.25  # of the trials, where blocks can be taken from others
 TABLES = ("constraints", "budget", "run", "space", "search")
@@ -137,7 +138,9 @@ class Study:
     @property
     def question_fingerprint(self) -> str:
         """Names the question: 16 hex digits over everything but the budget and the comments."""
-        text = json.dumps(self._question(), sort_keys=True, separators=(",", ":"))
+        earlier = {f"search.{new}": f"search.{old}" for old, new in EARLIER_NAMES.items()}
+        question = {earlier.get(key, key): value for key, value in self._question().items()}
+        text = json.dumps(question, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: "Study") -> list[str]:
@@ -208,7 +211,7 @@ def study_from_toml(text: str, source: str = "study") -> Study:
     if space is not None and not faults and (contradiction := conflict(run, space)):
         faults.append(contradiction)
     if space is not None and not faults:
-        initial_points(run, space, search.points, search.seed, faults)
+        initial_points(run, space, search.initial_points, search.seed, faults)
         faults.extend(_search_faults(str(name), space, search))
     if faults or space is None:
         raise StudyError(source, faults)

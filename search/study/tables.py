@@ -1,4 +1,4 @@
-"""The tables of a study file beside `[space]`: constraints, budget, run, search."""
+"""The tables of a study file other than `[space]`: constraints, budget, run, search."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -25,93 +25,114 @@ _ANY = Setting(kind="real", meaning="any number")
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a metric has to stay within; at least one side is given."""
+    """Limits of a metric; at least one side is given."""
 
     min: float | None = None
     max: float | None = None
 
     def excess(self, value: float) -> float:
-        """How far `value` lies outside, in magnitudes of the bound; 0 or less when it is inside."""
+        """Return how far `value` lies outside, relative to the limit; 0 or less if inside."""
         return max(
             -math.inf if self.max is None else (value - self.max) / (abs(self.max) or 1.0),
             -math.inf if self.min is None else (self.min - value) / (abs(self.min) or 1.0),
         )
 
     def violation(self, value: float) -> float:
-        """The excess of a value outside; 0 for every value inside, infinity for NaN."""
+        """Return the excess of a value outside; 0 inside, infinity for NaN."""
         return math.inf if math.isnan(value) else max(self.excess(value), 0.0)
 
     def to_mapping(self) -> dict[str, float]:
-        """The sides that are given, as TOML has them."""
+        """Return the given sides as a TOML table."""
         sides = {"min": self.min, "max": self.max}
         return {side: value for side, value in sides.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a study may spend; None is no limit. It is no part of the question."""
+    """Limits of what a study may spend; None is no limit. Not part of the question."""
 
     trials: int | None = None
     hours: float | None = None  # of wall time
     epochs: int | None = None  # trained by all trials together
-    trial_minutes: float | None = None  # that one trial may take; then it is ended
-    workers: int = 2  # 0 runs trials in the process of the driver
+    trial_minutes: float | None = None  # of one trial, which is pruned then
+    workers: int = 2  # 0 runs trials in the driver's process
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How the next point is found, and what hypervolume is measured from."""
+    """How configurations are chosen, and the reference point of the hypervolume."""
 
     sampler: str = "tpe"
     stopping: str = "none"
-    stopping_reduction: float = 3.0  # one of so many trials goes on at a rung
-    stopping_smallest: float = 0.1  # fraction of a trial's training before which nothing is judged
+    reduction_factor: float = 3.0  # of ASHA: the best 1/reduction_factor continue at a rung
+    grace_period: float = 0.1  # fraction of a trial's training before which no trial is stopped
     seed: int = 0
-    reuse_blocks: bool = True  # trials take blocks that were trained before, bit for bit
-    block_cache_mb: int = 2_000  # the most that is kept of them on the disk
+    reuse_blocks: bool = True  # take equal blocks from the block cache, bit for bit
+    block_cache_mb: int = 2_000  # largest size of the block cache on disk
     reference: Mapping[str, float] = field(default_factory=dict)  # by objective
-    points: tuple[Mapping[str, Any], ...] = ()  # tried first, as they were given
-    warm_start: tuple[str, ...] = ()  # studies of the same store whose trials teach the sampler
-    repeats: int = 1  # trials of each point, with one seed after another
-    extend_prefixes: float | None = None  # share of trials; None is the default where it can be
-    family: bool = False  # the sampler hears the best of a trial's operating points, too
+    initial_points: tuple[Mapping[str, Any], ...] = ()  # tried first, as given
+    warm_start: tuple[str, ...] = ()  # studies of the same store whose trials the sampler is told
+    repeats: int = 1  # trials of each configuration, with successive seeds
+    extend_prefixes: float | None = None  # share of trials; None: the default where possible
+    share_operating_points: bool = False  # the sampler is told further operating points
 
 
 BUDGET_SETTINGS = {
-    "trials": Setting(kind="integer", low=1, meaning="trials that may be made"),
-    "hours": Setting(kind="real", low=0, open_low=True, meaning="wall time"),
+    "trials": Setting(kind="integer", low=1, meaning="number of trials"),
+    "hours": Setting(kind="real", low=0, open_low=True, meaning="wall time, hours"),
     "epochs": Setting(kind="integer", low=1, meaning="epochs trained by all trials together"),
     "trial_minutes": Setting(
-        kind="real", low=0, open_low=True, meaning="time that a trial may take"
+        kind="real", low=0, open_low=True, meaning="longest wall time of one trial, minutes"
     ),
-    "workers": Setting(kind="integer", low=0, meaning="trials at a time; 0 is without workers"),
-    "cpus_per_trial": Setting(kind="real", low=0, open_low=True, meaning="processor cores"),
-    "gpus_per_trial": Setting(kind="real", low=0, meaning="graphics processors; fractions allowed"),
+    "workers": Setting(
+        kind="integer", low=0, meaning="trials at a time; 0 runs them in one process, without Ray"
+    ),
+    "cpus_per_trial": Setting(kind="real", low=0, open_low=True, meaning="CPU cores of one trial"),
+    "gpus_per_trial": Setting(kind="real", low=0, meaning="GPUs of one trial; fractions allowed"),
 }
 SEARCH_SETTINGS = {
-    "sampler": Setting(kind="choice", choices=SAMPLERS, meaning="what proposes points"),
-    "stopping": Setting(kind="choice", choices=STOPPINGS, meaning="what ends trials early"),
-    "stopping_reduction": Setting(
-        kind="real", low=1.5, high=100, meaning="one of so many trials goes on at a rung"
+    "sampler": Setting(
+        kind="choice", choices=SAMPLERS, meaning="method that proposes configurations"
     ),
-    "stopping_smallest": Setting(
-        kind="real", low=0.001, high=0.5, meaning="fraction of a training before the first rung"
+    "stopping": Setting(kind="choice", choices=STOPPINGS, meaning="early stopping of trials"),
+    "reduction_factor": Setting(
+        kind="real", low=1.5, high=100, meaning="at a rung the best 1/reduction_factor continue"
+    ),
+    "grace_period": Setting(
+        kind="real",
+        low=0.001,
+        high=0.5,
+        meaning="fraction of its training before which no trial is stopped",
     ),
     "seed": Setting(kind="integer", low=0, meaning="seed of the sampler"),
-    "reuse_blocks": Setting(kind="flag", meaning="take blocks that were trained before"),
-    "block_cache_mb": Setting(kind="integer", low=1, meaning="disk for trained blocks, MB"),
-    "repeats": Setting(kind="integer", low=1, meaning="trials of each point, by seed"),
-    "extend_prefixes": Setting(
-        kind="real", low=0, high=1, meaning="share of trials that keep blocks of the front"
+    "reuse_blocks": Setting(kind="flag", meaning="take equal blocks from the block cache"),
+    "block_cache_mb": Setting(kind="integer", low=1, meaning="size of the block cache, MB"),
+    "repeats": Setting(
+        kind="integer", low=1, meaning="trials of each configuration, with successive seeds"
     ),
-    "family": Setting(kind="flag", meaning="the sampler hears a trial's other operating points"),
+    "extend_prefixes": Setting(
+        kind="real",
+        low=0,
+        high=1,
+        meaning="share of trials that keep the first blocks of a network of the front",
+    ),
+    "share_operating_points": Setting(
+        kind="flag", meaning="tell the sampler up to four further operating points of each trial"
+    ),
+}
+# Names of earlier versions, which are read for ever. Fingerprints of questions use them.
+EARLIER_NAMES = {
+    "stopping_reduction": "reduction_factor",
+    "stopping_smallest": "grace_period",
+    "points": "initial_points",
+    "family": "share_operating_points",
 }
 
 
 def as_table(value: object, key: str, faults: list[Fault]) -> Mapping[str, Any]:
-    """`value` when it is a table, and an empty one with a fault when it is not."""
+    """Return `value` if it is a table; otherwise an empty one, and add a fault."""
     if isinstance(value, Mapping):
         return value
     faults.append(Fault(key=key, message=f"must be a table, got {value!r}"))
@@ -119,7 +140,7 @@ def as_table(value: object, key: str, faults: list[Fault]) -> Mapping[str, Any]:
 
 
 def unknown_key(key: str, name: str, known: Mapping[str, object] | tuple[str, ...]) -> Fault:
-    """The fault of a key that nothing reads."""
+    """Return the fault of an unknown key."""
     hint = nearest(name, known) or f"; known: {', '.join(known)}"
     return Fault(key=key, message=f"is not a known key{hint}")
 
@@ -127,7 +148,7 @@ def unknown_key(key: str, name: str, known: Mapping[str, object] | tuple[str, ..
 def _settings(
     table: Mapping[str, Any], where: str, settings: Mapping[str, Setting], faults: list[Fault]
 ) -> dict[str, Any]:
-    """The values of `table` that are as `settings` want them."""
+    """Return the valid values of `table`, and add a fault for each other one."""
     values = {}
     for name, value in table.items():
         if name not in settings:
@@ -145,7 +166,7 @@ def _unknown_metric(key: str, name: str) -> Fault:
 
 
 def read_objectives(given: object, faults: list[Fault]) -> tuple[str, ...]:
-    """The metrics to be optimised."""
+    """Read the metrics to be optimised."""
     key = "objectives"
     if given is None:
         message = "must be given: a list of metrics, like ['accuracy', 'synaptic_ops']"
@@ -165,7 +186,7 @@ def read_objectives(given: object, faults: list[Fault]) -> tuple[str, ...]:
 
 
 def read_constraints(given: object, faults: list[Fault]) -> dict[str, Bound]:
-    """Bounds by metric."""
+    """Read the bounds by metric."""
     bounds = {}
     for name, value in as_table(given, "constraints", faults).items():
         key = f"constraints.{name}"
@@ -190,29 +211,29 @@ def _bound(key: str, given: Mapping[str, Any], faults: list[Fault]) -> Bound:
 
 
 def read_budget(given: object, faults: list[Fault]) -> Budget:
-    """What the study may spend."""
+    """Read `[budget]`."""
     table = as_table(given, "budget", faults)
     return Budget(**_settings(table, "budget", BUDGET_SETTINGS, faults))
 
 
 def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault]) -> SearchSettings:
-    """How points are found."""
-    table = dict(as_table(given, "search", faults))
+    """Read `[search]`; names of earlier versions are translated."""
+    table = _current_names(as_table(given, "search", faults), faults)
     reference = as_table(table.pop("reference", {}), "search.reference", faults)
-    points = _points(table.pop("points", []), faults)
+    points = _initial_points(table.pop("initial_points", []), faults)
     warm_start = _warm_start(table.pop("warm_start", []), faults)
     for name in table:
         if name not in SEARCH_SETTINGS:
-            known = (*SEARCH_SETTINGS, "points", "reference", "warm_start")
+            known = (*SEARCH_SETTINGS, "initial_points", "reference", "warm_start")
             faults.append(unknown_key(f"search.{name}", name, known))
     known_table = {name: value for name, value in table.items() if name in SEARCH_SETTINGS}
     values = _settings(known_table, "search", SEARCH_SETTINGS, faults)
-    if values.get("family") and values.get("repeats", 1) > 1:
-        message = "must be false with repeats, of which the sampler hears the mean"
-        faults.append(Fault(key="search.family", message=message))
+    if values.get("share_operating_points") and values.get("repeats", 1) > 1:
+        message = "must be false with repeats, of which the sampler is told only the mean"
+        faults.append(Fault(key="search.share_operating_points", message=message))
     settings = SearchSettings(
         **values,
-        points=points,
+        initial_points=points,
         warm_start=warm_start,
         reference=_reference(reference, objectives, faults),
     )
@@ -220,34 +241,43 @@ def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault])
     return settings
 
 
+def _current_names(given: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
+    """Return the table with the names of this version."""
+    for earlier, name in EARLIER_NAMES.items():
+        if earlier in given and name in given:
+            message = f"is the earlier name of {name}, which is given too; remove one"
+            faults.append(Fault(key=f"search.{earlier}", message=message))
+    return {EARLIER_NAMES.get(name, name): value for name, value in given.items()}
+
+
 def _warm_start(given: object, faults: list[Fault]) -> tuple[str, ...]:
     if isinstance(given, list) and all(isinstance(name, str) for name in given):
         return tuple(dict.fromkeys(given))
-    message = f"must be a list of studies' names, like ['digits'], got {given!r}"
+    message = f"must be a list of study names, like ['digits'], got {given!r}"
     faults.append(Fault(key="search.warm_start", message=message))
     return ()
 
 
-def _points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]:
+def _initial_points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]:
     if isinstance(given, list) and all(isinstance(point, dict) for point in given):
         return tuple(given)
     message = f"must be a list of tables like {{ width = 16, dropout = 0.1 }}, got {given!r}"
-    faults.append(Fault(key="search.points", message=message))
+    faults.append(Fault(key="search.initial_points", message=message))
     return ()
 
 
 def _stopping_faults(given: Mapping[str, Any], settings: SearchSettings) -> Iterator[Fault]:
-    """Settings of early stopping that would do nothing."""
+    """Yield a fault for each setting of early stopping that would have no effect."""
     if given.get("stopping", "none") == "none":
-        for name in [name for name in given if name.startswith("stopping_")]:
+        for name in [name for name in ("reduction_factor", "grace_period") if name in given]:
             message = "has no effect without search.stopping = 'moasha'"
             yield Fault(key=f"search.{name}", message=message)
-    elif settings.stopping_smallest > (last := 1 / settings.stopping_reduction) + 1e-9:
+    elif settings.grace_period > (last := 1 / settings.reduction_factor) + 1e-9:
         message = (
-            f"must be at most 1/stopping_reduction ({last:.3g}), where the last rung is, "
-            f"got {settings.stopping_smallest}"
+            f"must be at most 1/reduction_factor ({last:.3g}), the position of the last rung, "
+            f"got {settings.grace_period}"
         )
-        yield Fault(key="search.stopping_smallest", message=message)
+        yield Fault(key="search.grace_period", message=message)
 
 
 def _reference(
@@ -267,16 +297,16 @@ def _reference(
 
 
 def _reference_fault(metric: str, value: object) -> str | None:
-    """The reference must leave a box between itself and the ideal, which is 1 or 0."""
+    """Return the fault of a reference that leaves no box to the ideal, which is 1 or 0."""
     if METRICS[metric].better == "higher":
         return Setting(kind="real", meaning="", high=1, open_high=True).fault(value)
     return Setting(kind="real", meaning="", low=0, open_low=True).fault(value)
 
 
 def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, Any]:
-    """The settings that every trial shares, each checked for itself.
+    """Read the settings that all trials share, and check each of them alone.
 
-    What contradicts what is asked later, of points of the whole space.
+    Contradictions between settings are searched later, over the whole space.
     """
     table = as_table(given, "run", faults)
     values: dict[str, Any] = {}
@@ -294,7 +324,7 @@ def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, 
 
 
 def _architecture_faults(run: Mapping[str, Any], axes: Mapping[str, Any]) -> list[Fault]:
-    """Faults of a partition and its exits that no axis can still mend."""
+    """Return the faults of a partition and its exits if no axis can change them."""
     parts = ("backbone", "partition", "exit_threshold")
     if "partition" not in run or any(part in axes for part in parts):
         return []

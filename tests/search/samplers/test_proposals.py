@@ -185,7 +185,7 @@ def test_what_goes_wrong_in_a_sampler_ends_the_study_and_not_in_silence(
 
 
 def test_points_are_tried_first_in_their_order_and_not_again(tmp_path: Path) -> None:
-    search = "points = [{ width = 7, timesteps = 2 }, { timesteps = 3 }, { width = 9 }]"
+    search = "initial_points = [{ width = 7, timesteps = 2 }, { timesteps = 3 }, { width = 9 }]"
     space = f"{WIDTHS}\ntimesteps = {{ low = 1, high = 6 }}"
     study = a_study(trials=8, space=space, search=search, sampler="tpe")
     undisturbed = trials(study, tmp_path)
@@ -198,7 +198,7 @@ def test_points_are_tried_first_in_their_order_and_not_again(tmp_path: Path) -> 
 
 
 def test_points_of_the_same_run_and_infeasible_ones_are_passed_over(tmp_path: Path) -> None:
-    search = "points = [{ width = 60 }, { width = 3 }, { width = 3 }, { width = 61 }]"
+    search = "initial_points = [{ width = 60 }, { width = 3 }, { width = 3 }, { width = 61 }]"
     study = a_study(trials=4, search=search, constraints="parameters = { max = 30_000 }")
     undisturbed = trials(study, tmp_path)
     assert undisturbed[0].params == {"width": 3}
@@ -222,12 +222,12 @@ timesteps = { low = 1, high = 8 }
 inference_timesteps = { low = 1, high = 8 }
 """
     search = (
-        "points = [{ weight_decay = 1e-3 }, { exit_threshold = [0.6, 0.7] }, "
+        "initial_points = [{ weight_decay = 1e-3 }, { exit_threshold = [0.6, 0.7] }, "
         "{ exit_threshold = 0.8, partition = '2+1' }, { inference_timesteps = 8 }, "
         "{ exit_threshold_2 = 0.9 }]"
     )
     study = a_study(space=space, search=search)
-    points = initial_points(study.run, study.space, study.search.points, study.search.seed)
+    points = initial_points(study.run, study.space, study.search.initial_points, study.search.seed)
     assert points[0]["optimizer"] == "sgd"
     assert (points[1]["exit_threshold_1"], points[1]["exit_threshold_2"]) == (0.6, 0.7)
     assert points[2]["exit_threshold_1"] == 0.8
@@ -243,15 +243,15 @@ def test_every_fault_of_every_point_is_told_with_its_place() -> None:
         'weight_decay = { low = 1e-6, high = 1e-2, when = { optimizer = "sgd" } }'
     )
     search = (
-        "points = [{ width = 99, timstep = 2 }, { width = 4 }, "
+        "initial_points = [{ width = 99, timstep = 2 }, { width = 4 }, "
         "{ optimizer = 'adam', weight_decay = 1e-3 }]"
     )
     with pytest.raises(StudyError) as caught:
         a_study(space=space, search=search)
     assert [fault.key for fault in caught.value.faults] == [
-        "search.points[0].width",
-        "search.points[0].timstep",
-        "search.points[2].weight_decay",
+        "search.initial_points[0].width",
+        "search.initial_points[0].timstep",
+        "search.initial_points[2].weight_decay",
     ]
     text = str(caught.value)
     assert "must be 1 to 64, got 99" in text
@@ -260,9 +260,11 @@ def test_every_fault_of_every_point_is_told_with_its_place() -> None:
 
 
 def test_points_are_part_of_the_question_only_where_there_are_any() -> None:
-    plain, empty = a_study(), a_study(search="points = []")
+    plain, empty = a_study(), a_study(search="initial_points = []")
     assert plain.question_fingerprint == empty.question_fingerprint
-    assert plain.differences(a_study(search="points = [{ width = 3 }]")) == ["search.points"]
+    assert plain.differences(a_study(search="initial_points = [{ width = 3 }]")) == [
+        "search.initial_points"
+    ]
 
 
 # first blocks of the front
@@ -415,7 +417,7 @@ def test_a_sampler_that_hears_families_asks_the_same_behind_a_restart(
     space = f"{WIDTHS}\ninference_timesteps = {{ low = 1, high = 4 }}"
     studies = [
         a_study(trials=26, space=space, sampler=sampler, search=search)
-        for search in ("family = true", "")
+        for search in ("share_operating_points = true", "")
     ]
     undisturbed = trials(studies[0], tmp_path)
     restarted = trials(studies[0], tmp_path, 7, 23)

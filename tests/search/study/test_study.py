@@ -385,9 +385,24 @@ def test_how_early_stopping_judges_is_part_of_the_question_where_it_is_not_the_u
     study = read(GOOD)
     assert study.question_fingerprint == "82eeb559644631fd"
     stopping = read(changed("seed = 7", 'seed = 7\nstopping = "moasha"'))
-    usual = "stopping_reduction = 3.0\nstopping_smallest = 0.1"
+    usual = "reduction_factor = 3.0\ngrace_period = 0.1"
     said = read(changed("seed = 7", f'seed = 7\nstopping = "moasha"\n{usual}'))
     assert said.question_fingerprint == stopping.question_fingerprint
     assert study.differences(stopping) == ["search.stopping"]
-    other = read(changed("seed = 7", 'seed = 7\nstopping = "moasha"\nstopping_reduction = 4'))
-    assert other.differences(stopping) == ["search.stopping_reduction"]
+    other = read(changed("seed = 7", 'seed = 7\nstopping = "moasha"\nreduction_factor = 4'))
+    assert other.differences(stopping) == ["search.reduction_factor"]
+
+
+def test_names_of_earlier_versions_ask_the_same_question() -> None:
+    earlier = 'stopping = "moasha"\nstopping_reduction = 4\nstopping_smallest = 0.2\n'
+    earlier += "points = [{ timesteps = 4 }]\nfamily = true"
+    now = 'stopping = "moasha"\nreduction_factor = 4\ngrace_period = 0.2\n'
+    now += "initial_points = [{ timesteps = 4 }]\nshare_operating_points = true"
+    first, second = (read(changed("seed = 7", f"seed = 7\n{names}")) for names in (earlier, now))
+    assert first.differences(second) == []
+    assert first.search == second.search
+    # the fingerprint that the version with the earlier names stored
+    assert first.question_fingerprint == second.question_fingerprint == "02d0a42c8cd4c6c7"
+    message = "search.family is the earlier name of share_operating_points, which is given too"
+    with pytest.raises(StudyError, match=message):
+        read(changed("seed = 7", "family = true\nshare_operating_points = true"))
