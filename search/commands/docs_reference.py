@@ -26,7 +26,7 @@ edit this page. Terms are explained in the [README](../README.md#words), tasks i
 """
 
 SEARCH_LISTS = """\
-Also: `initial_points = [{ width = 16 }, ...]`, configurations to try first; `warm_start = ["STUDY", ...]`,
+Also: `initial_points = [{ width = 16 }, ...]`, tried first; `warm_start = ["STUDY", ...]`,
 studies whose trials are given to the sampler; `[search.reference]`, the reference point of the
 hypervolume, a number per objective. The default of `extend_prefixes` is 0.25 where `partition` is
 an axis and blocks are reused. [How to search well](how-to/search.md) explains when each helps.
