@@ -40,12 +40,12 @@ SMALL: Mapping[str, Any] = {
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "mlp2": {"backbone": "mlp2", "width": 32},
-    "mlp2 hard": {"backbone": "mlp2", "width": 32, "reset": "hard"},
+    "mlp2 hard reset": {"backbone": "mlp2", "width": 32, "reset": "hard"},
     "mlp2 poisson": {"backbone": "mlp2", "width": 32, "encoding": "poisson"},
     "lenet": {"backbone": "lenet"},
     "vgg5": {"backbone": "vgg5"},
-    "vgg5 hard": {"backbone": "vgg5", "reset": "hard"},
-    "vgg5 hard, leak 0.9": {"backbone": "vgg5", "reset": "hard", "leak": 0.9},
+    "vgg5 hard reset": {"backbone": "vgg5", "reset": "hard"},
+    "vgg5 hard reset, leak 0.9": {"backbone": "vgg5", "reset": "hard", "leak": 0.9},
     "vgg5 saf-e, leak 0.9": {"backbone": "vgg5", "time_rule": "saf-e", "leak": 0.9},
     "vgg5 leak 1": {"backbone": "vgg5", "leak": 1.0},
     "vgg5 early firing": {"backbone": "vgg5", "firing_share": 0.7},
@@ -62,11 +62,11 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "rewiring_every": 1,
     },
     "resnet7 exits": {"backbone": "resnet7", "partition": "1+1+1", "head_hidden": 0},
-    "resnet7 hard": {"backbone": "resnet7", "reset": "hard"},
+    "resnet7 hard reset": {"backbone": "resnet7", "reset": "hard"},
     "resnet9": {"backbone": "resnet9", "norm": "batch-over-time"},
     "resnet11": {"backbone": "resnet11"},
 }
-QUICK = ("mlp2", "vgg5", "vgg5 hard", "resnet7 exits")
+QUICK = ("mlp2", "vgg5", "vgg5 hard reset", "resnet7 exits")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
-"""The documentation says what there is, and what it points at exists."""
+"""The documentation says what there is, and its links lead somewhere."""
 
+import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,104 +11,138 @@ import pytest
 from search.commands.docs_reference import reference
 from search.commands.registry import COMMANDS
 from search.study.study import load_study, study_from_toml
-from snn.settings.measurement import METRICS
+from tests import pages
+from tests.test_layering import WINGS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("**/*.md"))]
+DECISIONS = sorted((DOCS / "decisions").glob("0*.md"))
+WRITE_A_STUDY = DOCS / "how-to" / "write-a-study.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MOST_LINES_OF_THE_README = 150
 
 
-def prose(text: str) -> str:
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page: Path) -> str:
     """A page without its fenced blocks, in which brackets mean other things."""
-    return FENCE.sub("", text)
+    return pages.BLOCK.sub("", text_of(page))
 
 
+def links(page: Path) -> list[str]:
+    return [target for target in LINK.findall(prose(page)) if "://" not in target]
+
+
+@functools.cache
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def links() -> Iterator[tuple[Path, str]]:
-    for page in PAGES:
-        for target in LINK.findall(prose(page.read_text(encoding="utf-8"))):
-            if "://" not in target:
-                yield page, target
-
-
-def rows(text: str, heading: str) -> list[str]:
-    """The rows of the first table behind a heading."""
-    table = text.partition(f"\n{heading}\n")[2].partition("\n| --- ")[2].partition("\n\n")[0]
-    return table.splitlines()[1:]
-
-
-@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
-def test_the_readme_names_every_command(name: str) -> None:
-    assert any(f"`spikefront {name}`" in row for row in rows(README, "## Commands"))
-
-
-def test_the_readme_types_every_command_and_none_that_there_is_not() -> None:
-    typed = set(re.findall(r"spikefront ([a-z]+)", code(README)))
-    assert typed == {command.name for command in COMMANDS}
-
-
-def code(text: str) -> str:
-    """All that a page has in code; what a command complains of begins with `spikefront:`."""
-    fenced = [block for language, block in FENCE.findall(text) if language in ("", "console")]
-    return "\n".join([*fenced, *re.findall(r"`[^`]+`", prose(text))])
-
-
-def test_the_readme_has_the_metrics_as_they_are_declared() -> None:
-    declared = [f"| `{m.name}` | {m.unit} | {m.better} | {m.meaning} |" for m in METRICS.values()]
-    assert rows(README, "## Metrics") == declared
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda p: p.name)
-def test_the_readme_names_every_study_file(path: Path) -> None:
-    assert f"(studies/{path.name})" in README
+def is_broken(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    file = page.parent / path if path else page
+    return not file.exists() or (bool(anchor) and anchor not in anchors(file))
 
 
 def test_every_relative_link_leads_somewhere() -> None:
-    assert len(list(links())) > 10
-    lost = []
-    for page, target in links():
-        path, _, anchor = target.partition("#")
-        file = page.parent / path if path else page
-        if not file.exists() or (anchor and anchor not in anchors(file)):
-            lost.append(f"{page.name}: {target}")
-    assert lost == []
+    found = [(page, target) for page in PAGES for target in links(page)]
+    assert len(found) > 100
+    broken = [f"{page.name}: {target}" for page, target in found if is_broken(page, target)]
+    assert broken == []
 
 
-def test_the_study_that_the_readme_explains_is_the_one_in_its_file() -> None:
-    whole = [block for language, block in FENCE.findall(README) if language == "toml"]
-    (explained,) = [block for block in whole if "\nname = " in block]
-    study = study_from_toml(explained, "README.md")
+def test_every_page_can_be_reached_from_the_list_of_all_pages() -> None:
+    reached, new = set(), [DOCS / "README.md"]
+    while new:
+        page = new.pop().resolve()
+        if page.suffix == ".md" and page not in reached:
+            reached.add(page)
+            new += [page.parent / target.partition("#")[0] for target in links(page)]
+    assert {page.resolve() for page in PAGES} - reached == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert text_of(ROOT / "README.md").count("\n") <= MOST_LINES_OF_THE_README
+
+
+def typed_commands(page: Path) -> set[str]:
+    """The commands of `spikefront` in a page's code; a complaint begins with `spikefront:`."""
+    fenced = [b.text for b in pages.blocks(page) if b.language in ("", "console")]
+    code = "\n".join([*fenced, *re.findall(r"`[^`]+`", prose(page))])
+    return set(re.findall(r"(?<![\w./-])spikefront ([a-z]+)", code))
+
+
+def test_pages_type_every_command_and_none_that_there_is_not() -> None:
+    typed = {page: typed_commands(page) for page in PAGES if page.name != "CHANGELOG.md"}
+    there = {command.name for command in COMMANDS}
+    unknown = {page.name: words - there for page, words in typed.items() if words - there}
+    assert unknown == {}
+    by_hand = [words for page, words in typed.items() if page != DOCS / "reference.md"]
+    assert there - set().union(*by_hand) == set()
+
+
+def test_the_page_on_studies_names_every_study_file() -> None:
+    named = {Path(target).name for target in links(WRITE_A_STUDY)}
+    assert {path.name for path in (ROOT / "studies").glob("*.toml")} <= named
+
+
+def test_the_study_that_is_explained_line_by_line_is_the_one_in_its_file() -> None:
+    whole = [block.text for block in pages.blocks(WRITE_A_STUDY) if "\nname = " in block.text]
+    study = study_from_toml(whole[0], WRITE_A_STUDY.name)
     digits = load_study(ROOT / "studies" / "digits.toml")
     assert study.differences(digits) == []
     assert study.budget == digits.budget
 
 
-@pytest.mark.parametrize("package", ["snn", "search", "dashboard"])
-def test_the_house_lists_every_file_of_a_package_and_none_that_is_gone(package: str) -> None:
-    table = ARCHITECTURE.partition(f"\n| `{package}/` | |\n")[2].partition("\n\n")[0]
-    listed = {
-        name.rstrip("/")
-        for row in table.splitlines()[1:]
-        for name in re.findall(r"`([\w/]+(?:\.py|/))`", row.split("|")[1])
-    }
-    there = {
-        path.name
-        for path in (ROOT / package).iterdir()
-        if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
-    }
-    assert listed == there - {"__init__.py"}
+def test_the_architecture_draws_the_wings_in_the_order_of_their_floors() -> None:
+    (drawing,) = [b.text for b in pages.blocks(DOCS / "architecture.md") if b.language == "text"]
+    rows = [line[:26].split() for line in drawing.splitlines() if line.strip()[:1].isalpha()]
+    drawn: dict[str, list[str]] = {}
+    for words in rows:
+        if words[0] in WINGS:
+            drawn[words.pop(0)] = []
+        drawn[list(drawn)[-1]].insert(0, words[0])
+    assert drawn == {package: wings.split() for package, wings in WINGS.items()}
+
+
+def constants(package: str) -> Iterator[str]:
+    """The texts of a package's code, parts of f-strings each by itself."""
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_the_messages_of_the_troubleshooting_page_are_in_the_code() -> None:
+    rows = [line for line in text_of(DOCS / "troubleshooting.md").splitlines() if line[:3] == "| `"]
+    quoted = [part for row in rows for part in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(quoted) > 20
+    said = "\n".join(text for package in WINGS for text in constants(package))
+    by_the_shell = {"spikefront: command not found"}
+    assert [part for part in quoted if part not in said and part not in by_the_shell] == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name[:4])
+def test_a_decision_has_a_date_and_the_parts_of_every_decision(page: Path) -> None:
+    title, _, date = text_of(page).split("\n")[:3]
+    assert title.startswith(f"# {page.name[:4]}. ")
+    assert re.match(r"\d{4}-\d\d-\d\d", date)
+    parts = re.findall(r"^\*\*([^*]+)\.\*\*", text_of(page), re.MULTILINE)
+    assert parts == ["Context", "Decision", "Consequences", "What would change it"]
+
+
+def test_the_list_of_decisions_is_whole_and_in_order() -> None:
+    listed = links(DOCS / "decisions" / "README.md")
+    assert listed == [page.name for page in DECISIONS]
+    assert [int(name[:4]) for name in listed] == list(range(1, len(listed) + 1))
 
 
 def test_the_reference_is_what_the_code_declares() -> None:
-    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert page == reference(), (
+    assert text_of(DOCS / "reference.md") == reference(), (
         "write it anew: python -m search.commands.docs_reference > docs/reference.md"
     )

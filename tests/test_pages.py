@@ -18,15 +18,17 @@ from tests.pages import ROOT
 
 PAGES = [
     ROOT / "README.md",
-    DOCS / "tutorial.md",
+    *(DOCS / f"{name}.md" for name in ("install", "tutorial", "concepts", "troubleshooting")),
     DOCS / "reference.md",
     *sorted((DOCS / "how-to").glob("*.md")),
     *sorted((DOCS / "explanation").glob("*.md")),
+    DOCS / "dev" / "pictures.md",
+    ROOT / "CONTRIBUTING.md",
 ]
 
 # Nothing else is left out.
 NOT_RUN = {
-    "dashboard.md": ["minutes, and a browser"],
+    "pictures.md": ["minutes, and a browser"],
     "gpu.md": [
         "a test of its own",
         "290 MB to fetch",
@@ -72,7 +74,7 @@ def test_every_part_of_a_study_file_that_is_shown_goes_with_one() -> None:
 
 
 def with_part(text: str) -> str:
-    """The study of the README with a part of another; an axis by itself is one of [space]."""
+    """The study `digits` with a part of another; an axis by itself is one of [space]."""
     part = tomllib.loads(text)
     if "name" in part:
         return text

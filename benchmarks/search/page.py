@@ -56,7 +56,7 @@ def _introduction(results: Sequence[Result]) -> str:
 
 How many epochs a search has to train until its front is good. This page is written by
 `{MADE_BY} --markdown`; nobody edits it. What was concluded from it stands in
-[architecture.md](architecture.md#strategies-are-compared-on-recorded-trainings).
+[architecture.md](decisions/0045-strategies-are-replayed.md).
 
 {_filled(about)}
 

@@ -31,8 +31,8 @@ from snn.settings.measurement import METRICS
 
 nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "export.md"
-EVERYWHERE = ("mlp2 poisson", "vgg5 hard, leak 0.9", "vgg5 early firing")
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "simulators.md"
+EVERYWHERE = ("mlp2 poisson", "vgg5 hard reset, leak 0.9", "vgg5 early firing")
 WITH_SKIPS = ("resnet7 exits", "resnet5 sparse", "vgg5 spiking pools")
 HISTORY = History(memory_bytes=(1,), training_s=(0.0,), parameters=(1,))
 
@@ -91,9 +91,9 @@ def test_every_layer_sends_the_same_spikes_in_other_simulators(
 
 
 def test_norse_takes_r_of_a_lif_for_1_which_the_comparison_sees() -> None:
-    (found,) = agreed("mlp2 hard", "norse", "plain")
+    (found,) = agreed("mlp2 hard reset", "norse", "plain")
     assert found.differing > 100
-    (found,) = agreed("mlp2 hard", "norse", "norse")
+    (found,) = agreed("mlp2 hard reset", "norse", "norse")
     assert found.differing == 0
 
 
@@ -182,7 +182,7 @@ def test_the_plan_of_exits_is_enough_to_decide_as_the_network_does(tmp_path: Pat
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path) -> None:
-    """What docs/how-to/export.md tells people to type, simulator by simulator in its order."""
+    """What docs/how-to/simulators.md tells people to type, simulator by simulator in its order."""
     simulator = list(SIMULATORS.values())[(0, 1, 3, 2)[place]]
     if simulator.missing:
         pytest.skip(f"{', '.join(simulator.missing)} not installed: make setup")
