@@ -2,11 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.commands import InputError, tables
-from search.commands.front import in_order, knee_of, metrics_of, point_document, say_points
+from search.commands.front import (
+    front_of_study,
+    in_order,
+    knee_of,
+    metrics_of,
+    point_document,
+    say_points,
+)
 from search.commands.options import (
     ARTIFACTS,
     DATA,
@@ -107,20 +113,17 @@ def confirm(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             output.note("stopped; the same command continues from here")
             raise
-        front = store.operating_points(stored.name, front_only=True)
-    _say(output, study, report, front)
+        knee = knee_of(front_of_study(store, study), study)
+    _say(output, study, report, None if knee is None else knee.point)
     output.document(_document(store, study, report))
     return _exit_code(report)
 
 
-def _say(
-    output: Output, study: Study, report: "ConfirmReport", front: "Sequence[StoredPoint]"
-) -> None:
+def _say(output: Output, study: Study, report: "ConfirmReport", knee: "StoredPoint | None") -> None:
     members = in_order(report.points, study)
-    found = knee_of(front, study)
-    knee = next((m for m in members if found is not None and m.id == found.id), None)
+    marked = next((m for m in members if knee is not None and m.point.id == knee.id), None)
     output.say()
-    say_points(output, members, metrics_of(study), knee=knee, confirmed=report.confirmed)
+    say_points(output, members, metrics_of(study), knee=marked, confirmed=report.confirmed)
     output.say(
         "metrics: validation images, seed of the search; test accuracy: mean of the networks "
         "trained again, ± standard deviation over their seeds"
@@ -162,7 +165,7 @@ def _document(store: "Store", study: Study, report: "ConfirmReport") -> dict[str
         },
         "points": [
             point_document(member)
-            | {"confirmed": confirmed_document(report.confirmed.get(member.id))}
+            | {"confirmed": confirmed_document(report.confirmed.get(member.point.id))}
             for member in in_order(report.points, study)
         ],
     }

@@ -107,14 +107,15 @@ def export(arguments: argparse.Namespace) -> int:
 
 def _asked_point(store: "Store", arguments: argparse.Namespace) -> "StoredPoint":
     """Return the point that --trial and --pick name."""
-    from search.commands.front import picked
+    from search.commands.front import front_of_study, in_order, picked
     from search.study.study import study_from_toml
 
     name = arguments.study
     study = study_from_toml(store.stored_study(name).toml, name)
     if arguments.trial is None:
-        points = store.operating_points(name, front_only=True)
-        return picked(store, points, "knee" if arguments.pick is None else arguments.pick, study)
+        members = front_of_study(store, study)
+        spec = "knee" if arguments.pick is None else arguments.pick
+        return picked(store, members, spec, study).point
     trial = store.trial(name, arguments.trial)
     points = store.operating_points(name, trial.number)
     if not points:
@@ -124,7 +125,7 @@ def _asked_point(store: "Store", arguments: argparse.Namespace) -> "StoredPoint"
             "point; choose a trial that is complete"
         )
     if arguments.pick is not None:
-        return picked(store, points, arguments.pick, study)
+        return picked(store, in_order(points, study), arguments.pick, study).point
     return next(point for point in points if point.point.is_sampled)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from search.commands import InputError, tables
 from search.commands.options import JSON, PICKS, STORE, STUDY, command, option
 from search.commands.output import Output
+from search.front.front import MergedPoint, merge_equal
+from search.front.picks import knee, pick
 from search.store.store import Store, StoredPoint
 from search.study.study import Study, study_from_toml
 from search.text.units import figure
@@ -42,18 +44,17 @@ def front(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store, read_only=True) as store:
         stored = store.stored_study(arguments.study)
-        points = store.operating_points(arguments.study, front_only=True)
+        study = study_from_toml(stored.toml, stored.name)
+        members = front_of_study(store, study)
         hypervolume = store.hypervolume(arguments.study)
         confirmed = store.confirmed(arguments.study)
-        study = study_from_toml(stored.toml, stored.name)
-        knee = knee_of(points, study)
-        members = in_order(points, study)
+        best = knee_of(members, study)
         if arguments.pick is not None:
-            members = [picked(store, points, arguments.pick, study)]
+            members = [picked(store, members, arguments.pick, study)]
         if not members:
             output.say(no_front(store, study))
     names = metrics_of(study, all_metrics=arguments.all_metrics)
-    say_points(output, members, names, knee=knee, confirmed=confirmed)
+    say_points(output, members, names, knee=best, confirmed=confirmed)
     output.document(
         {
             "study": stored.name,
@@ -63,14 +64,22 @@ def front(arguments: argparse.Namespace) -> int:
             "points": [
                 point_document(member)
                 | {
-                    "is_knee": member is knee,
-                    "confirmed": confirmed_document(confirmed.get(member.id)),
+                    "is_knee": member is best,
+                    "confirmed": confirmed_document(confirmed.get(member.point.id)),
                 }
                 for member in members
             ],
         }
     )
     return 0
+
+
+Member = MergedPoint[StoredPoint]
+
+
+def front_of_study(store: Store, study: Study) -> list[Member]:
+    """Return the front of a study, equal operating points of equal trainings merged."""
+    return in_order(store.operating_points(study.name, front_only=True), study)
 
 
 def no_front(store: Store, study: Study) -> str:
@@ -96,16 +105,14 @@ def no_front(store: Store, study: Study) -> str:
     )
 
 
-def in_order(points: Sequence[StoredPoint], study: Study) -> list[StoredPoint]:
-    """Return the points of a front, the best in the first objective first."""
+def in_order(points: Sequence[StoredPoint], study: Study) -> list[Member]:
+    """Merge equal operating points, and sort them with the best in the first objective first."""
     first = study.objectives[0]
     sign = METRICS[first].sign
-    return sorted(points, key=lambda member: sign * member.point.metrics[first])
+    return sorted(merge_equal(points), key=lambda member: sign * member.point.point.metrics[first])
 
 
-def evenly(
-    members: Sequence[StoredPoint], *, keeping: StoredPoint | None, rows: int = 20
-) -> list[StoredPoint]:
+def evenly(members: Sequence[Member], *, keeping: Member | None, rows: int = 20) -> list[Member]:
     """Return at most `rows` of a sorted front, evenly spaced, with both ends and `keeping`."""
     if len(members) <= rows:
         return list(members)
@@ -114,30 +121,30 @@ def evenly(
     return [m for place, m in enumerate(members) if place in places or m is keeping]
 
 
-def knee_of(points: Sequence[StoredPoint], study: Study) -> StoredPoint | None:
+def knee_of(members: Sequence[Member], study: Study) -> Member | None:
     """Return the knee of a front; None while there is no front."""
-    from search.front.picks import knee
+    if not members:
+        return None
+    best = knee([member.point for member in members], study.objectives)
+    return next(member for member in members if member.point is best)
 
-    return knee(points, study.objectives) if points else None
 
-
-def picked(store: Store, points: Sequence[StoredPoint], spec: str, study: Study) -> StoredPoint:
-    """Return the point that `spec` picks. Raises InputError or PickError."""
-    from search.front.picks import pick
-
+def picked(store: Store, members: Sequence[Member], spec: str, study: Study) -> Member:
+    """Return the member that `spec` picks. Raises InputError or PickError."""
     if not spec.strip():
         raise InputError(f"--pick: must be {PICKS}, got {spec!r}")
-    if not points:
+    if not members:
         raise InputError(no_front(store, study))
-    return pick(points, spec, study.objectives)
+    best = pick([member.point for member in members], spec, study.objectives)
+    return next(member for member in members if member.point is best)
 
 
 def say_points(
     output: Output,
-    members: Sequence[StoredPoint],
+    members: Sequence[Member],
     names: Sequence[str],
     *,
-    knee: StoredPoint | None = None,
+    knee: Member | None = None,
     confirmed: Mapping[int, Confirmed] | None = None,
 ) -> None:
     """Print operating points with the metrics `names`, in several tables on a narrow terminal.
@@ -146,16 +153,16 @@ def say_points(
     """
     if not members:
         return
-    known = [(confirmed or {}).get(member.id) for member in members]
+    known = [(confirmed or {}).get(member.point.id) for member in members]
     shown = known if any(known) else []
     width = output.console.width - POINT_WIDTH - (CONFIRMED_WIDTH if shown else 0)
     fit = max(1, width // METRIC_WIDTH)
     for start in range(0, len(names), fit):
         table = tables.points_table(
-            [member.point for member in members],
+            [member.point.point for member in members],
             names[start : start + fit],
             marks={index: "knee" for index, m in enumerate(members) if m is knee},
-            trials=[str(member.trial) for member in members],
+            trials=[", ".join(map(str, member.trials)) for member in members],
             confirmed=shown,
         )
         output.say(table)
@@ -167,9 +174,15 @@ def metrics_of(study: Study, *, all_metrics: bool = False) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*asked, *METRICS) if all_metrics else asked))
 
 
-def point_document(member: StoredPoint) -> dict[str, object]:
-    """Return an operating point with its trial, for JSON."""
-    return {"trial": member.trial, "params": member.params, **settings_document(member.point)}
+def point_document(member: Member) -> dict[str, object]:
+    """Return an operating point for JSON, with the trials that have it."""
+    point = member.point
+    return {
+        "trial": point.trial,
+        "trials": member.trials,
+        "params": point.params,
+        **settings_document(point.point),
+    }
 
 
 def settings_document(point: "OperatingPoint") -> dict[str, object]:

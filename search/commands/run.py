@@ -208,13 +208,20 @@ def check_device(device: str | None) -> None:
 def _say_results(
     output: Output, study: Study, store: "Store", report: "RunReport", arguments: argparse.Namespace
 ) -> None:
-    from search.commands.front import evenly, in_order, knee_of, metrics_of, no_front, say_points
+    from search.commands.front import (
+        evenly,
+        front_of_study,
+        knee_of,
+        metrics_of,
+        no_front,
+        say_points,
+    )
 
-    points = store.operating_points(study.name, front_only=True)
+    points = front_of_study(store, study)
     in_store = same_places(arguments, "store")
     output.say()
     knee = knee_of(points, study)
-    shown = evenly(in_order(points, study), keeping=knee)
+    shown = evenly(points, keeping=knee)
     say_points(output, shown, metrics_of(study), knee=knee)
     if not points:
         output.say(no_front(store, study))
@@ -282,9 +289,9 @@ def _times(report: "RunReport") -> str:
 
 
 def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, object]:
-    from search.commands.front import in_order, knee_of, point_document
+    from search.commands.front import front_of_study, knee_of, point_document
 
-    points = store.operating_points(study.name, front_only=True)
+    points = front_of_study(store, study)
     knee = knee_of(points, study)
     hypervolume = store.hypervolume(study.name)
     return {
@@ -304,10 +311,7 @@ def _document(study: Study, store: "Store", report: "RunReport") -> dict[str, ob
             "store": report.store_s,
         },
         "hypervolume": hypervolume[-1].value if hypervolume else None,
-        "front": [
-            point_document(member) | {"is_knee": member is knee}
-            for member in in_order(points, study)
-        ],
+        "front": [point_document(member) | {"is_knee": member is knee} for member in points],
     }
 
 

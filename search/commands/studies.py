@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from search.commands import tables
-from search.commands.front import no_front
+from search.commands.front import front_of_study, no_front
 from search.commands.options import JSON, STORE, STUDY, command, same_places
 from search.commands.output import Output
 from search.store.store import Store
-from search.study.study import Study, study_from_toml
+from search.study.study import study_from_toml
 from search.text.units import duration, moment
 from search.trial.trial import RULED_OUT, Event, Trial, TrialState
 
@@ -54,15 +54,14 @@ def status(arguments: argparse.Namespace) -> int:
         sources = store.prior_trial_sources(arguments.study)
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
         study = study_from_toml(stored.toml, stored.name)
-        fault = (
-            no_front(store, study) if summary.operating_points and not summary.front_size else ""
-        )
+        front_size = len(front_of_study(store, study))
+        fault = no_front(store, study) if summary.operating_points and not front_size else ""
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]
     rejected = [event for event in events if event.kind == RULED_OUT]
     in_store = same_places(arguments, "store")
     pairs = {
-        **_progress(study, stored, summary, trials, in_store),
+        **_progress(stored, summary, trials, front_size, in_store),
         **_search(rejected, sources),
         **({"no front": fault} if fault else {}),
     }
@@ -76,7 +75,7 @@ def status(arguments: argparse.Namespace) -> int:
     _say_events(output, [event for event in events if event.kind != RULED_OUT])
     output.document(
         {
-            **_summary_document(stored, summary),
+            **_summary_document(stored, summary, front_size),
             "no_front": fault or None,
             "running": [
                 {"trial": t.number, "epochs_done": t.epochs_done + t.epochs_reused} for t in running
@@ -99,10 +98,10 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def _progress(
-    study: Study,
     stored: "StoredStudy",
     summary: "StudySummary",
     trials: Sequence[Trial],
+    front_size: int,
     in_store: str,
 ) -> dict[str, str]:
     asked = f" of {summary.trials_asked}" if summary.trials_asked else ""
@@ -117,7 +116,7 @@ def _progress(
         "epochs trained": f"{summary.epochs_trained}{reused if summary.epochs_reused else ''}",
         "training": duration(sum(trial.timings.training_s for trial in trials)),
         "evaluation": duration(sum(trial.timings.evaluation_s for trial in trials)),
-        "operating points": f"{summary.operating_points}, {summary.front_size} on the front",
+        "operating points": f"{summary.operating_points}, {front_size} on the front",
         "hypervolume": tables.hypervolume(summary.hypervolume),
         "started": moment(summary.created_at),
         "last change": moment(summary.last_change_at),
@@ -179,7 +178,9 @@ def _say_events(output: Output, events: Sequence[Event]) -> None:
         output.say(Text(f"  {moment(event.at)}  {event.kind:10} {trial}{event.message}"))
 
 
-def _summary_document(stored: "StoredStudy", summary: "StudySummary") -> dict[str, object]:
+def _summary_document(
+    stored: "StoredStudy", summary: "StudySummary", front_size: int
+) -> dict[str, object]:
     return {
         "study": stored.name,
         "question": summary.question,
@@ -195,7 +196,7 @@ def _summary_document(stored: "StoredStudy", summary: "StudySummary") -> dict[st
         "epochs_trained": summary.epochs_trained,
         "epochs_reused": summary.epochs_reused,
         "operating_points": summary.operating_points,
-        "front_size": summary.front_size,
+        "front_size": front_size,
         "hypervolume": summary.hypervolume,
         "created_at": summary.created_at,
         "last_change_at": summary.last_change_at,

@@ -31,7 +31,11 @@ timesteps = {{ low = 2, high = 3 }}
 
 [search]
 sampler = "random"
+seed = {seed}
 """
+
+
+TWO = '["accuracy", "synaptic_ops"]'
 
 
 @pytest.fixture
@@ -39,18 +43,24 @@ def url(tmp_path: Path) -> str:
     """A store with a study of narrow networks, one of wide ones, and one of something else."""
     url = f"sqlite:///{tmp_path / 'store.db'}"
     asked = {
-        "narrow": ('["accuracy", "synaptic_ops"]', 4, 16),
+        "narrow": (TWO, 4, 16),
         "wide": ('["synaptic_ops", "accuracy"]', 60, 120),
         "other": ('["spikes_per_inference"]', 4, 16),
     }
     with Store(url) as store:
         for name, (objectives, low, high) in asked.items():
-            text = STUDY.format(name=name, objectives=objectives, low=low, high=high)
-            run_study(
-                study_from_toml(text),
-                store=store, artifacts=tmp_path, data_dir=tmp_path, workers=0, engine=FakeEngine(),
-            )  # fmt: skip
+            searched(store, tmp_path, name, objectives, low, high)
     return url
+
+
+def searched(
+    store: Store, folder: Path, name: str, objectives: str, low: int, high: int, seed: int = 0
+) -> None:
+    text = STUDY.format(name=name, objectives=objectives, low=low, high=high, seed=seed)
+    run_study(
+        study_from_toml(text),
+        store=store, artifacts=folder, data_dir=folder, workers=0, engine=FakeEngine(),
+    )  # fmt: skip
 
 
 def compared(url: str, capsys: pytest.CaptureFixture[str], *names: str) -> dict[str, object]:
@@ -127,3 +137,57 @@ def test_people_get_a_row_for_each(url: str, capsys: pytest.CaptureFixture[str])
         "narrow",
         "wide",
     ]
+
+
+def test_indicators_are_zero_for_a_front_that_covers_all_studies(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = {s["study"]: s for s in compared(url, capsys, "narrow", "wide")["studies"]}  # type: ignore[attr-defined]
+    for side in sides.values():
+        covers_all = side["on_common_front"] == sum(s["on_common_front"] for s in sides.values())
+        assert (side["igd_plus"] == 0) == (side["epsilon"] <= 0) == covers_all
+
+
+@pytest.fixture
+def repeated(tmp_path: Path) -> str:
+    """A store with four repeats of a question, and four of a question with costlier networks."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        for seed in range(4):
+            searched(store, tmp_path, f"small-{seed}", TWO, 4, 16, seed=seed)
+            searched(store, tmp_path, f"large-{seed}", TWO, 200, 400, seed=seed)
+    return url
+
+
+def test_repeats_have_attainment_surfaces_and_groups_of_them_a_test(
+    repeated: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{group}-{seed}" for group in ("small", "large") for seed in range(4)]
+    document = compared(repeated, capsys, *names)
+    groups = document["repeats"]
+    assert isinstance(groups, list)
+    assert [group["studies"] for group in groups] == [names[:4], names[4:]]
+    for group in groups:
+        assert set(group["surfaces"]) == {"0.25", "0.5", "0.75"}
+        quarter, half = (dict(group["surfaces"][share]) for share in ("0.25", "0.5"))
+        for accuracy, cost in half.items():  # more repeats attain less
+            assert any(a >= accuracy and c <= cost for a, c in quarter.items())
+    assert isinstance(document["tests"], list)
+    (test,) = document["tests"]
+    assert (test["first"], test["second"]) == (names[:4], names[4:])
+    assert test["result"]["p_value"] == pytest.approx(2 / 70)  # of all ways to choose 4 of 8
+    assert (test["result"]["better"], test["is_significant"]) == ("first", True)
+    assert cli.main(["compare", *names, "--store", repeated]) == 0
+    said = capsys.readouterr().out
+    assert "the group of small-0 is better (p = 0.0286" in said
+    assert "Attainment of 4 repeats: small-0, small-1, small-2, small-3" in said
+
+
+def test_too_few_repeats_are_not_tested_and_the_number_is_named(
+    repeated: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{group}-{seed}" for group in ("small", "large") for seed in range(3)]
+    assert cli.main(["compare", *names, "--store", repeated]) == 0
+    said = capsys.readouterr().out
+    assert "too few repeats for a test (3 and 3)" in said
+    assert "from 4 repeats in each group" in said

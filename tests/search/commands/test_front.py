@@ -1,0 +1,76 @@
+"""The front as commands print it: merged rows, and the reason where there is none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.commands import cli
+from search.store.store import Store
+from search.study.study import study_from_toml
+from search.trial.trial import Outcome, Trial, TrialState
+from snn.settings.config import RunConfig
+from tests.search.fake_engine import evaluation
+
+STUDY = """name = "tiny"
+objectives = ["accuracy", "synaptic_ops"]
+{constraints}
+[space]
+width = [4, 8]
+"""
+
+
+def store_of(folder: Path, *widths: int, constraints: str = "") -> str:
+    """A store whose study `tiny` has a complete trial of each width."""
+    url = f"sqlite:///{folder / 'store.db'}"
+    study = study_from_toml(STUDY.format(constraints=constraints))
+    with Store(url) as store:
+        store.create_study(study)
+        for number, width in enumerate(widths):
+            config = RunConfig(width=width, timesteps=1)
+            trial = Trial(
+                number=number, params={"width": width}, state=TrialState.RUNNING, config=config
+            )
+            store.add_trial("tiny", trial)
+            outcome = Outcome(state=TrialState.COMPLETE, evaluation=evaluation(config))
+            store.finish_trial("tiny", number, outcome)
+        if not constraints:
+            store.update_front("tiny", {point.id for point in store.operating_points("tiny")})
+    return url
+
+
+def test_equal_points_of_equal_trainings_are_one_row_with_all_trial_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two trials that were trained alike were two rows of the front."""
+    url = store_of(tmp_path, 8, 4, 8)
+    assert cli.main(["front", "tiny", "--store", url, "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert sorted((point["trial"], point["trials"]) for point in points) == [(0, [0, 2]), (1, [1])]
+    assert cli.main(["front", "tiny", "--store", url]) == 0
+    assert " 0, 2 " in capsys.readouterr().out
+    assert cli.main(["status", "tiny", "--store", url]) == 0
+    assert "3, 2 on the front" in capsys.readouterr().out
+
+
+def test_a_constraint_that_no_point_meets_is_named_with_the_closest_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`no trial is complete` was printed next to `3 complete`."""
+    url = store_of(tmp_path, 8, 4, constraints="[constraints]\nsynaptic_ops = { max = 10 }")
+    reason = (
+        "tiny has no front: none of its 2 operating points meets [constraints]: "
+        "synaptic_ops <= 10 (closest: 4 k ops). Loosen the constraint, or widen [space]"
+    )
+    for words in (["front", "tiny"], ["status", "tiny"]):
+        assert cli.main([*words, "--store", url]) == 0
+        assert reason in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["export", "tiny", "--out", "x", "--store", url]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_study_without_a_complete_trial_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["front", "tiny", "--store", store_of(tmp_path)]) == 0
+    assert "tiny has no front yet: no trial is complete" in capsys.readouterr().out
