@@ -94,9 +94,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_places(arguments)
     study = read_study(arguments)
     check_packages(workers=study.budget.workers if arguments.workers is None else arguments.workers)
-    check_datasets(study, arguments.data)
+    suspicions = check_datasets(study, arguments.data)
     usual_seconds()  # raises for a wrong SPIKEFRONT_STORE_WAIT_S, before anything starts
     output = Output(as_json=arguments.as_json)
+    for line in suspicions:
+        output.note(line)
     with Store(arguments.store) as store:
         try:
             with watch(quiet=arguments.quiet) as progress:
@@ -141,14 +143,19 @@ def check_packages(*, workers: int) -> None:
             raise InputError(f"a search {needs(name)}")
 
 
-def check_datasets(study: Study, root: Path) -> None:
-    """Raise DataError unless every data set of the study's space can be read."""
-    from snn.data.image_files import SOURCES
+def check_datasets(study: Study, root: Path) -> list[str]:
+    """Read every data set of the study's space; return a line per suspicious property.
 
+    Raises DataError for a data set that is missing or damaged.
+    """
+    from snn.data.image_files import SOURCES, suspicions
+
+    found = []
     for name in _datasets(study):
         SOURCES[name].check(root)
         if name != "digits":  # part of scikit-learn
-            SOURCES[name].read(root)
+            found += suspicions(name, *SOURCES[name].read(root), SOURCES[name].classes)
+    return found
 
 
 def _datasets(study: Study) -> list[str]:

@@ -1,1 +1,1 @@
-"""Images: files read, split into parts, encoded over time."""
+"""Images: read from files, split into training and validation, encoded over time."""

@@ -1,4 +1,4 @@
-"""Image data sets: read once, split reproducibly, kept as bytes until a batch is used."""
+"""Image data sets: read once, split reproducibly, stored as bytes until a batch is used."""
 
 import functools
 import hashlib
@@ -27,11 +27,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """All images of a data set with their labels; shared between callers, never written to.
+    """All images of a data set with their labels; shared between callers, read-only.
 
-    Images are uint8 of shape `images channels height width`, labels int64.
-    `mean` and `std` are those of the training images' channels on a scale from
-    0 to 1; a constant channel counts as one with a standard deviation of 1/255.
+    Images are uint8 (images, channels, height, width), labels int64 (images,).
+    `mean` and `std` are per channel over the training images, for pixels from 0 to 1;
+    `std` is at least 1/255.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Names the data: 16 hex digits over every image and label, in order."""
+        """16 hex digits over every image and label in order: the name of the data."""
         digest = hashlib.sha256()
         for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(str(tuple(part.shape)).encode())
@@ -60,9 +60,9 @@ class Dataset:
 
 
 def load(name: str, root: Path) -> Dataset:
-    """The data set of that name, from its files under `root`; kept in memory for the next call.
+    """Return the data set `name`, read from its files under `root` and cached in memory.
 
-    Raises DataError for an unknown name and for files that are missing or damaged.
+    Raises DataError: an unknown name, or files that are missing or damaged.
     """
     _source(name).check(root)
     return _load(name, root.absolute())
@@ -92,13 +92,13 @@ def _source(name: str) -> Source:
 
 
 def _moments(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, on a scale from 0 to 1."""
+    """Return mean and standard deviation per channel, for pixels from 0 to 1."""
     channels = images.shape[1]
     counts = np.zeros((channels, 256))
-    for start in range(0, len(images), 1024):  # bincount widens what it counts to 8 bytes
+    for start in range(0, len(images), 1024):  # in parts: bincount takes 8 bytes a pixel
         for channel in range(channels):
-            some = images[start : start + 1024, channel]
-            counts[channel] += np.bincount(some.ravel(), minlength=256)
+            part = images[start : start + 1024, channel]
+            counts[channel] += np.bincount(part.ravel(), minlength=256)
     share = counts / counts.sum(axis=1, keepdims=True)
     level = np.arange(256) / 255
     mean = share @ level
@@ -107,9 +107,9 @@ def _moments(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def available(root: Path) -> dict[str, str | None]:
-    """Per data set None where its files are there, otherwise what is missing or wrong.
+    """Return by data set None if its files are there, otherwise what is missing or wrong.
 
-    Looks at how each file begins, so a file damaged further on still counts.
+    Only the beginning of each file is read: later damage is not found.
     """
     problems: dict[str, str | None] = {}
     for name, source in SOURCES.items():
@@ -123,10 +123,10 @@ def available(root: Path) -> dict[str, str | None]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """The images that a run trains on and those held out for every choice, on one device.
+    """Training and validation images of a run, on one device.
 
-    Images are uint8 of shape `images channels height width`, labels int64;
-    `mean` and `std` are float32 of shape `channels 1 1`, ready for `normalise`.
+    Images are uint8 (images, channels, height, width), labels int64 (images,); `mean` and
+    `std` are float32 (channels, 1, 1), for `normalise`.
     """
 
     train_images: Tensor
@@ -145,7 +145,7 @@ class Split:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Names the split: 16 hex digits over every image and label of both parts, in order."""
+        """16 hex digits over every image and label of both parts: the name of the split."""
         digest = hashlib.sha256(str(self.classes).encode())
         for part in (
             self.train_images,
@@ -168,12 +168,11 @@ def split(
     seed: int,
     device: torch.device | str,
 ) -> Split:
-    """The training images in two parts, each with the classes in proportion.
+    """Return the training images in two class-stratified parts, training and validation.
 
-    The validation part depends on the data set, `validation_fraction` and
-    `seed` alone. `train_images` limits the other part; 0 takes all of it, and
-    the images of a lower limit are among those of a higher one. Raises
-    DataError where there are not that many.
+    The validation part depends only on the data set, `validation_fraction` and `seed`.
+    `train_images` limits the training part (0: all of it); the images of a lower limit are
+    among those of a higher one. Raises DataError if there are too few images.
     """
     train, validation = _parts(dataset, validation_fraction, train_images, seed)
     images, labels = dataset.train_images, dataset.train_labels
@@ -191,19 +190,19 @@ def split(
 def _parts(
     dataset: Dataset, validation_fraction: float, train_images: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Indices of the training and of the validation part, each in ascending order."""
+    """Return the indices of the training and the validation part, each ascending."""
     labels = dataset.train_labels.numpy()
     validations = round(validation_fraction * len(labels))
     rest = len(labels) - validations
     if validations == 0 or rest == 0:
         raise DataError(
-            f"validation_fraction must leave images on both sides of the {len(labels)} "
-            f"of {dataset.name}, got {validation_fraction}"
+            f"validation_fraction must leave both parts of the {len(labels)} training images of "
+            f"{dataset.name} at least one image, got {validation_fraction}"
         )
     if train_images > rest:
         raise DataError(
             f"train_images must be at most {rest} ({dataset.name} has {len(labels)} training "
-            f"images, {validations} of them held out), got {train_images}; 0 uses all"
+            f"images, {validations} of them for validation), got {train_images}; 0 uses all"
         )
     order = stratified_order(labels, np.random.default_rng((seed, 0)))
     validation, train = np.sort(order[:validations]), np.sort(order[validations:])
@@ -214,21 +213,21 @@ def _parts(
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Bytes as float32 from 0 to 1."""
+    """Return uint8 pixels as float32 from 0 to 1."""
     return images.to(torch.float32) / 255
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Bytes as float32; over the training images each channel has mean 0 and deviation 1."""
+    """Return uint8 pixels as float32 with mean 0 and deviation 1 over the training images."""
     return (to_unit(images) - mean) / std
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """The batch with a random change of each image; the generator sits on the images' device.
+    """Return the batch with a random change of each image; `generator` is on its device.
 
-    `shift` moves the image by up to an eighth of its side, `crop-flip` by up to
-    4 pixels and mirrors half of the images; what comes in from outside is 0.
-    `none` gives the batch back and draws nothing.
+    `shift` moves an image by up to an eighth of its side; `crop-flip` moves it by up to
+    4 pixels and mirrors half of the images; new pixels are 0. `none` returns the batch
+    itself and draws no random number.
     """
     height, width = images.shape[-2:]
     if kind == "none":
@@ -243,7 +242,7 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
 def _moved(
     images: Tensor, reach: tuple[int, int], may_mirror: bool, generator: torch.Generator
 ) -> Tensor:
-    """Each image at a random place of its zero-padded self, mirrored at random where allowed."""
+    """Return random crops of the zero-padded images; half mirrored if `may_mirror`."""
     batch, _, height, width = images.shape
     down, across = reach
     device = images.device
@@ -257,6 +256,6 @@ def _moved(
         columns = torch.where(draw(2) == 1, columns.flip(1), columns)
     padded = torch.nn.functional.pad(images, (across, across, down, down))
     image = torch.arange(batch, device=device)[:, None, None]
-    # indexed through a view with channels last, so that one index moves a whole pixel
+    # channels last, so that one index moves a whole pixel
     moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""Encodings: how an image drives a network over time."""
+"""Encodings: images as input currents or spikes over time."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from snn.data.dataset import normalise, to_unit
 
 
 def direct(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The standardised image as a constant current: (1, batch, channels, height, width)."""
+    """Return the normalised image as a constant current: (1, batch, channels, height, width)."""
     return normalise(images, mean, std).unsqueeze(0)
 
 
 def poisson(images: Tensor, mean: Tensor, *, timesteps: int, generator: torch.Generator) -> Tensor:
-    """Signed random spikes: (time, batch, channels, height, width), values in {-1, 0, 1}.
+    """Return signed random spikes: (time, batch, channels, height, width), in {-1, 0, 1}.
 
-    Grey images fire with the probability of their brightness. Colour images are
-    centred first and fire the sign of what is left with twice its size as
-    probability, so that dark and bright both speak (after Lee et al. 2020).
+    The spike probability of a grey pixel is its brightness. Of a colour pixel the mean is
+    subtracted first; the probability is twice the absolute value of the rest and the spike
+    has its sign, so that dark and bright pixels both spike (after Lee et al. 2020).
     """
     values = to_unit(images)
     if values.shape[1] > 1:

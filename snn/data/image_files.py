@@ -1,7 +1,7 @@
-"""Readers of the files that image data sets come in: IDX, CIFAR's pickles, scikit-learn's digits.
+"""Readers of image data sets: IDX files, CIFAR's pickles, scikit-learn's digits, extensions.
 
-Nothing is fetched and nothing in a file is trusted. Whatever is wrong with one
-is a DataError of one line: the file, what it must be, what it is, what to do.
+Nothing is downloaded, and nothing in a file is trusted. Each fault is a DataError of one
+line: the file, what it must be, what it is, what to do.
 """
 
 import functools
@@ -27,7 +27,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class DataError(ValueError):
-    """Data that is not there or not what it must be; one line that says what to do."""
+    """Missing or invalid data; the message is one line that says what to do."""
 
 
 class Part(NamedTuple):
@@ -38,25 +38,25 @@ class Part(NamedTuple):
 
 
 class Source(Protocol):
-    """The files of one data set under a root folder."""
+    """Reader of the files of one data set under a root folder."""
 
     @property
     def classes(self) -> int:
-        """Labels run from 0 to one less."""
+        """Number of classes; labels are from 0 to `classes` - 1."""
 
     def check(self, root: Path) -> None:
         """Raise DataError unless every file is there and begins as it must; reads no more."""
 
     def read(self, root: Path) -> tuple[Part, Part]:
-        """Training and test part. Raises DataError."""
+        """Return the training and the test part. Raises DataError."""
 
 
-# ---- IDX: MNIST and the sets that took its format
+# ---- IDX: MNIST and the data sets with its format
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdxSource:
-    """Four IDX files, gzipped or not, in the first of `folders` that has one of them."""
+    """Four IDX files, gzipped or not, in the first of `folders` that contains one of them."""
 
     folders: tuple[str, ...]
     title: str
@@ -86,7 +86,7 @@ class IdxSource:
         if found is None:
             raise DataError(
                 f"{path}: not found (nor .gz); put the four {self.title} files in {path.parent}, "
-                "or point --data or SPIKEFRONT_DATA at the folder that holds "
+                "or point --data or SPIKEFRONT_DATA at the folder that contains "
                 f"{self.folders[0]}/"
             )
         return found
@@ -119,30 +119,30 @@ def _read_idx(path: Path, kind: _IdxKind) -> Bytes:
     expected = kind.header_bytes + math.prod(shape)
     if len(content) != expected:
         raise DataError(
-            f"{path}: must hold the {shape[0]} {kind.meaning} that its header announces "
-            f"({expected} bytes unzipped), got {len(content)} bytes; fetch the file again"
+            f"{path}: must contain the {shape[0]} {kind.meaning} that its header announces "
+            f"({expected} bytes unzipped), got {len(content)} bytes; download the file again"
         )
     return np.frombuffer(content, np.uint8, offset=kind.header_bytes).reshape(shape).copy()
 
 
 def _idx_shape(path: Path, kind: _IdxKind, content: bytes) -> tuple[int, ...]:
-    """The shape that the header announces, after checking it."""
+    """Return the shape in the header. Raises DataError."""
     must = f"{path}: must begin with the IDX header of {kind.meaning} (magic {kind.magic})"
     if len(content) < kind.header_bytes:
         got = f"{len(content)} bytes" if content else "an empty file"
-        raise DataError(f"{must}, got {got}; fetch the file again")
+        raise DataError(f"{must}, got {got}; download the file again")
     magic, count, *item_shape = np.frombuffer(content[: kind.header_bytes], ">u4").tolist()
     if magic != kind.magic:
-        raise DataError(f"{must}, got {magic}; is it the file that its name says?")
+        raise DataError(f"{must}, got {magic}; the file is not what its name says")
     if tuple(item_shape) != kind.item_shape or count == 0:
         want = "x".join(map(str, ("n", *kind.item_shape)))
         got = "x".join(map(str, (count, *item_shape)))
-        raise DataError(f"{path}: must hold {want} {kind.meaning}, got {got}; fetch the file again")
+        raise DataError(f"{path}: must contain {want} {kind.meaning}, got {got}; download it again")
     return (count, *item_shape)
 
 
 def _contents(path: Path, limit: int = -1) -> bytes:
-    """The file's first `limit` bytes (-1: all), unzipped if they are gzip, whatever its name."""
+    """Return the first `limit` bytes (-1: all), unzipped if they are gzip, whatever the name."""
     try:
         with path.open("rb") as file:
             is_zipped = file.read(2) == b"\x1f\x8b"
@@ -150,21 +150,21 @@ def _contents(path: Path, limit: int = -1) -> bytes:
             return gzip.GzipFile(fileobj=file).read(limit) if is_zipped else file.read(limit)
     except (OSError, EOFError, zlib.error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        message = f"{path}: must be a readable file, got: {reason}; fetch the file again"
+        message = f"{path}: must be a readable file, got: {reason}; download the file again"
         raise DataError(message) from error
 
 
 def _checked_labels(path: Path, labels: npt.NDArray[Any], images: int, classes: int) -> Labels:
     if len(labels) != images:
         raise DataError(
-            f"{path}: must hold one label for each of the {images} images, got {len(labels)}; "
-            "fetch both files again"
+            f"{path}: must contain one label for each of the {images} images, got {len(labels)}; "
+            "download both files again"
         )
     outside = labels[(labels < 0) | (labels >= classes)]
     if len(outside):
         raise DataError(
-            f"{path}: must hold labels from 0 to {classes - 1}, got {outside[0]}; "
-            "fetch the file again"
+            f"{path}: must contain labels from 0 to {classes - 1}, got {outside[0]}; "
+            "download the file again"
         )
     return labels.astype(np.int64)
 
@@ -200,7 +200,7 @@ class CifarSource:
         if not path.exists():
             raise DataError(
                 f"{path}: not found; unpack the python version of {self.title} in {root}, or "
-                f"point --data or SPIKEFRONT_DATA at the folder that holds {self.folder}/"
+                f"point --data or SPIKEFRONT_DATA at the folder that contains {self.folder}/"
             )
         return path
 
@@ -209,7 +209,7 @@ class CifarSource:
         data = batch.get("data")
         if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072:
             got = f"shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-            self._refuse(path, f"'data' with {got} where bytes of n x 3072 belong")
+            self._refuse(path, f"'data' with {got} instead of bytes of shape (n, 3072)")
         if len(data) == 0:
             self._refuse(path, "no images")
         labels = batch.get(self.label_key)
@@ -242,18 +242,18 @@ def _shown(content: bytes) -> str:
 
 
 class _PickledDtype:
-    """Stands in for numpy.dtype, of which these files need uint8 alone."""
+    """Replacement of numpy.dtype: these files need only uint8."""
 
     def __init__(self, name: str, *_: object) -> None:
         if name != "u1":
-            raise pickle.UnpicklingError(f"an array of {name!r}, not of bytes")
+            raise pickle.UnpicklingError(f"an array of {name!r} instead of bytes")
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and the like: bytes have none."""
+        """Ignore the byte order and the like, which bytes do not have."""
 
 
 class _PickledArray:
-    """Stands in for a numpy array while unpickling: keeps its state, checks it in `array`."""
+    """Replacement of a numpy array in unpickling: stores its state, checked by `array`."""
 
     def __init__(self, *_: object) -> None:
         self._state: object = None
@@ -262,17 +262,17 @@ class _PickledArray:
         self._state = state
 
     def array(self) -> Bytes:
-        """The array. Raises UnpicklingError, ValueError or TypeError for a state that is none."""
+        """Return the array. Raises UnpicklingError, ValueError or TypeError: no such state."""
         match self._state:
             case (_, (int(rows), int(columns)), _PickledDtype(), order, str() | bytes() as raw):
                 data = raw.encode("latin1") if isinstance(raw, str) else raw
                 flat = np.frombuffer(data, np.uint8)
                 return flat.reshape((rows, columns), order="F" if order else "C").copy()
-        raise pickle.UnpicklingError("an array that is no table of bytes")
+        raise pickle.UnpicklingError("an array that is not a table of bytes")
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands in for codecs.encode, by which Python 3 writes bytes in old pickles."""
+    """Replacement of codecs.encode: Python 3 writes bytes with it in old pickles."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"text in {encoding!r}")
     return text.encode("latin1")
@@ -286,7 +286,7 @@ _STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
     ("_codecs", "encode"): _encode,
 }
 
-# What unpickling raises for damaged input, by trial on truncated and altered files.
+# All that unpickling raises for damaged input, found with truncated and altered files.
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
     EOFError,
@@ -302,31 +302,30 @@ _PICKLE_ERRORS = (
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows plain values and arrays of bytes; calls nothing that the file names."""
+    """Unpickler of plain values and arrays of bytes; it calls nothing that the file names."""
 
     def find_class(self, module: str, name: str) -> Callable[..., object]:
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks to call {module}.{name}") from None
+            raise pickle.UnpicklingError(f"it would call {module}.{name}") from None
 
 
-# ---- digits: in scikit-learn
+# ---- digits: part of scikit-learn
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsSource:
-    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships.
+    """The 1,797 handwritten digits of 8x8 pixels in scikit-learn.
 
-    They come without a split: a fifth of each class, always the same images,
-    is the test part.
+    They have no test part of their own: it is a fifth of each class, always the same images.
     """
 
     classes: int = 10
 
     def check(self, root: Path) -> None:
         if importlib.util.find_spec("sklearn") is None:
-            raise DataError("digits: must find scikit-learn, got none; pip install scikit-learn")
+            raise DataError("digits: scikit-learn is not installed; pip install scikit-learn")
 
     def read(self, root: Path) -> tuple[Part, Part]:
         self.check(root)
@@ -342,9 +341,9 @@ class DigitsSource:
 
 
 def stratified_order(labels: Labels, generator: np.random.Generator) -> npt.NDArray[np.intp]:
-    """A random order of the indices of which every beginning has the classes in proportion.
+    """Return a random order of the indices; its first n are class-stratified, for every n.
 
-    So the first n indices are a stratified sample, and samples of two sizes nest.
+    Samples of two sizes are therefore nested.
     """
     place = np.empty(len(labels))
     for label in np.unique(labels):
@@ -353,7 +352,7 @@ def stratified_order(labels: Labels, generator: np.random.Generator) -> npt.NDAr
     return np.lexsort((labels, place))
 
 
-# ---- all of them
+# ---- all data sets
 
 SOURCES: dict[str, Source] = {
     "digits": DigitsSource(),
@@ -381,12 +380,12 @@ SOURCES: dict[str, Source] = {
 }
 
 
-# ---- those of extensions
+# ---- data sets of extensions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class OwnSource:
-    """A data set that an extension reads; what it gives is checked."""
+    """A data set that an extension's function reads; its result is checked."""
 
     name: str
     shape: tuple[int, int, int]
@@ -399,36 +398,56 @@ class OwnSource:
     def read(self, root: Path) -> tuple[Part, Part]:
         return _own(self, root)
 
-    def part(self, images: Any, labels: Any, what: str) -> Part:
-        """One part, checked. Raises DataError."""
-        images, labels = np.asarray(images), np.asarray(labels)
+    def part(self, images: Any, labels: Any, part: str) -> Part:
+        """Return one part, checked. Raises DataError."""
+        images, labels = (
+            self._array(images, f"{part} images"),
+            self._array(labels, f"{part} labels"),
+        )
         if images.dtype != np.uint8 or images.shape[1:] != self.shape or len(images) == 0:
-            raise DataError(
-                f"{self.name}: {what} images must be uint8 of shape (images, "
-                f"{', '.join(map(str, self.shape))}), got {images.dtype} of {images.shape}; "
-                "mend the extension's read"
-            )
+            shape = ", ".join(map(str, self.shape))
+            got = f"{images.dtype} of shape {images.shape}"
+            self.refuse(f"{part} images must be uint8 of shape (images, {shape}), got {got}")
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-            raise DataError(
-                f"{self.name}: {what} labels must be {len(images)} whole numbers, "
-                f"got {labels.dtype} of {labels.shape}; mend the extension's read"
-            )
+            got = f"{labels.dtype} of shape {labels.shape}"
+            self.refuse(f"{part} labels must be {len(images)} integers, got {got}")
         if labels.min() < 0 or labels.max() >= self.classes:
-            raise DataError(
-                f"{self.name}: {what} labels must be from 0 to {self.classes - 1}, "
-                f"got {labels.min()} to {labels.max()}; mend the extension's read"
-            )
+            got = f"{labels.min()} to {labels.max()}"
+            self.refuse(f"{part} labels must be from 0 to {self.classes - 1}, got {got}")
         return Part(np.ascontiguousarray(images), labels.astype(np.int64))
+
+    def _array(self, values: Any, name: str) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(values)
+        except Exception as error:  # numpy converts foreign objects, which may raise anything
+            self.refuse(f"{name} must be a numpy array, got {extensions.described(error)}")
+
+    def refuse(self, fault: str) -> Never:
+        """Raise the DataError of a wrong result of the extension's function."""
+        raise DataError(f"{self.name}: {fault}; correct `read` in the extension")
 
 
 @functools.lru_cache(maxsize=2)
 def _own(source: OwnSource, root: Path) -> tuple[Part, Part]:
     try:
-        train, test = source.reader(root)
-    except (OSError, ValueError, KeyError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{source.name}: cannot be read from {root}: {said}") from error
-    return source.part(*train, "training"), source.part(*test, "test")
+        result: Any = source.reader(root)
+    except (Exception, SystemExit) as error:  # foreign code may raise anything
+        reason = extensions.described(error)
+        raise DataError(f"{source.name}: cannot be read from {root}: {reason}") from error
+    try:
+        (train_images, train_labels), (test_images, test_labels) = result
+    except (TypeError, ValueError):
+        source.refuse(f"`read` must return (images, labels), (images, labels), got {_form(result)}")
+    train = source.part(train_images, train_labels, "training")
+    return train, source.part(test_images, test_labels, "test")
+
+
+def _form(value: object, depth: int = 2) -> str:
+    """Return the nested types of a value, like `tuple of 1 (ndarray)`."""
+    if not depth or not isinstance(value, tuple | list):
+        return "None" if value is None else type(value).__name__
+    parts = ", ".join(_form(part, depth - 1) for part in value[:4])
+    return f"{type(value).__name__} of {len(value)} ({parts}{', ...' if len(value) > 4 else ''})"
 
 
 extensions.load()
@@ -436,3 +455,35 @@ SOURCES |= {
     name: OwnSource(name=name, shape=DATASETS[name][0], classes=DATASETS[name][1], reader=reader)
     for name, reader in extensions.READERS.items()
 }
+
+
+# ---- suspicious data
+
+ONE_CLASS = 0.95
+"""Fraction of the training images from which one class is reported as too frequent."""
+
+
+def suspicions(name: str, train: Part, test: Part, classes: int) -> list[str]:
+    """Return one line for each property of a valid data set that is probably a mistake."""
+    found = []
+    for part, labels in (("training", train.labels), ("test", test.labels)):
+        absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
+        if absent:
+            listed = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+            plural = "es" if len(absent) > 1 else ""
+            found.append(f"{name}: no {part} image has class{plural} {listed} of {classes}")
+    counts = np.bincount(train.labels)
+    fraction = counts.max() / counts.sum()
+    if fraction >= ONE_CLASS:
+        found.append(
+            f"{name}: {100 * fraction:.1f} % of the training images have class {counts.argmax()}; "
+            "a network that always predicts it has this accuracy"
+        )
+    if train.images.max() == train.images.min():
+        found.append(f"{name}: every pixel of the training images is {train.images.max()}")
+    elif train.images.max() == 1:
+        found.append(
+            f"{name}: the training images have only pixels 0 and 1 of 0 to 255; "
+            "multiply them by 255"
+        )
+    return found

@@ -41,6 +41,7 @@ __all__ = [
 
 extensions.load()  # the names they add are choices of the settings below
 
+OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions.VARIABLE}"
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 PRECISIONS = ("float32", "bfloat16")
@@ -64,7 +65,9 @@ class RunConfig:
     """
 
     # data
-    dataset: str = choice("digits", DATASETS, "data set of images to classify")
+    dataset: str = choice(
+        "digits", DATASETS, "data set of images to classify", unknown=OF_EXTENSION
+    )
     train_images: int = integer(
         0, "training images to use, a class-stratified subset; 0 = all", low=0
     )
@@ -86,7 +89,9 @@ class RunConfig:
     )
 
     # architecture
-    backbone: str = choice("resnet7", BACKBONES, "architecture by name, a list of units")
+    backbone: str = choice(
+        "resnet7", BACKBONES, "architecture by name, a list of units", unknown=OF_EXTENSION
+    )
     width: int = integer(
         16,
         "base number of channels (or neurons); each unit has a multiple of it",

@@ -43,6 +43,7 @@ class Setting:
     open_low: bool = False  # the bound itself is excluded
     open_high: bool = False
     choices: tuple[str, ...] = ()
+    unknown: str = ""  # advice for a choice that is neither known nor similar to a known one
     earlier: Mapping[str, str] = field(default_factory=dict)  # former names of choices, still read
     operating: bool = False  # chosen at inference; changes nothing that is trained
 
@@ -73,9 +74,8 @@ class Setting:
         if not isinstance(value, str):
             return f"must be a string, got {shown(value)}"
         if self.kind == "choice" and self.current(value) not in self.choices:
-            return f"must be one of {', '.join(self.choices)}, got {value!r}" + nearest(
-                value, self.choices
-            )
+            hint = nearest(value, self.choices) or self.unknown
+            return f"must be one of {', '.join(self.choices)}, got {value!r}{hint}"
         return None
 
     def _number_fault(self, value: object) -> str | None:

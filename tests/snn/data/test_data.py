@@ -161,7 +161,7 @@ def test_a_missing_folder_names_the_file_and_where_to_put_it(
     monkeypatch.chdir(tmp_path)
     message = (
         r"^data/mnist/train-images-idx3-ubyte: not found \(nor \.gz\); put the four MNIST files in "
-        r"data/mnist, or point --data or SPIKEFRONT_DATA at the folder that holds mnist/$"
+        r"data/mnist, or point --data or SPIKEFRONT_DATA at the folder that contains mnist/$"
     )
     with pytest.raises(DataError, match=message):
         data.load("mnist", Path("data"))
@@ -185,22 +185,26 @@ def damaged_idx() -> dict[str, tuple[str, bytes, str]]:
         "header cut": ("train-images-idx3", good[:9], "magic 2051.*got 9 bytes"),
         "truncated": ("train-images-idx3", good[:-5], r"60 images.*47056 bytes.*got 47051 bytes"),
         "too long": ("train-labels-idx1", good_labels + b"\0", "60 labels.*68 bytes.*got 69 bytes"),
-        "other kind": ("train-labels-idx1", good, "magic 2049.*got 2051.*the file that its name"),
+        "other kind": (
+            "train-labels-idx1",
+            good,
+            "magic 2049.*got 2051; the file is not what its name says",
+        ),
         "web page": ("train-images-idx3", b"<!DOCTYPE html>" * 9, "magic 2051.*got 1008813135"),
         "other size": (
             "t10k-images-idx3",
             idx_images(some_images(20, 14, 14)),
-            "must hold nx28x28 images, got 20x14x14",
+            "must contain nx28x28 images, got 20x14x14",
         ),
         "no images": (
             "t10k-images-idx3",
             idx_images(some_images(0, 28, 28)),
-            "must hold nx28x28 images, got 0x28x28",
+            "must contain nx28x28 images, got 0x28x28",
         ),
         "label 10": (
             "train-labels-idx1",
             idx_labels(labels + 1),
-            "must hold labels from 0 to 9, got 10",
+            "must contain labels from 0 to 9, got 10",
         ),
         "fewer labels": (
             "train-labels-idx1",
@@ -291,7 +295,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_of_it_runs(tmp_path: Path, prot
     batch = {"data": Hostile(trap), "labels": []}
     content = pickle.dumps(batch, protocol=protocol)
     (folder / "data_batch_2").write_bytes(content)
-    with pytest.raises(DataError, match=r"data_batch_2: must be a batch .*asks to call \w+\.mkdir"):
+    with pytest.raises(DataError, match=r"data_batch_2: must be a batch .*would call \w+\.mkdir"):
         data.load("cifar10", tmp_path)
     assert not trap.exists()
 
@@ -309,7 +313,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_of_it_runs(tmp_path: Path, prot
 def test_names_beyond_array_reconstruction_are_refused(tmp_path: Path, payload: bytes) -> None:
     folder = write_cifar10(tmp_path)
     (folder / "test_batch").write_bytes(payload)
-    with pytest.raises(DataError, match=r"test_batch: must be a batch .*it asks to call "):
+    with pytest.raises(DataError, match=r"test_batch: must be a batch .*it would call "):
         data.load("cifar10", tmp_path)
 
 
@@ -329,20 +333,20 @@ def damaged_cifar() -> dict[str, tuple[bytes, str]]:
         "no images": (python2_pickle({"data": images[:0], "labels": []}), ".*got no images"),
         "floats": (
             python3_pickle(good | {"data": images.astype(np.float32)}),
-            ".*an array of 'f4', not of bytes",
+            ".*an array of 'f4' instead of bytes",
         ),
         "objects": (
             python3_pickle(good | {"data": np.array([[None]])}),
-            ".*an array of 'O8', not of bytes",
+            ".*an array of 'O8' instead of bytes",
         ),
         "no labels": (python2_pickle({"data": images}), ".*no list of integers under 'labels'"),
         "label 10": (
             python2_pickle(good | {"labels": [i % 11 for i in range(20)]}),
-            "must hold labels from 0 to 9, got 10",
+            "must contain labels from 0 to 9, got 10",
         ),
         "endless label": (
             python3_pickle(good | {"labels": [1 << 80] * 20}),
-            "must hold labels from 0 to 9, got 1208925819614629174706176",
+            "must contain labels from 0 to 9, got 1208925819614629174706176",
         ),
         "fewer labels": (
             python2_pickle(good | {"labels": labels[:9]}),
@@ -495,7 +499,7 @@ def test_more_training_images_than_there_are_is_a_data_error() -> None:
 
 @pytest.mark.parametrize("fraction", [1e-5, 0.9999])
 def test_a_fraction_that_leaves_a_side_without_images_is_a_data_error(fraction: float) -> None:
-    with pytest.raises(DataError, match="validation_fraction must leave images on both sides"):
+    with pytest.raises(DataError, match="validation_fraction must leave both parts of the"):
         split_digits(fraction=fraction)
 
 
