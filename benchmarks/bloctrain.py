@@ -129,7 +129,7 @@ class Reading:
     def dense_ops(self, threshold: float) -> float:
         """Mean of all connections times timesteps of the blocks that an image reaches."""
         config, network, total, before = self.trained.config, self.trained.network, 0.0, 0.0
-        left = self.counter.leaving(self._setting(threshold))
+        left = self.counter.exiting(self._setting(threshold))
         reached = 1.0
         for index, gone in enumerate(left):
             prefix = format_partition(config.blocks[: index + 1])

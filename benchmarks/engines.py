@@ -92,9 +92,11 @@ class Engine:
 
 def ours(given: Problem, **settings: Any) -> Trainee:
     """Our engine as the trainer runs it: a batch through `bptt` on a network of one block."""
-    from snn.network.blocks import Block, Head, SignalSpec, anatomy_of
+    from snn.network.blocks import Block, builder_of
+    from snn.network.heads import Head
     from snn.network.layers import Connections, ForwardContext, Layer
     from snn.network.network import Network, Task
+    from snn.network.units import SignalSpec
     from snn.rules import Batch
     from snn.rules import learn as train
     from snn.settings.config import RunConfig
@@ -128,14 +130,14 @@ def ours(given: Problem, **settings: Any) -> Trainee:
         partition="3",
         **settings,
     )
-    anatomy = anatomy_of(config, block=0)
+    builder = builder_of(config, block=0)
     layers = [
-        Layer("conv1", [Connections(SHAPES[0])], lif=anatomy.lif),
-        Layer("conv2", [Connections(SHAPES[1], stride=2)], lif=anatomy.lif),
+        Layer("conv1", [Connections(SHAPES[0])], lif=builder.lif),
+        Layer("conv2", [Connections(SHAPES[1], stride=2)], lif=builder.lif),
     ]
     source = SignalSpec(shape=(CHANNELS, SIDE, SIDE))
     signal = SignalSpec(shape=(64, 14, 14))
-    head = Head(signal, config, range(CLASSES), anatomy, "exit1")
+    head = Head(signal, config, range(CLASSES), builder, "exit1")
     network = Network(config, Task(image_shape=(CHANNELS, SIDE, SIDE), classes=CLASSES))
     network.blocks.append(Block([Unit(layer) for layer in layers], head, source, signal))
     network.to(given.drive.device, given.drive.dtype).train()

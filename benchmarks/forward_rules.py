@@ -16,9 +16,10 @@ import torch
 
 from benchmarks.report import Watch
 from search.worker.engine import plan
-from snn.network.blocks import build_block, generator
+from snn.network.blocks import build_block
 from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task, input_signal
+from snn.network.seeding import generator
 from snn.rules import ONLINE_RULES, TIME_RULES, Batch
 from snn.settings.config import DATASETS, RunConfig
 from snn.training.plan import StageMemory

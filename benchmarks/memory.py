@@ -31,7 +31,7 @@ from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task, input_signal
 from snn.rules import Batch, learn
 from snn.settings.config import DATASETS, RunConfig
-from snn.training.plan import LiveBytes, stage_need
+from snn.training.plan import LiveBytes, stage_memory
 
 RESNET9 = RunConfig(
     dataset="cifar10",
@@ -284,10 +284,10 @@ def _step(config: RunConfig) -> tuple[int, int, int, int]:
         timesteps=config.timesteps,
         loss=config.loss,
     )
-    planned = stage_need(config, task, [network.block(0)], frozen=0)
+    planned = stage_memory(config, task, [network.block(0)], frozen=0)
     with SavedBytes(list(network.parameters())) as saved:
         result = learn(network, batch, ForwardContext(), apply=lambda: None)
-    kept = saved.peak + saved.beside(result.held)
+    kept = saved.peak + saved.unsaved_bytes(result.held)
     del result
     network.zero_grad(set_to_none=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:

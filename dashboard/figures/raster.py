@@ -20,7 +20,7 @@ ROW_PX = 2.6
 
 def taken(raster: ImageRaster, timesteps: int, thresholds: Sequence[float], exit_: int) -> str:
     """What happened, in one sentence."""
-    said = int(raster.said[exit_ - 1, timesteps - 1])
+    said = int(raster.predicted[exit_ - 1, timesteps - 1])
     sure = float(raster.confidence[exit_ - 1, timesteps - 1])
     steps = f"{timesteps} timestep" + ("s" if timesteps > 1 else "")
     verdict = "right" if said == raster.label else f"wrong: it is a {raster.label}"
@@ -186,7 +186,7 @@ def _add_doubt(
     palette: Palette,
 ) -> None:
     """How sure the block's exit is after each timestep, and how sure it has to be."""
-    sure, said = seen.confidence[block - 1], seen.said[block - 1]
+    sure, said = seen.confidence[block - 1], seen.predicted[block - 1]
     steps = np.arange(1, sure.size + 1)
     shown = [colour if step <= ran else translucent(palette.faded, 0.5) for step in steps]
     figure.add_trace(

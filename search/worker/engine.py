@@ -154,7 +154,7 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
     """Return the versions, device and processor that results are computed with."""
     import torch
 
-    from snn.training import environment as origin
+    from snn.training import environment
 
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     chosen = pick_device(device)
@@ -164,9 +164,9 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
         **versions,
         "device": torch.cuda.get_device_name() if chosen == "cuda" else "cpu",
         "machine": platform.machine(),
-        "processor": f"{origin.processor()}, {torch.backends.cpu.get_cpu_capability()}",
+        "processor": f"{environment.processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": threads,
-        "engine": origin.engine(),
+        "engine": environment.engine(),
     }
 
 

@@ -191,7 +191,7 @@ class TrialRun:
             return None
         path, self.reuse = self.reuse, None
         here = environment.fingerprint(environment.origin_of(self._split, self.device))
-        if checkpoint.origin_of(path) != here:
+        if checkpoint.environment_of(path) != here:
             # Without a file name the driver shows this note once per study.
             self._notes.append(
                 "the weights of an equal training were made with other data, another version or "

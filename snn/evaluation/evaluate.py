@@ -1,11 +1,11 @@
 """Evaluation: the operating points of a trained network, from one pass over the data.
 
-Exit thresholds and inference timesteps change nothing that was trained. The
-pass keeps, for every image, block and timestep, how sure the exit is, what it
-says, and what has been spent until then (`recording`); every threshold and
-every shorter run is then counted, not run (`operating`). `infer` runs one point
-for real: the blocks behind an exit see only the images that stayed, and later
-timesteps are not run.
+Exit thresholds and inference timesteps do not change the trained network. One pass records,
+for every image, block and timestep, the confidence, the predicted class and the operations
+so far (`recording`); the metrics of every threshold and every smaller number of timesteps
+are computed from this recording (`operating_points`). `infer` runs one operating point:
+blocks after an exit process only the images that have not exited, and later timesteps are
+not run.
 """
 
 import time
@@ -22,7 +22,7 @@ from snn.evaluation.operating_points import (
     OperatingSetting,
     keep,
 )
-from snn.evaluation.operation_counter import OperationCounter, detector_ops, spent_by
+from snn.evaluation.operation_counter import OperationCounter, detector_ops, operations_of
 from snn.evaluation.recording import record
 from snn.network.exits import exit_output
 from snn.network.layers import ForwardContext
@@ -34,7 +34,7 @@ from snn.settings.measurement import Evaluation, ExitReport
 
 
 def sampled_setting(config: RunConfig, blocks: int) -> OperatingSetting:
-    """The operating point that a config asks for, on a network of `blocks` trained blocks."""
+    """Return the operating point of a config, on a network of `blocks` trained blocks."""
     return OperatingSetting(
         timesteps=config.inference_timesteps,
         exit_thresholds=config.exit_threshold[: blocks - 1],
@@ -43,18 +43,18 @@ def sampled_setting(config: RunConfig, blocks: int) -> OperatingSetting:
 
 
 def evaluate(trained: Trained, images: Images) -> Evaluation:
-    """Operating points, layers and exits of a trained network on labelled images."""
+    """Return operating points, layers and exits of a trained network on labelled images."""
     started = time.perf_counter()
     recording = record(trained.network, images)
-    counter = OperatingPointEvaluator(trained, recording)
+    evaluator = OperatingPointEvaluator(trained, recording)
     setting = sampled_setting(trained.config, len(trained.network.blocks))
-    sampled = counter.point(setting, is_sampled=True)
-    kept = keep([sampled, *counter.family()])
+    sampled = evaluator.point(setting, is_sampled=True)
+    kept = keep([sampled, *evaluator.family()])
     return Evaluation(
         points=tuple(kept),
         layers=recording.layers,
-        exits=tuple(exit_reports(trained.network, counter, setting)),
-        points_evaluated=counter.evaluated,
+        exits=tuple(exit_reports(trained.network, evaluator, setting)),
+        points_evaluated=evaluator.evaluated,
         wall_s=time.perf_counter() - started,
         images=len(recording.labels),
     )
@@ -63,16 +63,16 @@ def evaluate(trained: Trained, images: Images) -> Evaluation:
 def evaluate_at(
     trained: Trained, images: Images, settings: Sequence[OperatingSetting]
 ) -> Evaluation:
-    """Just those operating points, in their order; none of them counts as sampled.
+    """Return the given operating points in their order, none marked as sampled.
 
-    Of a setting that names more exits than the network has, the first ones count.
+    If a setting has thresholds for more exits than the network, the first ones are used.
     """
     started = time.perf_counter()
     recording = record(trained.network, images)
-    counter = OperatingPointEvaluator(trained, recording)
+    evaluator = OperatingPointEvaluator(trained, recording)
     exits = len(trained.network.blocks) - 1
     points = (
-        counter.point(replace(setting, exit_thresholds=setting.exit_thresholds[:exits]))
+        evaluator.point(replace(setting, exit_thresholds=setting.exit_thresholds[:exits]))
         for setting in settings
     )
     return Evaluation(
@@ -86,18 +86,18 @@ def evaluate_at(
 
 
 def exit_reports(
-    network: Network, counter: OperatingPointEvaluator, setting: OperatingSetting
+    network: Network, evaluator: OperatingPointEvaluator, setting: OperatingSetting
 ) -> Iterator[ExitReport]:
-    """What each class did at each exit, at one operating point."""
-    rec, step = counter.recording, setting.timesteps - 1
-    for index, gone in enumerate(counter.leaving(setting)):
-        right = gone & (rec.label[index, step] == rec.labels)
+    """Yield the images of each class at each exit, at one operating point."""
+    rec, step = evaluator.recording, setting.timesteps - 1
+    for index, exited in enumerate(evaluator.exiting(setting)):
+        right = exited & (rec.label[index, step] == rec.labels)
         for label in range(network.task.classes):
             of_class = rec.labels == label
             yield ExitReport(
                 exit=index + 1,
                 label=label,
-                images=int((gone & of_class).sum()),
+                images=int((exited & of_class).sum()),
                 correct=int((right & of_class).sum()),
                 is_hard=label in network.block(index).head.hard,
             )
@@ -105,10 +105,10 @@ def exit_reports(
 
 @torch.no_grad()
 def infer(network: Network, images: Images, setting: OperatingSetting) -> Decisions:
-    """Run the network at one operating point, with images leaving as they become sure.
+    """Run the network at one operating point.
 
-    Blocks behind an exit get only the images that stayed, and timesteps beyond
-    the setting's are not run.
+    Blocks after an exit process only the images that have not exited, and only the
+    timesteps of the setting are run.
     """
     network.eval()
     parts = [_infer_batch(network, drive, setting) for drive, _ in images.batches(network.config)]
@@ -125,41 +125,44 @@ def _infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> 
     labels = torch.zeros(images, dtype=torch.int64, device=device)
     exits = torch.zeros(images, dtype=torch.int64, device=device)
     spent = torch.zeros(2, images, dtype=torch.float64, device=device)
-    staying = torch.arange(images, device=device)
+    remaining = torch.arange(images, device=device)
     before: Tensor | None = None
     x = drive[: setting.timesteps]
     for index in range(setting.depth):
-        meter = OperationCounter()
+        counter = OperationCounter()
         single = Network(network.config, network.task)
         single.blocks.append(network.block(index))
         outputs = single.run(
             x,
-            ForwardContext(observer=meter),
+            ForwardContext(observer=counter),
             timesteps=setting.timesteps,
             wants=("logits", "features", "border"),
         )
-        cost = spent_by(meter, network.block(index))
-        spent[0, staying] += cost.accumulates.sum(dim=0)
-        spent[1, staying] += cost.spikes.sum(dim=0)
+        cost = operations_of(counter, network.block(index))
+        spent[0, remaining] += cost.accumulates.sum(dim=0)
+        spent[1, remaining] += cost.spikes.sum(dim=0)
         readout, features = (
             integrated(x[0], leak=network.config.readout_leak)
             for x in (outputs.logits, outputs.features)
         )
-        said = exit_output(network, index, readout, features, before)
+        output = exit_output(network, index, readout, features, before)
         if index + 1 < setting.depth:
-            spent[0, staying] += detector_ops(network.block(index), outputs.features[0]).sum(dim=0)
+            detector = detector_ops(network.block(index), outputs.features[0])
+            spent[0, remaining] += detector.sum(dim=0)
             threshold = setting.exit_thresholds[index]
-            sure = (said.confidence >= threshold) & (said.hardness <= setting.detector_threshold)
+            exiting = (output.confidence >= threshold) & (
+                output.p_hard <= setting.detector_threshold
+            )
             if threshold >= 1:
-                sure = torch.zeros_like(sure)
+                exiting = torch.zeros_like(exiting)
         else:
-            sure = torch.ones_like(said.confidence, dtype=torch.bool)
-        labels[staying[sure]] = said.label[sure]
-        exits[staying[sure]] = index + 1
-        staying, before = staying[~sure], said.probabilities[~sure]
-        if len(staying) == 0:
+            exiting = torch.ones_like(output.confidence, dtype=torch.bool)
+        labels[remaining[exiting]] = output.label[exiting]
+        exits[remaining[exiting]] = index + 1
+        remaining, before = remaining[~exiting], output.probabilities[~exiting]
+        if len(remaining) == 0:
             break
-        x = torch.cat(outputs.border)[:, ~sure]
+        x = torch.cat(outputs.border)[:, ~exiting]
     return Decisions(
         labels=labels.cpu().numpy(),
         exits=exits.cpu().numpy(),

@@ -1,4 +1,4 @@
-"""Operating points, counted from a recording and not run."""
+"""Metrics of operating points, computed from a recording without running the network."""
 
 import itertools
 import math
@@ -17,16 +17,16 @@ from snn.network.trained import Trained
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, OperatingPoint, energy_nj
 
-KEPT_POINTS = 64  # operating points kept of one network
-THRESHOLDS_PER_EXIT = {1: 33, 2: 17, 3: 9, 4: 5}  # by exits before the last; 3 beyond
+KEPT_POINTS = 64  # most operating points stored of one network
+THRESHOLDS_PER_EXIT = {1: 33, 2: 17, 3: 9, 4: 5}  # by exits before the last; 3 for more
 DETECTOR_THRESHOLDS = (0.05, 0.2, 0.5, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What a network decided at one operating point, per image."""
+    """Decisions of a network at one operating point, per image."""
 
-    labels: npt.NDArray[np.int64]  # decided
+    labels: npt.NDArray[np.int64]  # predicted
     exits: npt.NDArray[np.int64]  # exit taken, from 1
     accumulates: Floats
     spikes: Floats
@@ -34,7 +34,7 @@ class Decisions:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingSetting:
-    """An operating point before it is counted."""
+    """The settings of an operating point."""
 
     timesteps: int
     exit_thresholds: tuple[float, ...]  # for the exits before the last of `depth` blocks
@@ -42,12 +42,12 @@ class OperatingSetting:
 
     @property
     def depth(self) -> int:
-        """Blocks that are kept."""
+        """Number of blocks used."""
         return len(self.exit_thresholds) + 1
 
 
 class OperatingPointEvaluator:
-    """Counts operating points of one recording."""
+    """Computes the metrics of operating points from one recording."""
 
     def __init__(self, trained: Trained, recording: Recording) -> None:
         self.trained, self.recording = trained, recording
@@ -58,12 +58,12 @@ class OperatingPointEvaluator:
         self._fixed = {depth: self._fixed_metrics(depth) for depth in self.depths()}
 
     def depths(self) -> range:
-        """Prefixes that are networks of their own: any when trained block by block."""
+        """Return the numbers of blocks that can be used: all prefixes if trained block-local."""
         blocks = len(self.trained.network.blocks)
         return range(1 if self.trained.config.space_rule == "block-local" else blocks, blocks + 1)
 
     def _fixed_metrics(self, depth: int) -> dict[str, float]:
-        """What does not depend on thresholds and timesteps."""
+        """Return the metrics that do not depend on thresholds and timesteps."""
         history = self.trained.history
         blocks = [self.trained.network.block(index) for index in range(depth)]
         stages = depth if self.trained.config.space_rule == "block-local" else 1
@@ -71,7 +71,7 @@ class OperatingPointEvaluator:
         possible = sum(conn.weight.numel() for conn in weights)
         alive = sum(int(torch.count_nonzero(conn.weight)) for conn in weights)
         detector = blocks[-1].head.detector
-        blocks[-1].head.detector = None  # nothing comes after the last block
+        blocks[-1].head.detector = None  # no block follows the last one
         stored = model_bytes(blocks)
         blocks[-1].head.detector = detector
         return {
@@ -82,31 +82,34 @@ class OperatingPointEvaluator:
             "training_s": sum(history.training_s[:stages]),
         }
 
-    def leaving(self, setting: OperatingSetting) -> list[npt.NDArray[np.bool_]]:
-        """Per exit of the setting, which images leave there."""
+    def exiting(self, setting: OperatingSetting) -> list[npt.NDArray[np.bool_]]:
+        """Return a mask of images for each exit of the setting: the images that exit there."""
         step = setting.timesteps - 1
-        staying = np.ones(self.images, dtype=bool)
-        left = []
+        remaining = np.ones(self.images, dtype=bool)
+        masks = []
         for index, threshold in enumerate(setting.exit_thresholds):
-            sure = self._sure(index, step, threshold, setting.detector_threshold)
-            left.append(staying & sure)
-            staying = staying & ~sure
-        return [*left, staying]
+            may_exit = self._may_exit(index, step, threshold, setting.detector_threshold)
+            masks.append(remaining & may_exit)
+            remaining = remaining & ~may_exit
+        return [*masks, remaining]
 
-    def _sure(
+    def _may_exit(
         self, index: int, step: int, threshold: float, detector_threshold: float
     ) -> npt.NDArray[np.bool_]:
-        if threshold >= 1:  # also when a confidence has been rounded to 1
+        if threshold >= 1:  # never, even if a confidence has been rounded to 1
             return np.zeros(self.images, dtype=bool)
         confidence = self.recording.confidence[index, step]
-        hardness = self.recording.hardness[index, step]
-        sure: npt.NDArray[np.bool_] = (confidence >= np.float32(threshold)) & (
-            hardness <= np.float32(detector_threshold)
+        p_hard = self.recording.p_hard[index, step]
+        may_exit: npt.NDArray[np.bool_] = (confidence >= np.float32(threshold)) & (
+            p_hard <= np.float32(detector_threshold)
         )
-        return sure
+        return may_exit
 
     def _costs(self, timesteps: int, depth: int) -> list[Floats]:
-        """Per exit, what an image that leaves there has brought and spent: (images, 5)."""
+        """Return for each exit the values of an image that exits there: (images, 6).
+
+        Columns: correct, accumulates, spikes, MACs, sequential layer updates, blocks.
+        """
         rec, step = self.recording, timesteps - 1
         costs = []
         spent = np.zeros((2, self.images))
@@ -140,11 +143,11 @@ class OperatingPointEvaluator:
         return {name: float(values[name]) for name in METRICS}
 
     def point(self, setting: OperatingSetting, *, is_sampled: bool = False) -> OperatingPoint:
-        """One operating point."""
+        """Return the metrics of one operating point."""
         self.evaluated += 1
         costs = self._costs(setting.timesteps, setting.depth)
-        left = self.leaving(setting)
-        sums = sum(gone.astype(np.float64) @ cost for gone, cost in zip(left, costs, strict=True))
+        masks = self.exiting(setting)
+        sums = sum(mask.astype(np.float64) @ cost for mask, cost in zip(masks, costs, strict=True))
         assert isinstance(sums, np.ndarray)
         return OperatingPoint(
             timesteps=setting.timesteps,
@@ -156,38 +159,39 @@ class OperatingPointEvaluator:
         )
 
     def decisions(self, setting: OperatingSetting) -> Decisions:
-        """What running the setting would give, per image."""
+        """Return the decision about each image, equal to that of `evaluate.infer`."""
         rec, step = self.recording, setting.timesteps - 1
-        left, costs = self.leaving(setting), self._costs(setting.timesteps, setting.depth)
-        exits = np.select(left, list(range(1, setting.depth + 1)))
+        masks, costs = self.exiting(setting), self._costs(setting.timesteps, setting.depth)
         return Decisions(
-            labels=np.select(left, [rec.label[index, step] for index in range(setting.depth)]),
-            exits=exits,
-            accumulates=np.select(left, [cost[:, 1] for cost in costs]),
-            spikes=np.select(left, [cost[:, 2] for cost in costs]),
+            labels=np.select(masks, [rec.label[index, step] for index in range(setting.depth)]),
+            exits=np.select(masks, list(range(1, setting.depth + 1))),
+            accumulates=np.select(masks, [cost[:, 1] for cost in costs]),
+            spikes=np.select(masks, [cost[:, 2] for cost in costs]),
         )
 
     def family(self) -> Iterator[OperatingPoint]:
-        """Points over all depths, timesteps, detector thresholds and a grid of exit thresholds."""
+        """Yield points for all depths, timesteps, detector thresholds and exit thresholds."""
         config = self.trained.config
         detector = detector_thresholds(config)
         for depth in self.depths():
-            hardness = detector if depth > 1 else [config.detector_threshold]
-            for timesteps, limit in itertools.product(range(1, config.timesteps + 1), hardness):
+            limits = detector if depth > 1 else [config.detector_threshold]
+            for timesteps, limit in itertools.product(range(1, config.timesteps + 1), limits):
                 yield from self._grid(depth, timesteps, limit)
 
     def _grid(self, depth: int, timesteps: int, limit: float) -> Iterator[OperatingPoint]:
-        """All combinations of exit thresholds at once: rows of `staying` are combinations."""
+        """Yield points for all combinations of exit thresholds; a row is a combination."""
         costs = self._costs(timesteps, depth)
         choices = [self._thresholds(index, timesteps, depth) for index in range(depth - 1)]
-        staying = np.ones((1, self.images))
+        remaining = np.ones((1, self.images))
         sums = np.zeros((1, costs[0].shape[1]))
         for index, thresholds in enumerate(choices):
-            sure = np.stack([self._sure(index, timesteps - 1, t, limit) for t in thresholds])
-            gone = (staying[:, None, :] * sure[None]).reshape(-1, self.images)
-            sums = np.repeat(sums, len(thresholds), axis=0) + gone @ costs[index]
-            staying = (staying[:, None, :] * ~sure[None]).reshape(-1, self.images)
-        sums = sums + staying @ costs[-1]
+            may_exit = np.stack(
+                [self._may_exit(index, timesteps - 1, t, limit) for t in thresholds]
+            )
+            exited = (remaining[:, None, :] * may_exit[None]).reshape(-1, self.images)
+            sums = np.repeat(sums, len(thresholds), axis=0) + exited @ costs[index]
+            remaining = (remaining[:, None, :] * ~may_exit[None]).reshape(-1, self.images)
+        sums = sums + remaining @ costs[-1]
         for row, combination in zip(sums, itertools.product(*choices), strict=True):
             self.evaluated += 1
             yield OperatingPoint(
@@ -199,7 +203,7 @@ class OperatingPointEvaluator:
             )
 
     def _thresholds(self, index: int, timesteps: int, depth: int) -> list[float]:
-        """Quantiles of the confidence at an exit: between them nothing changes much."""
+        """Return quantiles of the confidence at an exit, and 1 (never exit)."""
         count = THRESHOLDS_PER_EXIT.get(depth - 1, 3)
         confidence = self.recording.confidence[index, timesteps - 1]
         quantiles = np.quantile(confidence, np.linspace(0, 1, count - 1))
@@ -207,17 +211,17 @@ class OperatingPointEvaluator:
 
 
 def detector_thresholds(config: RunConfig) -> list[float]:
-    """The config's own threshold and others that tell its detector's answers apart."""
+    """Return the config's own threshold, and others that its detector can be used with."""
     own = config.detector_threshold
     if config.detector == "none":
         return [own]
-    if config.detector == "predicted":  # says 0 or 1: the rule holds below 1, and not at 1
+    if config.detector == "predicted":  # p_hard is 0 or 1: any limit below 1 is equal
         return [own, 1.0] if own < 1 else [0.0, own]
     return sorted({own, *DETECTOR_THRESHOLDS})
 
 
 def _kept_connections(blocks: Sequence[Block]) -> list[Connections]:
-    """Connections of a prefix: the last block's detector is of no use."""
+    """Return the connections of a prefix, without the unused detector of the last block."""
     last = blocks[-1].head.detector
     return [
         conn
@@ -228,10 +232,10 @@ def _kept_connections(blocks: Sequence[Block]) -> list[Connections]:
 
 
 def keep(points: Sequence[OperatingPoint], bound: int = KEPT_POINTS) -> list[OperatingPoint]:
-    """The first point, and of the others those that no point dominates, at most `bound`.
+    """Return the first point and the non-dominated ones, at most `bound`.
 
-    Where there are more, those that lie farthest apart in accuracy, operations,
-    latency and size stay, the best of every metric first.
+    If there are more, the best of every metric and then the most widely spread in accuracy,
+    operations, latency and size are kept.
     """
     values = np.array([[m.sign * p.metrics[n] for n, m in METRICS.items()] for p in points])
     front = _nondominated(values)
@@ -262,12 +266,12 @@ def _position(point: OperatingPoint) -> list[float]:
 
 
 def _nondominated(values: Floats) -> list[int]:
-    """Rows that no other row dominates (lower is better); of equal rows the first."""
+    """Return the non-dominated rows (lower is better); of equal rows the first."""
     varying = values[:, np.ptp(values, axis=0) > 0]
     if varying.shape[1] == 0:
         return [0]
     _, first = np.unique(varying, axis=0, return_index=True)
-    # a row can only be dominated by one whose ranks are lower in sum
+    # a row can only be dominated by a row with a lower sum of ranks
     ranks = np.array([np.unique(column, return_inverse=True)[1] for column in varying.T]).sum(
         axis=0
     )

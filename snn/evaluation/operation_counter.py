@@ -1,4 +1,4 @@
-"""What a network spends while it runs: accumulates, multiply-accumulates, spikes."""
+"""Operations of a running network: accumulates, multiply-accumulates, spikes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,22 +7,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn.network.blocks import Block, Readout, layers_of
+from snn.network.blocks import Block, layers_of
 from snn.network.cost import fan_out, skip_fan_out
+from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer, PoolNeurons
 from snn.network.network import Network
 from snn.settings.measurement import LayerReport
 
 
 class OperationCounter:
-    """Counts operations and spikes per image, layer and timestep as an Observer."""
+    """Observer that counts operations and spikes per image, layer and timestep."""
 
     def __init__(self) -> None:
         self._fans: dict[object, Tensor] = {}
         self.clear()
 
     def clear(self) -> None:
-        """Forget the images of the last batch."""
+        """Delete the counts of the last batch."""
         self.accumulates: dict[object, list[Tensor]] = {}  # by layer or readout: (time, batch)
         self.spikes: dict[Layer, list[Tensor]] = {}
         self.macs: dict[object, float] = {}  # by layer: per image
@@ -37,9 +38,9 @@ class OperationCounter:
             source = inputs[-1]
             if layer.skip not in self._fans:
                 self._fans[layer.skip] = skip_fan_out(layer, source.shape[2:]).flatten()
-            counts.append(weighted(source, self._fans[layer.skip]) * layer.skip.grain)
+            counts.append(weighted(source, self._fans[layer.skip]) * layer.skip.spikes_per_unit)
         if isinstance(layer, PoolNeurons):
-            arrived = inputs[0].flatten(2).sum(dim=2, dtype=torch.float64) * layer.grain
+            arrived = inputs[0].flatten(2).sum(dim=2, dtype=torch.float64) * layer.spikes_per_unit
             counts.append(arrived)
         self.accumulates.setdefault(layer, []).append(torch.stack(counts).sum(dim=0))
         self.spikes.setdefault(layer, []).append(spikes.flatten(2).sum(dim=2, dtype=torch.float64))
@@ -50,56 +51,56 @@ class OperationCounter:
         self.accumulates.setdefault(connections, []).append(counts)
 
     def _counts(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
-        """Accumulates per timestep and image; analog inputs go to `macs` instead."""
+        """Return accumulates per timestep and image; analog inputs add to `macs` instead."""
         if conn not in self._fans:
             self._fans[conn] = fan_out(conn, x.shape[2:]).flatten()
         fan = self._fans[conn]
         if conn.is_analog:
-            # the current is the same at every timestep and computed once
+            # the current is constant over time and computed once
             self.macs[owner] = float(fan.sum())
             return x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
-        return weighted(x, fan) * conn.grain
+        return weighted(x, fan) * conn.spikes_per_unit
 
 
 def weighted(x: Tensor, fan: Tensor) -> Tensor:
-    """Sum over inputs of |input| * fan-out, (time, batch)."""
+    """Return the sum over inputs of |input| * fan-out, (time, batch)."""
     return x.flatten(2).abs().to(torch.float64) @ fan
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperationsPerImage:
-    """Of one batch and block, per timestep and image: (time, batch) each."""
+    """Operations of one batch in one block, per timestep and image: (time, batch) each."""
 
     accumulates: Tensor
     spikes: Tensor
     macs: float  # per image, once
 
 
-def spent_by(meter: OperationCounter, block: Block) -> OperationsPerImage:
-    """What a block and its class readout spent on the batch that the meter saw last."""
+def operations_of(counter: OperationCounter, block: Block) -> OperationsPerImage:
+    """Return the operations of a block and its class readout on the last counted batch."""
     layers = layers_of(block)
     owners: list[object] = [*layers]
     if isinstance(block.head.readout, Readout):
         owners.append(block.head.readout.connections)
-    accumulates = [torch.cat(meter.accumulates[owner]) for owner in owners]
-    spikes = [torch.cat(meter.spikes[layer]) for layer in layers]
+    accumulates = [torch.cat(counter.accumulates[owner]) for owner in owners]
+    spikes = [torch.cat(counter.spikes[layer]) for layer in layers]
     return OperationsPerImage(
         accumulates=torch.stack(accumulates).sum(dim=0),
         spikes=torch.stack(spikes).sum(dim=0) if spikes else torch.zeros_like(accumulates[0]),
-        macs=sum(meter.macs.get(owner, 0.0) for owner in owners),
+        macs=sum(counter.macs.get(owner, 0.0) for owner in owners),
     )
 
 
 def detector_ops(block: Block, features: Tensor) -> Tensor:
-    """Accumulates of the detector, (time, batch)."""
+    """Return the accumulates of the detector, (time, batch)."""
     if block.head.detector is None:
         return torch.zeros(features.shape[:2], dtype=torch.float64, device=features.device)
     conn = block.head.detector.connections
-    return weighted(features, fan_out(conn, features.shape[2:]).flatten()) * conn.grain
+    return weighted(features, fan_out(conn, features.shape[2:]).flatten()) * conn.spikes_per_unit
 
 
 class LayerTotals:
-    """Sums of what each layer did, over all images and timesteps."""
+    """Sums of the operations of each layer over all images and timesteps."""
 
     def __init__(self, network: Network, images: int) -> None:
         self.network, self.images = network, images
@@ -108,16 +109,16 @@ class LayerTotals:
         self.neurons: dict[Layer, int] = {}
         self.macs: dict[object, float] = {}
 
-    def add(self, meter: OperationCounter) -> None:
-        for layer, chunks in meter.spikes.items():
+    def add(self, counter: OperationCounter) -> None:
+        for layer, chunks in counter.spikes.items():
             self.spikes[layer] = self.spikes.get(layer, 0) + sum(float(c.sum()) for c in chunks)
-        for owner, chunks in meter.accumulates.items():
+        for owner, chunks in counter.accumulates.items():
             total = sum(float(c.sum()) for c in chunks)
             self.accumulates[owner] = self.accumulates.get(owner, 0) + total
-        self.macs.update(meter.macs)
+        self.macs.update(counter.macs)
 
     def reports(self) -> tuple[LayerReport, ...]:
-        """Layers and readouts in the order in which a spike meets them."""
+        """Return reports of layers and readouts, in forward order."""
         return tuple(
             report
             for index in range(len(self.network.blocks))
@@ -142,7 +143,7 @@ class LayerTotals:
                 macs=self.macs.get(layer, 0.0),
             )
         if not isinstance(block.head.readout, Readout):
-            return  # class neurons that fire are a layer
+            return  # spiking output neurons are a layer
         readout = block.head.readout.connections
         yield LayerReport(
             block=index + 1,
@@ -158,7 +159,7 @@ class LayerTotals:
 
 
 def _neurons(block: Block) -> dict[Layer, int]:
-    """Neurons of each layer of a block, found by running one silent timestep."""
+    """Return the neurons of each layer of a block, from one timestep without input."""
     sizes: dict[Layer, int] = {}
 
     class Sizes:

@@ -1,4 +1,4 @@
-"""What one image did to a network, spike by spike: plain arrays."""
+"""All spikes of a network for one image, as numpy arrays."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRaster:
-    """The spikes of one layer, of one image, over all trained timesteps."""
+    """The spikes of one layer for one image, over all trained timesteps."""
 
     block: int  # from 1
     name: str
@@ -17,11 +17,11 @@ class LayerRaster:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRaster:
-    """One image with every spike that it causes where no exit is taken."""
+    """One image with all spikes that it causes if no exit is taken."""
 
     number: int  # among the validation images, from 0
     pixels: npt.NDArray[np.uint8]  # (height, width), or (height, width, 3)
     label: int
-    layers: tuple[LayerRaster, ...]  # in the order in which a spike meets them
+    layers: tuple[LayerRaster, ...]  # in forward order
     confidence: npt.NDArray[np.float32]  # (blocks, time): of each exit after each timestep
-    said: npt.NDArray[np.int64]  # (blocks, time): the label that it says then
+    predicted: npt.NDArray[np.int64]  # (blocks, time): label of each exit after each timestep

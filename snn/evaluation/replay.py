@@ -1,4 +1,4 @@
-"""A trained network run once more on labelled images, to be asked anything about that run."""
+"""Replay: one recorded run of a trained network, evaluated at any operating point."""
 
 from collections.abc import Sequence
 
@@ -18,61 +18,61 @@ from snn.settings.measurement import ExitReport, OperatingPoint
 
 
 class Replay:
-    """One pass over the images; every operating point is counted from it, exactly.
+    """One pass over the images, from which every operating point is computed exactly.
 
-    A setting is `timesteps` to run, `exit_thresholds` for the exits before the last of the
-    blocks that are kept, and the `detector_threshold`.
+    A setting has `timesteps`, `exit_thresholds` of the exits before the last used block, and
+    the `detector_threshold`.
     """
 
     def __init__(self, trained: Trained, images: Images) -> None:
         self._trained, self._images = trained, images
         self._recording = record(trained.network, images)
-        self._counter = OperatingPointEvaluator(trained, self._recording)
+        self._evaluator = OperatingPointEvaluator(trained, self._recording)
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The right label of every image."""
+        """The label of every image."""
         return self._recording.labels
 
     @property
     def depths(self) -> range:
-        """How many blocks may be kept."""
-        return self._counter.depths()
+        """The numbers of blocks that can be used."""
+        return self._evaluator.depths()
 
     def point(
         self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
     ) -> OperatingPoint:
-        """What the network achieves and costs at a setting."""
-        return self._counter.point(_setting(timesteps, exit_thresholds, detector_threshold))
+        """Return the metrics at a setting."""
+        return self._evaluator.point(_setting(timesteps, exit_thresholds, detector_threshold))
 
     def exits(
         self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
     ) -> tuple[ExitReport, ...]:
-        """What each class did at each exit."""
+        """Return the images of each class at each exit."""
         setting = _setting(timesteps, exit_thresholds, detector_threshold)
-        return tuple(exit_reports(self._trained.network, self._counter, setting))
+        return tuple(exit_reports(self._trained.network, self._evaluator, setting))
 
     def decisions(
         self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
     ) -> Decisions:
-        """What was decided about each image, where, and at what cost."""
-        return self._counter.decisions(_setting(timesteps, exit_thresholds, detector_threshold))
+        """Return predicted label, exit and cost of each image."""
+        return self._evaluator.decisions(_setting(timesteps, exit_thresholds, detector_threshold))
 
     @torch.no_grad()
     def raster(self, number: int) -> ImageRaster:
-        """Every spike that image `number` causes, all blocks and timesteps.
+        """Return all spikes that image `number` (from 0) causes, all blocks and timesteps.
 
-        Its whole batch is run, so that sums round as they did in the pass, and noise is the same.
+        The whole batch of the image is run, so that rounding and noise equal those of the pass.
         """
         network, config = self._trained.network, self._trained.config
         batch, place = divmod(number, BATCH)
         drives = self._images.batches(config)
         drive, _ = next(pair for index, pair in enumerate(drives) if index == batch)
-        watch = _Watch(place)
+        recorder = _SpikeRecorder(place)
         network.eval()
-        network.run(drive, ForwardContext(observer=watch), timesteps=config.timesteps)
+        network.run(drive, ForwardContext(observer=recorder), timesteps=config.timesteps)
         layers = tuple(
-            LayerRaster(block=index + 1, name=layer.name, spikes=watch.spikes(layer))
+            LayerRaster(block=index + 1, name=layer.name, spikes=recorder.spikes(layer))
             for index in range(len(network.blocks))
             for layer in layers_of(network.block(index))
         )
@@ -82,12 +82,12 @@ class Replay:
             label=int(self.labels[number]),
             layers=layers,
             confidence=self._recording.confidence[:, :, number],
-            said=self._recording.label[:, :, number],
+            predicted=self._recording.label[:, :, number],
         )
 
 
-class _Watch:
-    """Keeps the spikes of one image of a batch, as an Observer."""
+class _SpikeRecorder:
+    """Observer that keeps the spikes of one image of a batch."""
 
     def __init__(self, place: int) -> None:
         self._place = place
@@ -104,7 +104,7 @@ class _Watch:
         del connections, inputs
 
     def spikes(self, layer: Layer) -> npt.NDArray[np.bool_]:
-        """(time, neurons) of a layer."""
+        """Return the spikes of a layer, (time, neurons)."""
         found: npt.NDArray[np.bool_] = torch.cat(self._chunks[layer]).numpy()
         return found
 
@@ -120,7 +120,7 @@ def _setting(
 
 
 def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
-    """(channels, height, width) as people look at it."""
+    """Return an image (channels, height, width) as (height, width) or (height, width, 3)."""
     values = image.cpu().numpy()
     plain: npt.NDArray[np.uint8] = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
     return plain

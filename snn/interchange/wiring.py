@@ -23,10 +23,13 @@ from torch import Tensor
 
 from snn.interchange.description import DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
-from snn.network.blocks import Conv, Dense, Head, Readout, Residual
+from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, Layer
 from snn.network.network import Network
 from snn.network.pooling import SpikePool
+from snn.network.units.conv import Conv
+from snn.network.units.dense import Dense
+from snn.network.units.residual import Residual
 from snn.settings.config import RunConfig
 
 ENDLESS_STEPS = 2.0**40

@@ -22,7 +22,7 @@ def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tens
     for index in range(steps):
         h = current[index].to(potentials.dtype)
         if before is not None:
-            h = h + left_behind(before, by) * by.leak
+            h = h + after_reset(before, by) * by.leak
         potentials[index] = h
         spikes[index] = h >= by.fire
         before = potentials[index]
@@ -35,7 +35,7 @@ def empty_like(current: Tensor, dtype: torch.dtype) -> Tensor:
     return one.new_empty_strided(current.shape, (one.numel(), *one.stride()), dtype=dtype)
 
 
-def left_behind(h: Tensor, by: Constants) -> Tensor:
+def after_reset(h: Tensor, by: Constants) -> Tensor:
     """The potential v after the reset."""
     fired = (h >= by.fire).to(h.dtype)
     return h * (1 - fired) if by.is_hard else h - fired * by.threshold
@@ -73,9 +73,9 @@ def constants_gradient(
         dtype=torch.float64
     )
     of_leak = torch.zeros_like(of_threshold)
-    left = left_behind(potentials, by)
+    left = after_reset(potentials, by)
     if before is not None:
-        of_leak = (gradient[0] * left_behind(before, by)).sum(dtype=torch.float64)
+        of_leak = (gradient[0] * after_reset(before, by)).sum(dtype=torch.float64)
     of_leak = of_leak + (gradient[1:] * left[:-1]).sum(dtype=torch.float64)
     if not by.is_hard:
         behind = (gradient[1:] * fired[:-1]).sum(dtype=torch.float64)

@@ -22,7 +22,7 @@ SIGMOID = tl.constexpr(2)
 
 
 @triton.jit
-def _left_behind(h, fire, threshold, is_hard: tl.constexpr):
+def _after_reset(h, fire, threshold, is_hard: tl.constexpr):
     """The potential after the reset."""
     fired = tl.where(h >= fire, 1.0, 0.0).to(h.dtype)
     if is_hard:
@@ -87,12 +87,12 @@ def forward(
     left = tl.zeros([block], kind)
     if has_before:
         h = tl.load(before + at, mask=inside, other=0.0)
-        left = _left_behind(h, fire, threshold, is_hard)
+        left = _after_reset(h, fire, threshold, is_hard)
     for _ in range(steps):
         h = tl.load(x_at, mask=inside, other=0.0).to(kind) + left * leak
         tl.store(h_at, h, mask=inside)
         tl.store(s_at, tl.where(h >= fire, 1.0, 0.0).to(spikes.dtype.element_ty), mask=inside)
-        left = _left_behind(h, fire, threshold, is_hard)
+        left = _after_reset(h, fire, threshold, is_hard)
         x_at += current_stride
         s_at += spikes_stride
         h_at += h_stride
@@ -151,7 +151,7 @@ def backward(
         rising = _derivative((h - fire) * scale, slope, inner, surrogate)
         if with_constants:
             by_spikes += (sent * rising * scale * h / threshold).to(tl.float64)
-            left = _left_behind(h, fire, threshold, is_hard)
+            left = _after_reset(h, fire, threshold, is_hard)
             # the leak from here to a later call is that call's to count
             by_leak += tl.where(index > 0, g * left, 0.0).to(tl.float64)
             by_reset += tl.where(h >= fire, g, 0.0).to(tl.float64)
@@ -166,7 +166,7 @@ def backward(
     if with_constants:
         if has_before:
             h = tl.load(before + at, mask=inside, other=0.0)
-            left = _left_behind(h, fire, threshold, is_hard)
+            left = _after_reset(h, fire, threshold, is_hard)
             by_leak += (g * left).to(tl.float64)
         tl.store(sums + program * 3, tl.sum(tl.where(inside, by_spikes, 0.0)))
         tl.store(sums + program * 3 + 1, tl.sum(tl.where(inside, by_leak, 0.0)))

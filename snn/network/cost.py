@@ -1,4 +1,4 @@
-"""What a network costs: memory to train it, bytes to store it, operations to run it."""
+"""Cost of a network: training memory, stored bytes, and fan-outs to count operations with."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ OPTIMIZER_COPIES = {"adam": 2, "sgd": 1}  # numbers kept per parameter: moments,
 
 
 class SavedBytes:
-    """Counts the bytes that autograd keeps for backward while it is entered, at their peak.
+    """Context that measures the peak of the bytes that autograd saves for the backward pass.
 
-    Each storage counts once for as long as a graph holds it, and the parameters
-    not at all, so the figure is the same on every device.
+    Each storage counts once while a graph holds it. Parameters do not count, so the figure
+    is the same on every device.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -27,32 +27,32 @@ class SavedBytes:
         self._holders: dict[int, int] = {}
         self._storages: dict[int, torch.UntypedStorage] = {}
         self._now = self.peak = 0
-        # kept alive until the end: a freed storage's identity may come back as another's
+        # kept alive until the end: the identity of a freed storage may be used again
         self._at_peak: dict[int, torch.UntypedStorage] = {}
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
 
-    def _pack(self, tensor: Tensor) -> "_Kept | _Unheld":
+    def _pack(self, tensor: Tensor) -> "_Saved | _Uncounted":
         key = _identity(tensor)
         if key in self._parameters:
-            return _Unheld(tensor)
+            return _Uncounted(tensor)
         self._holders[key] = self._holders.get(key, 0) + 1
         if self._holders[key] == 1:
             self._storages[key] = tensor.untyped_storage()
             self._now += tensor.untyped_storage().nbytes()
             if self._now >= self.peak:
                 self.peak, self._at_peak = self._now, dict(self._storages)
-        return _Kept(tensor, self)
+        return _Saved(tensor, self)
 
     def release(self, tensor: Tensor) -> None:
-        """A graph let go of the tensor."""
+        """Count a tensor that a graph has released."""
         key = _identity(tensor)
         self._holders[key] -= 1
         if self._holders[key] == 0:
             del self._holders[key], self._storages[key]
             self._now -= tensor.untyped_storage().nbytes()
 
-    def beside(self, held: Sequence[Tensor]) -> int:
-        """Bytes of tensors that a rule holds between timesteps and no graph held at the peak."""
+    def unsaved_bytes(self, held: Sequence[Tensor]) -> int:
+        """Return the bytes of the tensors in `held` that no graph held at the peak."""
         storages = {_identity(t): t.untyped_storage().nbytes() for t in held}
         counted = self._at_peak.keys() | self._parameters
         return sum(size for key, size in storages.items() if key not in counted)
@@ -71,19 +71,19 @@ class SavedBytes:
 
 
 def _identity(tensor: Tensor) -> int:
-    """Of the storage itself: storages without data share a null pointer."""
+    """Return the identity of the storage: meta tensors share a null data pointer."""
     return int(tensor.untyped_storage()._cdata)
 
 
 @dataclass
-class _Unheld:
-    """A tensor that does not count."""
+class _Uncounted:
+    """A saved parameter."""
 
     tensor: Tensor
 
 
-class _Kept:
-    """A tensor in a graph; tells the counter when the graph is gone."""
+class _Saved:
+    """A tensor saved in a graph; reports its release to the counter."""
 
     def __init__(self, tensor: Tensor, counter: SavedBytes) -> None:
         self.tensor, self._counter = tensor, counter
@@ -93,7 +93,7 @@ class _Kept:
 
 
 def held_bytes(live: nn.Module, frozen: Sequence[nn.Module], *, optimizer: str) -> int:
-    """Weights, gradients and optimizer state of `live`, and the weights of `frozen`."""
+    """Return bytes of weights, gradients and optimizer state of `live`, weights of `frozen`."""
     copies = 2 + OPTIMIZER_COPIES[optimizer]
     trained = sum(p.numel() * p.element_size() for p in live.parameters())
     buffers = sum(b.numel() * b.element_size() for b in live.buffers())
@@ -102,16 +102,16 @@ def held_bytes(live: nn.Module, frozen: Sequence[nn.Module], *, optimizer: str) 
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Trained numbers in a module."""
+    """Return the number of trainable parameters of a module."""
     return sum(p.numel() for p in module.parameters())
 
 
 def model_bytes(blocks: Sequence[Block]) -> int:
-    """Bytes to store folded blocks, heads included.
+    """Return the bytes to store folded blocks, heads included.
 
-    Per set of connections the smaller of all weights in 32 bits, and the
-    weights that are not zero with one bit per possible connection; biases that
-    are not zero, and learned leaks and thresholds, in 32 bits.
+    Per set of connections the smaller of two formats: all weights in 32 bits, or the
+    non-zero weights in 32 bits and one bit per possible connection. Non-zero biases and
+    learned leaks and thresholds take 32 bits each.
     """
     total = 0
     for block in blocks:
@@ -128,10 +128,10 @@ def model_bytes(blocks: Sequence[Block]) -> int:
 
 @torch.no_grad()
 def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
-    """Connections that exist behind each input of `shape` (without time and batch).
+    """Return the existing outgoing connections of each input of `shape`, float64 of that shape.
 
-    Exact at the borders and for strides: the transpose of the connections with
-    every existing weight set to 1.
+    `shape` is without time and batch. Exact at borders and for strides: the transposed
+    connections with every existing weight set to 1.
     """
     weight = (connections.weight != 0).to(torch.float64)
     if weight.dim() == 2:
@@ -139,7 +139,7 @@ def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
     stride, padding = connections.stride, weight.shape[-1] // 2
     sides = [(side + 2 * padding - weight.shape[-1]) // stride + 1 for side in shape[1:]]
     ones = torch.ones(1, weight.shape[0], *sides, dtype=weight.dtype, device=weight.device)
-    # the rows and columns that a stride leaves over at the far border
+    # rows and columns at the far border that the stride does not reach
     left = [
         side - ((out - 1) * stride - 2 * padding + weight.shape[-1])
         for side, out in zip(shape[1:], sides, strict=True)
@@ -149,7 +149,7 @@ def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
 
 
 def skip_fan_out(layer: Layer, shape: Sequence[int]) -> Tensor:
-    """As `fan_out`, for a skip that passes every stride-th pixel on."""
+    """Return the same as `fan_out` for the skip of a layer."""
     assert layer.skip is not None
     reached = torch.zeros(*shape, dtype=torch.float64, device=layer.sources[0].weight.device)
     reached[..., :: layer.skip.stride, :: layer.skip.stride] = 1

@@ -1,4 +1,4 @@
-"""What the exits of a network say, and how their words are combined."""
+"""Output of the exits of a network: class probabilities, combined over the blocks run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from snn.network.network import Network
 
 @dataclass(frozen=True, kw_only=True)
 class ExitOutput:
-    """What the exit of one block says; all (batch,) but `probabilities` (batch, all classes)."""
+    """Output of the exit of one block; (batch,) each, `probabilities` (batch, all classes)."""
 
     probabilities: Tensor
     confidence: Tensor
     label: Tensor
-    hardness: Tensor  # probability that the input needs the next block
+    p_hard: Tensor  # probability of a hard class, which needs the next block
 
 
 def exit_output(
     network: Network, index: int, readout: Tensor, features: Tensor, before: Tensor | None
 ) -> ExitOutput:
-    """Combine what block `index` sees with what the blocks before it said.
+    """Return the exit output after block `index`, combined with that of earlier blocks.
 
-    `readout` (batch, classes of the block) and `features` (batch, features) are
-    what integrators hold of the timesteps run; `before` (batch, all classes) are the
-    probabilities of the verdict one block earlier, None at the first. How they
-    are combined is `exit_combination` of the network's config (`combined`).
+    `readout` (batch, classes of the block) and `features` (batch, features) are integrated
+    over the timesteps run; `before` (batch, all classes) are the probabilities of the
+    previous exit output, None at the first block. The combination is the config's
+    `exit_combination`, see `combined`.
     """
     head = network.block(index).head
     own = class_probabilities(readout, loss=network.config.loss)
@@ -40,20 +40,22 @@ def exit_output(
         visited=index + 1,
     )
     confidence, label = probabilities.max(dim=1)
-    hardness = _hardness(network, index, probabilities, features)
     return ExitOutput(
-        probabilities=probabilities, confidence=confidence, label=label, hardness=hardness
+        probabilities=probabilities,
+        confidence=confidence,
+        label=label,
+        p_hard=_p_hard(network, index, probabilities, features),
     )
 
 
 def class_probabilities(outputs: Tensor, *, loss: str) -> Tensor:
-    """Probabilities of the classes by `outputs` (batch, classes) that were trained by `loss`.
+    """Return class probabilities for `outputs` (batch, classes) of a readout trained by `loss`.
 
-    What squared error draws towards one-hot labels estimates probabilities itself
-    (their conditional mean minimises it): the share of a class in all that is
-    positive. A softmax of numbers between 0 and 1 would never be sure. It serves
-    all other losses, and outputs none of which is positive. The largest output has
-    the largest probability.
+    Softmax, except for squared error with a positive output. Outputs trained by squared
+    error towards one-hot labels estimate probabilities themselves (the conditional mean
+    minimises it), so the positive outputs are normalised to sum 1; a softmax of numbers
+    between 0 and 1 would never be confident. The largest output always has the largest
+    probability.
     """
     soft = torch.softmax(outputs, dim=1)
     if loss != "squared-error":
@@ -72,19 +74,17 @@ def combined(
     classes: int,
     visited: int,
 ) -> Tensor:
-    """Probabilities (batch, classes) that `visited` blocks agree on.
+    """Return the combined probabilities (batch, classes) of the `visited` blocks.
 
-    `own` (batch, known) is what the last of them says of the labels `known`,
-    `before` (batch, classes) what those before it agreed on.
+    `own` (batch, known) are the probabilities of the last block for the labels `known`,
+    `before` (batch, classes) the combined probabilities of the earlier blocks.
 
-    - `nested`: a block that tells all classes apart overrules. One that knows
-      only hard classes shares out the probability that they had together, and
-      leaves the others as they were: it is never asked about a class that it
-      has not seen.
-    - `last`: the deepest block alone; classes that it does not know get zero.
-    - `maximum`: all that the most confident block says (the class with the
-      largest maximum over blocks wins); of equally confident ones the first.
-    - `mean`: over all visited blocks, zero for the classes that one does not know.
+    - `nested`: a block trained on all classes replaces the earlier probabilities. A block
+      trained on the hard classes only redistributes their summed probability among them;
+      the other classes keep theirs, because the block has never seen them.
+    - `last`: the deepest block alone; classes that it was not trained on get zero.
+    - `maximum`: the probabilities of the most confident block; of equal ones the first.
+    - `mean`: over all visited blocks, zero for classes that a block was not trained on.
     """
     labels = torch.tensor(known, device=own.device)
     if before is None or (combination == "nested" and len(known) == classes):
@@ -96,17 +96,18 @@ def combined(
     if combination == "last":
         return everywhere
     if combination == "maximum":
-        is_surer = own.amax(dim=1, keepdim=True) > before.amax(dim=1, keepdim=True)
-        return torch.where(is_surer, everywhere, before)
+        is_above = own.amax(dim=1, keepdim=True) > before.amax(dim=1, keepdim=True)
+        return torch.where(is_above, everywhere, before)
     return before + (everywhere - before) / visited
 
 
 def _scattered(own: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Probabilities of some labels among all: (batch, classes)."""
+    """Return probabilities of some labels as (batch, classes), zero elsewhere."""
     return own.new_zeros(len(own), classes).index_copy(1, labels, own)
 
 
-def _hardness(network: Network, index: int, probabilities: Tensor, features: Tensor) -> Tensor:
+def _p_hard(network: Network, index: int, probabilities: Tensor, features: Tensor) -> Tensor:
+    """Return the probability of a hard class by the config's `detector`, (batch,)."""
     head, kind = network.block(index).head, network.config.detector
     if kind == "none" or not head.hard:
         return torch.zeros_like(probabilities[:, 0])
@@ -116,7 +117,7 @@ def _hardness(network: Network, index: int, probabilities: Tensor, features: Ten
         is_hard = torch.zeros_like(probabilities[0])
         is_hard[list(head.hard)] = 1
         return is_hard[probabilities.argmax(dim=1)]
-    if head.detector is None:  # every class of the block is hard
+    if head.detector is None:  # all classes of the block are hard
         return torch.ones_like(probabilities[:, 0])
     weight = head.detector.connections.weight
     logits = head.detector.connections.apply_weight(features, weight) + head.detector.bias

@@ -1,9 +1,9 @@
-"""Feedback: what a block sends back to its own first layer (OTTT, Xiao et al. 2022).
+"""Feedback from the output of a block to its first layer (OTTT, Xiao et al. 2022).
 
-The block's output, without a gradient, is spread over the first layer's map to
-the nearest pixel and joins that layer's current one timestep later, through
-connections that begin at zero; at the first timestep nothing comes back. So a
-network with feedback runs one timestep at a time.
+The output of a block, without a gradient, is resized to the map of the first layer (nearest
+pixel) and added to the current of that layer one timestep later, through connections whose
+initial weights are zero. The first timestep has no feedback. A network with feedback
+therefore runs one timestep at a time.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from snn.network.layers import Connections, Layer
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackResize:
-    """How an output of `shape` arrives at a layer."""
+    """Resizes an output of `shape` (without time and batch) to a layer's map."""
 
-    shape: tuple[int, ...]  # without time and batch
-    side: int | None  # of the map that it is spread over; None where all goes to all
+    shape: tuple[int, ...]
+    side: int | None  # of the map; None for all-to-all connections
 
     def __call__(self, x: Tensor | None, like: Tensor) -> Tensor:
-        """Input (1, batch, ...) of the connections that bring back `x`, silent where None.
+        """Return `x` as input (1, batch, ...) of the feedback connections, zeros for None.
 
         `like` is another input of the same timestep.
         """
@@ -35,21 +35,25 @@ class FeedbackResize:
         return F.interpolate(maps, size=(self.side, self.side), mode="nearest").unsqueeze(0)
 
 
-def feed_back(
-    layer: Layer, shape: tuple[int, ...], *, grain: int, side: int, draws: torch.Generator
+def add_feedback(
+    layer: Layer, shape: tuple[int, ...], *, spikes_per_unit: int, side: int, draws: torch.Generator
 ) -> None:
-    """Let a block's output of `shape`, `grain` spikes to a value of 1, return to its first layer.
+    """Add feedback connections to `layer`, the first of a block with output of `shape`.
 
-    `side` is that of the layer's map, where it has one.
+    `spikes_per_unit` spikes make an output of 1; `side` is that of the map of the layer.
     """
     forward = layer.sources[0].weight
     if forward.dim() == 4:
-        connections = Connections((forward.shape[0], shape[0], 3, 3), grain=grain, generator=draws)
-        spread = FeedbackResize(shape=shape, side=side)
+        connections = Connections(
+            (forward.shape[0], shape[0], 3, 3), spikes_per_unit=spikes_per_unit, generator=draws
+        )
+        resize = FeedbackResize(shape=shape, side=side)
     else:
         inputs = torch.Size(shape).numel()
-        connections = Connections((forward.shape[0], inputs), grain=grain, generator=draws)
-        spread = FeedbackResize(shape=shape, side=None)
+        connections = Connections(
+            (forward.shape[0], inputs), spikes_per_unit=spikes_per_unit, generator=draws
+        )
+        resize = FeedbackResize(shape=shape, side=None)
     torch.nn.init.zeros_(connections.weight)
     layer.connections.append(connections)
-    layer.feedback = spread
+    layer.feedback = resize

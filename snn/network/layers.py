@@ -1,7 +1,7 @@
-"""Layers: connections that carry spikes, and the neurons that they drive.
+"""Layers: populations of neurons and the connections that drive them.
 
 Every tensor has time first: `time batch channels height width`, or
-`time batch features`. Time may be 1 for a current that never changes.
+`time batch features`. Time may be 1 for a constant current.
 """
 
 import math
@@ -17,110 +17,113 @@ from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization
 
-PACKED_GRAIN = 4
-"""Spikes per value of 1 up to which inputs are packed: more, and unpacking may round."""
+PACKED_SPIKES_PER_UNIT = 4
+"""Inputs with more spikes per value of 1 are not packed, because unpacking may round."""
 
-Origin = Literal["image", "neurons", "border", "pool"]
-"""Where inputs come from: the image, neurons of the same block or of the one before, or
-pooling neurons, which have no dropout."""
+InputKind = Literal["image", "neurons", "border", "pool"]
+"""Source of inputs: the image, neurons of the same block, neurons of the previous block
+("border"), or pooling neurons, which have no dropout."""
 
 SPIKE_SCALE = 2.74
 """1 / standard deviation of a spike whose potential is N(0, 1) with threshold 1 (OTTT)."""
 
 LEAST_THRESHOLD = 1 / 64
-"""A learned threshold stays above this share of the one that it started from."""
+"""Lower bound of a learned threshold, as a share of its initial value."""
 
 Norm = Literal["weight-standardised", "batch-over-time", "none"]
 
 
 class Observer(Protocol):
-    """Sees what goes in and out of every layer, chunk of timesteps by chunk."""
+    """Receives inputs and outputs of every layer, one chunk of timesteps at a time."""
 
     def layer(self, layer: "Layer", inputs: Sequence[Tensor], spikes: Tensor) -> None:
-        """`inputs` as each of `layer.connections` got them; `spikes` before dropout."""
+        """Receive `inputs`, one per set of connections, and the spikes before dropout."""
 
     def readout(self, connections: "Connections", inputs: Tensor) -> None:
-        """`inputs` of connections whose targets do not fire."""
+        """Receive `inputs` of connections to integrators."""
 
 
 class Dynamics(Protocol):
-    """How layers turn inputs into signals where a learning rule does it its own way.
+    """Replaces the forward pass of layers for a learning rule, one timestep at a time.
 
-    Signals are linear in spikes: pools, skips and dropout masks act on them as on
-    spikes. One timestep at a time.
+    Signals are linear in spikes: pools, skips and dropout masks act on them as on spikes.
     """
 
     def enter(self, x: Tensor) -> Tensor:
-        """Begin a timestep with spikes or an image (1, batch, ...); the first layer's input."""
+        """Begin a timestep with spikes or an image (1, batch, ...); return the first input."""
 
     def layer(self, layer: "Layer", inputs: list[Tensor], batch: "ForwardContext") -> Tensor:
-        """The signal that the layer's neurons send, (1, batch, ...)."""
+        """Return the output signal of the layer, (1, batch, ...)."""
 
     def readout(self, readout: Any, x: Tensor, batch: "ForwardContext") -> Tensor:
-        """Input to integrators that get the signal `x`, (1, batch, classes)."""
+        """Return the input of integrators for the signal `x`, (1, batch, classes)."""
 
     def held(self) -> list[Tensor]:
-        """What is kept from one timestep to the next."""
+        """Return the tensors kept from one timestep to the next."""
 
 
 class Firing(Protocol):
-    """How neurons fire where a learning rule has a derivative of its own for them."""
+    """Replaces `Lif` for a learning rule that defines its own derivative of a spike."""
 
     def __call__(self, layer: "Layer", current: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As `Lif` of `layer`: the same spikes, and what is left."""
+        """Return spikes and state, equal to those of `layer.lif`."""
 
 
 class Feedback(Protocol):
-    """How what a block sent a timestep ago arrives at its first layer (`snn.network.feedback`)."""
+    """Turns the previous output of a block into input of its first layer."""
 
     def __call__(self, x: Tensor | None, like: Tensor) -> Tensor:
-        """Input of the last of the layer's connections; `x` is None at the first timestep."""
+        """Return the input of the feedback connections; `x` is None at the first timestep."""
 
 
 @dataclass
 class ForwardContext:
-    """What one batch carries through the network: nothing of it outlives the batch."""
+    """State and options of one batch on its way through the network."""
 
     weights: dict["Connections", Tensor] = field(default_factory=dict)
     masks: dict["Layer", Tensor] = field(default_factory=dict)
     potentials: dict["Layer", Tensor] = field(default_factory=dict)  # before the last reset
-    constant: dict["Layer", Tensor] = field(default_factory=dict)  # currents that never change
-    returning: dict["Layer", Tensor] = field(default_factory=dict)  # to first layers, as feedback
+    constant: dict["Layer", Tensor] = field(default_factory=dict)  # constant currents
+    returning: dict["Layer", Tensor] = field(default_factory=dict)  # feedback by first layer
     observer: Observer | None = None
     generator: torch.Generator | None = None  # draws dropout masks
-    dynamics: Dynamics | None = None  # None: neurons fire as they are
-    fire: Firing | None = None  # None: with the network's surrogate
-    is_packed: bool = False  # spikes are kept for backward as bits
-    spike: float = 1.0  # value of a spike: above 1 behind dropout
-    border_spike: float = 1.0  # of one that enters a block
+    dynamics: Dynamics | None = None  # None: ordinary neurons
+    fire: Firing | None = None  # None: the surrogate of the network
+    is_packed: bool = False  # spikes are stored as bits for the backward pass
+    spike: float = 1.0  # value of a spike: above 1 after dropout
+    border_spike: float = 1.0  # value of a spike that enters a block
 
     def weight(self, connections: "Connections") -> Tensor:
-        """The effective weight, computed once per batch however many chunks there are."""
+        """Return the effective weight, computed once per batch."""
         if connections not in self.weights:
             weight = connections.effective_weight()
             if weight.dim() == 4:
-                # channels last: what comes out follows, and convolutions need not reorder it
-                if weight.shape[1] == 1:  # in both orders at once, of which torch takes the other
+                # channels last: the output has the same order, so convolutions do not reorder it
+                if weight.shape[1] == 1:  # fits both memory orders; torch assumes the other one
                     weight = weight.clone(memory_format=torch.channels_last)
                 weight = weight.contiguous(memory_format=torch.channels_last)
             self.weights[connections] = weight
         return self.weights[connections]
 
     def levels(self, connections: "Connections") -> Levels | None:
-        """How inputs are packed; None where they are kept as they are."""
-        origin = connections.origin
-        if not self.is_packed or origin == "image" or connections.grain > PACKED_GRAIN:
+        """Return the levels that inputs are packed to, or None if they are not packed."""
+        kind = connections.kind
+        if (
+            not self.is_packed
+            or kind == "image"
+            or connections.spikes_per_unit > PACKED_SPIKES_PER_UNIT
+        ):
             return None
-        spike = {"neurons": self.spike, "border": self.border_spike, "pool": 1.0}[origin]
-        return Levels(grain=connections.grain, spike=spike)
+        spike = {"neurons": self.spike, "border": self.border_spike, "pool": 1.0}[kind]
+        return Levels(spikes_per_unit=connections.spikes_per_unit, spike=spike)
 
 
 class Connections(nn.Module):
     """The connections from one source to one target, a convolution or all-to-all.
 
-    `grain` spikes make an input of 1: average pooling before these connections
-    turns k*k spikes into one value of 1. With `is_analog` inputs are real
-    numbers and not spikes. `origin` is where inputs come from.
+    `spikes_per_unit` spikes make an input of 1: a k x k average pool before the connections
+    turns k*k spikes into a value of 1. With `is_analog` inputs are real numbers instead of
+    spikes. `kind` is the source of the inputs.
     """
 
     def __init__(
@@ -128,68 +131,66 @@ class Connections(nn.Module):
         shape: tuple[int, ...],
         *,
         stride: int = 1,
-        grain: int = 1,
+        spikes_per_unit: int = 1,
         is_analog: bool = False,
-        origin: Origin = "neurons",
+        kind: InputKind = "neurons",
         norm: Norm = "none",
         gain: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.stride, self.grain, self.norm = stride, grain, norm
-        self.is_analog, self.origin = is_analog, origin
+        self.stride, self.spikes_per_unit, self.norm = stride, spikes_per_unit, norm
+        self.is_analog, self.kind = is_analog, kind
         fan_in = math.prod(shape[1:])
         weight = torch.empty(shape)
         weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
         self.weight = nn.Parameter(weight)
         self.scale = 1.0 if is_analog else SPIKE_SCALE
-        self.trained_in = torch.float32  # type that inputs are multiplied in while training
+        self.trained_in = torch.float32  # number type of the products during training
         if norm == "weight-standardised":
             self.gain = nn.Parameter(torch.full((shape[0],), gain))
         elif norm == "batch-over-time":
             batch_norm = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
             self.batch_norm = batch_norm(shape[0])
             nn.init.constant_(self.batch_norm.weight, gain)
-        self.gate: ConnectionParametrization | None = (
-            None  # what rewiring puts between `weight` and its use
-        )
+        self.parametrization: ConnectionParametrization | None = None  # set by rewiring
 
     @property
     def is_rewired(self) -> bool:
-        """Whether connections come and go during training."""
-        return self.gate is not None
+        """Whether connections are removed and regrown during training."""
+        return self.parametrization is not None
 
     def hold_strengths(self, *, is_regrowing: bool = True) -> None:
-        """From now on `weight` holds strengths, at first >= 0, and signs never change.
+        """Replace `weight` by its absolute value, the strengths, and fix its signs.
 
-        `is_regrowing` as in StrengthGate.
+        `is_regrowing` as in StrengthParametrization.
         """
-        self.gate = StrengthParametrization(self.weight, is_regrowing=is_regrowing)
+        self.parametrization = StrengthParametrization(self.weight, is_regrowing=is_regrowing)
         with torch.no_grad():
             self.weight.abs_()
 
     def exists(self) -> Tensor:
-        """Which connections exist, a boolean like the weight."""
+        """Return which connections exist, a boolean tensor like the weight."""
         weight = self.weight.detach()
-        return weight != 0 if self.gate is None else self.gate.exists(weight)
+        return weight != 0 if self.parametrization is None else self.parametrization.exists(weight)
 
     def effective_weight(self) -> Tensor:
-        """The weight that inputs are multiplied with, batch norm not included."""
+        """Return the weight that inputs are multiplied by, without batch norm."""
         weight: Tensor = self.weight
-        if self.gate is not None:
-            weight = self.gate(weight)
+        if self.parametrization is not None:
+            weight = self.parametrization(weight)
         if self.norm == "weight-standardised":
             weight = self._standardised(weight)
         return weight
 
     def _standardised(self, weight: Tensor) -> Tensor:
-        """Scaled weight standardisation (Brock et al. 2021; OTTT) per target.
+        """Apply scaled weight standardisation (Brock et al. 2021; OTTT) per output.
 
-        Under rewiring the mean stays: subtracting it would turn connections
-        that do not exist into connections, and flip the sign of weak ones.
+        Under rewiring the mean is not subtracted: the subtraction would give removed
+        connections a weight, and flip the sign of weak ones.
         """
         rows = weight.flatten(1)
-        if self.gate is None:
+        if self.parametrization is None:
             rows = rows - rows.mean(dim=1, keepdim=True)
             power = rows.square().sum(dim=1) * (rows.shape[1] / max(rows.shape[1] - 1, 1))
         else:
@@ -205,9 +206,9 @@ class Connections(nn.Module):
         *,
         levels: Levels | None = None,
     ) -> Tensor:
-        """Currents of inputs `x`, both with time first; with `levels`, inputs are kept packed.
+        """Return the currents of inputs `x`, both (time, batch, ...), in single precision.
 
-        Single precision comes out, also where the map itself is in half.
+        With `levels`, inputs are stored packed for the backward pass.
         """
         flat = x.flatten(0, 1)
         if self._is_half(weight):
@@ -215,7 +216,7 @@ class Connections(nn.Module):
             current = self._mapped(flat, half, None, levels)
             if bias is None:
                 current = current.to(x.dtype)
-            else:  # one pass: the sum of half and single is single
+            else:  # the sum of half and single precision is in single precision
                 current = current + bias.view(-1, *[1] * (weight.dim() - 2))
         else:
             current = self._mapped(flat, weight, bias, levels)
@@ -225,9 +226,9 @@ class Connections(nn.Module):
         return unfolded
 
     def _is_half(self, weight: Tensor) -> bool:
-        """Whether the map is in half precision now: neither in evaluation nor of an image.
+        """Whether to map in half precision: only in training, and never an image.
 
-        A weight that is not trained stands in a block that is done.
+        A weight without gradient belongs to a block that is already trained.
         """
         is_asked = self.trained_in != torch.float32 and not self.is_analog
         return is_asked and self.training and weight.requires_grad
@@ -242,7 +243,7 @@ class Connections(nn.Module):
         return current
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The linear map alone, `x` without time."""
+        """Return the linear map of `x` (batch, ...), without norm."""
         if weight.dim() == 2:
             return F.linear(x.flatten(1), weight, bias)
         current = F.conv2d(x, weight, bias, stride=self.stride, padding=weight.shape[-1] // 2)
@@ -252,7 +253,7 @@ class Connections(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> tuple[Tensor, Tensor | None]:
-        """Plain weight and bias that do the same at inference, norm folded in."""
+        """Return weight and bias of the same map at inference, with the norm folded in."""
         weight = self.effective_weight().detach().clone()
         if self.norm != "batch-over-time":
             return weight, None
@@ -265,7 +266,7 @@ class Connections(nn.Module):
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """The memory order that convolutions with such weights give; without data torch is not told."""
+    """Gives a meta tensor the memory order that a channels-last convolution has on data."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -279,22 +280,22 @@ class _ChannelsLast(torch.autograd.Function):
 
 
 class SubSample(nn.Module):
-    """A skip without weights: every `stride`-th pixel, one connection per spike that it passes."""
+    """A skip without weights: passes every `stride`-th pixel, one connection per pixel."""
 
-    def __init__(self, *, stride: int, grain: int) -> None:
+    def __init__(self, *, stride: int, spikes_per_unit: int) -> None:
         super().__init__()
-        self.stride, self.grain = stride, grain
+        self.stride, self.spikes_per_unit = stride, spikes_per_unit
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` with time first."""
+        """Return every `stride`-th pixel of `x` (time, batch, channels, height, width)."""
         return x[..., :: self.stride, :: self.stride]
 
 
 class Layer(nn.Module):
-    """A population of neurons and the connections that drive it; their currents add up.
+    """A population of neurons and the connections whose summed currents drive it.
 
-    With `is_learned` the population has a leak and a threshold of its own, which
-    start at the constants of `lif` and are trained (DIET-SNN, Rathi & Roy 2020).
+    With `is_learned` the population trains its own leak and threshold, starting from those
+    of `lif` (DIET-SNN, Rathi & Roy 2020).
     """
 
     leak: nn.Parameter | None
@@ -324,11 +325,14 @@ class Layer(nn.Module):
 
     @property
     def sources(self) -> list[Connections]:
-        """`connections`, typed."""
+        """The sets of connections, feedback last."""
         return [part for part in self.connections if isinstance(part, Connections)]
 
     def forward(self, inputs: Sequence[Tensor], steps: int, batch: ForwardContext) -> Tensor:
-        """Spikes over `steps` timesteps; `inputs` one per connections, then one for the skip."""
+        """Return the spikes of `steps` timesteps.
+
+        `inputs`: one per set of connections, then one for the skip.
+        """
         if self.feedback is not None:
             inputs = [*inputs, self.feedback(batch.returning.get(self), inputs[0])]
         if batch.dynamics is None:
@@ -341,7 +345,7 @@ class Layer(nn.Module):
 
     def _fire(self, inputs: Sequence[Tensor], steps: int, batch: ForwardContext) -> Tensor:
         current = self._current(inputs, batch)
-        if current.shape[0] != steps:  # a constant drive
+        if current.shape[0] != steps:  # a constant current
             current = current.expand(steps, *current.shape[1:])
         left = batch.potentials.get(self)
         if batch.fire is None:
@@ -355,7 +359,7 @@ class Layer(nn.Module):
 
     @torch.no_grad()
     def confine(self) -> None:
-        """Bring learned constants back to where they have a meaning."""
+        """Clamp learned leak and threshold to their valid range."""
         if self.leak is not None:
             self.leak.clamp_(0, 1)
         if self.threshold is not None:
@@ -369,7 +373,7 @@ class Layer(nn.Module):
         return self._driven(inputs[:-1], batch) + returned
 
     def _driven(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
-        """Without feedback."""
+        """Return the current without feedback."""
         if self in batch.constant:
             return batch.constant[self]
         first, *others = self.sources
@@ -389,7 +393,7 @@ class Layer(nn.Module):
         return current
 
     def _mask(self, spikes: Tensor, batch: ForwardContext) -> Tensor:
-        """One mask per image, held for all timesteps (Lee et al. 2020)."""
+        """Return the dropout mask, one per image for all timesteps (Lee et al. 2020)."""
         if self not in batch.masks:
             kept = torch.empty_like(spikes[0]).bernoulli_(
                 1 - self.dropout, generator=batch.generator
@@ -399,16 +403,15 @@ class Layer(nn.Module):
 
 
 class PoolNeurons(Layer):
-    """One neuron per value of a pooled map, which makes spikes of it again (Lee et al. 2020).
+    """Neurons that turn a pooled map into spikes again, one per value (Lee et al. 2020).
 
-    Without leak or connections: the value is the current, and one spike in
-    `grain` passes less than a threshold. What they spend is an accumulate per
-    spike that arrives.
+    They have no leak and no connections: the pooled value is the current. Each spike that
+    arrives costs one accumulate.
     """
 
-    def __init__(self, name: str, *, lif: Lif, grain: int) -> None:
+    def __init__(self, name: str, *, lif: Lif, spikes_per_unit: int) -> None:
         super().__init__(name, [], lif=lif, has_bias=False)
-        self.grain = grain
+        self.spikes_per_unit = spikes_per_unit
 
     def _current(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
         del batch

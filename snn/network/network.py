@@ -1,7 +1,7 @@
-"""Networks: blocks one after another, run over time.
+"""Networks: blocks in sequence, run over time.
 
-Nothing is kept between batches: potentials, masks and constant currents travel
-in a `ForwardContext`, so there is nothing to reset.
+No state is kept between batches: potentials, masks and constant currents are fields of a
+`ForwardContext`, so nothing has to be reset.
 """
 
 import math
@@ -11,31 +11,32 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from snn.network.blocks import Block, SignalSpec
-from snn.network.layers import ForwardContext
-from snn.network.time_chunk import Outputs, TimeChunk, run_again
-from snn.settings.backbones import BACKBONES, DenseUnit, ResidualUnit
+from snn.network.blocks import Block, connections_of
+from snn.network.layers import Connections, ForwardContext
+from snn.network.time_chunk import Outputs, TimeChunk, run_checkpointed
+from snn.network.units import UNIT_MODULES, SignalSpec
+from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
 
-PART_BYTES = 32 * 2**20
-"""Spikes of the largest layer, one timestep and the images that are taken together, at most."""
+MICRO_BATCH_BYTES = 32 * 2**20
+"""Upper bound of the spikes of the largest layer for one timestep of a micro-batch, on a CPU."""
 
 
 CHUNK_BYTES = 16 * 2**20
-"""The same over the timesteps that are taken together: more, and memory is waited for; fewer,
-and starting operations is."""
+"""Upper bound of the same spikes for all timesteps of a chunk: more do not fit the cache, with
+fewer the start of each operation costs more than its work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a network is for: the shape of an image and the number of classes."""
+    """Shape of an image and number of classes."""
 
     image_shape: tuple[int, int, int]
     classes: int
 
 
 class Network(nn.Module):
-    """Blocks one behind the other."""
+    """Blocks in sequence."""
 
     def __init__(self, config: RunConfig, task: Task) -> None:
         super().__init__()
@@ -45,22 +46,25 @@ class Network(nn.Module):
         self._largest = _largest_layer(config, task)
 
     def block(self, index: int) -> Block:
-        """The block with this index, from 0."""
+        """Return the block with this index, from 0."""
         block = self.blocks[index]
         assert isinstance(block, Block)
         return block
 
+    def live_connections(self, frozen: int) -> list[Connections]:
+        """Return the connections of all blocks after the first `frozen` ones."""
+        return [conn for block in list(self.blocks)[frozen:] for conn in connections_of(block)]
+
     @property
-    def chunk(self) -> int:
+    def chunk_steps(self) -> int:
         """Timesteps that run through all layers together.
 
-        On a processor as many as stay in its cache, which follows from the
-        config alone, so that it gives the same arithmetic on every machine and
-        in every part of a network that is run by itself. On a GPU all of them:
-        there each operation has to be started, and memory is fast.
+        On a CPU as many as fit its cache. The number follows from the config alone, so that
+        results do not depend on the machine or on which part of a network runs. On a GPU
+        all timesteps: starting an operation costs more there than memory.
         """
         if self.config.feedback != "none":
-            return 1  # what comes back has to have left
+            return 1  # the output of a timestep is an input of the next one
         steps = self.config.timesteps
         needs_all = self.config.norm == "batch-over-time" or self.config.time_rule == "spike-bp"
         if needs_all and self.training:
@@ -72,15 +76,15 @@ class Network(nn.Module):
 
     @property
     def micro_batch(self) -> int:
-        """Images that go through together in training; follows as `chunk` does."""
+        """Images that run together in training; depends on the same values as `chunk_steps`."""
         config = self.config
-        if config.norm == "batch-over-time":  # whose statistics are those of the batch
+        if config.norm == "batch-over-time":  # its statistics are those of the whole batch
             return config.batch_size
         if config.micro_batch:
             return config.micro_batch
         if next(self.parameters()).is_cuda:
             return config.batch_size
-        images = max(1, PART_BYTES // (4 * self._largest))
+        images = max(1, MICRO_BATCH_BYTES // (4 * self._largest))
         return math.ceil(config.batch_size / math.ceil(config.batch_size / images))
 
     def run(
@@ -91,33 +95,29 @@ class Network(nn.Module):
         timesteps: int,
         frozen: int = 0,
         wants: Collection[str] = ("logits", "features"),
-    ) -> "Outputs":
+    ) -> Outputs:
         """Run `drive` through all blocks; the first `frozen` ones without a graph or heads.
 
-        `drive` is (time, batch, ...) or, when it is constant, (1, batch, ...).
-        `wants` are the fields of Outputs that are filled. With a graph and memory
-        mode `checkpointed`, only states are kept at first and the timesteps are run
-        again, a stretch at a time, when gradients have come that far back.
+        `drive` is (time, batch, ...), or (1, batch, ...) if it is constant. `wants` are the
+        fields of Outputs to fill. With a graph and memory mode `checkpointed`, only states are
+        stored, and the timesteps run again, segment by segment, in the backward pass.
         """
         batch.is_packed = self.memory_mode == "packed" and torch.is_grad_enabled()
         batch.spike = 1 / (1 - self.config.dropout) if self.training else 1.0
-        # a block that is trained by itself gets what the one before sends at inference
+        # a block that is trained alone receives the spikes of inference
         is_alone = len(self.blocks) - frozen == 1
         batch.border_spike = 1.0 if is_alone or frozen else batch.spike
-        span = TimeChunk(
+        chunk = TimeChunk(
             [self.block(index) for index in range(len(self.blocks))],
             batch,
-            chunk=self.chunk,
+            chunk_steps=self.chunk_steps,
             frozen=frozen,
             wants=frozenset(wants),
         )
         if self.memory_mode == "checkpointed" and torch.is_grad_enabled():
-            stretch = math.ceil(math.sqrt(timesteps / 2))
-            starts = range(0, timesteps, stretch)
-            spans = [(start, min(stretch, timesteps - start)) for start in starts]
-            outputs = Outputs.joined([run_again(span, drive, start=s, steps=n) for s, n in spans])
+            outputs = run_checkpointed(chunk, drive, timesteps=timesteps)
         else:
-            outputs = span.run(drive, start=0, steps=timesteps)
+            outputs = chunk.run(drive, start=0, steps=timesteps)
         live = range(frozen, len(self.blocks))
         means = [
             self.block(index).head.mean(total, timesteps, batch)
@@ -127,20 +127,14 @@ class Network(nn.Module):
 
 
 def _largest_layer(config: RunConfig, task: Task) -> int:
-    """Neurons of the largest layer of the whole backbone."""
+    """Return the neurons of the largest layer of the whole backbone."""
     side, largest = task.image_shape[1], 1
     for unit in BACKBONES[config.backbone].units:
-        if isinstance(unit, DenseUnit):
-            largest = max(largest, unit.neurons * config.width)
-            continue
-        largest = max(largest, unit.channels * config.width * side * side)
-        if isinstance(unit, ResidualUnit):
-            side = math.ceil(side / unit.stride)
-        elif unit.pool:
-            side = math.ceil(side / 2)
+        neurons, side = UNIT_MODULES[type(unit)].extent(unit, config.width, side)
+        largest = max(largest, neurons)
     return largest
 
 
 def input_signal(config: RunConfig, task: Task) -> SignalSpec:
-    """What the first block gets."""
-    return SignalSpec(shape=task.image_shape, is_analog=config.encoding == "direct", origin="image")
+    """Return the form of the input of the first block."""
+    return SignalSpec(shape=task.image_shape, is_analog=config.encoding == "direct", kind="image")

@@ -22,13 +22,13 @@ from snn.lif import Constants, just_above, lif_backward, lif_forward, state_type
 class Lif:
     """Constants of a population of neurons."""
 
-    leak: float = 0.5  # share of the potential kept per timestep
+    leak: float = 0.5  # decay factor of the potential per timestep; 1: no leak
     threshold: float = 1.0
     reset: Literal["soft", "hard"] = "soft"
     surrogate: str = "atan"
     slope: float = 2.0
-    firing_share: float = 1.0  # fires from this share of the threshold on (DSR's early firing)
-    strict: bool = False  # fires above the threshold only, not at it
+    firing_share: float = 1.0  # neurons fire at this share of the threshold (early firing of DSR)
+    strict: bool = False  # neurons fire above the threshold, not at it
 
     def __call__(
         self,
@@ -38,13 +38,12 @@ class Lif:
         leak: Tensor | None = None,
         threshold: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Spikes, and the state to go on from.
+        """Return spikes like `current` (time, batch, ...), and the state after them.
 
-        `current` is (time, batch, ...); `state` (batch, ...) what the timesteps
-        before gave, None at rest: the last h. Its gradient is of use only to
-        the call that made it. `leak` and `threshold` (scalars) take the place
-        of the constants and get gradients as in DIET-SNN (Rathi & Roy 2021):
-        the surrogate then sees h / threshold - 1. Spikes are like `current`.
+        `state` (batch, ...) is the last h of the previous call, None at rest; its gradient
+        is meaningful only to the call that returned it. Scalar tensors `leak` and
+        `threshold` replace the constants and receive gradients as in DIET-SNN (Rathi & Roy
+        2021): the argument of the surrogate is then h / threshold - 1.
         """
         constants: Tensor | None = None
         if leak is not None or threshold is not None:
@@ -57,7 +56,7 @@ class Lif:
     def at(
         self, leak: float, threshold: float, *, dtype: torch.dtype, is_learned: bool
     ) -> Constants:
-        """The constants of the recurrence for tensors of a type."""
+        """Return the constants of the recurrence for tensors of a type."""
         fire = self.firing_share * threshold
         return Constants(
             leak=leak,
@@ -70,9 +69,9 @@ class Lif:
         )
 
     def on_device(self, constants: Tensor, dtype: torch.dtype) -> Tensor:
-        """Leak, threshold, fire and scale from a leak and a threshold that the host never reads.
+        """Return leak, threshold, fire and scale for `constants` (leak, threshold) on a device.
 
-        Double precision, so that they are `at`'s, to be rounded where they are used.
+        The same values as `at`, (4,), in double precision, without a copy to the host.
         """
         leak, threshold = constants.to(torch.float64).unbind()
         fire = self.firing_share * threshold
@@ -83,20 +82,20 @@ class Lif:
         return torch.stack([leak, threshold, fire, scale])
 
 
-def _scalar(given: Tensor | None, usual: float, like: Tensor) -> Tensor:
-    """A constant on its device, without a copy that the host would wait for."""
+def _scalar(given: Tensor | None, default: float, like: Tensor) -> Tensor:
+    """Return a constant as a scalar tensor on the device, without a wait for a copy."""
     dtype = state_type(like.dtype)
     if given is None:
-        return torch.full((), usual, dtype=dtype, device=like.device)
+        return torch.full((), default, dtype=dtype, device=like.device)
     return given.to(dtype)
 
 
 class _LifFunction(torch.autograd.Function):
-    """The recurrence above as one node: only the potentials h are kept for backward.
+    """The recurrence as one autograd node that saves only the potentials h.
 
-    Between two calls for one population, the state carries h forwards, and
-    backwards the gradient of the first h of the later call: that of the earlier
-    call's last h follows from it where that is at hand, in one pass.
+    Between two calls for one population the state carries the last h forwards. Backwards it
+    carries the gradient of the first h of the later call, from which the earlier call
+    computes the gradient of its last h in the same pass.
     """
 
     @staticmethod
@@ -108,7 +107,7 @@ class _LifFunction(torch.autograd.Function):
         dtype = state_type(current.dtype)
         if constants is not None and constants.device.type == "cpu":
             leak, threshold = constants.tolist()
-        elif constants is not None:  # to read them, the host would have to wait
+        elif constants is not None:  # reading them would make the host wait for the device
             learned = lif.on_device(constants, dtype)
         by = lif.at(leak, threshold, dtype=dtype, is_learned=is_learned)
         spikes, potentials = lif_forward(current, state, by, learned=learned)

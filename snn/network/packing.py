@@ -1,8 +1,7 @@
-"""Maps of spikes that keep their inputs for backward in bits instead of numbers.
+"""Linear maps of spikes that save their inputs for the backward pass as bits or bytes.
 
-A spike is one bit; the mean of a 2x2 window of spikes is a count from 0 to 4 and
-takes a byte. What is unpacked has the bits of what was packed, so gradients are
-those of the plain maps.
+A spike takes one bit; the mean of a 2x2 window of spikes is a count from 0 to 4 and takes
+one byte. Unpacking restores the exact values, so gradients equal those of plain maps.
 """
 
 from dataclasses import dataclass
@@ -15,31 +14,31 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """Values that a packed tensor may have: 0, 1, ... `grain` spikes, each `spike` / `grain`."""
+    """Values of a packed tensor: 0 to `spikes_per_unit` spikes of `spike` / `spikes_per_unit`."""
 
-    grain: int = 1
-    spike: float = 1.0  # above 1 behind dropout
+    spikes_per_unit: int = 1
+    spike: float = 1.0  # above 1 after dropout
 
 
 def pack(x: Tensor, levels: Levels) -> Tensor:
-    """One-dimensional uint8 codes of `x`, in the order in which it lies in memory."""
+    """Return uint8 codes of `x`, one-dimensional, in memory order."""
     flat = _flat(x)
-    if levels.grain > 1:
-        return flat.mul(levels.grain / levels.spike).round_().to(torch.uint8)
+    if levels.spikes_per_unit > 1:
+        return flat.mul(levels.spikes_per_unit / levels.spike).round_().to(torch.uint8)
     bits = F.pad(flat != 0, (0, -flat.numel() % 8)).view(-1, 8)
-    # made on the device: a copy from the host would be waited for
+    # created on the device: a copy from the host would have to be waited for
     places = torch.arange(8, dtype=torch.uint8, device=x.device)
     weights = torch.ones_like(places).bitwise_left_shift(places)
     return (bits * weights).sum(dim=1, dtype=torch.uint8)
 
 
 def unpack(codes: Tensor, levels: Levels, like: Tensor) -> Tensor:
-    """What was packed, in the shape, type and memory order of `like`."""
+    """Return the packed tensor in the shape, type and memory order of `like`."""
     x = torch.empty_like(like)
     flat = _flat(x)
-    if levels.grain > 1:
-        # rounded as the pool rounds: the sum of the spikes first, then its share
-        flat.copy_(codes).mul_(levels.spike).div_(levels.grain)
+    if levels.spikes_per_unit > 1:
+        # rounded like the pool: the sum of the spikes first, then the division
+        flat.copy_(codes).mul_(levels.spike).div_(levels.spikes_per_unit)
     else:
         shifts = torch.arange(8, dtype=torch.uint8, device=codes.device)
         bits = codes.unsqueeze(1).bitwise_right_shift(shifts).bitwise_and_(1)
@@ -48,19 +47,19 @@ def unpack(codes: Tensor, levels: Levels, like: Tensor) -> Tensor:
 
 
 def _flat(x: Tensor) -> Tensor:
-    """All of a dense tensor as it lies in memory."""
+    """Return a dense tensor as one dimension, in memory order."""
     return x.as_strided((x.numel(),), (1,))
 
 
 def is_dense(x: Tensor) -> bool:
-    """Whether a tensor lies in memory without gaps and overlaps."""
+    """Return whether a tensor has neither gaps nor overlaps in memory."""
     return bool(torch.ops.aten.is_non_overlapping_and_dense(x))
 
 
 class PackedMap(torch.autograd.Function):
-    """Convolution or all-to-all map of spikes (batch, ...) with a bias that may be None.
+    """Convolution or all-to-all map of spikes (batch, ...), in the number type of the weight.
 
-    In the type of the weight, whatever that of the spikes is.
+    The bias may be None.
     """
 
     @staticmethod

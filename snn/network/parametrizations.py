@@ -1,4 +1,4 @@
-"""Gates: from what an optimizer moves to the weights of the connections that exist."""
+"""Parametrizations of connections: the weight as a function of the trained parameter theta."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class ConnectionParametrization(nn.Module):
-    """Stands between a parameter theta and the weight that inputs are multiplied with."""
+    """Maps a parameter theta to a weight of the same shape, zero for removed connections."""
 
     def forward(self, theta: Tensor) -> Tensor:
-        """The weight, shaped like `theta`, zero where no connection exists."""
+        """Return the weight."""
         raise NotImplementedError
 
     def exists(self, theta: Tensor) -> Tensor:
-        """Which connections exist, a boolean like `theta`."""
+        """Return which connections exist, a boolean tensor like `theta`."""
         raise NotImplementedError
 
 
@@ -33,11 +33,11 @@ class _Regrowing(torch.autograd.Function):
 
 
 class StrengthParametrization(ConnectionParametrization):
-    """w = sign * theta where theta > cut: the sign is fixed, the strength is trained.
+    """w = sign * theta where theta > cut: the sign is fixed, the strength theta is trained.
 
-    With `is_regrowing` connections that do not exist keep receiving gradient, so
-    that they can return (Grad R, Chen et al. 2021); otherwise the gradient is
-    the true one, zero where nothing exists (soft Deep R, Bellec et al. 2018).
+    With `is_regrowing` removed connections still receive a gradient, so that they can
+    regrow (Grad R, Chen et al. 2021). Without, the gradient is the true one: zero for
+    removed connections (soft Deep R, Bellec et al. 2018).
     """
 
     sign: Tensor
@@ -50,21 +50,19 @@ class StrengthParametrization(ConnectionParametrization):
         self.register_buffer("cut", weight.new_zeros(()), persistent=False)
 
     def forward(self, theta: Tensor) -> Tensor:
-        """See Gate."""
         if self.is_regrowing:
             weight: Tensor = _Regrowing.apply(theta, self.sign, self.cut)  # type: ignore[no-untyped-call]
             return weight
         return theta * (self.sign * self.exists(theta.detach()))
 
     def exists(self, theta: Tensor) -> Tensor:
-        """See Gate."""
         return theta > self.cut
 
 
 class MaskParametrization(ConnectionParametrization):
-    """w = sign * theta where a mask says so, with the true gradient.
+    """w = sign * theta under a mask, with the true gradient.
 
-    For hard Deep R `sign` is fixed and theta >= 0; without it theta is the weight itself.
+    Hard Deep R fixes `sign`, with theta >= 0; without signs theta is the weight itself.
     """
 
     sign: Tensor | None
@@ -77,11 +75,9 @@ class MaskParametrization(ConnectionParametrization):
         self.register_buffer("alive", alive, persistent=False)
 
     def forward(self, theta: Tensor) -> Tensor:
-        """See Gate."""
         return theta * (self.alive if self.sign is None else self.sign * self.alive)
 
     def exists(self, theta: Tensor) -> Tensor:
-        """See Gate."""
         return self.alive & (theta != 0)
 
 
@@ -102,7 +98,7 @@ class _Shrunk(torch.autograd.Function):
 class SoftThresholdParametrization(ConnectionParametrization):
     """w = sign(theta) * max(|theta| - cut, 0): a soft threshold; theta may change its sign.
 
-    The gradient is passed as if there were no threshold (STDS, Chen et al. 2022).
+    The gradient is that of the identity (STDS, Chen et al. 2022).
     """
 
     cut: Tensor
@@ -112,19 +108,17 @@ class SoftThresholdParametrization(ConnectionParametrization):
         self.register_buffer("cut", weight.new_zeros(()), persistent=False)
 
     def forward(self, theta: Tensor) -> Tensor:
-        """See Gate."""
         weight: Tensor = _Shrunk.apply(theta, self.cut)  # type: ignore[no-untyped-call]
         return weight
 
     def exists(self, theta: Tensor) -> Tensor:
-        """See Gate."""
         return theta.abs() > self.cut
 
 
 def signs(weight: Tensor) -> Tensor:
-    """-1 or 1 like the weight; a weight of zero counts as positive, so that it can be used.
+    """Return -1 or 1 like the weight; a zero weight counts as positive, so that it can grow.
 
-    Where all are zero (feedback begins so), every other one counts as negative.
+    If all weights are zero (initial feedback), every second one counts as negative.
     """
     if not weight.detach().count_nonzero():
         turns = torch.arange(weight.numel(), device=weight.device).view_as(weight) % 2

@@ -1,7 +1,7 @@
-"""Pools: what a window of neurons passes on, without connections of its own.
+"""Pools of spikes, without connections.
 
-A side that the window does not divide is padded with silence, so that every
-pixel lies in exactly one window.
+A map whose side the window does not divide is padded with zeros, so that every pixel lies
+in exactly one window.
 """
 
 import math
@@ -15,10 +15,10 @@ Pooling = Literal["average", "max"]
 
 
 class SpikePool(nn.Module):
-    """Windows of `kernel` x `kernel` pixels: the mean of their spikes, or their maximum.
+    """Mean or maximum of the spikes in windows of `kernel` x `kernel` pixels.
 
-    A mean of `grain` spikes makes a value of 1. A maximum of spikes is itself a
-    spike, there as soon as one neuron of the window spikes.
+    A mean of 1 needs `spikes_per_unit` spikes. A maximum is itself a spike: 1 if at least
+    one neuron of the window spikes.
     """
 
     def __init__(self, side: int, *, kernel: int, pooling: Pooling = "average") -> None:
@@ -27,10 +27,10 @@ class SpikePool(nn.Module):
         missing = -side % kernel
         self.padding = math.ceil(missing / 2)
         self.side = (side + 2 * self.padding - kernel) // kernel + 1
-        self.grain = kernel * kernel if pooling == "average" else 1
+        self.spikes_per_unit = kernel * kernel if pooling == "average" else 1
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """`spikes` with time first."""
+        """Return the pooled maps of `spikes` (time, batch, channels, height, width)."""
         if self.kernel == 1:
             return spikes
         x = spikes.flatten(0, 1)
@@ -44,7 +44,7 @@ class SpikePool(nn.Module):
 
 
 class _Mean(torch.autograd.Function):
-    """Mean of windows; keeps nothing where torch's own keeps the input."""
+    """Mean of windows; saves nothing for the backward pass, torch's own saves the input."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: int, padding: int) -> Tensor:
@@ -54,7 +54,7 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         kernel, padding, (height, width) = ctx.kernel, ctx.padding, ctx.sides
-        last = (grad / (kernel * kernel)).permute(0, 2, 3, 1)  # channels last, as spikes lie
+        last = (grad / (kernel * kernel)).permute(0, 2, 3, 1)  # channels last, like the spikes
         images, rows, columns, channels = last.shape
         spread = last.new_empty(images, rows, kernel, columns, kernel, channels)
         spread.copy_(last[:, :, None, :, None, :].expand_as(spread))
@@ -66,10 +66,10 @@ class _Mean(torch.autograd.Function):
 
 
 class _Maximum(torch.autograd.Function):
-    """Maximum of windows; its gradient goes to the first of the largest, as in torch.
+    """Maximum of windows; its gradient goes to the first maximum, as in torch.
 
-    Keeps a byte per window where torch's own keeps the input and eight bytes, and
-    its backward has one order of additions on every device.
+    Saves one byte per window, torch's own the input and eight bytes per window. The backward
+    pass has one order of additions on every device.
     """
 
     @staticmethod
@@ -90,6 +90,6 @@ class _Maximum(torch.autograd.Function):
         for place in range(kernel * kernel):
             down, right = divmod(place, kernel)
             spread[..., down::kernel, right::kernel] = grad * (winner == place)
-        # windows leave out what no full one covers: padding of the far border
+        # the far border of the padding lies in no full window
         inside = spread[..., padding : padding + height, padding : padding + width]
         return inside.contiguous(), None, None

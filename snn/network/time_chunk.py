@@ -1,6 +1,7 @@
-"""Stretches of time: running a network over some timesteps, and running them again for backward."""
+"""Runs over time: all layers in chunks of timesteps, and checkpointed segments."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,24 +14,26 @@ from snn.network.layers import ForwardContext, Layer
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What a run gave, per block that was not frozen; empty where it was not wanted."""
+    """Result of a run, one tensor per live block; empty lists where nothing was asked for."""
 
     logits: list[Tensor] = field(default_factory=list)  # each (time, batch, classes of the block)
-    features: list[Tensor] = field(default_factory=list)  # each (time, batch, what readouts see)
-    border: list[Tensor] = field(default_factory=list)  # spikes leaving the last block, by chunk
+    features: list[Tensor] = field(default_factory=list)  # each (time, batch, readout inputs)
+    border: list[Tensor] = field(default_factory=list)  # output spikes of the last block, by chunk
     means: list[Tensor] = field(default_factory=list)  # each (batch, classes): mean over time
-    sums: list[Tensor] = field(default_factory=list)  # of what makes a mean, (1, batch, ...)
+    sums: list[Tensor] = field(default_factory=list)  # see Head.summed, (1, batch, ...)
 
     @classmethod
     def joined(cls, parts: Sequence["Outputs"]) -> "Outputs":
-        """One after another in time."""
+        """Join parts that follow one another in time."""
         if len(parts) == 1:
             return parts[0]
+        logits, features = (
+            [torch.cat(chunks) for chunks in zip(*(getattr(p, name) for p in parts), strict=True)]
+            for name in ("logits", "features")
+        )
         return cls(
-            logits=[torch.cat(chunks) for chunks in zip(*(p.logits for p in parts), strict=True)],
-            features=[
-                torch.cat(chunks) for chunks in zip(*(p.features for p in parts), strict=True)
-            ],
+            logits=logits,
+            features=features,
             border=[chunk for part in parts for chunk in part.border],
             sums=[sum(terms[1:], terms[0]) for terms in zip(*(p.sums for p in parts), strict=True)],
         )
@@ -38,39 +41,44 @@ class Outputs:
 
 @dataclass(frozen=True)
 class TimeChunk:
-    """How a network runs over timesteps, in chunks that go through all layers together."""
+    """Runs the blocks of a network, `chunk_steps` timesteps at a time through all layers."""
 
     blocks: Sequence[Block]
     batch: ForwardContext
-    chunk: int  # timesteps that run through all layers together
-    frozen: int  # blocks that run without a graph
+    chunk_steps: int
+    frozen: int  # first blocks, run without a graph
     wants: frozenset[str]
 
     def run(self, drive: Tensor, *, start: int, steps: int) -> Outputs:
-        """Timesteps `start` to `start + steps` of a drive that has all, or one for all."""
-        parts = []
-        for first in range(start, start + steps, self.chunk):
-            count = min(self.chunk, start + steps - first)
-            x = drive if drive.shape[0] == 1 else drive[first : first + count]
-            parts.append(self.live(self.before(x, count), count))
+        """Run timesteps `start` to `start + steps` of a drive (time, ...) or (1, ...)."""
+        parts = [
+            self.run_live(self.run_frozen(x, count), count)
+            for x, count in self.chunks(drive, start=start, steps=steps)
+        ]
         return Outputs.joined(parts)
 
+    def chunks(self, drive: Tensor, *, start: int, steps: int) -> Iterator[tuple[Tensor, int]]:
+        """Yield each chunk of the drive with its number of timesteps."""
+        for first in range(start, start + steps, self.chunk_steps):
+            count = min(self.chunk_steps, start + steps - first)
+            yield drive if drive.shape[0] == 1 else drive[first : first + count], count
+
     @torch.no_grad()
-    def before(self, x: Tensor, steps: int) -> Tensor:
-        """What leaves the frozen blocks."""
-        for index in range(self.frozen):
-            x = self.blocks[index](x, steps, self.batch)
+    def run_frozen(self, x: Tensor, steps: int) -> Tensor:
+        """Return the output of the frozen blocks."""
+        for block in self.blocks[: self.frozen]:
+            x = block(x, steps, self.batch)
         return x
 
-    def live(self, x: Tensor, steps: int) -> Outputs:
-        """One chunk through the blocks that are not frozen."""
+    def run_live(self, x: Tensor, steps: int) -> Outputs:
+        """Run one chunk through the live blocks."""
         out = Outputs()
-        for index in range(self.frozen, len(self.blocks)):
-            x = self.blocks[index](x, steps, self.batch)
+        for block in self.blocks[self.frozen :]:
+            x = block(x, steps, self.batch)
             if "means" in self.wants:
-                out.sums.append(self.blocks[index].head.summed(x, steps, self.batch))
+                out.sums.append(block.head.summed(x, steps, self.batch))
             elif self.wants & {"logits", "features"}:
-                readout, read = self.blocks[index].head(x, steps, self.batch)
+                readout, read = block.head(x, steps, self.batch)
                 out.logits.append(readout)
                 if "features" in self.wants:
                     out.features.append(read)
@@ -78,96 +86,107 @@ class TimeChunk:
             out.border.append(x)
         return out
 
+    def live_layers(self) -> list[Layer]:
+        """Return the layers of the live blocks."""
+        blocks = self.blocks[self.frozen :]
+        return [part for block in blocks for part in block.modules() if isinstance(part, Layer)]
 
-def run_again(span: TimeChunk, drive: Tensor, *, start: int, steps: int) -> Outputs:
-    """What the heads get of a stretch, whose graph is made when its gradients come.
 
-    Until then only what enters the stretch is kept: the drive of the live
-    blocks and the states of their neurons. Effective weights must be leaves.
+def run_checkpointed(chunk: TimeChunk, drive: Tensor, *, timesteps: int) -> Outputs:
+    """Run all timesteps with activation checkpointing, in segments of about sqrt(time / 2).
+
+    Effective weights must be leaves.
     """
-    batch, chunk = span.batch, span.chunk
-    entering = []
-    for first in range(start, start + steps, chunk):
-        count = min(chunk, start + steps - first)
-        x = drive if drive.shape[0] == 1 else drive[first : first + count]
-        entering.append(span.before(x, count))
-    x = drive if drive.shape[0] == 1 and span.frozen == 0 else torch.cat(entering)
-    owners = [layer for layer in _live_layers(span) if layer in batch.potentials]
+    length = math.ceil(math.sqrt(timesteps / 2))
+    segments = [
+        _run_segment(chunk, drive, start=start, steps=min(length, timesteps - start))
+        for start in range(0, timesteps, length)
+    ]
+    return Outputs.joined(segments)
+
+
+def _run_segment(chunk: TimeChunk, drive: Tensor, *, start: int, steps: int) -> Outputs:
+    """Run a segment without a graph; it is run again in the backward pass.
+
+    Only the input of the live blocks and the states of their neurons are stored.
+    """
+    batch = chunk.batch
+    inputs = [
+        chunk.run_frozen(x, count) for x, count in chunk.chunks(drive, start=start, steps=steps)
+    ]
+    x = drive if drive.shape[0] == 1 and chunk.frozen == 0 else torch.cat(inputs)
+    owners = [layer for layer in chunk.live_layers() if layer in batch.potentials]
     states = [batch.potentials[layer] for layer in owners]
-    stretch = _Segment(span, owners, list(batch.returning), steps)
-    # something that wants a gradient, so that backward comes by even at rest
+    segment = _Segment(chunk, owners, list(batch.returning), steps)
+    # an input that requires a gradient, so that backward is called also for the first segment
     anchor = torch.zeros((), device=x.device, requires_grad=True)
     returning = list(batch.returning.values())
-    results = _CheckpointedSegment.apply(stretch, anchor, x, *states, *returning)  # type: ignore[no-untyped-call]
-    batch.potentials.update(zip(stretch.left, results[stretch.heads :], strict=True))
-    batch.returning.update(stretch.sent)
-    results = results[: stretch.heads]
-    if "means" in span.wants:
-        return Outputs(sums=list(results))
-    return Outputs(logits=list(results))
-
-
-def _live_layers(span: TimeChunk) -> list[Layer]:
-    blocks = span.blocks[span.frozen :]
-    return [part for block in blocks for part in block.modules() if isinstance(part, Layer)]
+    results = _CheckpointedSegment.apply(segment, anchor, x, *states, *returning)  # type: ignore[no-untyped-call]
+    batch.potentials.update(zip(segment.layers, results[segment.heads :], strict=True))
+    batch.returning.update(segment.feedback)
+    results = list(results[: segment.heads])
+    return Outputs(sums=results) if "means" in chunk.wants else Outputs(logits=results)
 
 
 class _Segment:
     """Some timesteps as a function from states to readout inputs and new states."""
 
     def __init__(
-        self, span: TimeChunk, owners: Sequence[Layer], awaiting: Sequence[Layer], steps: int
+        self, chunk: TimeChunk, owners: Sequence[Layer], with_feedback: Sequence[Layer], steps: int
     ) -> None:
-        self.span, self.owners, self.awaiting, self.steps = span, owners, awaiting, steps
-        self.left: list[Layer] = []
-        self.sent: dict[Layer, Tensor] = {}  # feedback that is under way at the end
+        self.chunk, self.owners, self.steps = chunk, owners, steps
+        self.with_feedback = with_feedback
+        self.layers: list[Layer] = []  # of the states that `run` returned
+        self.feedback: dict[Layer, Tensor] = {}  # output at the end, fed back in the next segment
         self.heads = 0
 
     def run(
         self, x: Tensor, states: Sequence[Tensor], returning: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
+        """Return what the heads receive, and the new states."""
         potentials = dict(zip(self.owners, states, strict=True))
-        self.sent = dict(zip(self.awaiting, returning, strict=True))
-        batch = replace(self.span.batch, potentials=potentials, constant={}, returning=self.sent)
-        span = replace(self.span, batch=batch)
-        chunk, parts = self.span.chunk, []
-        for first in range(0, self.steps, chunk):
-            count = min(chunk, self.steps - first)
-            part = x if x.shape[0] == 1 else x[first : first + count]
-            parts.append(span.live(part, count))
+        self.feedback = dict(zip(self.with_feedback, returning, strict=True))
+        batch = replace(
+            self.chunk.batch, potentials=potentials, constant={}, returning=self.feedback
+        )
+        chunk = replace(self.chunk, batch=batch)
+        parts = [
+            chunk.run_live(part, count)
+            for part, count in chunk.chunks(x, start=0, steps=self.steps)
+        ]
         joined = Outputs.joined(parts)
-        shown = joined.sums or joined.logits
-        self.left, self.heads = list(batch.potentials), len(shown)
-        return (*shown, *batch.potentials.values())
+        heads = joined.sums or joined.logits
+        self.layers, self.heads = list(batch.potentials), len(heads)
+        return (*heads, *batch.potentials.values())
 
 
 class _CheckpointedSegment(torch.autograd.Function):
-    """Runs a stretch without a graph, and again with one when its gradients come."""
+    """Runs a segment without a graph, and again with a graph in the backward pass."""
 
     @staticmethod
     def forward(
-        ctx: Any, stretch: _Segment, anchor: Tensor, x: Tensor, *entering: Tensor
+        ctx: Any, segment: _Segment, anchor: Tensor, x: Tensor, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.stretch = stretch
-        ctx.save_for_backward(x, *entering)
+        ctx.segment = segment
+        ctx.save_for_backward(x, *inputs)
         ctx.set_materialize_grads(False)
-        owners = len(stretch.owners)
-        results = stretch.run(x, entering[:owners], entering[owners:])
-        # a state may be a view of potentials that need not live on
-        return (*results[: stretch.heads], *(state.clone() for state in results[stretch.heads :]))
+        owners = len(segment.owners)
+        results = segment.run(x, inputs[:owners], inputs[owners:])
+        # a state may be a view of potentials, which would stay in memory
+        return (*results[: segment.heads], *(state.clone() for state in results[segment.heads :]))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, *entering = ctx.saved_tensors
-        owners = len(ctx.stretch.owners)
-        states = [state.detach().requires_grad_() for state in entering[:owners]]
+        x, *inputs = ctx.saved_tensors
+        owners = len(ctx.segment.owners)
+        states = [state.detach().requires_grad_() for state in inputs[:owners]]
         with torch.enable_grad():
-            results = ctx.stretch.run(x, states, entering[owners:])
+            results = ctx.segment.run(x, states, inputs[owners:])
         pairs = [
             (result, grad)
             for result, grad in zip(results, grads, strict=True)
             if grad is not None and result.requires_grad
         ]
         torch.autograd.backward([result for result, _ in pairs], [grad for _, grad in pairs])
-        nothing = [None] * (3 + len(entering) - owners)
-        return *nothing[:3], *(state.grad for state in states), *nothing[3:]
+        no_feedback = [None] * (len(inputs) - owners)
+        return None, None, None, *(state.grad for state in states), *no_feedback

@@ -1,13 +1,13 @@
-"""A trained network with its history, and the images that it is judged on."""
+"""A trained network with its history, and the images that it is evaluated on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from snn.data import encoding
-from snn.network.blocks import generator
 from snn.network.network import Network
+from snn.network.seeding import generator
 from snn.settings.config import RunConfig
 
 BATCH = 256
@@ -15,12 +15,12 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What training left behind besides the weights."""
+    """Memory, time and environment of a training."""
 
     memory_bytes: tuple[int, ...]  # per stage
     training_s: tuple[float, ...]  # per stage
     parameters: tuple[int, ...]  # per block
-    origin: str = ""  # name of the environment, see `snn.training.environment`; "": unknown
+    environment: str = ""  # fingerprint, see `snn.training.environment`; "": unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Trained:
 
     @property
     def config(self) -> RunConfig:
-        """The run config that it was trained by."""
+        """The run config of the training."""
         return self.network.config
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Labelled images as they come, uint8 (images, channels, height, width)."""
+    """Labelled images, uint8 (images, channels, height, width)."""
 
     images: Tensor
     labels: Tensor
@@ -46,15 +46,18 @@ class Images:
     std: Tensor
 
     def batches(self, config: RunConfig) -> Iterator[tuple[Tensor, Tensor]]:
-        """Drives and labels, always in the same order and with the same noise."""
+        """Yield drives (time or 1, batch, ...) and labels, always in one order with one noise."""
         draws = generator(config.seed, "evaluation", 0, str(self.images.device))
         pairs = zip(self.images.split(BATCH), self.labels.split(BATCH), strict=True)
         for images, labels in pairs:
-            if config.encoding == "direct":
-                yield encoding.direct(images, self.mean, self.std), labels
-            else:
-                steps = config.timesteps
-                yield (
-                    encoding.poisson(images, self.mean, timesteps=steps, generator=draws),
-                    labels,
-                )
+            yield encode(images, config, mean=self.mean, std=self.std, draws=draws), labels
+
+
+def encode(
+    images: Tensor, config: RunConfig, *, mean: Tensor, std: Tensor, draws: Generator | None
+) -> Tensor:
+    """Return images as the config encodes them: (time or 1, batch, channels, height, width)."""
+    if config.encoding == "direct":
+        return encoding.direct(images, mean, std)
+    assert draws is not None
+    return encoding.poisson(images, mean, timesteps=config.timesteps, generator=draws)

@@ -1,16 +1,16 @@
-"""Grad R (Chen et al. 2021): connections that go and return by their own gradient.
+"""Gradient rewiring (Grad R, Chen et al. 2021, arXiv 2105.04916).
 
-A connection has a fixed sign and a strength theta; its weight is sign * theta
-where it exists. Every strength receives sign * dL/dw, whether the connection
-exists or not (`gates.StrengthGate`), so the optimizer's ordinary step is Grad
-R's. What decides who exists differs:
+A connection has a fixed sign and a strength theta; its weight is sign * theta while it
+exists. Every strength receives sign * dL/dw, also that of a removed connection
+(`StrengthParametrization`), so an ordinary optimizer step is Grad R's step. Two rules
+decide which connections exist:
 
-- closed loop (ours): those whose theta exceeds a common threshold, set so that
-  the share of missing connections follows the target. It keeps Grad R's
-  competition and spares the survivors the drift that shrinks them.
-- open loop (as published): theta > 0, with a Laplace prior that pulls every
-  theta towards mu = ln(2 - 2p) / alpha. At usual settings mu is so far away
-  that alpha alone decides what is reached, not the target p.
+- closed loop (ours): theta above a common threshold, which is set so that the share of
+  missing connections follows the target. Connections compete as in Grad R, without the
+  prior's drift that shrinks the remaining ones.
+- open loop (as published): theta > 0, with a Laplace prior that pulls every theta towards
+  mu = ln(2 - 2p) / alpha. At usual settings mu is far out of reach, and alpha determines
+  the sparsity instead of the target p.
 """
 
 import math
@@ -19,34 +19,38 @@ from collections.abc import Sequence
 import torch
 
 from snn.network.layers import Connections
+from snn.network.parametrizations import StrengthParametrization
 from snn.rewiring.rewirer import (
     REVIVED,
     Ramp,
+    adam_momentum,
     kth_smallest,
     missing_of,
+    parametrization_of,
+    rewiring,
     step_size,
-    strength_gate,
 )
+from snn.settings.config import RunConfig
 
 
 @torch.no_grad()
 def cut_at(connections: Sequence[Connections], sparsity: float) -> None:
-    """Leave round(sparsity * all) connections missing, the weakest over all layers.
+    """Remove round(sparsity * all) connections, the weakest over all layers.
 
-    Where fewer than the rest have a strength above zero, the strongest of the
-    others get one just above it. Nothing leaves the device.
+    If too few strengths are above zero, the strongest of the others are raised just above
+    it. All tensors stay on the device.
     """
     strengths = torch.cat([conn.weight.flatten() for conn in connections])
     threshold = kth_smallest(strengths, missing_of(sparsity, connections))
     for conn in connections:
-        # holds for none where the threshold is not below zero
+        # empty unless the threshold is below zero
         too_low = (conn.weight > threshold) & (conn.weight <= 0)
         conn.weight.masked_fill_(too_low, REVIVED)
-        strength_gate(conn).cut.copy_(threshold.clamp(min=0))
+        parametrization_of(conn, StrengthParametrization).cut.copy_(threshold.clamp(min=0))
 
 
 class ClosedLoop:
-    """A threshold on the strengths of all connections together that follows the target."""
+    """A common threshold on all strengths that follows the target sparsity."""
 
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
@@ -65,12 +69,12 @@ class ClosedLoop:
 
 
 class OpenLoop:
-    """Grad R's published prior, outside the optimizer's normalisation.
+    """The published Laplace prior, outside of the optimizer's normalisation.
 
-    theta <- theta - step * (gradient's part) - step * alpha * sign(theta - mu),
-    with Adam's bias-corrected step eta / (1 - beta1^k) where Adam is used; both
-    parts at the theta from before the step, as published and as released. The
-    optimizer's part does not depend on theta, so the prior's may come first.
+    theta <- theta - step * (gradient's part) - step * alpha * sign(theta - mu), with Adam's
+    bias-corrected step eta / (1 - beta1^k) for Adam. Both parts use theta before the step,
+    as published and as released; the optimizer's part does not depend on theta, so the
+    prior's is applied first.
     """
 
     def __init__(
@@ -90,3 +94,20 @@ class OpenLoop:
 
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:
         """See Rewirer."""
+
+
+@rewiring("closed-loop")
+def closed_loop(connections: Sequence[Connections], config: RunConfig, index: int) -> ClosedLoop:
+    """Return the closed loop of a config."""
+    return ClosedLoop(connections, Ramp.of(config))
+
+
+@rewiring("open-loop")
+def open_loop(connections: Sequence[Connections], config: RunConfig, index: int) -> OpenLoop:
+    """Return the open loop of a config."""
+    return OpenLoop(
+        connections,
+        target=config.target_sparsity,
+        strength=config.prior_strength,
+        beta=adam_momentum(config),
+    )

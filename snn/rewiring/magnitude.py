@@ -1,4 +1,7 @@
-"""Gradual magnitude pruning (Zhu & Gupta 2017): the smallest weights go and never return."""
+"""Gradual magnitude pruning (Zhu & Gupta 2017, arXiv 1710.01878).
+
+The smallest weights over all layers are removed and never regrow.
+"""
 
 from collections.abc import Sequence
 
@@ -6,16 +9,17 @@ import torch
 
 from snn.network.layers import Connections
 from snn.network.parametrizations import MaskParametrization
-from snn.rewiring.rewirer import Ramp, kth_smallest, mask_gate, missing_of
+from snn.rewiring.rewirer import Ramp, kth_smallest, missing_of, parametrization_of, rewiring
+from snn.settings.config import RunConfig
 
 
 class Magnitude:
-    """Ordinary weights under masks that only lose connections, the smallest over all layers."""
+    """Weights under masks; the smallest over all layers are masked."""
 
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
-            conn.gate = MaskParametrization(conn.weight, has_signs=False)
+            conn.parametrization = MaskParametrization(conn.weight, has_signs=False)
 
     def before_step(self, step: int, *, learning_rate: float) -> None:
         """See Rewirer."""
@@ -27,10 +31,18 @@ class Magnitude:
         sparsity = self.ramp.sparsity(step, steps)
         if sparsity is None:
             return
+        masks = [parametrization_of(conn, MaskParametrization) for conn in self.connections]
         sizes = [
-            conn.weight.abs().masked_fill(~mask_gate(conn).alive, -1.0) for conn in self.connections
+            conn.weight.abs().masked_fill(~mask.alive, -1.0)
+            for conn, mask in zip(self.connections, masks, strict=True)
         ]
         missing = missing_of(sparsity, self.connections)
         threshold = kth_smallest(torch.cat([size.flatten() for size in sizes]), missing)
-        for conn, size in zip(self.connections, sizes, strict=True):
-            mask_gate(conn).alive.logical_and_(size > threshold)
+        for mask, size in zip(masks, sizes, strict=True):
+            mask.alive.logical_and_(size > threshold)
+
+
+@rewiring("magnitude")
+def magnitude(connections: Sequence[Connections], config: RunConfig, index: int) -> Magnitude:
+    """Return magnitude pruning of a config."""
+    return Magnitude(connections, Ramp.of(config))

@@ -1,9 +1,9 @@
-"""STDS (Chen et al. 2022): a soft threshold on every weight.
+"""State transition of dendritic spines (STDS, Chen et al. 2022): a soft threshold on weights.
 
-w = sign(theta) * max(|theta| - D, 0), and every theta gets dL/dw as if there
-were no threshold: what is inside it can come out again, with either sign. The
-published D rises to a value that is given. Here it is the one that leaves the
-asked share of connections missing, so that it is found instead of swept.
+w = sign(theta) * max(|theta| - D, 0), and every theta receives dL/dw as if there were no
+threshold: a removed connection can regrow with either sign. The published D rises to a
+given value. Here D is the value that leaves the target share of connections missing, so
+that it does not have to be searched.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,17 @@ import torch
 
 from snn.network.layers import Connections
 from snn.network.parametrizations import SoftThresholdParametrization
-from snn.rewiring.rewirer import Ramp, kth_smallest, missing_of, soft_gate
+from snn.rewiring.rewirer import Ramp, kth_smallest, missing_of, parametrization_of, rewiring
+from snn.settings.config import RunConfig
 
 
 class SoftThreshold:
-    """A soft threshold D for all connections together that follows the target."""
+    """A soft threshold D, common to all connections, that follows the target sparsity."""
 
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
-            conn.gate = SoftThresholdParametrization(conn.weight)
+            conn.parametrization = SoftThresholdParametrization(conn.weight)
 
     def before_step(self, step: int, *, learning_rate: float) -> None:
         """See Rewirer."""
@@ -36,4 +37,10 @@ class SoftThreshold:
         sizes = torch.cat([conn.weight.abs().flatten() for conn in self.connections])
         threshold = kth_smallest(sizes, missing_of(sparsity, self.connections)).clamp(min=0)
         for conn in self.connections:
-            soft_gate(conn).cut.copy_(threshold)
+            parametrization_of(conn, SoftThresholdParametrization).cut.copy_(threshold)
+
+
+@rewiring("stds")
+def stds(connections: Sequence[Connections], config: RunConfig, index: int) -> SoftThreshold:
+    """Return the soft threshold of a config."""
+    return SoftThreshold(connections, Ramp.of(config))

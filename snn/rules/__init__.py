@@ -1,44 +1,18 @@
-"""Learning rules in time: how the error of a batch becomes gradients.
+"""Time rules: how the error of a batch becomes gradients.
 
-One file per rule, listed in `TIME_RULES`. Block-local training is the schedule
-around them (`snn.training.train`); a rule sees the blocks that are trained now behind
-the ones that are frozen.
+One file per rule, registered with `@time_rule(name)`; all files of this folder are imported
+here. A new rule is one file, and its name among the choices of `RunConfig.time_rule`.
+Block-local training is the schedule around the rules (`snn.training.train`): a rule trains
+the last blocks of a network whose first blocks are frozen.
 """
 
-from collections.abc import Callable
+import importlib
+import pkgutil
 
-from snn.network.layers import ForwardContext
-from snn.network.network import Network
-from snn.rules.bptt import bptt
-from snn.rules.dsr import dsr
-from snn.rules.ottt import ottt_a, ottt_o
-from snn.rules.parts import learn as learn_in_parts
-from snn.rules.rule import Batch, BatchResult, TimeRule
-from snn.rules.saf import saf_e, saf_f
-from snn.rules.spike_bp import spike_bp
+from snn.rules.micro_batches import learn
+from snn.rules.rule import ONLINE_RULES, TIME_RULES, Batch, BatchResult, TimeRule, time_rule
 
-TIME_RULES: dict[str, TimeRule] = {
-    "bptt": bptt,
-    "spike-bp": spike_bp,
-    "ottt-a": ottt_a,
-    "ottt-o": ottt_o,
-    "saf-e": saf_e,
-    "saf-f": saf_f,
-    "dsr": dsr,
-}
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
-ONLINE_RULES = frozenset({"ottt-o", "saf-e"})
-"""Rules that make an optimizer step after every timestep."""
-
-
-def learn(
-    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
-) -> BatchResult:
-    """Train on a batch by the rule in time of the network's config.
-
-    `apply` makes an optimizer step of the gradients and clears them.
-    """
-    return learn_in_parts(network, batch, state, apply=apply, rules=TIME_RULES, whole=ONLINE_RULES)
-
-
-__all__ = ["ONLINE_RULES", "TIME_RULES", "Batch", "BatchResult", "TimeRule", "learn"]
+__all__ = ["ONLINE_RULES", "TIME_RULES", "Batch", "BatchResult", "TimeRule", "learn", "time_rule"]

@@ -1,17 +1,17 @@
-"""Spike representation (DSR, Meng et al. 2022): backpropagation through mean rates.
+"""Differentiation on spike representation (DSR, Meng et al. 2022, arXiv 2205.00459).
 
-Neurons run forward as they are, without a graph. What a layer says is taken to
-be its rate, the mean of its spikes that weighs late ones most, and the rate to
-follow from the rates that come in:
+Ordinary neurons run forward without a graph. The output of a layer is represented by its
+rate, a weighted mean of its spikes in which late spikes weigh most. The rate is treated as
+a function of the input rates:
 
     rate = sum over t of leak^(T - t) s[t] / sum over t of leak^(T - t)
     drive = W rate_in + b
     rate = clamp(drive / threshold, 0, 1)
 
-The value of a rate is the one that was counted; its derivative by the drive is
-1 / threshold where 0 < drive < threshold. Nothing flows through time, and
-memory does not grow with it. In the paper a spike has the height of the
-threshold and the input is scaled by the leak: other units, same rule.
+The value of a rate is the counted one; its derivative by the drive is 1 / threshold if
+0 < drive < threshold, else 0. No gradient flows through time, and memory does not grow
+with the number of timesteps. In the paper a spike has the height of the threshold and the
+input is scaled by the leak: other units, same rule.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,20 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.network.blocks import Readout
+from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
-from snn.rules.rule import Batch, BatchResult
+from snn.rules.rule import Batch, BatchResult, time_rule
 
 
+@time_rule("dsr")
 def dsr(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """One backward pass over rates, one step."""
+    """Make one backward pass over rates, one step."""
     state.observer = counted = Counted(network.config.leak)
     with torch.no_grad():
         x = _run(network, batch, state, counted)
-    # weights were made without a graph, and no neuron goes on from where it stands
+    # weights were computed without a graph, and the pass over rates needs no states
     state.weights.clear()
     state.potentials.clear()
     state.constant.clear()
@@ -55,28 +56,28 @@ def dsr(
 
 
 def _run(network: Network, batch: Batch, state: ForwardContext, counted: "Counted") -> Tensor:
-    """Run all timesteps; the rate of what enters the first live block, (1, batch, ...)."""
+    """Run all timesteps; return the input rate of the first live block, (1, batch, ...)."""
     frozen = ForwardContext()
-    entered: Tensor | None = None
+    input_sum: Tensor | None = None
     is_constant = batch.frozen == 0 and batch.drive.shape[0] == 1
-    for start in range(0, batch.timesteps, network.chunk):
-        steps = min(network.chunk, batch.timesteps - start)
+    for start in range(0, batch.timesteps, network.chunk_steps):
+        steps = min(network.chunk_steps, batch.timesteps - start)
         x = batch.drive if batch.drive.shape[0] == 1 else batch.drive[start : start + steps]
         for index in range(batch.frozen):
             x = network.block(index)(x, steps, frozen)
         if not is_constant:
-            entered = counted.added(entered, x)
+            input_sum = counted.added(input_sum, x)
         for index in range(batch.frozen, len(network.blocks)):
             x = network.block(index)(x, steps, state)
             network.block(index).head(x, steps, state)
         counted.length = counted.length * counted.leak**steps + sum(
             counted.leak**age for age in range(steps)
         )
-    return batch.drive if entered is None else entered / counted.length
+    return batch.drive if input_sum is None else input_sum / counted.length
 
 
 class Counted:
-    """Sums of spikes over time that weigh late ones most, as an Observer."""
+    """Observer that sums spikes over time; late spikes weigh most."""
 
     def __init__(self, leak: float) -> None:
         self.leak = leak
@@ -85,7 +86,7 @@ class Counted:
 
     @property
     def rates(self) -> dict[Layer, Tensor]:
-        """Weighted mean spikes of each layer, (1, batch, ...)."""
+        """Weighted mean spikes by layer, (1, batch, ...)."""
         return {layer: total / self.length for layer, total in self.totals.items()}
 
     def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
@@ -97,7 +98,7 @@ class Counted:
         """See Observer."""
 
     def added(self, before: Tensor | None, x: Tensor) -> Tensor:
-        """The sum `before` after some more timesteps `x` (time, batch, ...)."""
+        """Return the sum `before` continued by the timesteps `x` (time, batch, ...)."""
         steps = len(x)
         ages = torch.arange(steps - 1, -1, -1, dtype=x.dtype, device=x.device)
         total = torch.einsum("t,t...->...", self.leak**ages, x).unsqueeze(0)
@@ -105,17 +106,17 @@ class Counted:
 
 
 class Rates:
-    """Dynamics: one pass over rates instead of time."""
+    """Dynamics of one pass over rates instead of timesteps."""
 
     def __init__(self, rates: dict[Layer, Tensor]) -> None:
         self.rates = rates
 
     def enter(self, x: Tensor) -> Tensor:
-        """Rates come in as they are."""
+        """Return the input rates unchanged."""
         return x
 
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
-        """Rates of the layer's neurons, (1, batch, ...)."""
+        """Return the rates of the layer, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
         drive = sum(conn(x, batch.weight(conn)) for conn, x in pairs)
         assert isinstance(drive, Tensor)
@@ -127,17 +128,17 @@ class Rates:
         return rate
 
     def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
-        """What integrators get on the mean."""
+        """Return the mean input of the integrators."""
         current: Tensor = readout.connections(x, batch.weight(readout.connections))
         return current + readout.bias
 
     def held(self) -> list[Tensor]:
-        """The rates."""
+        """Return the rates."""
         return list(self.rates.values())
 
 
 class _Clamped(torch.autograd.Function):
-    """A rate, with the derivative of clamp(drive / threshold, 0, 1)."""
+    """Returns a rate, with the derivative of clamp(drive / threshold, 0, 1)."""
 
     @staticmethod
     def forward(ctx: Any, drive: Tensor, rate: Tensor, threshold: float) -> Tensor:

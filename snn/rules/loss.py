@@ -1,4 +1,4 @@
-"""Losses: what is wrong with the readouts of a batch."""
+"""Losses of the readouts of a batch."""
 
 import torch
 import torch.nn.functional as F
@@ -8,12 +8,12 @@ from snn.network.readout import integrated, integrated_each_step
 
 
 def readout_loss(logits: Tensor, labels: Tensor, *, loss: str, leak: float = 1.0) -> Tensor:
-    """Loss of integrators that got `logits` (time, batch, classes), `leak` their readout leak.
+    """Return the loss of integrators with input `logits` (time, batch, classes).
 
-    `mean-readout` and `squared-error` judge their output at the end. `each-step`
-    averages over the outputs after every timestep, so that stopping early costs
-    little; related to temporal efficient training (Deng et al. 2022), which
-    takes the inputs: `instantaneous`, the loss of OTTT.
+    `leak` is their decay factor. `mean-readout` and `squared-error` apply to the output at
+    the end. `each-step` is the mean over the outputs after every timestep, so that fewer
+    timesteps at inference cost little accuracy. `instantaneous` applies to the inputs (OTTT;
+    temporal efficient training, Deng et al. 2022).
     """
     if loss in ("mean-readout", "squared-error"):
         return output_loss(integrated(logits, leak=leak), labels, loss=loss)
@@ -22,11 +22,11 @@ def readout_loss(logits: Tensor, labels: Tensor, *, loss: str, leak: float = 1.0
 
 
 def output_loss(output: Tensor, labels: Tensor, *, loss: str) -> Tensor:
-    """Loss of the integrators' output (batch, classes) at the end.
+    """Return the loss of the output (batch, classes) at the end.
 
     `squared-error` is the sum over images and classes, without 1/2, of the squared
-    distance from one-hot labels (Lee et al. 2020 as released); all others are a
-    mean over images.
+    distance to one-hot labels (Lee et al. 2020 as released); all others are the mean of the
+    cross-entropy over images.
     """
     if loss == "squared-error":
         classes = torch.arange(output.shape[1], device=output.device)
@@ -35,6 +35,6 @@ def output_loss(output: Tensor, labels: Tensor, *, loss: str) -> Tensor:
 
 
 def per_image(value: Tensor, labels: Tensor, *, loss: str) -> Tensor:
-    """The loss as it is reported: a mean over images, without a graph."""
+    """Return the loss as reported: the mean over images, without a graph."""
     value = value.detach()
     return value / len(labels) if loss == "squared-error" else value

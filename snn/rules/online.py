@@ -1,7 +1,7 @@
-"""What the rules that run forward in time have in common: one timestep at a time, no graph kept.
+"""Shared parts of the rules that run forward in time: one timestep and one graph at a time.
 
-A rule gives the live blocks its own dynamics (`layers.Dynamics`); the frozen
-blocks in front keep firing as ordinary neurons.
+A rule replaces the dynamics of the live blocks (`layers.Dynamics`); the frozen blocks run
+as ordinary neurons.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from snn.rules.rule import Batch, BatchResult
 
 @dataclass
 class Unrolled:
-    """Runs a batch timestep by timestep through the live blocks, in a rule's dynamics."""
+    """Runs a batch timestep by timestep, the live blocks with the dynamics of a rule."""
 
     network: Network
     batch: Batch
@@ -27,9 +27,9 @@ class Unrolled:
     frozen: ForwardContext = field(default_factory=ForwardContext)
 
     def step(self, index: int, dynamics: Dynamics) -> list[Tensor]:
-        """Readout inputs (batch, classes) of every live head at timestep `index`, from 0."""
+        """Return readout inputs (batch, classes) of every live head at timestep `index`."""
         drive = self.batch.drive
-        # a copy, so that nothing keeps the other timesteps alive
+        # a copy, so that the other timesteps can be freed
         x = drive if drive.shape[0] == 1 else drive[index : index + 1].clone()
         with torch.no_grad():
             for number in range(self.batch.frozen):
@@ -45,9 +45,9 @@ class Unrolled:
 
 @contextmanager
 def gathered(state: ForwardContext, connections: list[Connections]) -> Iterator[None]:
-    """Effective weights are made once and collect the gradients of all timesteps.
+    """Compute effective weights once, as leaves that sum the gradients of all timesteps.
 
-    On leaving, what they collected goes on to the trained parameters.
+    At the end the summed gradients are propagated to the trained parameters.
     """
     made = {conn: state.weight(conn) for conn in connections}
     for conn, weight in made.items():
@@ -62,17 +62,17 @@ def gathered(state: ForwardContext, connections: list[Connections]) -> Iterator[
 def step_losses(
     logits: list[Tensor], sums: list[Tensor], batch: Batch, index: int, *, leak: float
 ) -> Tensor:
-    """Loss of one timestep, a T-th part of the batch's, averaged over heads.
+    """Return the loss of one timestep, 1/T of the batch's, averaged over heads.
 
-    `instantaneous` judges the timestep by itself (OTTT, SAF), `each-step` the
-    integrators' output until now, earlier inputs taken as they are. `sums`
-    holds what the integrators hold (`snn.network.readout`) and is brought up to date.
+    `instantaneous` applies to the input of this timestep (OTTT, SAF), `each-step` to the
+    output of the integrators after it, with earlier inputs detached. `sums` are the states
+    of the integrators (`snn.network.readout`) and are updated.
     """
     losses = []
     for slot, readout in enumerate(logits):
         total = leak * (sums[slot] + readout)
-        judged = readout if batch.loss == "instantaneous" else total / (index + 1)
-        losses.append(F.cross_entropy(judged, batch.labels) / batch.timesteps)
+        output = readout if batch.loss == "instantaneous" else total / (index + 1)
+        losses.append(F.cross_entropy(output, batch.labels) / batch.timesteps)
         sums[slot] = total.detach()
     return torch.stack(losses).mean()
 
@@ -80,7 +80,7 @@ def step_losses(
 def learn_forward(
     run: Unrolled, dynamics: Dynamics, *, apply: Callable[[], None], every_step: bool
 ) -> BatchResult:
-    """Go through all timesteps; learn after each (`every_step`) or once at the end."""
+    """Run all timesteps; make a step after each (`every_step`) or leave the gradients."""
     batch = run.batch
     sums = [batch.drive.new_zeros(()) for _ in run.network.blocks][batch.frozen :]
     losses, leak = [], run.network.config.readout_leak

@@ -1,13 +1,13 @@
-"""Online training through time (OTTT, Xiao et al. 2022).
+"""Online training through time (OTTT, Xiao et al. 2022, arXiv 2210.04195).
 
     trace[t] = leak * trace[t-1] + input[t]              of each connection's input
     dL[t]/dW = dL[t]/dh[t] (x) trace[t]                  error of this timestep alone
 
-Within a timestep the error flows back through space as usual; through time
-nothing flows. `ottt-a` sums the gradients of all timesteps, `ottt-o` learns
-after each. Two deviations from the released code, which make it equal to SAF
-and exact for the last spiking layer: the first layer's input and the biases
-have traces too (a bias is a weight whose input is 1).
+The error flows back through the layers of one timestep; no gradient flows through time.
+`ottt-a` sums the gradients of all timesteps, `ottt-o` makes a step after each. Two
+deviations from the released code make it equal to SAF and exact for the last spiking layer:
+the input of the first layer and the biases have traces too (a bias is a weight whose input
+is 1).
 """
 
 from collections.abc import Callable
@@ -18,30 +18,30 @@ from torch import Tensor
 from torch.nn import grad as conv_grad
 
 from snn.lif.surrogate import spike
-from snn.network.blocks import Readout, connections_of
+from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
 from snn.rules.online import Unrolled, gathered, learn_forward
-from snn.rules.rule import Batch, BatchResult
+from snn.rules.rule import Batch, BatchResult, time_rule
 
 
 class Traced:
-    """Dynamics: values from spikes, gradients of weights from traces."""
+    """Dynamics with values from spikes and weight gradients from traces."""
 
     def __init__(self, leak: float, *, is_static: bool = False) -> None:
         self.leak = leak
-        self.is_static = is_static  # neither an analog input nor its weights change
-        self._static: dict[Connections, tuple[Tensor, Tensor]] = {}  # a current, and as a leaf
+        self.is_static = is_static  # analog inputs and their weights are constant over time
+        self._static: dict[Connections, tuple[Tensor, Tensor]] = {}  # a current, its leaf copy
         self.traces: dict[Connections, Tensor] = {}
-        self.bias_trace = 0.0  # of an input that is always 1
+        self.bias_trace = 0.0  # trace of a constant input of 1
 
     def enter(self, x: Tensor) -> Tensor:
-        """A new timestep begins."""
+        """Begin a timestep."""
         self.bias_trace = self.leak * self.bias_trace + 1
         return x
 
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
-        """Spikes of one timestep, (1, batch, ...)."""
+        """Return the spikes of one timestep, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
         current = sum(self._traced(conn, x[0], batch) for conn, x in pairs)
         assert isinstance(current, Tensor)
@@ -60,12 +60,12 @@ class Traced:
         return spikes.unsqueeze(0)
 
     def held(self) -> list[Tensor]:
-        """The traces; of a constant input its current and the gradient of that."""
+        """Return the traces, and currents of constant inputs with their gradients."""
         static = [t for current, leaf in self._static.values() for t in (current, leaf.grad)]
         return [*self.traces.values(), *(t for t in static if t is not None)]
 
     def finish(self) -> None:
-        """Gradients of the weights of constant inputs, one product for all timesteps."""
+        """Compute the weight gradients of constant inputs, one product for all timesteps."""
         for current, leaf in self._static.values():
             if leaf.grad is not None:
                 current.backward(leaf.grad)
@@ -75,7 +75,7 @@ class Traced:
             if conn not in self._static:
                 made = conn.apply_weight(x, batch.weight(conn))
                 self._static[conn] = made, made.detach().requires_grad_()
-            # the trace of an input that never changes is that of a bias, times the input
+            # the trace of a constant input is the bias trace times the input
             scaled: Tensor = _Scaled.apply(self._static[conn][1], self.bias_trace)  # type: ignore[no-untyped-call]
             return scaled
         trace = x.detach()
@@ -87,13 +87,13 @@ class Traced:
         return current
 
     def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
-        """The readout has no membrane and so no trace."""
+        """Return the readout input; without a membrane there is no trace."""
         weight = batch.weight(readout.connections)
         return (readout.connections.apply_weight(x[0], weight) + readout.bias).unsqueeze(0)
 
 
 class _Scaled(torch.autograd.Function):
-    """A value whose gradient is multiplied."""
+    """Returns a value whose gradient is multiplied by a factor."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
@@ -106,7 +106,7 @@ class _Scaled(torch.autograd.Function):
 
 
 class _TracedMap(torch.autograd.Function):
-    """W x, whose weight gradient is taken as if the input were the trace."""
+    """Returns W x; the weight gradient is computed with the trace as input."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor, conn: Connections) -> Tensor:
@@ -129,13 +129,13 @@ class _TracedMap(torch.autograd.Function):
         return grad_x, None, grad_w, None
 
 
+@time_rule("ottt-a")
 def ottt_a(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """One step per batch, of the gradients of all timesteps."""
+    """Make one step per batch, with the summed gradients of all timesteps."""
     dynamics = Traced(network.config.leak, is_static=batch.drive.shape[0] == 1)
-    live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
-    with gathered(state, live):
+    with gathered(state, network.live_connections(batch.frozen)):
         result = learn_forward(
             Unrolled(network, batch, state), dynamics, apply=apply, every_step=False
         )
@@ -144,9 +144,10 @@ def ottt_a(
     return result
 
 
+@time_rule("ottt-o", is_online=True)
 def ottt_o(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """One step per timestep."""
+    """Make one step per timestep."""
     dynamics = Traced(network.config.leak)
     return learn_forward(Unrolled(network, batch, state), dynamics, apply=apply, every_step=True)

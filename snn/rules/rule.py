@@ -1,8 +1,8 @@
-"""What every rule in time is given and gives back."""
+"""The contract of a time rule, and the registry of rules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -14,31 +14,51 @@ from snn.network.network import Network
 class Batch:
     """One batch of training."""
 
-    drive: Tensor  # (time, batch, ...), or (1, batch, ...) when constant
-    labels: Tensor  # (batch,), positions in the trained heads' classes
-    frozen: int  # blocks in front that are not trained
+    drive: Tensor  # (time, batch, ...), or (1, batch, ...) if it is constant
+    labels: Tensor  # (batch,), positions in the classes of the trained heads
+    frozen: int  # number of first blocks that are not trained
     timesteps: int
     loss: str  # as in RunConfig
-    share: float = 1.0  # weight of this batch's loss, as a part of a larger batch
+    share: float = 1.0  # factor of the loss, as a part of a larger batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What a batch showed; tensors stay on the device, so that no step waits for the host."""
+    """Result of a batch; tensors stay on the device, so that no step waits for the host."""
 
     loss: Tensor  # scalar
-    correct: Tensor  # scalar, images that the deepest head got right
-    held: tuple[Tensor, ...] = ()  # what the rule itself kept from one timestep to the next
+    correct: Tensor  # scalar, images that the deepest head classified correctly
+    held: tuple[Tensor, ...] = ()  # what the rule itself kept between timesteps
 
 
 class TimeRule(Protocol):
-    """Trains the blocks behind `batch.frozen` on one batch.
+    """Trains the blocks after the first `batch.frozen` on one batch.
 
-    `apply` makes an optimizer step of the gradients and clears them: a rule
-    that needs all timesteps calls it once per batch, an online rule once per
-    timestep.
+    `apply` makes an optimizer step with the gradients and clears them: a rule that needs
+    all timesteps calls it once per batch, an online rule once per timestep.
     """
 
     def __call__(
         self, network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
     ) -> BatchResult: ...
+
+
+TIME_RULES: dict[str, TimeRule] = {}
+"""Time rules by their name in `RunConfig.time_rule`."""
+
+ONLINE_RULES: set[str] = set()
+"""Names of the rules that make an optimizer step after every timestep."""
+
+Rule = TypeVar("Rule", bound=TimeRule)
+
+
+def time_rule(name: str, *, is_online: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule under a name, which is also a choice of `RunConfig.time_rule`."""
+
+    def register(rule: Rule) -> Rule:
+        TIME_RULES[name] = rule
+        if is_online:
+            ONLINE_RULES.add(name)
+        return rule
+
+    return register

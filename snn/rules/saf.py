@@ -1,16 +1,15 @@
-"""Spike accumulation forwarding (SAF, Saiin et al. 2023).
+"""Spike accumulation forwarding (SAF, Saiin et al. 2023, arXiv 2310.02772).
 
-Only accumulated spikes travel between layers:
+The signals between layers are accumulated spikes a:
 
     U[t] = W a_in[t] + b * L[t]                       L[t] = (1 - leak^t) / (1 - leak)
     s[t] = 1 if U[t] >= threshold * (leak * a[t-1] + 1)
     a[t] = leak * a[t-1] + s[t]
 
-These are the spikes of ordinary neurons with soft reset. U is taken in this
-closed form and not as a recurrence: differentiated with its past held constant,
-the recurrence would lose the trace. `saf-e` learns after every timestep, with
-OTTT's gradient; `saf-f` runs all but the last timestep without a graph and
-learns once, from the accumulation at the end.
+The spikes s equal those of ordinary neurons with soft reset. U is computed in this closed
+form: a recurrence with a detached past would lose the trace. `saf-e` makes a step after
+every timestep, with the gradient of OTTT; `saf-f` runs all but the last timestep without a
+graph and makes one step, from the accumulation at the end.
 """
 
 from collections.abc import Callable
@@ -20,36 +19,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn.lif.surrogate import spike
-from snn.network.blocks import Readout
+from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.neurons import Lif
 from snn.rules.online import Unrolled, learn_forward
-from snn.rules.rule import Batch, BatchResult
+from snn.rules.rule import Batch, BatchResult, time_rule
 
 
 class Accumulated:
-    """Dynamics: accumulated spikes instead of spikes, potentials from them alone."""
+    """Dynamics with accumulated spikes as signals."""
 
     def __init__(
         self, leak: float, *, is_final_only: bool = False, is_static: bool = False
     ) -> None:
         self.leak = leak
         self.is_final_only = is_final_only
-        self.is_static = is_static  # neither an analog input nor its weights change
+        self.is_static = is_static  # analog inputs and their weights are constant over time
         self.static: dict[Connections, Tensor] = {}  # W x of such an input
         self.length = 0.0  # L[t]
         self._input: Tensor | None = None
-        self._before: dict[object, Tensor] = {}  # a[t-1] of layers, and what readouts got
+        self._before: dict[object, Tensor] = {}  # a[t-1] of layers, last input of readouts
 
     def enter(self, x: Tensor) -> Tensor:
-        """A new timestep begins: the accumulated input of the first live block."""
+        """Begin a timestep; return the accumulated input of the first live block."""
         self.length = self.leak * self.length + 1
         self._input = x if self._input is None else self.leak * self._input + x
         return self._input
 
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
-        """Accumulated spikes after one more timestep, (1, batch, ...)."""
+        """Return the accumulated spikes after one more timestep, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
         potential = sum(self._driven(conn, x[0], batch) for conn, x in pairs)
         assert isinstance(potential, Tensor)
@@ -64,7 +63,7 @@ class Accumulated:
         return accumulated.unsqueeze(0)
 
     def fired(self, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
-        """Spikes of this timestep; `kept` is the accumulation until now, leaked."""
+        """Return the spikes of this timestep; `kept` is leak * a[t-1]."""
         distance = potential - lif.threshold * (kept + lif.firing_share)
         return spike(distance, lif.surrogate, lif.slope)
 
@@ -72,12 +71,12 @@ class Accumulated:
         weight = batch.weight(conn)
         if not (self.is_static and conn.is_analog) or torch.is_grad_enabled():
             return conn.apply_weight(x, weight)
-        if conn not in self.static:  # at the first timestep, when L is 1
+        if conn not in self.static:  # first timestep, L = 1
             self.static[conn] = conn.apply_weight(x, weight)
         return self.length * self.static[conn]
 
     def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
-        """Of this timestep's spikes; for `saf-f` of the mean that weighs late spikes most."""
+        """Return the readout of this timestep's spikes; with `saf-f` of the weighted mean."""
         weight = batch.weight(readout.connections)
         if self.is_final_only:
             spikes = x[0] / self.length
@@ -88,29 +87,31 @@ class Accumulated:
         return (readout.connections.apply_weight(spikes, weight) + readout.bias).unsqueeze(0)
 
     def held(self) -> list[Tensor]:
-        """The accumulations."""
+        """Return the accumulations."""
         return list(self._before.values()) + ([] if self._input is None else [self._input])
 
 
+@time_rule("saf-e", is_online=True)
 def saf_e(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """One step per timestep."""
+    """Make one step per timestep."""
     dynamics = Accumulated(network.config.leak)
     return learn_forward(Unrolled(network, batch, state), dynamics, apply=apply, every_step=True)
 
 
+@time_rule("saf-f")
 def saf_f(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """One step per batch, from the last timestep."""
+    """Make one step per batch, from the last timestep."""
     is_static = batch.drive.shape[0] == 1
     dynamics = Accumulated(network.config.leak, is_final_only=True, is_static=is_static)
     run = Unrolled(network, batch, state)
     with torch.no_grad():
         for index in range(batch.timesteps - 1):
             run.step(index, dynamics)
-    state.weights.clear()  # made without a graph
+    state.weights.clear()  # computed without a graph
     dynamics.static.clear()
     logits = run.step(batch.timesteps - 1, dynamics)
     loss = torch.stack([F.cross_entropy(readout, batch.labels) for readout in logits]).mean()

@@ -1,19 +1,18 @@
-"""Spike-based backpropagation (Lee et al. 2020), as released.
+"""Spike-based backpropagation (Lee et al. 2020, Front. Neurosci. 14:119), as released.
 
-Neurons fire above the threshold and return to zero. The error passes a neuron
-where it fired, divided by the threshold and times a correction for the charge
-that leaked, one per neuron and image for the whole run:
+Neurons fire above the threshold and return to zero. The error passes a neuron at its
+spikes, divided by the threshold and multiplied by a correction for the leak, one factor
+per neuron and image for the whole run:
 
     kappa = 1[a > 0.001] + ln(leak) * a / N        N spikes with the trace
                                                    a = sum over spikes of leak^(T - t)
 
-From a spike it goes back in time, undiminished, to every current since the
-spike before; a current that no spike follows gets nothing. The leak is in
-kappa alone: neither this path nor that of the integrators at the end, whose
-output leaks, has it. Pooling neurons pass the error on as it is, with neither
-kappa nor their threshold, as in the released code.
+The error of a spike is assigned undiminished to every current since the previous spike;
+currents after the last spike have gradient zero. The leak appears in kappa only, neither
+in this path nor in the gradient of the integrators, although their output leaks. Pooling
+neurons pass the error unchanged, without kappa and threshold, as in the released code.
 
-Only the spikes are kept for backward.
+Only the spikes are saved for the backward pass.
 """
 
 import math
@@ -27,45 +26,46 @@ from snn.network.layers import ForwardContext, Layer, PoolNeurons
 from snn.network.network import Network
 from snn.network.readout import integrated
 from snn.rules.loss import output_loss, per_image
-from snn.rules.rule import Batch, BatchResult
+from snn.rules.rule import Batch, BatchResult, time_rule
 
 SILENT = 1e-3
-"""A spike trace up to this counts as none."""
+"""A spike trace up to this value counts as zero."""
 
 
+@time_rule("spike-bp")
 def spike_bp(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """One graph over all timesteps, one backward pass, one step."""
+    """Make one graph over all timesteps, one backward pass, one step."""
     state.fire = fire
     outputs = network.run(
         batch.drive, state, timesteps=batch.timesteps, frozen=batch.frozen, wants=("logits",)
     )
-    held = [_held(logits, network.config.readout_leak) for logits in outputs.logits]
-    losses = [output_loss(output, batch.labels, loss=batch.loss) for output in held]
+    finals = [_output(logits, network.config.readout_leak) for logits in outputs.logits]
+    losses = [output_loss(output, batch.labels, loss=batch.loss) for output in finals]
     loss = torch.stack(losses).mean()
     (loss * batch.share).backward()
     apply()
     return BatchResult(
         loss=per_image(loss, batch.labels, loss=batch.loss),
-        correct=(held[-1].argmax(dim=1) == batch.labels).sum(),
+        correct=(finals[-1].argmax(dim=1) == batch.labels).sum(),
     )
 
 
-def _held(logits: Tensor, leak: float) -> Tensor:
-    """The integrators' output with the gradient of integrators that do not leak."""
+def _output(logits: Tensor, leak: float) -> Tensor:
+    """Return the output of the integrators, with the gradient of integrators without leak."""
     mean = integrated(logits, leak=1.0)
     return mean + (integrated(logits, leak=leak) - mean).detach()
 
 
 def fire(layer: Layer, current: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Spikes of all timesteps with the derivative above; see `layers.Firing`."""
+    """Return spikes of all timesteps with the derivative above; see `layers.Firing`."""
     spikes, left = _SpikeToSpike.apply(current, v, layer)  # type: ignore[no-untyped-call]
     return spikes, left
 
 
 def correction(spikes: Tensor, leak: float) -> Tensor:
-    """Kappa of each neuron and image (batch, ...), from all its spikes (time, batch, ...)."""
+    """Return kappa of each neuron and image, (batch, ...), from its spikes (time, batch, ...)."""
     trace = torch.zeros_like(spikes[0])
     for fired in spikes:
         trace = torch.add(fired, trace, alpha=leak)
@@ -90,7 +90,7 @@ class _SpikeToSpike(torch.autograd.Function):
         if not isinstance(ctx.layer, PoolNeurons):
             grad_spikes = grad_spikes * (correction(spikes, lif.leak) / lif.threshold)
         passed = torch.empty_like(spikes)
-        since = torch.zeros_like(spikes[0])  # the error of the spike that follows
+        since = torch.zeros_like(spikes[0])  # the error of the next spike
         steps = zip(spikes.unbind(0), grad_spikes.unbind(0), passed.unbind(0), strict=True)
         for fired, grad, out in reversed(list(steps)):
             since = torch.where(fired > 0, grad, since, out=out)

@@ -1,8 +1,8 @@
-"""Memory that a process keeps: on Linux, glibc gives large tensors back as soon as they are freed.
+"""Settings of glibc's allocator: freed memory stays with the process.
 
-Training takes and frees the same tensors at every step. Given back to the
-system, each comes again as empty pages, which costs more than most operations
-on them (about 0.4 ms per MB).
+Training allocates and frees the same tensors at every step. By default glibc returns large
+blocks to the system at once, and new empty pages cost more than most operations on them
+(about 0.4 ms per MB).
 """
 
 import ctypes
@@ -15,10 +15,9 @@ _NEVER = 2**31 - 1
 
 @functools.cache
 def keep_memory() -> bool:
-    """From now on freed memory stays with this process, for its next tensors.
+    """Make this process keep freed memory; return whether the C library supports it.
 
-    For processes that train and little else: they hold their highest need
-    until they end. False where the C library is not glibc; nothing changes then.
+    For processes that only train: they hold their peak memory until they end.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,9 +1,9 @@
-"""The block cache: trained blocks in a folder, each named by all that it depends on.
+"""The block cache: a folder of trained blocks, named by everything that determines them.
 
-An entry is one file, whole or not there: written beside its place, flushed to
-the disk and renamed. Its first line holds the SHA-256 of all that follows, a
-line of JSON and the tensors. There is no index that could disagree with the
-folder, and no lock: who trains the same block at the same time writes the same.
+An entry is one file, written to a draft, flushed to disk and renamed, so that it is never
+incomplete. Its first line is the SHA-256 of the rest: a line of JSON and the tensors. There
+is no index that could differ from the folder, and no lock: two processes that train the
+same block write the same file.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ from snn.settings.measurement import LayerConnectivity, Measurement
 MAGIC = b"spikefront block 1 "  # of this format; another one gets another number
 SUFFIX = ".block"
 DRAFT = ".writing-"
-STALE_S = 600.0  # a draft as old as this has lost its writer
+STALE_S = 600.0  # age at which a draft is taken to be abandoned
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A trained block, and what its training showed."""
+    """A trained block, and the measurements of its training."""
 
-    description: Mapping[str, Any]  # all that it depends on, as JSON can hold it
+    description: Mapping[str, Any]  # everything that determines it, as JSON values
     tensors: Mapping[str, Tensor]
     measurements: tuple[Measurement, ...]
     training_s: float
@@ -42,12 +42,11 @@ class Entry:
 
 
 class BlockCache:
-    """A folder of entries, of `limit_bytes` at most; the least recently used go first.
+    """A folder of entries of at most `limit_bytes`; the least recently used are removed first.
 
-    Writers at the same time may each exceed the limit by their entry until they
-    are done. What goes wrong never ends a training: a damaged entry is removed
-    and counts as missing, and after a failure of the disk nothing is written
-    any more. Both are said in `notes`, a line each.
+    Concurrent writers may each exceed the limit by one entry while they write. A fault never
+    ends a training: a damaged entry is removed and trained again, and after a disk error
+    nothing more is written. Each fault adds a line to `notes`.
     """
 
     def __init__(self, folder: Path, *, limit_bytes: int, notes: list[str] | None = None) -> None:
@@ -56,7 +55,7 @@ class BlockCache:
         self._is_off = False
 
     def get(self, description: Mapping[str, Any]) -> Entry | None:
-        """The entry of that description; None where there is none that is whole."""
+        """Return the entry of a description, or None if it is missing or damaged."""
         path = self._path(description)
         try:
             data = path.read_bytes()
@@ -68,23 +67,23 @@ class BlockCache:
         try:
             entry = _decode(data)
             if entry.description != _plain(description):
-                raise DamagedError("holds another block than its name says")
+                raise DamagedError("holds a different block than its name says")
         except DamagedError as error:
             self.notes.append(f"block cache: {path.name} {error}; removed, trained again")
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
-        with contextlib.suppress(OSError):  # a folder that can only be read still serves
+        with contextlib.suppress(OSError):  # the folder may be read-only
             os.utime(path)
         return entry
 
     def put(self, entry: Entry) -> None:
-        """Keep the entry, and remove others as far as the limit asks for it."""
+        """Store the entry, and remove others to keep the limit."""
         if self._is_off:
             return
         data = _encode(entry)
         if len(data) > self.limit_bytes:
-            self._stop(f"a block of {len(data):,} bytes is over its limit of {self.limit_bytes:,}")
+            self._stop(f"a block of {len(data):,} bytes exceeds the limit of {self.limit_bytes:,}")
             return
         draft = self.folder / f"{DRAFT}{secrets.token_hex(8)}"
         try:
@@ -97,12 +96,12 @@ class BlockCache:
                 with contextlib.suppress(OSError):
                     draft.unlink()
             _flush_folder(self.folder)
-            self._make_room(0)  # others have written meanwhile
+            self._make_room(0)  # other processes may have written meanwhile
         except OSError as error:
             self._fail(error)
 
     def size_bytes(self) -> int:
-        """What the folder holds now, drafts included."""
+        """Return the size of all entries and drafts in the folder."""
         return sum(status.st_size for _, status in self._files())
 
     def _path(self, description: Mapping[str, Any]) -> Path:
@@ -116,7 +115,7 @@ class BlockCache:
                     yield path, path.stat()
 
     def _make_room(self, size: int) -> None:
-        """Remove drafts without a writer, and the least recently used entries as need be."""
+        """Remove abandoned drafts, and the least recently used entries above the limit."""
         entries, total = [], size
         for path, status in self._files():
             is_draft = path.name.startswith(DRAFT)
@@ -136,17 +135,17 @@ class BlockCache:
         self._stop(error.strerror or type(error).__name__)
 
     def _stop(self, why: str) -> None:
-        """Write no more; the same words every time, so that they need to be said only once."""
+        """Stop writing; the note is the same every time, so that it can be shown once."""
         self._is_off = True
         self.notes.append(f"block cache: {self.folder} is not written to: {why}")
 
 
 class DamagedError(ValueError):
-    """A file that is no whole entry."""
+    """A file that is not a complete entry."""
 
 
 def _plain(description: Mapping[str, Any]) -> Any:
-    """As it comes back from JSON."""
+    """Return the description as JSON would return it."""
     return json.loads(json.dumps(description))
 
 
@@ -164,10 +163,10 @@ def _encode(entry: Entry) -> bytes:
 
 
 def _decode(data: bytes) -> Entry:
-    """Raises DamagedError."""
+    """Return the entry in a file's bytes. Raises DamagedError."""
     first, _, body = data.partition(b"\n")
     if not first.startswith(MAGIC):
-        raise DamagedError("is no entry of this format")
+        raise DamagedError("is not an entry of this format")
     if first[len(MAGIC) :] != hashlib.sha256(body).hexdigest().encode():
         raise DamagedError("is damaged (its checksum differs)")
     header, _, tensors = body.partition(b"\n")
@@ -195,7 +194,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """So that the name survives a power cut too; not every system can."""
+    """Flush the folder, so that a new name survives a power cut, where the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

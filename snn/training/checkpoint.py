@@ -1,7 +1,7 @@
-"""Trained networks on disk: one safetensors file that says what it is.
+"""Trained networks on disk: one safetensors file with its own description.
 
-The same training gives the same file, byte for byte: what depends on the clock
-or on where it was made lies in a small JSON file beside it and may be missing.
+The same training gives the same file, byte for byte. Training times and the environment
+are in a small JSON file next to it, which may be missing.
 """
 
 import copy
@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from snn.network.blocks import Block, anatomy_of, build_block
+from snn.network.blocks import Block, build_block, builder_of
 from snn.network.network import Network, Task, input_signal
 from snn.network.trained import History, Trained
 from snn.settings.config import ConfigError, RunConfig
@@ -32,9 +32,9 @@ class CheckpointError(ValueError):
 
 
 def save(trained: Trained, path: Path) -> None:
-    """Write the network to `path` and its training times beside it; all or nothing.
+    """Write the network to `path`, and its training times to `times_path(path)`.
 
-    Raises OSError where the disk does not let it.
+    A failure leaves no partial file. Raises OSError.
     """
     network = trained.network
     header = {
@@ -49,12 +49,14 @@ def save(trained: Trained, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / "weights"
-        # one key only: safetensors does not keep the order of several
+        # one key only: safetensors does not preserve the order of several
         _write(tensors, draft, metadata={"spikefront": json.dumps(header, sort_keys=True)})
         times = Path(folder) / "times"
-        beside = {"training_s": trained.history.training_s, "origin": trained.history.origin}
-        times.write_text(json.dumps(beside))
-        draft.chmod(times.stat().st_mode)  # as any new file; safetensors writes it private
+        history = trained.history
+        times.write_text(
+            json.dumps({"training_s": history.training_s, "origin": history.environment})
+        )
+        draft.chmod(times.stat().st_mode)  # safetensors makes its file readable by the owner only
         os.replace(times, times_path(path))
         os.replace(draft, path)
 
@@ -62,7 +64,7 @@ def save(trained: Trained, path: Path) -> None:
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
         save_file(tensors, path, metadata=metadata)
-    except SafetensorError as error:  # which says in words what the system said by number
+    except SafetensorError as error:  # holds the system's error as text
         number = re.search(r"\(os error (\d+)\)", str(error))
         if number is None:
             raise
@@ -79,15 +81,15 @@ def _describe(block: Block) -> dict[str, Any]:
 
 
 def times_path(path: Path) -> Path:
-    """Where the training times of a weights file lie."""
+    """Return the path of the training times of a weights file."""
     return path.with_name(path.name + ".times.json")
 
 
 def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") -> Trained:
-    """The network in a weights file; `config` may name another operating point of it.
+    """Return the network in a weights file; `config` may set another operating point.
 
-    Raises CheckpointError when the file is missing, damaged, of a newer format,
-    or of another training than `config` describes.
+    Raises CheckpointError if the file is missing, damaged, of an unknown format, or of a
+    different training than `config`.
     """
     header, tensors = _read(path)
     if header.get("format") != FORMAT:
@@ -99,7 +101,7 @@ def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") ->
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error.faults[0]}") from None
     if config is not None and config.training_fingerprint != stored.training_fingerprint:
-        raise CheckpointError(f"{path}: holds another training than the config describes")
+        raise CheckpointError(f"{path}: holds a different training than the config describes")
     task = Task(image_shape=tuple(header["task"]["image_shape"]), classes=header["task"]["classes"])
     network = _network(config or stored, task, header["blocks"])
     try:
@@ -114,7 +116,7 @@ def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") ->
             memory_bytes=tuple(header["memory_bytes"]),
             training_s=_times(path, stages),
             parameters=tuple(header["parameters"]),
-            origin=origin_of(path),
+            environment=environment_of(path),
         ),
     )
 
@@ -138,7 +140,7 @@ def _network(config: RunConfig, task: Task, described: list[dict[str, Any]]) -> 
         block = build_block(config, index, signal, of_block["classes"], is_folded=True)
         block.head.hard = tuple(of_block["hard"])
         if of_block["has_detector"]:
-            block.head.add_detector(anatomy_of(config, block=index, is_folded=True))
+            block.head.add_detector(builder_of(config, block=index, is_folded=True))
         network.blocks.append(block)
         signal = block.signal
     return network
@@ -152,8 +154,8 @@ def _times(path: Path, stages: int) -> tuple[float, ...]:
     return times
 
 
-def origin_of(path: Path) -> str:
-    """The name of the environment that made a weights file; empty where it is not known."""
+def environment_of(path: Path) -> str:
+    """Return the fingerprint of the environment of a weights file; empty if unknown."""
     try:
         return str(json.loads(times_path(path).read_text())["origin"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -161,9 +163,9 @@ def origin_of(path: Path) -> str:
 
 
 def prefix(trained: Trained, blocks: int) -> Trained:
-    """The network of the first `blocks` blocks: what training only those would have given.
+    """Return the network of the first `blocks` blocks, equal to training only those.
 
-    Raises ValueError where the blocks were not trained one after another.
+    Raises ValueError if the blocks were not trained one after another.
     """
     config, have = trained.config, len(trained.network.blocks)
     if blocks == config.exits:
@@ -192,7 +194,7 @@ def prefix(trained: Trained, blocks: int) -> Trained:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the hex digest of a file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -1,7 +1,7 @@
-"""What decides the bits of a training beside its run config: data, engine, torch, machine.
+"""The environment of a training: data, engine, torch and machine.
 
-Two trainings of equal config and equal origin give equal bits. Where an origin
-differs they may still do so, but nobody promises it.
+Two trainings with equal config and equal environment give equal weights, bit for bit. With
+different environments they may differ.
 """
 
 import functools
@@ -19,11 +19,11 @@ from snn.lif import body_of
 from snn.settings import extensions
 
 
-def origin_of(split: Split, device: str) -> dict[str, str]:
-    """The origin of a training on `split` that would begin now, in words that people can compare.
+def environment_of(split: Split, device: str) -> dict[str, str]:
+    """Return the environment of a training on `split` that starts now, as readable text.
 
-    Between counts of threads, instruction sets and processors sums may be
-    made in another order, and so differ in the last bit.
+    Thread count, instruction set and processor are included because they may change the
+    order of additions, and with it the last bit.
     """
     return {
         "data": split.fingerprint,
@@ -33,25 +33,23 @@ def origin_of(split: Split, device: str) -> dict[str, str]:
         "machine": f"{platform.machine()}, {processor()}, "
         f"{torch.backends.cpu.get_cpu_capability()}",
         "device": _device(device),
-        "neurons": body_of(device.split(":")[0]),  # bits of one surrogate differ
+        "neurons": body_of(device.split(":")[0]),  # they differ in the last bit of one surrogate
         "threads": str(torch.get_num_threads()),
         "arithmetic": f"{torch.get_default_dtype()}, {torch.get_float32_matmul_precision()}",
     }
 
 
-def fingerprint(origin: Mapping[str, str]) -> str:
-    """Names an origin: 16 hex digits."""
-    return _digest(json.dumps(origin, sort_keys=True))
+def fingerprint(environment: Mapping[str, str]) -> str:
+    """Return the name of an environment: 16 hex digits."""
+    return _digest(json.dumps(environment, sort_keys=True))
 
 
 @functools.cache
 def engine() -> str:
-    """Names this engine: 16 hex digits over the text of every file of it and of its extensions.
+    """Return the name of this engine: 16 hex digits over all its source files and extensions.
 
-    Graphs for other simulators are left out: no training goes through them.
-
-    Not a number to be raised by hand: a change of bits that nobody noticed
-    would leave it as it is.
+    `snn/interchange` is left out, because no training runs through it. A hash, not a version
+    number: a change of results that nobody noticed would not raise a number.
     """
     root = Path(snn.__file__).parent
     digest = hashlib.sha256()
@@ -67,7 +65,7 @@ def engine() -> str:
 
 @functools.cache
 def processor() -> str:
-    """The model of the processor, as far as the system says."""
+    """Return the model of the processor as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a stage of training learns from: images, or the spikes that earlier blocks make of them."""
+"""Inputs of a training stage: images, or the output spikes of the frozen blocks."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,24 +7,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn.data import encoding
 from snn.data.dataset import Split, augment
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
-from snn.network.trained import BATCH
+from snn.network.trained import BATCH, encode
 from snn.rules import Batch
 from snn.settings.config import RunConfig
 
-BORDER_BYTES = 256 * 2**20  # spikes of the frozen blocks are kept up to this size
+BORDER_BYTES = 256 * 2**20  # largest size of the spikes of the frozen blocks to keep in memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Labelled inputs of a stage.
 
-    `border` holds, for every image, the counts of spikes that enter the stage:
-    uint8 (time, images, ...), to be divided by `grain`. Without it the frozen
-    blocks run anew for every batch.
+    `border` holds the spike counts that enter the stage, uint8 (time, images, ...), in
+    1 / `spikes_per_unit`. Without it the frozen blocks run again for every batch.
     """
 
     config: RunConfig
@@ -32,16 +30,16 @@ class Examples:
     images: Tensor  # uint8 (images, channels, height, width)
     labels: Tensor  # (images,), positions in the stage's classes
     border: Tensor | None
-    grain: int
-    frozen: int  # blocks to run before the stage's own
+    spikes_per_unit: int
+    frozen: int  # frozen blocks to run for each batch
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, index: Tensor, draws: torch.Generator, *, augmentation: str = "none") -> Batch:
-        """The examples at `index` (batch,), on the device."""
+        """Return the examples at `index` (batch,)."""
         if self.border is not None:
-            drive = self.border[:, index].to(torch.float32) / self.grain
+            drive = self.border[:, index].to(torch.float32) / self.spikes_per_unit
         else:
             images = augment(self.images[index], augmentation, draws)
             drive = drive_of(images, self.split, self.config, draws)
@@ -54,7 +52,7 @@ class Examples:
         )
 
     def in_order(self, draws: torch.Generator) -> Iterator[Batch]:
-        """All examples as they are, for validation."""
+        """Yield all examples without augmentation, for validation."""
         everything = torch.arange(len(self), device=self.labels.device)
         for index in everything.split(BATCH):
             yield self.batch(index, draws)
@@ -63,17 +61,14 @@ class Examples:
 def drive_of(
     images: Tensor, split: Split, config: RunConfig, draws: torch.Generator | None
 ) -> Tensor:
-    """The images as the config encodes them: (time or 1, batch, channels, height, width)."""
-    if config.encoding == "direct":
-        return encoding.direct(images, split.mean, split.std)
-    assert draws is not None
-    return encoding.poisson(images, split.mean, timesteps=config.timesteps, generator=draws)
+    """Return the images of a split as the config encodes them, see `trained.encode`."""
+    return encode(images, config, mean=split.mean, std=split.std, draws=draws)
 
 
-def examples_behind(
+def examples_after(
     done: Network, split: Split, classes: Sequence[int]
 ) -> tuple[Examples, Examples]:
-    """Training and validation examples of the classes, for a stage behind the blocks of `done`."""
+    """Return training and validation examples of the classes for a stage after `done`."""
     keeps = len(done.blocks) > 0 and _border_fits(done, split)
     return (
         _examples(done, split, split.train_images, split.train_labels, classes, keeps),
@@ -82,7 +77,7 @@ def examples_behind(
 
 
 def _border_fits(done: Network, split: Split) -> bool:
-    """Whether border spikes are the same in every epoch, and small enough to be kept."""
+    """Return whether border spikes are equal in every epoch and small enough to be kept."""
     config = done.config
     if config.augmentation != "none" or config.encoding != "direct":
         return False
@@ -111,22 +106,22 @@ def _examples(
         images=images,
         labels=positions,
         border=_border(done, split, images) if keeps_border else None,
-        grain=done.block(blocks - 1).signal.grain if blocks else 1,
+        spikes_per_unit=done.block(blocks - 1).signal.spikes_per_unit if blocks else 1,
         frozen=0 if keeps_border else blocks,
     )
 
 
 @torch.no_grad()
 def _border(done: Network, split: Split, images: Tensor) -> Tensor:
-    """Counts of the spikes that leave the last block of `done`: uint8 (time, images, ...)."""
+    """Return output spike counts of the last block of `done`, uint8 (time, images, ...)."""
     done.eval()
     config, blocks = done.config, len(done.blocks)
-    grain = done.block(blocks - 1).signal.grain
+    spikes_per_unit = done.block(blocks - 1).signal.spikes_per_unit
     parts = []
     for some in images.split(BATCH):
         drive = drive_of(some, split, config, None)
         run = done.run(
             drive, ForwardContext(), timesteps=config.timesteps, frozen=blocks, wants=("border",)
         )
-        parts.append((torch.cat(run.border) * grain).round().to(torch.uint8))
+        parts.append((torch.cat(run.border) * spikes_per_unit).round().to(torch.uint8))
     return torch.cat(parts, dim=1)

@@ -1,4 +1,4 @@
-"""What a run will need, found by one training step on tensors with shapes and no data."""
+"""Cost estimate of a run, from one training step on meta tensors (shapes without data)."""
 
 import copy
 import time
@@ -22,21 +22,21 @@ from snn.settings.config import MEMORY_MODES, RunConfig
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive while it is entered, at their peak.
+    """Context that measures the peak of the bytes of all live tensors.
 
-    `standing` are the tensors that were there before. Storages count once. Seen
-    are tensors that operations give, not what an operation takes and frees inside.
+    `existing` are the tensors created before. Storages count once. Only outputs of operations
+    are visible, not memory that an operation uses internally.
     """
 
-    def __init__(self, standing: Sequence[Tensor]) -> None:
+    def __init__(self, existing: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._now = 0
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
-        for tensor in standing:
+        for tensor in existing:
             self._add(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, and count what it gave."""
+        """Run the operation, and count its outputs."""
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
@@ -52,75 +52,74 @@ class LiveBytes(TorchDispatchMode):
             self._now -= self._alive.pop(key)[1]
         self._alive[key] = (StorageWeakRef(storage), storage.nbytes())
         self._now += storage.nbytes()
-        if self._now > self.peak:  # only then does it matter which are gone
-            gone = [key for key, (ref, _) in self._alive.items() if ref.expired()]
-            for other in gone:
+        if self._now > self.peak:  # only then do freed storages have to be subtracted
+            freed = [key for key, (ref, _) in self._alive.items() if ref.expired()]
+            for other in freed:
                 self._now -= self._alive.pop(other)[1]
             self.peak = max(self.peak, self._now)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageMemory:
-    """Bytes that a stage of training needs."""
+    """Memory estimate of one training stage, in bytes."""
 
-    mode: str  # memory mode, as in RunConfig but not auto
-    kept: int  # for backward
+    mode: str  # memory mode as in RunConfig, but never "auto"
+    kept: int  # saved for the backward pass
     held: int  # weights, gradients, optimizer state
-    peak: int  # of everything alive in a step: kept, held, and what is made on the way
+    peak: int  # everything alive in a step: kept, held and temporary tensors
 
     @property
     def training_memory_bytes(self) -> int:
-        """The metric of this name."""
+        """The metric `training_memory_bytes` of the stage."""
         return self.kept + self.held
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostEstimate:
-    """What a run will need, known before training."""
+    """Cost estimate of a run before training."""
 
     parameters: int
-    model_bytes: int  # with every connection present
-    stages: tuple[StageMemory, ...]  # one after another
-    macs_per_image: float  # multiply-accumulates if it were not spiking: all timesteps, all blocks
+    model_bytes: int  # with all connections
+    stages: tuple[StageMemory, ...]  # in the order of training
+    macs_per_image: float  # as if every input were non-zero: all timesteps, all blocks
     layers: int  # spiking layers
-    seconds: float  # that planning took
+    seconds: float  # time the estimate took
 
     @property
     def stage_memory_bytes(self) -> tuple[int, ...]:
-        """Training memory per stage."""
+        """Training memory of each stage."""
         return tuple(need.training_memory_bytes for need in self.stages)
 
     @property
     def training_memory_bytes(self) -> int:
-        """Bytes of the stage that needs most."""
+        """Training memory of the stage that needs most."""
         return max(self.stage_memory_bytes)
 
     @property
     def peak_bytes(self) -> int:
-        """Bytes alive at once in the stage that needs most."""
+        """Peak memory of the stage that needs most."""
         return max(need.peak for need in self.stages)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LowerBound:
-    """What the smallest network that a run yields is known to have, before training."""
+    """Lower bounds of the smallest network of a run, before training."""
 
     parameters: int
-    model_bytes: int | None  # at least; None where connections go
-    training_memory_bytes: int | None  # None where it was not asked for
+    model_bytes: int | None  # None if connections are removed
+    training_memory_bytes: int | None  # None if not asked for
 
 
 def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = True) -> LowerBound:
-    """Of the first block where blocks are trained one after another, otherwise of all.
+    """Return the bounds of the first block if blocks are trained one after another, else of all.
 
-    There are at least `images` training images, so that the memory is not less than this.
+    `images`: number of training images, at least.
     """
-    limits = [n for n in (images, config.train_images) if n]
-    config = config.replace(batch_size=min([config.batch_size, *limits]))
+    config = _with_real_batch(config, images)
     blocks = _fresh_blocks(config, task)
     first = blocks if config.stages == 1 else blocks[:1]
     weights = [conn.weight.numel() for block in first for conn in connections_of(block)]
-    need = stage_need(config, task, first, frozen=0) if memory else None
+    need = stage_memory(config, task, first, frozen=0) if memory else None
     return LowerBound(
         parameters=sum(parameter_count(block) for block in first),
         model_bytes=4 * sum(weights) if config.target_sparsity == 0 else None,
@@ -129,19 +128,17 @@ def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = Tr
 
 
 def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEstimate:
-    """Go through one training step per stage with tensors that have shapes and no data.
+    """Return the cost estimate of a run, from one training step per stage on meta tensors.
 
-    `images` are the training images that there are, where that is known: a
-    batch holds no more.
+    `images`: number of training images, if known; a batch holds no more.
     """
-    limits = [n for n in (images, config.train_images) if n]
-    config = config.replace(batch_size=min([config.batch_size, *limits]))
+    config = _with_real_batch(config, images)
     started = time.perf_counter()
     blocks = _fresh_blocks(config, task)
     stages = [blocks] if config.stages == 1 else [[block] for block in blocks]
     needs, done = [], 0
     for live in stages:
-        needs.append(stage_need(config, task, blocks[: done + len(live)], frozen=done))
+        needs.append(stage_memory(config, task, blocks[: done + len(live)], frozen=done))
         done += len(live)
     return CostEstimate(
         parameters=sum(parameter_count(block) for block in blocks),
@@ -151,6 +148,12 @@ def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEst
         layers=sum(len(layers_of(block)) for block in blocks),
         seconds=time.perf_counter() - started,
     )
+
+
+def _with_real_batch(config: RunConfig, images: int | None) -> RunConfig:
+    """Return the config with the batch size that the number of training images allows."""
+    limits = [n for n in (images, config.train_images) if n]
+    return config.replace(batch_size=min([config.batch_size, *limits]))
 
 
 def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
@@ -168,23 +171,23 @@ def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
     return torch.zeros(steps, images, *task.image_shape, device=device)
 
 
-def stage_need(
+def stage_memory(
     config: RunConfig, task: Task, blocks: Sequence[Block], *, frozen: int
 ) -> StageMemory:
-    """What training the blocks behind the first `frozen` needs, in the config's memory mode.
+    """Return the memory to train the blocks after the first `frozen`, in the config's mode.
 
-    `auto` is the first mode whose peak is within the limit, or the one with the
-    lowest peak where none is.
+    `auto` is the first mode whose peak is within the limit, or else the mode with the lowest
+    peak.
     """
     if config.memory_mode != "auto":
-        return _need(config, task, blocks, frozen, config.memory_mode)
-    needs = []
+        return _memory(config, task, blocks, frozen, config.memory_mode)
+    estimates = []
     for mode in _modes(config):
-        need = _need(config, task, blocks, frozen, mode)
-        if config.memory_limit_mb == 0 or need.peak <= config.memory_limit_mb * 10**6:
-            return need
-        needs.append(need)
-    return min(needs, key=lambda need: need.peak)
+        memory = _memory(config, task, blocks, frozen, mode)
+        if config.memory_limit_mb == 0 or memory.peak <= config.memory_limit_mb * 10**6:
+            return memory
+        estimates.append(memory)
+    return min(estimates, key=lambda memory: memory.peak)
 
 
 def _modes(config: RunConfig) -> list[str]:
@@ -196,7 +199,7 @@ def _modes(config: RunConfig) -> list[str]:
     return modes
 
 
-def _need(
+def _memory(
     config: RunConfig, task: Task, blocks: Sequence[Block], frozen: int, mode: str
 ) -> StageMemory:
     network = Network(config, task)
@@ -213,23 +216,23 @@ def _need(
         timesteps=config.timesteps,
         loss=config.loss,
     )
-    standing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
+    existing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
     with SavedBytes(list(network.parameters())) as saved:
         result = learn(network, batch, ForwardContext(), apply=lambda: None)
-    kept = saved.peak + saved.beside(result.held)
+    kept = saved.peak + saved.unsaved_bytes(result.held)
     del result
     network.zero_grad(set_to_none=True)
-    with LiveBytes(standing) as alive:  # by itself: what counts savings holds them a little longer
+    with LiveBytes(existing) as alive:  # a second step: SavedBytes delays the release of tensors
         learn(network, batch, ForwardContext(), apply=lambda: None)
     held = held_bytes(live, still, optimizer=config.optimizer)
-    # gradients were made and counted on the way, the optimizer's state was not
+    # the step created gradients, but no optimizer state
     trained = sum(p.numel() * p.element_size() for p in live.parameters())
     state = OPTIMIZER_COPIES[config.optimizer] * trained
     return StageMemory(mode=mode, kept=kept, held=held, peak=alive.peak + state)
 
 
 class _MacCounter:
-    """Multiply-accumulates of one timestep if every input were a real number."""
+    """Observer that counts multiply-accumulates of one timestep as if every input were real."""
 
     def __init__(self) -> None:
         self.total = 0.0

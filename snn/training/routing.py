@@ -1,21 +1,27 @@
-"""What is decided behind a trained block: which classes are hard, and what tells their inputs.
+"""Class routing after a trained block: hard classes, and detectors of their inputs.
 
-Nothing here changes the block: the same block may be followed by deeper ones or
-by none, under any class threshold, with any detector.
+Routing never changes a block: the same block may be followed by deeper blocks or by none,
+with any class rule and any detector (BlocTrain, Srinivasan & Roy 2021).
 """
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from snn.network.blocks import Block, generator
+from snn.network.blocks import Block, builder_of, fold_for_inference
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.readout import integrated
-from snn.training.class_rule import hard_classes
-from snn.training.detector import fit_detector
+from snn.network.seeding import generator
+from snn.rewiring import make_rewirer
+from snn.settings.config import RunConfig
 from snn.training.examples import Examples
+
+DETECTOR_STEPS = 200
+DETECTOR_LEARNING_RATE = 0.05
 
 
 def route(
@@ -26,12 +32,11 @@ def route(
     *,
     device: str,
 ) -> None:
-    """Mark the hard classes of `folded` blocks that follow `done`, and fit their detectors.
+    """Set the hard classes of `folded` blocks, which follow `done`, and fit their detectors.
 
-    `confusions` has a matrix per block, (classes, classes) of the block: validation
-    images by label and by what was decided while it trained. `examples` gives the
-    training images of the stage, asked for only where a detector has to be fitted.
-    Behind the last block of all nothing is hard, because nothing comes after it.
+    `confusions` has a matrix per block, (classes, classes) of the block: validation images
+    by label and decision. `examples` returns the training images of the stage; it is called
+    only to fit a detector. After the last block no class is hard, because no block follows.
     """
     config, first = done.config, len(done.blocks)
     for offset, (block, confusion) in enumerate(zip(folded, confusions, strict=True)):
@@ -41,8 +46,38 @@ def route(
         _fit_detectors(done, folded, examples(), device=device)
 
 
+def hard_classes(config: RunConfig, classes: Sequence[int], confusion: Tensor) -> tuple[int, ...]:
+    """Return the classes that `class_rule` calls hard.
+
+    `confusion` (classes, classes) counts validation images by label and decision. The score
+    of a class, by `class_score`, is the share of correct images among those with its label
+    (recall) or among those classified as it (precision); 0 without such images, because
+    nothing shows that the class is easy. Computed in fractions: a class whose score equals
+    a decimal threshold, or the mean, is easy. The worst share is rounded half up; of equal
+    scores the first classes are the worst.
+    """
+    right = confusion.diagonal().tolist()
+    counts = confusion.sum(dim=1 if config.class_score == "recall" else 0).tolist()
+    scores = [Fraction(*pair) for pair in zip(right, (max(n, 1) for n in counts), strict=True)]
+    if config.class_rule == "worst-fraction":
+        count = int(_exact(config.hard_fraction) * len(scores) + Fraction(1, 2))
+        hard = set(sorted(range(len(scores)), key=lambda index: scores[index])[:count])
+    elif config.class_rule == "mean":
+        mean = sum(scores, Fraction(0)) / len(scores)
+        hard = {index for index, score in enumerate(scores) if score < mean}
+    else:
+        threshold = _exact(config.class_threshold)
+        hard = {index for index, score in enumerate(scores) if score < threshold}
+    return tuple(label for index, label in enumerate(classes) if index in hard)
+
+
+def _exact(value: float) -> Fraction:
+    """Return the decimal that was written instead of the nearest binary number."""
+    return Fraction(str(value))
+
+
 def _needs_detector(block: Block) -> bool:
-    """Whether some classes are hard behind the block, and not all."""
+    """Return whether some classes of the block are hard, and some are not."""
     return 0 < len(block.head.hard) < len(block.head.classes)
 
 
@@ -56,23 +91,58 @@ def _fit_detectors(
     for offset, block in enumerate(folded):
         if _needs_detector(block):
             draws = generator(config.seed, "detector", first, device)
-            rates, labels = _features(runner, examples, draws, offset)
+            features, labels = _features(runner, examples, draws, offset)
             hard = [label in block.head.hard for label in block.head.classes]
             is_hard = torch.tensor(hard, device=labels.device)[labels]
-            fit_detector(config, first + offset, block, rates, is_hard)
+            fit_detector(config, first + offset, block, features, is_hard)
 
 
 @torch.no_grad()
 def _features(
     runner: Network, examples: Examples, draws: torch.Generator, offset: int
 ) -> tuple[Tensor, Tensor]:
-    """Spikes that the head of a live block reads, integrated over time, and the labels."""
-    rates, labels = [], []
+    """Return the readout inputs of a live block, integrated over time, and the labels."""
+    features, labels = [], []
     for batch in examples.in_order(draws):
         outputs = runner.run(
             batch.drive, ForwardContext(), timesteps=batch.timesteps, frozen=batch.frozen
         )
-        seen = integrated(outputs.features[offset], leak=runner.config.readout_leak)
-        rates.append(seen)
+        features.append(integrated(outputs.features[offset], leak=runner.config.readout_leak))
         labels.append(batch.labels)
-    return torch.cat(rates), torch.cat(labels)
+    return torch.cat(features), torch.cat(labels)
+
+
+def fit_detector(
+    config: RunConfig, index: int, block: Block, features: Tensor, is_hard: Tensor
+) -> None:
+    """Fit a hard-class detector for a folded block, with everything else frozen.
+
+    Two integrators, easy and hard, read the input of the class readout. `features` (images,
+    features) are its means over time; `is_hard` (images,) marks images of hard classes. Both
+    sides have the same total weight. Sparse runs rewire the detector to the same target.
+    Reconstructed from the description in the BlocTrain paper.
+    """
+    detector = block.head.add_detector(
+        builder_of(config, block=index, is_folded=True, purpose="detector weights")
+    )
+    detector.to(features.device)
+    # Adam trains every detector; the negative index separates its walk from that of a block
+    by_adam = config.replace(optimizer="adam")
+    rewirer = make_rewirer([detector.connections], by_adam, index=-1 - index)
+    share = is_hard.double().mean()
+    weight = torch.stack([0.5 / (1 - share), 0.5 / share]).to(features)
+    optimizer = torch.optim.Adam(detector.parameters(), lr=DETECTOR_LEARNING_RATE)
+    targets = is_hard.long()
+    conn = detector.connections
+    for step in range(1, DETECTOR_STEPS + 1):
+        logits = conn.apply_weight(features, conn.effective_weight())
+        loss = F.cross_entropy(logits + detector.bias, targets, weight=weight)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if rewirer is not None:
+            rewirer.before_step(step, learning_rate=DETECTOR_LEARNING_RATE)
+        optimizer.step()
+        if rewirer is not None:
+            rewirer.after_step(step, steps=DETECTOR_STEPS, learning_rate=DETECTOR_LEARNING_RATE)
+    block.head.detector = fold_for_inference(config, index, block).head.detector
+    block.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""One stage of training: the blocks that are trained together, behind those that are done."""
+"""One training stage: blocks that are trained together, after the finished blocks."""
 
 import math
 import os
@@ -10,34 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from snn.data.dataset import Split
-from snn.network.blocks import (
-    Block,
-    build_block,
-    connections_of,
-    fold_for_inference,
-    generator,
-    layers_of,
-)
+from snn.network.blocks import Block, build_block, connections_of, fold_for_inference, layers_of
 from snn.network.cost import SavedBytes, held_bytes, parameter_count
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network, input_signal
 from snn.network.readout import integrated
+from snn.network.seeding import generator
 from snn.rewiring import ConnectivityReport, connectivity, make_rewirer
 from snn.rules import ONLINE_RULES, Batch, BatchResult, learn
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
-from snn.training.examples import examples_behind
-from snn.training.plan import stage_need
+from snn.training.examples import examples_after
+from snn.training.plan import stage_memory
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss is not finite."""
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Only algorithms that give the same bits every time."""
-    # cuBLAS wants its workspace fixed; nothing reads this without a GPU
+    """Allow only algorithms that give the same bits every time."""
+    # required by cuBLAS; no effect without a GPU
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
@@ -48,10 +42,10 @@ def deterministic() -> Iterator[None]:
 
 
 class Stage:
-    """Trains the next block of `done`, or all of them at once where the config says so.
+    """Trains the next block after `done`, or all blocks at once if the config says so.
 
-    `classes` are the labels to tell apart; only their images are used. Iterate
-    `epochs`, then ask for `confusions`, and `fold_for_inference`.
+    `classes` are the labels to separate; only their images are used. Iterate `epochs`, then
+    call `confusions` and `fold_for_inference`.
     """
 
     def __init__(self, done: Network, split: Split, classes: Sequence[int], *, device: str) -> None:
@@ -65,7 +59,7 @@ class Stage:
         for block in self.live:
             block.to(device)
         started = time.perf_counter()
-        self.examples, self.validation = examples_behind(done, split, self.classes)
+        self.examples, self.validation = examples_after(done, split, self.classes)
         self.training_s = time.perf_counter() - started  # validation not included
         self.runner = self._runner(self.live)
         self.runner.memory_mode = self._memory_mode()
@@ -80,22 +74,22 @@ class Stage:
         return self.done.config
 
     def _memory_mode(self) -> str:
-        """What is kept for backward, where the config leaves it to what fits."""
+        """Return the memory mode; `auto` is decided here, where the batch is known."""
         if self.config.memory_mode != "auto":
             return self.config.memory_mode
         blocks = [*(self.done.block(index) for index in range(self.first)), *self.live]
         images = min(self.config.batch_size, max(len(self.examples), 1))
         config = self.config.replace(batch_size=images)
-        return stage_need(config, self.done.task, blocks, frozen=self.first).mode
+        return stage_memory(config, self.done.task, blocks, frozen=self.first).mode
 
     def _runner(self, live: Sequence[Block]) -> Network:
-        """The frozen blocks that have to run, and the live ones."""
+        """Return a network of the frozen blocks to run, and the live ones."""
         runner = Network(self.config, self.done.task)
         runner.blocks.extend([*list(self.done.blocks)[: self.examples.frozen], *live])
         return runner
 
     def epochs(self, epochs_before: int) -> Iterator[Measurement]:
-        """Train, one measurement per epoch. Raises DivergedError."""
+        """Train; yield one measurement per epoch. Raises DivergedError."""
         config = self.config
         draws = generator(config.seed, "batches", self.first, self.device)
         report = ConnectivityReport(self.live, first=self.first) if self.rewirer else None
@@ -123,7 +117,7 @@ class Stage:
 
     @deterministic()
     def _epoch(self, draws: torch.Generator) -> tuple[float, float]:
-        """Mean loss and accuracy of one pass over the examples."""
+        """Train one epoch; return mean loss and accuracy on the training examples."""
         config, count = self.config, len(self.examples)
         order = torch.randperm(count, generator=draws, device=draws.device)
         batches = self._batches(order)
@@ -161,11 +155,11 @@ class Stage:
         held = held_bytes(
             nn.ModuleList(self.live), list(self.done.blocks), optimizer=self.config.optimizer
         )
-        self.memory_bytes = saved.peak + saved.beside(result.held) + held
+        self.memory_bytes = saved.peak + saved.unsaved_bytes(result.held) + held
         return result
 
     def _apply(self, steps: int) -> None:
-        """An optimizer step, then the rewiring; clears the gradients."""
+        """Make an optimizer step and rewire; clear the gradients."""
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * self._step / steps))
@@ -185,7 +179,7 @@ class Stage:
 
     @torch.no_grad()
     def _decay(self, factor: float) -> None:
-        """Shrink the weights that exist, apart from the gradient (Loshchilov & Hutter 2019)."""
+        """Multiply existing weights by `factor` (decoupled decay, Loshchilov & Hutter 2019)."""
         for conn in self.connections:
             if conn.is_rewired:
                 conn.weight.copy_(torch.where(conn.exists(), conn.weight * factor, conn.weight))
@@ -195,7 +189,7 @@ class Stage:
     def _validation_runs(
         self, counter: "_SpikeCounter | None" = None
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
-        """Validation batches with the readouts of the live blocks."""
+        """Yield validation batches with the readouts of the live blocks."""
         self.runner.eval()
         draws = generator(self.config.seed, "validation", 0, self.device)
         for batch in self.validation.in_order(draws):
@@ -209,12 +203,12 @@ class Stage:
             yield batch, outputs.logits
 
     def _output(self, inputs: Tensor) -> Tensor:
-        """What integrators hold at the end that got `inputs` (time, batch, ...)."""
+        """Return the output of integrators with `inputs` (time, batch, ...)."""
         return integrated(inputs, leak=self.config.readout_leak)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        """Accuracy of the deepest exit, and spikes per neuron and timestep."""
+        """Return the accuracy of the deepest exit, and spikes per neuron and timestep."""
         counter, correct = _SpikeCounter(self.live), 0
         for batch, readouts in self._validation_runs(counter):
             decided = self._output(readouts[-1]).argmax(dim=1)
@@ -223,7 +217,7 @@ class Stage:
 
     @deterministic()
     def fold_for_inference(self) -> list[Block]:
-        """The trained blocks in the form in which they run."""
+        """Return the trained blocks folded for inference."""
         for block in self.live:
             block.eval()
         return [
@@ -233,13 +227,13 @@ class Stage:
 
     @property
     def parameters(self) -> list[int]:
-        """Trained numbers per live block."""
+        """Trainable parameters of each live block."""
         return [parameter_count(block) for block in self.live]
 
     @deterministic()
     @torch.no_grad()
     def confusions(self) -> list[Tensor]:
-        """Validation images of the live blocks by label and decision, see `routing.route`."""
+        """Return validation images by label and decision, a matrix per live block."""
         size = len(self.classes)
         counts = [torch.zeros(size * size, dtype=torch.int64) for _ in self.live]
         for batch, readouts in self._validation_runs():
@@ -267,19 +261,19 @@ def _optimizer(config: RunConfig, parameters: Sequence[nn.Parameter]) -> torch.o
 
 
 class _SpikeCounter:
-    """Spikes of some blocks, and their chances to spike."""
+    """Observer that computes the spike rate of blocks."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._layers = {layer for block in blocks for layer in layers_of(block)}
         self._spikes: list[Tensor] = []
-        self._chances = 0
+        self._possible = 0
 
     def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
         """See Observer."""
         del inputs
         if layer in self._layers:
             self._spikes.append(spikes.sum())
-            self._chances += spikes.numel()
+            self._possible += spikes.numel()
 
     def readout(self, connections: Connections, inputs: Tensor) -> None:
         """See Observer."""
@@ -288,4 +282,4 @@ class _SpikeCounter:
     @property
     def rate(self) -> float:
         """Spikes per neuron and timestep."""
-        return float(torch.stack(self._spikes).sum()) / self._chances if self._chances else 0.0
+        return float(torch.stack(self._spikes).sum()) / self._possible if self._possible else 0.0

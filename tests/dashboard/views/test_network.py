@@ -148,7 +148,7 @@ def raster_of(blocks: int, steps: int, neurons: int) -> ImageRaster:
             for b in range(blocks)
         ),
         confidence=draw.random((blocks, steps)).astype(np.float32),
-        said=np.full((blocks, steps), 7),
+        predicted=np.full((blocks, steps), 7),
     )
 
 

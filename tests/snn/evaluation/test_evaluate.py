@@ -122,7 +122,7 @@ def test_readings_of_one_run_are_recordings_of_their_own(routed: Training) -> No
     networks.append(silent)
     for network, reading in zip(networks, record_readings(networks, images), strict=True):
         own = record(network, images)
-        for name in ("labels", "confidence", "hardness", "label", "accumulates", "spikes"):
+        for name in ("labels", "confidence", "p_hard", "label", "accumulates", "spikes"):
             assert np.array_equal(getattr(reading, name), getattr(own, name)), name
         assert np.array_equal(reading.detector, own.detector)
         assert reading.layers == own.layers

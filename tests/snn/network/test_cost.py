@@ -72,16 +72,18 @@ def test_operations_are_what_a_convolution_of_ones_adds_up(
 
 
 def test_a_skip_without_weights_costs_one_accumulate_per_spike_that_it_passes() -> None:
-    layer = Layer("l", [Connections((2, 2, 3, 3))], lif=Lif(), skip=SubSample(stride=2, grain=1))
+    layer = Layer(
+        "l", [Connections((2, 2, 3, 3))], lif=Lif(), skip=SubSample(stride=2, spikes_per_unit=1)
+    )
     assert skip_fan_out(layer, (2, 4, 4)).sum() == 2 * 2 * 2
 
 
 def test_pooled_spikes_count_each_by_itself() -> None:
     """Four spikes in a 2x2 window make one value of 1 and four accumulates per connection."""
-    conn = Connections((7, 4), grain=4)
-    layer, meter = Layer("l", [conn], lif=Lif()), OperationCounter()
-    layer([torch.tensor([[[1.0, 0.5, 0.0, 0.25]]])], 1, ForwardContext(observer=meter))
-    assert meter.accumulates[layer][0].item() == (4 + 2 + 1) * 7
+    conn = Connections((7, 4), spikes_per_unit=4)
+    layer, counter = Layer("l", [conn], lif=Lif()), OperationCounter()
+    layer([torch.tensor([[[1.0, 0.5, 0.0, 0.25]]])], 1, ForwardContext(observer=counter))
+    assert counter.accumulates[layer][0].item() == (4 + 2 + 1) * 7
 
 
 @pytest.mark.parametrize("readout", ["integrator", "spiking"])

@@ -98,7 +98,7 @@ def test_confidence_and_label_are_of_what_is_said_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("detector", "hardness"),
+    ("detector", "p_hard"),
     [
         ("none", [0.0, 0.0]),
         ("mass", [0.03, 0.45]),  # on class 3, the only one that is hard behind this block
@@ -106,8 +106,8 @@ def test_confidence_and_label_are_of_what_is_said_together() -> None:
         ("head", [1.0, 1.0]),  # a block without a detector of its own has only hard classes
     ],
 )
-def test_every_detector_says_how_hard_an_input_is(detector: str, hardness: list[float]) -> None:
-    assert _verdict(detector=detector).hardness.tolist() == pytest.approx(hardness)
+def test_every_detector_says_how_hard_an_input_is(detector: str, p_hard: list[float]) -> None:
+    assert _verdict(detector=detector).p_hard.tolist() == pytest.approx(p_hard)
 
 
 @pytest.mark.parametrize(

@@ -108,19 +108,19 @@ def test_it_is_baked_counted_and_made_sparse_as_any_other_connection() -> None:
     plain = Network(network.config, TASK)
     plain.blocks.append(fold_for_inference(network.config, 0, network.block(0)))
     plain.double()
-    meter, seen = OperationCounter(), OperationCounter()
+    counter, seen = OperationCounter(), OperationCounter()
     with torch.no_grad():
-        ours = network.run(batch.drive, ForwardContext(observer=meter), timesteps=STEPS)
+        ours = network.run(batch.drive, ForwardContext(observer=counter), timesteps=STEPS)
         theirs = plain.run(batch.drive, ForwardContext(observer=seen), timesteps=STEPS)
     assert torch.allclose(ours.logits[0], theirs.logits[0], atol=1e-5)
     # the first layer's additions: of its input, and of what came back one timestep later
     first, last = network.block(0).first, layers_of(network)[2]
     forward, back = first.sources
-    spent = torch.cat(meter.accumulates[first])
+    spent = torch.cat(counter.accumulates[first])
     into = (batch.drive.flatten(2).abs() @ fan_out(forward, TASK.image_shape).flatten()).double()
     assert (spent[0] - into[0]).abs().max() < 1e-9
     returned = spent - into
-    sent = torch.cat(meter.spikes[last])
+    sent = torch.cat(counter.spikes[last])
     assert sent[:-1].sum() > 0
     # a spike is spread over (8 / 2)^2 pixels, each with at most 9 targets a channel
     most = 16 * 9 * back.weight.shape[0]

@@ -6,7 +6,7 @@ import torch
 from snn.network.layers import SPIKE_SCALE, Connections, ForwardContext, Layer
 from snn.network.neurons import Lif
 from snn.network.parametrizations import StrengthParametrization
-from snn.rewiring.rewirer import strength_gate
+from snn.rewiring.rewirer import parametrization_of
 
 
 def test_standardised_weights_have_mean_zero_and_unit_current(draws: torch.Generator) -> None:
@@ -21,7 +21,7 @@ def test_standardised_rewired_weights_keep_their_zeros_and_signs(draws: torch.Ge
     conn = Connections((6, 40), norm="weight-standardised", generator=draws)
     signs = conn.weight.detach().sign()
     conn.hold_strengths()
-    strength_gate(conn).cut.fill_(0.3)
+    parametrization_of(conn, StrengthParametrization).cut.fill_(0.3)
     weight = conn.effective_weight()
     assert torch.equal(weight != 0, conn.exists())
     assert torch.equal(weight.sign(), signs * conn.exists())

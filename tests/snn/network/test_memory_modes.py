@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from snn.data import dataset
-from snn.network.blocks import connections_of, fold_for_inference, generator
+from snn.network.blocks import connections_of, fold_for_inference
 from snn.network.cost import SavedBytes
 from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task
 from snn.network.packing import Levels, pack, unpack
+from snn.network.seeding import generator
 from snn.rules import TIME_RULES, Batch
 from snn.settings.config import ConfigError, RunConfig
 from snn.training.plan import plan
@@ -86,7 +87,7 @@ def test_every_memory_mode_has_the_gradient_of_the_full_one(
     mode: str, changes: dict[str, Any], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "feedback" not in changes:  # which runs one timestep at a time
-        monkeypatch.setattr(Network, "chunk", chunk)
+        monkeypatch.setattr(Network, "chunk_steps", chunk)
     network = network_of(changes, steps=7)
     batch = batch_of(network)
     full, most = gradients(network, "full", batch)
@@ -131,7 +132,9 @@ def test_checkpointed_memory_grows_with_the_root_of_the_timesteps() -> None:
     assert full / kept[32] > 3.8, full  # a stretch keeps what the full step does of it
 
 
-@pytest.mark.parametrize("levels", [Levels(), Levels(grain=4), Levels(grain=4, spike=1 / 0.7)])
+@pytest.mark.parametrize(
+    "levels", [Levels(), Levels(spikes_per_unit=4), Levels(spikes_per_unit=4, spike=1 / 0.7)]
+)
 @pytest.mark.parametrize("layout", ["rows", "channels-last"])
 def test_unpacking_gives_the_bits_that_were_packed(
     levels: Levels, layout: str, draws: torch.Generator
@@ -139,16 +142,16 @@ def test_unpacking_gives_the_bits_that_were_packed(
     x = (torch.rand(3, 5, 6, 6, generator=draws) < 0.3).float() * levels.spike
     if layout == "channels-last":
         x = x.contiguous(memory_format=torch.channels_last)
-    if levels.grain == 4:
+    if levels.spikes_per_unit == 4:
         x = torch.nn.functional.avg_pool2d(x, 2)
     codes = pack(x, levels)
-    assert codes.numel() <= x.numel() / (1 if levels.grain > 1 else 8) + 1
+    assert codes.numel() <= x.numel() / (1 if levels.spikes_per_unit > 1 else 8) + 1
     assert torch.equal(unpack(codes, levels, torch.empty_like(x)), x)
 
 
 def test_a_packed_step_keeps_potentials_and_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three layers the potentials; what two of them send, as bits; the third is averaged."""
-    monkeypatch.setattr(Network, "chunk", 1)
+    monkeypatch.setattr(Network, "chunk_steps", 1)
     network = network_of(LAYERS, steps=16).float()
     batch = batch_of(network)
     batch = Batch(**{**batch.__dict__, "drive": batch.drive.float()})

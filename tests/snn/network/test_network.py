@@ -85,7 +85,7 @@ def test_the_chunk_of_time_changes_nothing(
     drive = torch.randn(1, 6, 1, 8, 8, generator=draws, dtype=torch.float64)
     seen = []
     for chunk in (1, 2, 5):
-        monkeypatch.setattr(Network, "chunk", chunk)
+        monkeypatch.setattr(Network, "chunk_steps", chunk)
         seen.append(network.run(drive, ForwardContext(), timesteps=5).logits)
     for other in seen[1:]:
         for ours, theirs in zip(seen[0], other, strict=True):

@@ -23,7 +23,7 @@ def test_a_pool_takes_every_spike_into_exactly_one_window(
     out = pool(torch.ones(1, 1, 2, side, side))
     assert pool.side == pooled
     assert out.shape[-2:] == (pooled, pooled)
-    assert out.sum() * pool.grain == 2 * side * side
+    assert out.sum() * pool.spikes_per_unit == 2 * side * side
 
 
 @pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
@@ -41,7 +41,7 @@ def test_a_maximum_and_its_gradient_are_those_of_torch(
     assert torch.equal(ours, theirs)
     assert torch.equal(found, expected)
     assert ours.shape[-1] == pool.side
-    assert pool.grain == 1
+    assert pool.spikes_per_unit == 1
 
 
 @pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
@@ -78,17 +78,17 @@ def test_behind_a_maximum_every_spike_is_one_operation_per_connection(
     first, _, third = network.block(0).units
     seen = []
     third.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    meter = OperationCounter()
+    counter = OperationCounter()
     drive = torch.randn(1, 6, 1, 8, 8, generator=draws)
-    network.run(drive, ForwardContext(observer=meter), timesteps=3)
+    network.run(drive, ForwardContext(observer=counter), timesteps=3)
     (pooled,) = seen
     assert set(pooled.unique().tolist()) == {0.0, 1.0}
     reached = F.conv2d(
         pooled.flatten(0, 1), torch.ones_like(third.layer.sources[0].weight), padding=1
     )
-    counted = meter.accumulates[third.layer][0]
+    counted = counter.accumulates[third.layer][0]
     assert torch.equal(counted.sum(), reached.sum().double())
-    assert first.signal.grain == 1
+    assert first.signal.spikes_per_unit == 1
 
 
 @pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f"])

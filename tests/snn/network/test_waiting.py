@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 import snn.rewiring.deep_r
 import snn.training.stage
-from snn.network.blocks import generator
 from snn.network.network import Network, Task
 from snn.network.neurons import Lif
+from snn.network.seeding import generator
 from snn.settings.config import RunConfig
 from snn.training.examples import Examples
 from snn.training.stage import Stage

@@ -12,10 +12,15 @@ from torch import Tensor
 from snn.network.blocks import build_block, connections_of, layers_of
 from snn.network.layers import Connections
 from snn.network.network import Task, input_signal
+from snn.network.parametrizations import (
+    MaskParametrization,
+    SoftThresholdParametrization,
+    StrengthParametrization,
+)
 from snn.rewiring import ConnectivityReport, Rewirer, connectivity, make_rewirer
 from snn.rewiring.deep_r import DeepR, SoftDeepR, Walk
 from snn.rewiring.grad_r import ClosedLoop, OpenLoop, cut_at
-from snn.rewiring.rewirer import REVIVED, Ramp, mask_gate, soft_gate, strength_gate
+from snn.rewiring.rewirer import REVIVED, Ramp, parametrization_of
 from snn.settings.config import RunConfig
 
 FORMS = ("closed-loop", "open-loop", "deep-r", "deep-r-soft", "magnitude", "stds")
@@ -62,7 +67,7 @@ def test_the_weights_are_unchanged_before_the_first_step() -> None:
     before = conn.weight.detach().clone()
     conn.hold_strengths()
     assert torch.equal(conn.weight.detach(), before.abs())
-    assert torch.equal(strength_gate(conn).sign, before.sign())
+    assert torch.equal(parametrization_of(conn, StrengthParametrization).sign, before.sign())
     assert torch.equal(conn.effective_weight(), before)
 
 
@@ -70,7 +75,7 @@ def test_a_connection_that_is_gone_moves_by_its_gradient_and_returns() -> None:
     """theta < 0 has w = 0 and still moves by -eta * s * dL/dw."""
     (conn,) = _connections(1)
     conn.hold_strengths()
-    sign = strength_gate(conn).sign
+    sign = parametrization_of(conn, StrengthParametrization).sign
     with torch.no_grad():
         conn.weight[0, 0] = -0.01
     assert conn.effective_weight()[0, 0] == 0
@@ -368,7 +373,7 @@ def test_what_returns_under_deep_r_stays_and_learns() -> None:
     rewirer.after_step(1, steps=9, learning_rate=0.1)
     returned = (conn.weight == REVIVED) & conn.exists()
     assert returned.sum() == len(alive[::2])
-    sign = mask_gate(conn).sign
+    sign = parametrization_of(conn, MaskParametrization).sign
     assert sign is not None
     optimizer = torch.optim.SGD([conn.weight], lr=0.1)
     (conn.effective_weight() * -sign).sum().backward()  # every weight is wanted larger
@@ -414,7 +419,7 @@ def test_soft_deep_r_stays_where_it_rests_without_gradients() -> None:
     with torch.no_grad():  # at rest existing strengths are exponential with mean T / alpha
         uniform = torch.rand(conn.weight.shape, generator=torch.Generator().manual_seed(2))
         conn.weight.copy_(torch.where(conn.weight > 0, -0.1 * uniform.log(), conn.weight))
-    strength_gate(conn).cut.zero_()
+    parametrization_of(conn, StrengthParametrization).cut.zero_()
     for step in range(1, 401):
         rewirer.before_step(step, learning_rate=0.05)
         rewirer.after_step(step, steps=10_000, learning_rate=0.05)
@@ -475,7 +480,7 @@ def test_the_soft_threshold_shrinks_and_passes_every_gradient() -> None:
     rewirer = make_rewirer([conn], RunConfig(target_sparsity=0.6, rewiring="stds"))
     assert rewirer is not None
     rewirer.after_step(10, steps=10, learning_rate=0.1)
-    threshold = soft_gate(conn).cut
+    threshold = parametrization_of(conn, SoftThresholdParametrization).cut
     assert threshold > 0
     weight = conn.effective_weight()
     gone = theta.abs() <= threshold

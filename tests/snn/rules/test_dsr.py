@@ -121,11 +121,11 @@ def test_the_chunk_of_time_changes_nothing(
     network = network_of(NETWORKS["skips"])
     batch = batch_of(is_constant=is_constant, loss="mean-readout")
     whole = gradients(network, "dsr", batch)
-    monkeypatch.setattr(Network, "chunk", chunk)
+    monkeypatch.setattr(Network, "chunk_steps", chunk)
     assert apart(gradients(network, "dsr", batch), whole) < 1e-12
 
 
-def test_nothing_of_a_pass_is_left_behind() -> None:
+def test_nothing_of_a_pass_is_after_reset() -> None:
     network, state = network_of(NETWORKS["conv"]), ForwardContext()
     batch = batch_of(is_constant=True, loss="mean-readout")
     TIME_RULES["dsr"](network, batch, state, apply=lambda: None)

@@ -200,19 +200,19 @@ def test_pooling_neurons_keep_their_charge_and_fire_above_three_quarters() -> No
 
 def test_pooling_neurons_cost_an_accumulate_per_spike_that_arrives() -> None:
     network = network_of(backbone="vgg5", width=4, pooling="spiking").eval()
-    meter, batch = OperationCounter(), batch_of(network)
+    counter_, batch = OperationCounter(), batch_of(network)
     with torch.no_grad():
-        network.run(batch.drive, ForwardContext(observer=meter), timesteps=4)
+        network.run(batch.drive, ForwardContext(observer=counter_), timesteps=4)
     layers = layers_of(network)
     names = [layer.name for layer in layers]
     first, pool, second = (layers[names.index(n)] for n in ("unit1", "unit1.pool", "unit2"))
-    fired = torch.cat(meter.spikes[first])
+    fired = torch.cat(counter_.spikes[first])
     assert fired.sum() > 0
-    assert torch.allclose(torch.cat(meter.accumulates[pool]), fired)
+    assert torch.allclose(torch.cat(counter_.accumulates[pool]), fired)
     # what comes out are spikes, each worth as many additions as the next layer has for it
-    into = torch.cat(meter.accumulates[second])
-    assert (into <= torch.cat(meter.spikes[pool]) * second.sources[0].weight[:, 0].numel()).all()
-    assert network.block(0).source.grain == 1
+    into = torch.cat(counter_.accumulates[second])
+    assert (into <= torch.cat(counter_.spikes[pool]) * second.sources[0].weight[:, 0].numel()).all()
+    assert network.block(0).source.spikes_per_unit == 1
 
 
 @pytest.mark.parametrize("leak", [1.0, 0.9])

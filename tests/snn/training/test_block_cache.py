@@ -14,7 +14,7 @@ import torch
 
 from snn.settings.config import SETTINGS, RunConfig
 from snn.settings.measurement import Measurement
-from snn.training import block_lineage, checkpoint, environment
+from snn.training import block_key, checkpoint, environment
 from snn.training.block_cache import DRAFT, STALE_S, BlockCache, Entry
 from snn.training.train import Training
 from tests.snn.training.test_train import ROUTED, SMALL, split_of
@@ -127,13 +127,13 @@ def test_blocks_that_are_trained_together_stay_out_of_the_cache(tmp_path: Path) 
 def described(config: RunConfig, **changes: Any) -> dict[str, Any]:
     """What the first block of a config depends on."""
     training = Training(config.replace(**changes), split_of(config))
-    return block_lineage.describe(training.network, range(10), training._origin)
+    return block_key.describe(training.network, range(10), training._origin)
 
 
 def test_every_setting_counts_but_those_that_cannot_reach_the_block() -> None:
     counted = described(QUICK)["settings"].keys()
     operating = {name for name, setting in SETTINGS.items() if setting.operating}
-    assert SETTINGS.keys() - counted == operating | block_lineage.ROUTING | block_lineage.CUT
+    assert SETTINGS.keys() - counted == operating | block_key.ROUTING | block_key.CUT
 
 
 OTHERWISE: dict[str, dict[str, Any]] = {
@@ -148,11 +148,11 @@ OTHERWISE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("setting", sorted(block_lineage.ROUTING | block_lineage.CUT))
+@pytest.mark.parametrize("setting", sorted(block_key.ROUTING | block_key.CUT))
 def test_a_setting_that_does_not_count_changes_no_bit_of_the_block(setting: str) -> None:
     def first(config: RunConfig) -> dict[str, torch.Tensor]:
         training, _ = train(config, None)
-        return block_lineage.tensors_of(training.network.block(0), torch.zeros(0))
+        return block_key.tensors_of(training.network.block(0), torch.zeros(0))
 
     other = QUICK.replace(**OTHERWISE[setting])
     assert getattr(other, setting) != getattr(QUICK, setting)
@@ -169,8 +169,8 @@ def test_units_and_classes_count_and_those_of_the_blocks_before() -> None:
     block = network.block(0)
     assert block.head.detector is not None
     del network.blocks[1:]
-    behind = block_lineage.describe(network, block.head.hard, made)
-    assert block_lineage.describe(network, range(10), made) != behind
+    behind = block_key.describe(network, block.head.hard, made)
+    assert block_key.describe(network, range(10), made) != behind
     assert behind["before"] == [{"units": 1, "classes": list(range(10)), "detector": True}]
 
 
@@ -178,16 +178,16 @@ def test_an_origin_is_of_data_engine_torch_machine_and_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     split = split_of(QUICK)
-    made = environment.origin_of(split, "cpu")
-    assert environment.origin_of(split_of(QUICK), "cpu") == made
+    made = environment.environment_of(split, "cpu")
+    assert environment.environment_of(split_of(QUICK), "cpu") == made
     images = split.train_images.clone()
     images[3, 0, 2, 2] += 1
     others = [
-        environment.origin_of(replace(split, train_images=images), "cpu"),
-        environment.origin_of(split_of(QUICK.replace(validation_fraction=0.3)), "cpu"),
+        environment.environment_of(replace(split, train_images=images), "cpu"),
+        environment.environment_of(split_of(QUICK.replace(validation_fraction=0.3)), "cpu"),
     ]
     torch.set_num_threads(2)
-    others.append(environment.origin_of(split, "cpu"))
+    others.append(environment.environment_of(split, "cpu"))
     torch.set_num_threads(1)
     for name in (
         "torch.__version__",
@@ -196,7 +196,7 @@ def test_an_origin_is_of_data_engine_torch_machine_and_threads(
     ):
         with monkeypatch.context() as patch:
             patch.setattr(name, "another" if name.endswith("__") else lambda: "another")
-            others.append(environment.origin_of(split, "cpu"))
+            others.append(environment.environment_of(split, "cpu"))
     assert len({environment.fingerprint(other) for other in [made, *others]}) == 7
     assert [sum(made[k] != other[k] for k in made) for other in others] == [1] * 6
 

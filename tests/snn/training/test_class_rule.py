@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from snn.settings.config import RunConfig
-from snn.training.class_rule import hard_classes
+from snn.training.routing import hard_classes
 
 LABELS = (2, 3, 5, 7)
 # recalls 9/10, 5/10, 6/10, 8/10; precisions 9/12, 5/5, 6/12, 8/11

@@ -146,5 +146,5 @@ def test_a_block_from_the_cache_is_the_finished_one(tmp_path: Path) -> None:
 
 def test_before_the_first_epoch_there_is_nothing_to_take() -> None:
     training = Training(SMALL, split_of(SMALL))
-    with pytest.raises(ValueError, match="nothing has been trained yet"):
+    with pytest.raises(ValueError, match="there is no trained block yet"):
         training.snapshot()

@@ -124,7 +124,7 @@ def test_end_to_end_with_one_block_is_plain_training_bit_for_bit() -> None:
     network = Network(config, DIGITS)
     network.blocks.append(fresh(config, DIGITS).block(0))
     from snn.data import encoding
-    from snn.network.blocks import generator
+    from snn.network.seeding import generator
 
     draws = generator(config.seed, "batches", 0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.0)

@@ -1,4 +1,4 @@
-"""A block and the chain that it hangs on: all that decides its bits, and nothing else."""
+"""Keys of the block cache: everything that determines the weights of a block."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,15 +11,17 @@ from snn.settings.config import SETTINGS
 from snn.settings.prefix import CUT, ROUTING
 from snn.training.block_cache import Entry
 
-CONFUSION = "confusion"  # the tensor beside those of the block, see `routing.route`
+CONFUSION = "confusion"  # name of the tensor stored with those of the block, see `routing.route`
 
 
-def describe(done: Network, classes: Sequence[int], origin: Mapping[str, str]) -> dict[str, Any]:
-    """All that the next block behind `done` depends on when it is trained on `classes`.
+def describe(
+    done: Network, classes: Sequence[int], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return everything that determines the next block after `done`, trained on `classes`.
 
-    Of the settings all but the operating point, `ROUTING` and `CUT`: a setting
-    that is new counts. Of the blocks before it their units, their classes, and
-    whether they have detectors, which count in the memory that training takes.
+    All settings count, new ones included, except the operating point, `ROUTING` and `CUT`.
+    Of the earlier blocks their units, classes, and whether they have detectors, which count
+    in the training memory.
     """
     config, index = done.config, len(done.blocks)
     heads = [done.block(before).head for before in range(index)]
@@ -32,7 +34,7 @@ def describe(done: Network, classes: Sequence[int], origin: Mapping[str, str]) -
         for units, head in zip(config.blocks, heads, strict=False)
     ]
     return {
-        "origin": dict(origin),
+        "origin": dict(environment),
         "settings": {
             name: value
             for name, value in config.to_mapping().items()
@@ -45,13 +47,13 @@ def describe(done: Network, classes: Sequence[int], origin: Mapping[str, str]) -
 
 
 def tensors_of(block: Block, confusion: Tensor) -> dict[str, Tensor]:
-    """What an entry of the folded block holds: its state without a detector, and the confusion."""
+    """Return the tensors to store: the state of a folded block without detector, and confusion."""
     state = {name: t for name, t in block.state_dict().items() if not _is_routing(name)}
     return {**state, CONFUSION: confusion}
 
 
 def rebuild(done: Network, classes: Sequence[int], entry: Entry) -> tuple[Block, Tensor]:
-    """The folded block of an entry, to follow `done`, and its confusion."""
+    """Return the folded block of an entry, to follow `done`, and its confusion matrix."""
     index = len(done.blocks)
     source = done.block(index - 1).signal if index else input_signal(done.config, done.task)
     block = build_block(done.config, index, source, classes, is_folded=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snn.network.totals import answered_in_order, total
+from snn.network.readout import total, with_ordered_gradient
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
@@ -21,6 +21,6 @@ def test_a_gradient_comes_back_in_the_order_of_what_it_is_of() -> None:
     weights = torch.rand(3, 100)
     seen: list[torch.Tensor] = []
     x.register_hook(seen.append)  # type: ignore[no-untyped-call]
-    (answered_in_order(x).flatten(1) * weights).sum().backward()
+    (with_ordered_gradient(x).flatten(1) * weights).sum().backward()
     assert seen[0].stride() == x.stride()
     assert torch.equal(seen[0], weights.view(3, 4, 5, 5))

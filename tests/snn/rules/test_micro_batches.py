@@ -82,13 +82,13 @@ def test_large_layers_are_taken_in_small_parts() -> None:
 
 
 def test_what_is_kept_is_that_of_a_part() -> None:
-    from snn.training.plan import stage_need
+    from snn.training.plan import stage_memory
 
     config = RunConfig(backbone="vgg5", width=16, timesteps=6, batch_size=64, micro_batch=64)
     network = fresh(config, TASK)
     blocks = [network.block(0)]
-    whole = stage_need(config, TASK, blocks, frozen=0)
-    part = stage_need(config.replace(micro_batch=8), TASK, blocks, frozen=0)
+    whole = stage_memory(config, TASK, blocks, frozen=0)
+    part = stage_memory(config.replace(micro_batch=8), TASK, blocks, frozen=0)
     weights = sum(conn.weight.numel() * 4 for conn in connections_of(network))
     assert part.kept - 2 * weights < (whole.kept - weights) / 6
     assert part.peak < whole.peak

@@ -1,4 +1,4 @@
-"""Counting connections: how many exist, came and went, layer by layer."""
+"""Counts of existing, regrown and removed connections by layer."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from snn.settings.measurement import LayerConnectivity
 
 
 def connectivity(connections: Sequence[Connections]) -> float:
-    """Fraction of connections that exist."""
+    """Return the share of connections that exist."""
     possible = sum(conn.weight.numel() for conn in connections)
     return sum(int(conn.exists().sum()) for conn in connections) / possible
 
 
 class ConnectivityReport:
-    """Counts the connections of some blocks since it last did; `first` is the first's index."""
+    """Counts connections of blocks and their changes; `first` is the index of the first block."""
 
     def __init__(self, blocks: Sequence[Block], *, first: int) -> None:
         self._parts: list[tuple[str, list[Connections]]] = []
@@ -25,7 +25,7 @@ class ConnectivityReport:
             self._parts += [(layer.name, layer.sources) for layer in layers if layer.sources]
             placed = {conn for layer in layers for conn in layer.sources}
             rest = [conn for conn in connections_of(block) if conn not in placed]
-            if rest:  # class neurons are a layer of their own
+            if rest:  # spiking output neurons are a layer
                 self._parts.append((f"exit{first + offset + 1}.readout", rest))
         self._before = self._masks()
 
@@ -33,7 +33,7 @@ class ConnectivityReport:
         return [[conn.exists() for conn in part] for _, part in self._parts]
 
     def take(self) -> tuple[LayerConnectivity, ...]:
-        """Per layer, and per readout of an exit, what is and what changed since the last time."""
+        """Return counts per layer and exit readout, with the changes since the last call."""
         before, self._before = self._before, self._masks()
         return tuple(
             LayerConnectivity(

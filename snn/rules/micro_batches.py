@@ -1,42 +1,33 @@
-"""One step of learning: a batch through its rule, whole or in parts.
+"""One training step: a batch through its time rule, whole or in micro-batches.
 
-Images do not meet each other on the way, so the gradient of a batch is the sum
-of those of its parts. Taken one part after the other, what is kept for backward
-is that of a part.
+Images do not interact, so the gradient of a batch is the sum of the gradients of its parts.
+With one part at a time, only the activations of one part are in memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from snn.network.blocks import connections_of
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.rules.online import gathered
-from snn.rules.rule import Batch, BatchResult, TimeRule
+from snn.rules.rule import ONLINE_RULES, TIME_RULES, Batch, BatchResult
 
 
 def learn(
-    network: Network,
-    batch: Batch,
-    state: ForwardContext,
-    *,
-    apply: Callable[[], None],
-    rules: Mapping[str, TimeRule],
-    whole: frozenset[str],
+    network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
-    """Train on a batch by the rule in time of the network's config; see TimeRule.
+    """Train on a batch by the time rule of the network's config; see TimeRule.
 
-    Rules in `whole` learn on the way and get the batch undivided.
+    Online rules receive the batch undivided, because they learn at every timestep.
     """
     name, images = network.config.time_rule, len(batch.labels)
-    rule, size = rules[name], network.micro_batch
-    if name in whole or size >= images:
+    rule, size = TIME_RULES[name], network.micro_batch
+    if name in ONLINE_RULES or size >= images:
         return rule(network, batch, state, apply=apply)
-    live = [c for block in list(network.blocks)[batch.frozen :] for c in connections_of(block)]
     losses, correct = [], []
-    with gathered(state, live):
+    with gathered(state, network.live_connections(batch.frozen)):
         for first in range(0, images, size):
             part = _part(batch, slice(first, first + size))
             own = ForwardContext(weights=dict(state.weights), generator=state.generator)
@@ -51,6 +42,6 @@ def learn(
 
 def _part(batch: Batch, images: slice) -> Batch:
     labels = batch.labels[images]
-    # a sum over images is the sum of its parts, a mean is their mean by size
+    # a sum over images is the sum of its parts, a mean is their mean weighted by size
     share = 1.0 if batch.loss == "squared-error" else len(labels) / len(batch.labels)
     return replace(batch, drive=batch.drive[:, images].contiguous(), labels=labels, share=share)

@@ -1,0 +1,147 @@
+"""Exit heads: the classifier after a block, and its hard-class detector."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.pooling import SpikePool
+from snn.network.readout import total, with_ordered_gradient
+from snn.network.units import BlockBuilder, SignalSpec
+from snn.settings.config import RunConfig
+
+
+class Readout(nn.Module):
+    """Output units that integrate and never fire; their output is the mean input."""
+
+    def __init__(self, source: SignalSpec, outputs: int, builder: BlockBuilder) -> None:
+        super().__init__()
+        self.connections = Connections(
+            (outputs, math.prod(source.shape)),
+            spikes_per_unit=source.spikes_per_unit,
+            generator=builder.generator,
+        )
+        with torch.no_grad():
+            # small at first: a large early readout drowns the gradient of the others
+            self.connections.weight.mul_(0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, batch: ForwardContext, *, packs: bool = True) -> Tensor:
+        """Return the input of the integrators, (time, batch, outputs).
+
+        `packs`: whether `x` are spikes, which may be stored as bits for the backward pass.
+        """
+        if batch.observer is not None:
+            batch.observer.readout(self.connections, x)
+        x = x.flatten(2)
+        if batch.dynamics is not None:
+            return batch.dynamics.readout(self, x, batch)
+        conn = self.connections
+        levels = batch.levels(conn) if packs else None
+        current: Tensor = conn(x, batch.weight(conn), self.bias, levels=levels)
+        return current
+
+
+class Head(nn.Module):
+    """The exit of a block: pool, one spiking layer, class readout, hard-class detector.
+
+    The readout has `votes` outputs per class, stored class by class and averaged. The
+    outputs are integrators, or spiking neurons whose spikes are counted (Grad R). `classes`
+    are the labels that the readout separates, `hard` the classes that continue to the next
+    block. The detector has two outputs: easy, hard.
+    """
+
+    def __init__(
+        self,
+        source: SignalSpec,
+        config: RunConfig,
+        classes: Sequence[int],
+        builder: BlockBuilder,
+        name: str,
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.hard: tuple[int, ...] = ()
+        if len(source.shape) == 3:
+            side = source.shape[1]
+            self.pool = SpikePool(side, kernel=math.ceil(side / config.head_grid))
+            source = replace(
+                source,
+                shape=(source.shape[0], self.pool.side, self.pool.side),
+                spikes_per_unit=source.spikes_per_unit * self.pool.spikes_per_unit,
+            )
+        else:
+            self.pool = SpikePool(1, kernel=1)
+        self.hidden: Layer | None = None
+        if config.head_hidden > 0:
+            shape = (config.head_hidden, math.prod(source.shape))
+            self.hidden = builder.layer(f"{name}.hidden", [shape], [source])
+            source = SignalSpec(shape=(config.head_hidden,))
+        self.source = source
+        self.votes = config.votes
+        outputs = len(self.classes) * self.votes
+        self.readout: Readout | Layer
+        if config.readout == "spiking":
+            shape = (outputs, math.prod(source.shape))
+            without_dropout = replace(builder, dropout=0.0)  # no class may be silenced
+            self.readout = without_dropout.layer(f"{name}.readout", [shape], [source])
+        else:
+            self.readout = Readout(source, outputs, builder)
+        self.detector: Readout | None = None
+
+    def add_detector(self, builder: BlockBuilder) -> Readout:
+        """Add and return a new hard-class detector."""
+        self.detector = Readout(self.source, 2, builder)
+        return self.detector
+
+    def forward(self, spikes: Tensor, steps: int, batch: ForwardContext) -> tuple[Tensor, Tensor]:
+        """Return outputs (time, batch, classes) and the features that readout and detector read.
+
+        Outputs are the input of the integrators, or the spikes of the output neurons.
+        """
+        x = self._features(self._signal(spikes, steps, batch))
+        if isinstance(self.readout, Layer):
+            outputs: Tensor = self.readout([x], steps, batch)
+        else:
+            outputs = self.readout(x, batch)
+        return self._averaged(outputs), x
+
+    def summed(self, spikes: Tensor, steps: int, batch: ForwardContext) -> Tensor:
+        """Return the sum over time (1, batch, ...) from which `mean` computes the mean outputs.
+
+        Pooling and readout are linear: with integrators, one map of the summed spikes
+        replaces one map per timestep.
+        """
+        if isinstance(self.readout, Layer):
+            outputs: Tensor = self(spikes, steps, batch)[0]
+            return total(outputs)
+        return total(self._signal(spikes, steps, batch))
+
+    def mean(self, summed: Tensor, steps: int, batch: ForwardContext) -> Tensor:
+        """Return the mean outputs over `steps` timesteps, (batch, classes)."""
+        if isinstance(self.readout, Layer):
+            return summed[0] / steps
+        x = self._features(with_ordered_gradient(summed) / steps)
+        outputs: Tensor = self.readout(x, batch, packs=False)
+        return self._averaged(outputs)[0]
+
+    def _signal(self, spikes: Tensor, steps: int, batch: ForwardContext) -> Tensor:
+        """Return the spikes of the hidden layer, or of the block where there is none."""
+        if self.hidden is None:
+            return spikes
+        hidden: Tensor = self.hidden([self.pool(spikes).flatten(2)], steps, batch)
+        return hidden
+
+    def _features(self, signal: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(signal).flatten(2) if self.hidden is None else signal
+        return pooled
+
+    def _averaged(self, outputs: Tensor) -> Tensor:
+        """Return the mean over the votes of each class; votes are in the last dimension."""
+        if self.votes == 1:
+            return outputs
+        votes: Tensor = outputs.unflatten(-1, (len(self.classes), self.votes))
+        return votes.mean(dim=-1)

@@ -1,0 +1,127 @@
+"""The contract of a unit, and the builder that makes its layers."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from snn.network.layers import (
+    Connections,
+    InputKind,
+    Layer,
+    Norm,
+    PoolNeurons,
+    SubSample,
+)
+from snn.network.neurons import Lif
+from snn.network.pooling import SpikePool
+
+POOL_THRESHOLD = 0.75
+"""Threshold of pooling neurons (Lee et al. 2020, as released)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalSpec:
+    """The signal between two units: shape without time and batch, and its kind.
+
+    `spikes_per_unit` is the number of spikes that make a value of 1.
+    """
+
+    shape: tuple[int, ...]
+    spikes_per_unit: int = 1
+    is_analog: bool = False
+    kind: InputKind = "neurons"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockBuilder:
+    """Constants, norm and random generator shared by all layers of one block."""
+
+    lif: Lif
+    norm: Norm
+    dropout: float
+    generator: torch.Generator
+    pooling: str = "average"  # as in RunConfig
+    is_learned: bool = False  # leak and threshold of every layer
+    is_folded: bool = False
+
+    def layer(
+        self,
+        name: str,
+        shapes: Sequence[tuple[int, ...]],
+        sources: Sequence[SignalSpec],
+        *,
+        strides: Sequence[int] = (1, 1),
+        skip: SubSample | None = None,
+    ) -> Layer:
+        """Return a layer with one set of connections per shape; the sum has unit variance."""
+        summed = len(shapes) + (skip is not None)
+        connections = [
+            Connections(
+                shape,
+                stride=stride,
+                spikes_per_unit=source.spikes_per_unit,
+                is_analog=source.is_analog,
+                kind=source.kind,
+                norm=self.norm,
+                gain=1 / math.sqrt(summed),
+                generator=self.generator,
+            )
+            for shape, source, stride in zip(shapes, sources, strides, strict=False)
+        ]
+        return Layer(
+            name,
+            connections,
+            lif=self.lif,
+            skip=skip,
+            dropout=self.dropout,
+            has_bias=self.is_folded or self.norm != "batch-over-time",
+            is_learned=self.is_learned,
+        )
+
+    def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:
+        """Return the neurons that follow a unit's pool, or None where pools do not spike."""
+        if self.pooling != "spiking" or pool.kernel == 1:
+            return None
+        lif = replace(
+            self.lif,
+            leak=1.0,
+            threshold=POOL_THRESHOLD,
+            reset="hard",
+            firing_share=1.0,
+            strict=True,
+        )
+        return PoolNeurons(name, lif=lif, spikes_per_unit=pool.spikes_per_unit)
+
+
+class UnitModule(Protocol):
+    """A unit of a block, built as `Module(spec, width, source, builder, name)`.
+
+    Called with spikes (time, batch, ...), timesteps and context, it returns the spikes that
+    leave it, whose form is `signal`.
+    """
+
+    signal: SignalSpec
+
+    @staticmethod
+    def extent(spec: Any, width: int, side: int) -> tuple[int, int]:
+        """Return neurons of the largest layer for maps of `side`, and the side that leaves."""
+
+
+M = TypeVar("M", bound=type[nn.Module])
+
+UNIT_MODULES: dict[type, Any] = {}
+"""Modules by the type of their spec."""
+
+
+def unit_module(spec: type) -> Callable[[M], M]:
+    """Register a module for units described by `spec`, a class of `snn.settings.backbones`."""
+
+    def register(module: M) -> M:
+        UNIT_MODULES[spec] = module
+        return module
+
+    return register
