@@ -190,7 +190,7 @@ class TrialRun:
         if self.reuse is None:
             return None
         path, self.reuse = self.reuse, None
-        here = environment.fingerprint(environment.origin_of(self._split, self.device))
+        here = environment.fingerprint(environment.environment_of(self._split, self.device))
         if checkpoint.environment_of(path) != here:
             # Without a file name the driver shows this note once per study.
             self._notes.append(

@@ -505,19 +505,19 @@ def test_under_the_soft_threshold_a_weight_returns_with_either_sign() -> None:
     assert (conn.effective_weight()[gone].sign() == -sign[gone]).all()
 
 
-# ---- the census
+# ---- the report
 
 
-def test_the_census_tells_what_came_and_went_in_every_layer() -> None:
+def test_the_report_tells_what_came_and_went_in_every_layer() -> None:
     config = RunConfig(backbone="mlp", width=20, head_hidden=5, norm="none")
     block = build_block(config, 0, input_signal(config, DIGITS), range(10))
     for conn in connections_of(block):
         conn.hold_strengths()
-    census = ConnectivityReport([block], first=2)
+    report = ConnectivityReport([block], first=2)
     unit = layers_of(block)[0].sources[0]
     with torch.no_grad():
         unit.weight[0, :3] = -1.0
-    first = {layer.name: layer for layer in census.take()}
+    first = {layer.name: layer for layer in report.take()}
     assert list(first) == [*(layer.name for layer in layers_of(block)), "exit3.readout"]
     name = layers_of(block)[0].name
     assert (first[name].weights, first[name].connections) == (1280, 1277)
@@ -526,5 +526,5 @@ def test_the_census_tells_what_came_and_went_in_every_layer() -> None:
     with torch.no_grad():
         unit.weight[0, :2] = 1.0
         unit.weight[1, 0] = -1.0
-    second = {layer.name: layer for layer in census.take()}
+    second = {layer.name: layer for layer in report.take()}
     assert (second[name].connections, second[name].regrown, second[name].removed) == (1278, 2, 1)

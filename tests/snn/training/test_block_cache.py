@@ -127,7 +127,7 @@ def test_blocks_that_are_trained_together_stay_out_of_the_cache(tmp_path: Path) 
 def described(config: RunConfig, **changes: Any) -> dict[str, Any]:
     """What the first block of a config depends on."""
     training = Training(config.replace(**changes), split_of(config))
-    return block_key.describe(training.network, range(10), training._origin)
+    return block_key.describe(training.network, range(10), training._environment)
 
 
 def test_every_setting_counts_but_those_that_cannot_reach_the_block() -> None:
@@ -165,7 +165,7 @@ def test_a_setting_that_does_not_count_changes_no_bit_of_the_block(setting: str)
 def test_units_and_classes_count_and_those_of_the_blocks_before() -> None:
     assert described(QUICK, partition="2+1") != described(QUICK)
     training, _ = train(ROUTED, None)
-    network, made = training.network, training._origin
+    network, made = training.network, training._environment
     block = network.block(0)
     assert block.head.detector is not None
     del network.blocks[1:]
@@ -309,7 +309,7 @@ def test_a_block_over_the_limit_is_not_kept_and_that_is_said(tmp_path: Path) -> 
     cache = BlockCache(tmp_path, limit_bytes=500)
     cache.put(entry("a"))
     assert list(tmp_path.iterdir()) == []
-    assert "over its limit of 500" in cache.notes[0]
+    assert "exceeds the limit of 500" in cache.notes[0]
 
 
 def test_files_that_are_not_its_own_are_left_alone(tmp_path: Path) -> None:

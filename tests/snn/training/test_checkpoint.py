@@ -68,7 +68,7 @@ def test_another_operating_point_of_the_same_training_loads(tmp_path: Path) -> N
     other = SMALL.replace(epochs=1, exit_threshold=(0.2, 0.3), exit_combination="mean")
     assert load(tmp_path / "w", config=other).config == other
     assert prefix(load(tmp_path / "w", config=other), 2).config.exit_combination == "mean"
-    with pytest.raises(CheckpointError, match="another training"):
+    with pytest.raises(CheckpointError, match="a different training"):
         load(tmp_path / "w", config=SMALL.replace(epochs=1, seed=3))
 
 

@@ -239,12 +239,12 @@ def test_fast_sigmoid_is_spikingjelly_s_super_spike_only_at_slope_1() -> None:
 def test_operations_without_pruning_are_spikingjelly_s(draws: torch.Generator) -> None:
     """Every spike through every connection that it has, borders included."""
     network = network_of(timesteps=4, encoding="poisson").eval()
-    drive, counter = drive_of(4, draws), OperationCounter()
+    drive, ours = drive_of(4, draws), OperationCounter()
     with torch.no_grad():
-        network.run(drive, ForwardContext(observer=counter), timesteps=4)
+        network.run(drive, ForwardContext(observer=ours), timesteps=4)
         counter = op_counter.SynOpCounter()
         with op_counter.DispatchCounterMode([counter]):
             Theirs(network, "s")(drive)
-    ours = float(operations_of(counter, network.block(0)).accumulates.sum())
-    assert ours == counter.get_total()
-    assert ours > 0
+    counted = float(operations_of(ours, network.block(0)).accumulates.sum())
+    assert counted == counter.get_total()
+    assert counted > 0
