@@ -327,6 +327,14 @@ def _exit_code(report: "RunReport") -> int:
     if report.has_given_up:
         print(f"spikefront: gave up, {report.stopped}", file=sys.stderr)
         return 1
+    if report.without_weights:
+        print(
+            f"spikefront: the weights of {report.without_weights} trials could not be saved, so "
+            "they cannot be exported; free space in --artifacts, then continue with the same "
+            "command: it trains them again",
+            file=sys.stderr,
+        )
+        return 1
     failed = report.trials.get(TrialState.FAILED, 0)
     if failed and failed == sum(report.trials.values()):
         print(f"spikefront: all {failed} trials of this run failed", file=sys.stderr)

@@ -4,12 +4,12 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 from search.doctor.check import Check
 from search.doctor.packages import BREAKAGES
 from search.doctor.places import unwritable
+from snn.settings.user_folders import cache_folder
 
 CUDA_BUILD = "to use a GPU, install a CUDA build of torch, see https://pytorch.org/get-started"
 COMPILER = "install one: apt install gcc, dnf install gcc, or on macOS xcode-select --install"
@@ -92,10 +92,10 @@ def _neurons() -> Check:
             remedy=_remedy(reason),
         )
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefront"
+        folder = cache_folder()
         fault = unwritable(folder)
-    except RuntimeError:  # no HOME, and no entry of this user in the password database
-        fault = "this user has no home folder"
+    except OSError as error:
+        fault = str(error)
     if fault:
         return Check(
             name="neurons",

@@ -1,4 +1,4 @@
-"""What a study has spent of its budget, and how long the rest will take."""
+"""The used part of a budget, and an estimate of the remaining time."""
 
 import dataclasses
 import datetime
@@ -13,45 +13,60 @@ from snn.settings.measurement import Measurement
 
 
 class BudgetSpent:
-    """Trials, epochs and hours of a study so far, those of earlier drivers included.
+    """The part of a budget that a study has used, in this run and in earlier ones.
 
-    Every trial that ran or runs counts as one of `trials`, also a failed one.
-    `epochs` are those trained; while running trials are about to train the rest,
-    none begins beside them. Epochs of blocks that were trained before cost nothing.
-    `hours` are those in which at least one trial ran, and those since this driver
-    started: they need no bookkeeping that a killed driver could leave wrong. The
-    budget is looked at before a trial starts; what runs then runs to its end.
+    Every trial that was started counts as one of `trials`, also a failed one. `epochs` are
+    trained epochs, those of interrupted attempts included; reused epochs cost nothing. No trial
+    starts while the running ones may use up the epochs. `hours` are the hours of runs, by a
+    clock that stops while the machine sleeps and is never set; each run stores them with its
+    lease (`run_s`). Runs of earlier versions stored none: then the times of trials count. The
+    budget is checked before a trial starts; a running trial is not interrupted.
     """
 
-    def __init__(self, budget: Budget, earlier: Iterable[Trial]) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        earlier: Iterable[Trial],
+        *,
+        run_s: float | None = None,
+        lost_epochs: int = 0,
+    ) -> None:
         self._budget = budget
         trials = [trial for trial in earlier if trial.state.is_finished]
         self._counts = Counter(trial.state for trial in trials)
         self.epochs_done = sum(trial.epochs_done for trial in trials)
         self._running: dict[int, RunningTrial] = {}
-        self._earlier_s = busy_seconds(trials)
+        self._lost_epochs = lost_epochs
+        self._earlier_s = busy_seconds(trials) if run_s is None else run_s
         self._started = time.monotonic()
-        self._first_start: float | None = None  # of a trial here: Ray's start is no measure of pace
+        self._first_start: float | None = None  # of a trial, after the start of Ray
         self._finished_here = 0
         self._epochs_here = 0
         self.reused_here = 0
 
     def start(self, number: int, epochs_total: int) -> None:
-        """Trial `number` begins."""
+        """Count trial `number` as running."""
         self._first_start = self._first_start or time.monotonic()
         self._running[number] = RunningTrial(number=number, epochs_total=epochs_total)
 
     def measure(self, number: int, measurement: Measurement) -> None:
-        """Trial `number` has trained an epoch."""
+        """Count an epoch of running trial `number`."""
         trial = self._running[number]
         self._running[number] = dataclasses.replace(trial, measurement=measurement)
 
+    def lose(self, number: int) -> int:
+        """Start trial `number` again; returns the epochs that its lost attempt trained."""
+        trial = self._running[number]
+        self._lost_epochs += trial.epochs_trained
+        self._running[number] = dataclasses.replace(trial, measurement=None)
+        return trial.epochs_trained
+
     def has_trained(self, number: int) -> bool:
-        """Whether running trial `number` has told of an epoch."""
+        """Return whether running trial `number` has a measurement."""
         return self._running[number].measurement is not None
 
     def finish(self, number: int, state: TrialState) -> None:
-        """Trial `number` has ended."""
+        """Count trial `number` as finished in `state`."""
         trial = self._running.pop(number)
         epochs = trial.epochs_trained
         self.reused_here += trial.epochs_done - epochs
@@ -68,7 +83,7 @@ class BudgetSpent:
         hypervolume: float | None,
         best_accuracy: float | None,
     ) -> StudyProgress:
-        """Where the study stands, with what others know of its front."""
+        """Return the progress of the study, with the given figures of its front."""
         return StudyProgress(
             study=study,
             counts={**self._counts, TrialState.RUNNING: len(self._running)},
@@ -84,22 +99,22 @@ class BudgetSpent:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since this driver started."""
+        """Return the seconds since this driver started."""
         return time.monotonic() - self._started
 
     @property
     def is_promised(self) -> bool:
-        """Whether the trials that run will use up the epochs, unless they end early."""
-        epochs = self.epochs_done + sum(t.epochs_asked for t in self._running.values())
+        """Return whether the running trials will use up the epochs unless they end early."""
+        epochs = self._epochs + sum(t.epochs_asked for t in self._running.values())
         return self._budget.epochs is not None and epochs >= self._budget.epochs
 
     def spent(self) -> str:
-        """Which part of the budget is used up, as a sentence; empty while none is."""
+        """Return which part of the budget is used up, as a sentence; empty if none."""
         budget = self._budget
         trials = self._counts.total() + len(self._running)
         if budget.trials is not None and trials >= budget.trials:
             return f"all {budget.trials} trials of the budget were run"
-        epochs = self.epochs_done + sum(t.epochs_trained for t in self._running.values())
+        epochs = self._epochs + sum(t.epochs_trained for t in self._running.values())
         if budget.epochs is not None and epochs >= budget.epochs:
             return f"all {budget.epochs} epochs of the budget were trained"
         if budget.hours is not None and self._hours() >= budget.hours:
@@ -107,16 +122,16 @@ class BudgetSpent:
         return ""
 
     def left_s(self) -> float | None:
-        """Seconds until the first part of the budget is used up, at the pace of this driver."""
+        """Return the estimated seconds until a part of the budget is used up, or None."""
         budget = self._budget
-        under_way = sum(t.epochs_done / max(1, t.epochs_total) for t in self._running.values())
+        unfinished = sum(t.epochs_done / max(1, t.epochs_total) for t in self._running.values())
         epochs = sum(t.epochs_trained for t in self._running.values())
         estimates = []
         if budget.trials is not None:
-            done = self._counts.total() + under_way
-            estimates.append(self._time(budget.trials - done, self._finished_here + under_way))
+            done = self._counts.total() + unfinished
+            estimates.append(self._time(budget.trials - done, self._finished_here + unfinished))
         if budget.epochs is not None:
-            done = self.epochs_done + epochs
+            done = self._epochs + epochs
             estimates.append(self._time(budget.epochs - done, self._epochs_here + epochs))
         if budget.hours is not None:
             estimates.append(max(0.0, (budget.hours - self._hours()) * 3600))
@@ -127,12 +142,21 @@ class BudgetSpent:
             return None
         return max(0.0, units_left) * (time.monotonic() - self._first_start) / units_done_here
 
+    @property
+    def _epochs(self) -> int:
+        return self.epochs_done + self._lost_epochs
+
+    @property
+    def run_s(self) -> float:
+        """Return the seconds of all runs, this one included."""
+        return self._earlier_s + self.elapsed_s
+
     def _hours(self) -> float:
-        return (self._earlier_s + self.elapsed_s) / 3600
+        return self.run_s / 3600
 
 
 def busy_seconds(trials: Iterable[Trial]) -> float:
-    """Seconds in which at least one of `trials` was running."""
+    """Return the seconds in which at least one of `trials` ran, by the clock of the time of day."""
     spans = sorted(
         (trial.started_at, trial.finished_at)
         for trial in trials

@@ -1,8 +1,7 @@
-"""Confirming a front: its members trained again with fresh seeds, run on the test images.
+"""Confirm a front: train its members again with new seeds and evaluate them on test images.
 
-A front is chosen by validation figures, which flatter it. Here nothing is
-chosen any more: what the test images say goes into tables that no sampler,
-threshold or stopping rule reads.
+The front is selected by validation metrics, which are therefore too optimistic. Test metrics go
+into tables of their own, which no sampler, pruner or front reads.
 """
 
 import dataclasses
@@ -43,18 +42,18 @@ from snn.settings.measurement import Measurement
 
 LOG = log.logger("confirm")
 
-FOLDER = "confirm"  # of weights, in the study's folder of artifacts
+FOLDER = "confirm"  # of weights, in the artifacts folder of the study
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmationJob(Job):
-    """One training with a fresh seed, and the members of the front that it stands for."""
+    """One training with a new seed, and the front members that it confirms."""
 
     points: tuple[StoredPoint, ...]
 
     @property
     def title(self) -> str:
-        """The trials that it stands for, and its seed."""
+        """Return the trials of its front members, and its seed."""
         trials = sorted({member.trial for member in self.points})
         numbers = ", ".join(str(number) for number in trials)
         return f"trial{'s' if len(trials) > 1 else ''} {numbers} with seed {self.config.seed}"
@@ -62,24 +61,24 @@ class ConfirmationJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmationContext(WorkerContext):
-    """Where trainings are judged on the test images, at the points of their order."""
+    """A context whose jobs are evaluated on the test images at the points of the job."""
 
     def trainable_for(self, job: Job) -> Trainable:
-        """See Workplace."""
+        """Return a trainable for the points of the job."""
         assert isinstance(job, ConfirmationJob)
         return ConfirmationTrainable(points=tuple(member.point for member in job.points))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmReport:
-    """What one run of `confirm_study` did, and what is known of its points now."""
+    """The results of one call of `confirm_study`, and all test runs of its points."""
 
-    points: tuple[StoredPoint, ...]  # that were asked for
+    points: tuple[StoredPoint, ...]  # requested
     confirmed: Mapping[int, Confirmed]  # by the id of the point
-    seeds: tuple[int, ...]  # that were asked for
-    trainings: Mapping[TrialState, int]  # of this run, by what came of them
-    stopped: str  # why it ended early; "" when nothing is left to do
-    training_s: float  # of all workers together
+    seeds: tuple[int, ...]  # requested
+    trainings: Mapping[TrialState, int]  # of this call, by state
+    stopped: str  # why it ended early; "" if it is complete
+    training_s: float  # sum over all workers
     evaluation_s: float
     total_s: float
 
@@ -97,10 +96,10 @@ def confirm_study(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> ConfirmReport:
-    """Train members of the front of a stored study with fresh seeds, until each has `seeds`.
+    """Train front members of a stored study again until each has test runs of `seeds` seeds.
 
     `picks` name members as `search.front.picks.pick` does; without any it is all of
-    them. What was done before is not done again. The other arguments are those
+    them. Test runs of earlier calls are not repeated. The other arguments are those
     of `search.runners.run.run_study`. Raises PickError, StoreError (LeaseHeldError while
     the study is being searched) or DataError.
     """
@@ -140,10 +139,10 @@ def confirm_study(
 
 
 class ConfirmationDriver:
-    """Gives out trainings with fresh seeds and keeps what comes of them, as a context manager.
+    """Creates trainings with new seeds and stores their test runs, as a context manager.
 
-    It holds the study's lease, so that the front stays as it is meanwhile. A
-    training that is not finished when it ends is begun anew by the next one.
+    Holds the lease of the study, so that the front does not change. Unfinished trainings start
+    again in the next call.
     """
 
     def __init__(
@@ -162,10 +161,10 @@ class ConfirmationDriver:
         self.finished_here: Counter[TrialState] = Counter()
         self.training_s = self.evaluation_s = 0.0
         self.stopped = ""
-        self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
+        self.interrupted = threading.Event()  # by Ctrl-C under Ray
         self._study, self._store = study, store
         self._count, self._picks = seeds, picks
-        self._folder = inside(located(artifacts), study.name, FOLDER)
+        self._artifacts = located(artifacts)
         self._display = progress or Silent()
         self._lease = Lease(store, study.name, holder=holder)
         self._open: deque[ConfirmationJob] = deque()
@@ -197,6 +196,7 @@ class ConfirmationDriver:
 
     def _plan(self) -> None:
         name = self._study.name
+        self._folder = inside(self._artifacts, self._store.stored_study(name).folder, FOLDER)
         front = self._store.operating_points(name, front_only=True)
         self.members = tuple(chosen(front, self._picks, self._study))
         configs = {t.number: t.config for t in self._store.trials(name) if t.config is not None}
@@ -218,13 +218,13 @@ class ConfirmationDriver:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something left to do."""
+        """Return whether there are trainings left."""
         return bool(self._open)
 
-    # ---- as a Foreman
+    # the JobSource protocol
 
     def next(self) -> Job | None:
-        """The next training; the weights of one that was done before are taken."""
+        """Return the next training; it reuses weights of an earlier call."""
         if not self._open or self.should_halt():
             return None
         if self._failures >= MAX_FAILURES:
@@ -239,32 +239,32 @@ class ConfirmationDriver:
         return job
 
     def is_ready(self) -> bool:
-        """Whether `next` answers at once: always."""
+        """Return True: `next` always returns at once."""
         return True
 
     def is_running(self, number: int) -> bool:
-        """Whether a training was given out, and what came of it is not known."""
+        """Return whether a training was started here and has no outcome yet."""
         return number in self._running
 
     def record(self, number: int, measurement: Measurement) -> None:
-        """An epoch, to be shown and not kept."""
+        """Show the measurement of an epoch; it is not stored."""
         job, running = self._running[number]
         running = dataclasses.replace(running, measurement=measurement)
         self._running[number] = (job, running)
         self._display.update(self.progress())
 
     def judge(self, number: int, report: RungReport) -> bool:
-        """No: the seeds of a member are compared with nobody."""
+        """Return False: confirmations are not stopped early."""
         return False
 
     def retry(self, number: int, message: str) -> None:
-        """The worker of a training was lost, and another one begins it anew."""
+        """Record that the worker of a training was lost; another one starts it again."""
         job, _ = self._running[number]
         self._store.add_event(self._study.name, "retry", f"{job.title}: {message}")
         self.warn(f"{job.title}  {message}")
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """What came of a training, at each of its points."""
+        """Store the test run of a training at each of its points."""
         self._lease.check()
         job, running = self._running.pop(number)
         self._epochs += running.epochs_trained
@@ -285,22 +285,22 @@ class ConfirmationDriver:
         self._display.update(self.progress())
 
     def should_halt(self) -> bool:
-        """Whether somebody asked the study to stop, or has taken it over (LeaseHeldError)."""
+        """Return whether a stop was requested. Raises LeaseLostError."""
         self._lease.check()
         now = time.monotonic()
         if now - self._polled >= POLL_S:
             self._polled = now
             self._is_halted = self._store.stop_requested(self._study.name)
         if self._is_halted:
-            self.stopped = "a stop was asked for"
+            self.stopped = "a stop was requested"
         return self._is_halted
 
     def say(self, text: str) -> None:
-        """Something that people should know."""
+        """Show a message."""
         self._say(text, logging.INFO)
 
     def warn(self, text: str) -> None:
-        """Something that is not as it should be."""
+        """Show a warning."""
         self._say(text, logging.WARNING)
 
     def _say(self, text: str, level: int) -> None:
@@ -308,7 +308,7 @@ class ConfirmationDriver:
         LOG.log(level, text, extra=log.SHOWN)
 
     def progress(self) -> StudyProgress:
-        """Where it stands."""
+        """Return the progress of the confirmation."""
         elapsed, done = time.monotonic() - self._started, self.finished_here.total()
         left = (self._asked - done) * elapsed / done if done else None
         running = tuple(running for _, running in self._running.values())
@@ -328,7 +328,7 @@ class ConfirmationDriver:
 
 
 def seed_runs(job: ConfirmationJob, outcome: Outcome) -> dict[int, SeedRun]:
-    """What a training gave, by the ids of its points."""
+    """Return the test runs of a training by point id."""
     evaluation = outcome.evaluation
     figures = [point.metrics for point in evaluation.points] if evaluation else None
     run = SeedRun(

@@ -1,4 +1,4 @@
-"""Trainings: which networks have to be trained anew to confirm members of a front."""
+"""The trainings needed to confirm front members."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -10,19 +10,19 @@ from search.study.study import Study
 from search.trial.confirmation import Confirmed
 from snn.settings.config import RunConfig
 
-FIRST_SEED = 1000  # far from those that people give studies
+FIRST_SEED = 1000  # far from the seeds in study files
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmationRun:
-    """A config with a fresh seed, and the points whose figures it gives."""
+    """A config with a new seed, and the operating points that it confirms."""
 
     config: RunConfig
     points: tuple[StoredPoint, ...]
 
 
 def chosen(front: Sequence[StoredPoint], picks: Sequence[str], study: Study) -> list[StoredPoint]:
-    """The members of the front that are picked, each once; all without a pick."""
+    """Return the selected front members, each once; all without a pick."""
     if not picks:
         if not front:
             raise PickError(f"{study.name} has no front yet, so there is nothing to confirm")
@@ -32,7 +32,7 @@ def chosen(front: Sequence[StoredPoint], picks: Sequence[str], study: Study) -> 
 
 
 def fresh_seeds(count: int, taken: Collection[int]) -> tuple[int, ...]:
-    """The first `count` seeds from FIRST_SEED on with which the study has trained nothing."""
+    """Return the first `count` seeds from FIRST_SEED that the study has not used."""
     seeds = (seed for seed in itertools.count(FIRST_SEED) if seed not in taken)
     return tuple(itertools.islice(seeds, count))
 
@@ -43,13 +43,12 @@ def confirmation_runs_of(
     seeds: Sequence[int],
     done: Mapping[int, Confirmed],
 ) -> list[ConfirmationRun]:
-    """What is left to train, by seed and then by depth.
+    """Return the missing trainings by seed, deepest network first.
 
-    One training serves all points of a trial, and of trials that train alike. Of
-    a network that is trained block by block only the blocks that some member
-    needs are trained; members of fewer blocks are measured on their part of it,
-    which is what training that part alone would give. Deeper ones come first, so that
-    others find their blocks in the block cache.
+    One training confirms all points of a trial, and of trials with equal training. A network
+    trained block by block is trained only up to the deepest block that a member uses; its first
+    blocks equal a training of these blocks alone. Deep networks come first, so that shallow ones
+    find their blocks in the block cache.
     """
     together: dict[str, tuple[RunConfig, list[StoredPoint]]] = {}
     by_trial = sorted(members, key=lambda member: (member.trial, member.id))

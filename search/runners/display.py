@@ -1,4 +1,4 @@
-"""Which progress people see: lines, or a display that redraws where a terminal can."""
+"""The choice of a progress display: lines, or a redrawn display."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from search.text.terminal import can_redraw
 
 @contextmanager
 def watch(*, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Nothing if quiet; live progress where `stream` (stderr) is a terminal, otherwise lines."""
+    """Yield no progress if `quiet`, live progress on a terminal, otherwise lines."""
     stream = stream or sys.stderr
     if quiet:
         yield Silent()

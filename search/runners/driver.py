@@ -1,11 +1,15 @@
-"""The driver: a driver's side of one study. All that a driver writes goes through here."""
+"""The driver of a study: creates its jobs, and stores their results.
+
+Everything that a run writes to the store goes through it.
+"""
 
 import dataclasses
+import itertools
 import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +28,7 @@ from search.store.retry import waiting_for
 from search.store.store import Store, StoreError, StoreGoneError
 from search.study.study import Study, StudyError, study_from_toml
 from search.text import log
-from search.text.artifacts import inside, is_remote, local_path, located
+from search.text.artifacts import inside, is_remote, is_there, local_path, located
 from search.trial.rung import RungReport
 from search.trial.trial import RULED_OUT, Outcome, Trial, TrialState
 from search.worker.job import Job
@@ -33,18 +37,21 @@ from snn.settings.measurement import Measurement, OperatingPoint
 
 LOG = log.logger("driver")
 
-MAX_FAILURES = 20  # in a row, before whatever they have in common ends the study
-POLL_S = 1.0  # between two looks at whether somebody asked the study to stop
+MAX_FAILURES = 20  # failed trials in a row that end a run
+POLL_S = 1.0  # between two checks for a stop request
 
 
 class StudyDriver:
-    """One study while this process drives it, as a context manager, used from one thread.
+    """Drives one study as a context manager; used from one thread.
 
-    Entering makes the study in the store or continues it (StudyError where the
-    stored one asks another question), takes its lease (LeaseHeldError), and puts
-    trials that a lost driver left running back to waiting. Leaving puts back
-    what runs then, and gives the lease back. With `ask_ahead` the sampler thinks in
-    a thread of its own about the trial after the next.
+    Entering creates or continues the study (StudyError if the stored one has another question),
+    takes its lease (LeaseHeldError), and requeues trials that a lost driver left running.
+    Leaving requeues the trials that run here and releases the lease. A new study whose first
+    trials fail on their input (ValueError) before any epoch is deleted again. With `ask_ahead`
+    a background thread computes the next proposal.
+
+    Complete trials whose weights could not be saved (a full disk) are trained again for their
+    weights; their metrics stay as they are.
     """
 
     def __init__(
@@ -57,26 +64,31 @@ class StudyDriver:
         holder: str | None = None,
         ask_ahead: bool = False,
     ) -> None:
-        self.stopped = ""  # why there are no more jobs, a sentence
+        self.stopped = ""  # why there are no more jobs, as a sentence
         self.finished_here: Counter[TrialState] = Counter()
         self.training_s = self.evaluation_s = self.store_s = 0.0
         self._study = study
         self._store = store
-        self._folder = inside(located(artifacts), study.name)
+        self._artifacts = located(artifacts)
         self._ask_ahead = ask_ahead
         self._display = progress or Silent()
-        self._lease = Lease(store, study.name, holder=holder)
+        self._lease = Lease(store, study.name, holder=holder, run_s=self._run_s)
+        self._budget: BudgetSpent | None = None
         self._exit = ExitStack()
-        self._running: dict[int, tuple[Job, Trial]] = {}  # being carried out
-        self._noted: set[str] = set()  # what was said once
+        self._running: dict[int, tuple[Job, Trial]] = {}
+        self._unsaved: deque[Trial] = deque()  # complete trials to be trained for their weights
+        self._retraining: set[int] = set()  # those of them that run
+        self.without_weights = 0  # complete trials whose weights were not saved in this run
+        self._is_new = self._has_begun = False
+        self._noted: set[str] = set()  # notes that were shown
         self._failures = 0  # in a row
         self._polled = 0.0
         self._is_halted = False
-        self.interrupted = threading.Event()  # by Ctrl-C, where it does not raise by itself
+        self.interrupted = threading.Event()  # by Ctrl-C under Ray
 
     def __enter__(self) -> Self:
-        is_new = check_question(self._store, self._study)
-        if is_new:
+        self._is_new = check_question(self._store, self._study)
+        if self._is_new:
             check_warm_start(self._store, self._study)
             self._store.create_study(self._study)
         with ExitStack() as stack:
@@ -84,11 +96,12 @@ class StudyDriver:
                 waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
             )
             stack.enter_context(self._lease)
-            stack.callback(self._requeue, "its driver stopped; it will run again")
-            self._requeue("its driver was lost; it will run again")
-            self._store.create_study(self._study)  # the budget may be a new one
+            stack.push(self._leave)
+            reason = "its driver was lost; it will run again"
+            self._store.requeue_running(self._study.name, reason, holder=self._lease.holder)
+            self._store.create_study(self._study)  # the budget may have changed
             trials = self._store.trials(self._study.name, configs=False)
-            if not trials:  # also where a driver was lost before it had taken all over
+            if not trials:  # also if an earlier driver was lost during the warm start
                 check_warm_start(self._store, self._study)
                 for line in take_over(self._store, self._study):
                     self._store.add_event(self._study.name, "warm start", line)
@@ -96,8 +109,11 @@ class StudyDriver:
             self._resume(trials)
             stack.callback(self._sampler.close)
             self._exit = stack.pop_all()
-        if not is_new:
-            self.say(f"continuing {self._study.name}: {self.progress().finished} trials are there")
+        if not self._is_new:
+            finished = self.progress().finished
+            self.say(f"continuing {self._study.name}: {finished} finished trials")
+            if self._unsaved:
+                self.say(f"training again for missing weights: {len(self._unsaved)} trials")
         return self
 
     def __exit__(
@@ -110,25 +126,27 @@ class StudyDriver:
 
     @property
     def sampler_s(self) -> float:
-        """Seconds spent on choosing what to try."""
+        """Return the seconds spent on proposals."""
         return self._proposals.seconds
 
     @property
     def sampler_waited_s(self) -> float:
-        """Seconds of those in which this process did nothing else."""
+        """Return the seconds in which this process waited for proposals."""
         return self._sampler.waited_s
 
     @property
     def epochs_reused(self) -> int:
-        """Epochs of trials finished here that came with blocks trained before."""
-        return self._budget.reused_here
+        """Return the epochs of reused blocks in trials finished here."""
+        return self._spent.reused_here
 
     def next(self) -> Job | None:
-        """The next trial to run, recorded as running; None when `stopped` says why there is none.
+        """Return the next job, its trial stored as running.
 
-        Also None while those that run may use up the budget: they may end early. Trials
-        that wait come first, by number; then the sampler is asked.
+        None if there are no more jobs (`stopped` says why), and while the running trials may use
+        up the budget. Missing weights come first, then waiting trials by number, then new ones.
         """
+        if self._unsaved and not self.should_halt():
+            return self._start_retraining(self._unsaved.popleft())
         while not (self.is_spent() or self.should_halt() or self._is_promised()):
             if self._waiting:
                 return self._start_job(self._waiting.popleft())
@@ -144,9 +162,15 @@ class StudyDriver:
                 return job
         return None
 
+    def _start_retraining(self, trial: Trial) -> Job:
+        job = self._new_job(self._store.trial(self._study.name, trial.number))
+        self._retraining.add(trial.number)
+        LOG.info("trial %d: trained again for its weights", trial.number)
+        return job
+
     def is_ready(self) -> bool:
-        """Whether `next` answers at once; if not, trials are running meanwhile."""
-        if not self._running or self.is_spent():
+        """Return whether `next` returns at once; if not, trials are running."""
+        if not self._running or self._unsaved or self.is_spent():
             return True
         if self._is_promised():
             return False
@@ -155,16 +179,19 @@ class StudyDriver:
         return self._sampler.is_ready(self._number)
 
     def _is_promised(self) -> bool:
-        return bool(self._running) and self._budget.is_promised
+        return bool(self._running) and self._spent.is_promised
 
     def is_running(self, number: int) -> bool:
-        """Whether a trial was handed out here, and its outcome is not known."""
+        """Return whether a trial was started here and has no outcome yet."""
         return number in self._running
 
     def record(self, number: int, measurement: Measurement) -> None:
-        """An epoch of a trial that runs."""
+        """Store the measurement of an epoch of a running trial."""
         self._lease.check()
-        self._budget.measure(number, measurement)
+        self._has_begun = True
+        if number in self._retraining:
+            return
+        self._spent.measure(number, measurement)
         done, total = measurement.epochs_done, measurement.epochs_total
         LOG.debug("trial %d: epoch %d of %d", number, done, total)
         begun = time.perf_counter()
@@ -173,11 +200,13 @@ class StudyDriver:
         self._display.update(self.progress())
 
     def judge(self, number: int, report: RungReport) -> bool:
-        """Whether a trial that has come to a rung is stopped there; then it is over."""
-        assert self._rungs is not None, "a report of a study that stops nothing early"
+        """Return whether early stopping ends a trial at a rung; if so, it is finished."""
+        assert self._rungs is not None, "a rung report without early stopping"
         self._lease.check()
+        if number in self._retraining:
+            return False
         decision = self._rungs.judge(number, report)
-        what = "stopped" if decision.stops else "goes on"
+        what = "stopped" if decision.stops else "continues"
         LOG.info("trial %d: rung %d, %s", number, report.rung, what)
         begun = time.perf_counter()
         if decision.is_recorded:
@@ -197,15 +226,23 @@ class StudyDriver:
         return decision.stops
 
     def retry(self, number: int, message: str) -> None:
-        """The worker of a trial was lost, and another one begins it anew."""
+        """Record that the worker of a trial was lost; another one starts the trial again."""
+        if number not in self._retraining:
+            self._store.add_lost_epochs(self._study.name, self._spent.lose(number))
         self._store.add_event(self._study.name, "retry", message, trial=number)
         self.warn(f"trial {number}  {message}")
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """What came of a trial: into the store, the front, and the sampler's memory."""
+        """Store the outcome of a trial, update the front, and tell the sampler."""
         self._lease.check()
-        job, trial = self._running.pop(number)
-        if job.reuse is not None and not self._budget.has_trained(number):
+        self._has_begun = True
+        job, trial = self._running[number]
+        if outcome.state is TrialState.COMPLETE and outcome.artifact is None:
+            self.without_weights += job.weights is not None
+        if number in self._retraining:
+            self._finish_retraining(number, outcome)
+            return
+        if job.reuse is not None and not self._spent.has_trained(number):
             outcome = dataclasses.replace(outcome, reused_trial=job.reused_trial)
         self._note(number, outcome.notes)
         self._close(trial, outcome)
@@ -214,12 +251,21 @@ class StudyDriver:
         if outcome.artifact is not None:
             self._note(number, _unseen(outcome.artifact.uri))
 
+    def _finish_retraining(self, number: int, outcome: Outcome) -> None:
+        self._retraining.remove(number)
+        del self._running[number]
+        if outcome.artifact is None:
+            self.warn(f"trial {number}  still has no weights: {outcome.reason}")
+            return
+        self._store.add_weights(self._study.name, number, outcome.artifact)
+        self.say(f"trial {number}  trained again, its weights are saved")
+
     def say(self, text: str) -> None:
-        """Something that people should know."""
+        """Show a message."""
         self._say(text, logging.INFO)
 
     def warn(self, text: str) -> None:
-        """Something that is not as it should be."""
+        """Show a warning."""
         self._say(text, logging.WARNING)
 
     def _say(self, text: str, level: int) -> None:
@@ -228,20 +274,25 @@ class StudyDriver:
 
     @property
     def has_given_up(self) -> bool:
-        """Whether so many trials in a row have failed that more would be no use."""
+        """Return whether MAX_FAILURES trials in a row have failed."""
         return self._failures >= MAX_FAILURES
 
     def is_spent(self) -> bool:
-        """Whether there is nothing more to begin; `stopped` then says why."""
+        """Return whether no more trials start; `stopped` then says why."""
         if not self.stopped and self.has_given_up:
             self.stopped = f"{self._failures} trials in a row have failed"
-        self.stopped = self.stopped or self._budget.spent()
+        self.stopped = self.stopped or self._spent.spent()
         return bool(self.stopped)
 
-    def should_halt(self) -> bool:
-        """Whether to leave at once, because someone asked for it. Cheap, to be called often.
+    @property
+    def has_jobs(self) -> bool:
+        """Return whether there is anything to run."""
+        return bool(self._unsaved) or not self.is_spent()
 
-        Raises LeaseHeldError when another driver has taken the study over.
+    def should_halt(self) -> bool:
+        """Return whether a stop was requested. Cheap enough to be called often.
+
+        Raises LeaseLostError if another driver has taken the study.
         """
         self._lease.check()
         now = time.monotonic()
@@ -249,12 +300,12 @@ class StudyDriver:
             self._polled = now
             self._is_halted = self._store.stop_requested(self._study.name)
         if self._is_halted:
-            self.stopped = "a stop was asked for"
+            self.stopped = "a stop was requested"
         return self._is_halted
 
     def progress(self) -> StudyProgress:
-        """Where the study stands."""
-        return self._budget.progress(
+        """Return the progress of the study."""
+        return self._spent.progress(
             self._study.name,
             front_size=self._front.front_size,
             hypervolume=self._front.hypervolume,
@@ -263,7 +314,12 @@ class StudyDriver:
 
     def _resume(self, trials: list[Trial]) -> None:
         begun = time.perf_counter()
-        self._budget = BudgetSpent(self._study.budget, trials)
+        stored = self._store.stored_study(self._study.name)
+        self._folder = inside(self._artifacts, stored.folder)
+        self._budget = BudgetSpent(
+            self._study.budget, trials, run_s=stored.run_s, lost_epochs=stored.lost_epochs
+        )
+        self._unsaved = deque(trial for trial in trials if _lacks_weights(trial))
         self._front = FrontHistory(self._study, self._store)
         self._front.restore(trials)
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
@@ -274,7 +330,7 @@ class StudyDriver:
             for number, report in self._store.newest_rungs(self._study.name, RECORDS):
                 self._rungs.restore(number, report)
         self.store_s += time.perf_counter() - begun
-        is_over = bool(self._budget.spent())  # then nothing will be proposed
+        is_over = bool(self._spent.spent())  # then no proposals are needed
         self._proposals = Proposals(
             self._study,
             () if is_over else self._store.trials(self._study.name),
@@ -283,8 +339,16 @@ class StudyDriver:
         )
         self._sampler = BackgroundSampler(self._proposals, ahead=self._ask_ahead)
 
+    @property
+    def _spent(self) -> BudgetSpent:
+        assert self._budget is not None, "the driver was not entered"
+        return self._budget
+
+    def _run_s(self) -> float | None:
+        return None if self._budget is None else self._budget.run_s
+
     def _families(self) -> dict[int, list[OperatingPoint]]:
-        """The operating points of each trial, if the sampler hears them."""
+        """Return the operating points by trial, if they are reported to the sampler."""
         found: dict[int, list[OperatingPoint]] = {}
         if self._study.search.share_operating_points:
             for stored in self._store.operating_points(self._study.name):
@@ -292,7 +356,7 @@ class StudyDriver:
         return found
 
     def _new_trial(self, proposal: Proposal) -> Trial:
-        """A trial that is not in the store yet."""
+        """Return a trial that is not yet in the store."""
         trial = Trial(
             number=self._number,
             params=proposal.params,
@@ -304,14 +368,22 @@ class StudyDriver:
         return trial
 
     def _record_rejected(self, passed: Sequence[str], number: int | None) -> None:
-        """The points that were ruled out on the way to a trial, or to finding none."""
+        """Store the candidates rejected before trial `number`, or before finding none."""
         begun = time.perf_counter()
         for message in passed:
-            LOG.debug("ruled out: %s", message)
+            LOG.debug("rejected: %s", message)
             self._store.add_event(self._study.name, RULED_OUT, message, trial=number)
         self.store_s += time.perf_counter() - begun
 
     def _start_job(self, trial: Trial) -> Job:
+        job = self._new_job(trial)
+        _log_job(job, trial)
+        assert trial.config is not None
+        self._start(trial, 0 if job.reuse else trial.config.total_epochs)
+        self._display.update(self.progress())
+        return job
+
+    def _new_job(self, trial: Trial) -> Job:
         config = trial.config
         assert config is not None
         known = self._store.weights_of(self._study.name, config.training_fingerprint)
@@ -321,15 +393,20 @@ class StudyDriver:
         job = Job(
             number=trial.number,
             config=config,
-            weights=inside(self._folder, f"{trial.number:05d}.safetensors"),
+            weights=self._free_file(trial.number),
             reuse=weights,
             reused_trial=number,
         )
         self._running[trial.number] = (job, trial)
-        _log_job(job, trial, number)
-        self._start(trial, 0 if weights else config.total_epochs)
-        self._display.update(self.progress())
         return job
+
+    def _free_file(self, number: int) -> str:
+        """Return a location for weights where no file exists.
+
+        A file may be the leftover of a killed attempt, or belong to a copy of the store.
+        """
+        names = (f"{number:05d}{suffix}.safetensors" for suffix in _suffixes())
+        return next(file for name in names if not is_there(file := inside(self._folder, name)))
 
     def _start(self, trial: Trial, epochs_total: int) -> None:
         begun = time.perf_counter()
@@ -338,19 +415,20 @@ class StudyDriver:
         else:
             try:
                 self._store.add_trial(self._study.name, trial)
-            except AlreadyError:  # it may be another driver's, who has the study by now
+            except AlreadyError:  # perhaps by a driver that took the study
                 self._lease.renew()
                 self._lease.check()
                 raise
         self.store_s += time.perf_counter() - begun
-        self._budget.start(trial.number, epochs_total)
+        self._spent.start(trial.number, epochs_total)
 
     def _close(self, trial: Trial, outcome: Outcome) -> None:
-        """A trial is over: the store, then what is derived from it, then the sampler."""
+        """Finish a trial in the store, then update the front, then tell the sampler."""
         begun = time.perf_counter()
         self._store.finish_trial(self._study.name, trial.number, outcome)
-        self._budget.finish(trial.number, outcome.state)
-        self._front.add(trial.number, outcome.state, self._budget.epochs_done)
+        del self._running[trial.number]  # until here it is requeued if this driver stops
+        self._spent.finish(trial.number, outcome.state)
+        self._front.add(trial.number, outcome.state, self._spent.epochs_done)
         self.store_s += time.perf_counter() - begun
         points = outcome.evaluation.points if outcome.evaluation else ()
         self._sampler.tell(_finished(trial, outcome), points)
@@ -361,31 +439,57 @@ class StudyDriver:
         LOG.log(level, trial_line(trial.number, outcome), extra=log.SHOWN)
 
     def _note(self, number: int, notes: tuple[str, ...]) -> None:
-        """Keep and say what a trial noted, the same words once for all trials."""
+        """Store and show the notes of a trial, each text once per run."""
         for note in notes:
             if note not in self._noted:
                 self._noted.add(note)
                 self._store.add_event(self._study.name, "note", note, trial=number)
                 self.warn(f"trial {number}  {note}")
 
-    def _requeue(self, reason: str) -> None:
-        if self._lease.is_held:  # otherwise what runs is another driver's
-            with suppress(StoreGoneError):  # then it is left to the next driver
-                self._store.requeue_running(self._study.name, reason)
+    def _leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Requeue the trials that run here, or delete a study that failed before its first epoch.
+
+        A driver without its lease leaves both to the driver that has it.
+        """
+        if not self._lease.is_held:
+            return
+        name, holder = self._study.name, self._lease.holder
+        with suppress(StoreGoneError):  # then the next driver requeues
+            if self._is_new and not self._has_begun and isinstance(error, ValueError):
+                self._store.delete_own_study(name, holder)
+                return
+            reason = "its driver stopped; it will run again"
+            numbers = self._running.keys() - self._retraining
+            self._store.requeue_running(name, reason, numbers=numbers, holder=holder)
 
 
-def _log_job(job: Job, trial: Trial, trained: int | None) -> None:
-    """What is handed out, and whether it has to be trained."""
+def _suffixes() -> Iterator[str]:
+    return itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+
+
+def _lacks_weights(trial: Trial) -> bool:
+    """Return whether a complete trial has no weights because they could not be saved."""
+    is_unsaved = trial.reason.startswith(("weights were not saved", "weights were not kept"))
+    return trial.state is TrialState.COMPLETE and trial.artifact is None and is_unsaved
+
+
+def _log_job(job: Job, trial: Trial) -> None:
+    """Log a job, and the trial whose weights it reuses."""
     if not LOG.isEnabledFor(logging.INFO):
         return
     values = ", ".join(f"{name}={value}" for name, value in trial.params.items())
-    LOG.info("trial %d: handed out, %s", trial.number, values)
+    LOG.info("trial %d: started, %s", trial.number, values)
     if job.reuse is not None:
-        LOG.info("trial %d: an equal training is there, of trial %s", trial.number, trained)
+        LOG.info("trial %d: equal to the training of trial %s", trial.number, job.reused_trial)
 
 
 def _finished(trial: Trial, outcome: Outcome) -> Trial:
-    """The trial as the sampler has to know it."""
+    """Return the finished trial for the sampler."""
     return dataclasses.replace(
         trial,
         state=outcome.state,
@@ -396,27 +500,27 @@ def _finished(trial: Trial, outcome: Outcome) -> Trial:
 
 
 def _unseen(weights: str) -> tuple[str, ...]:
-    """What to say of weights that another machine has kept for itself."""
+    """Return a note if the weights were saved on another machine only."""
     if is_remote(weights) or local_path(weights).is_file():
         return ()
     return (
-        "its weights are not seen from here: --artifacts must be a folder that all machines "
-        "share, or a URI like s3://bucket/folder",
+        "its weights are not visible on this machine: --artifacts must be a folder that all "
+        "machines share, or a URI like s3://bucket/folder",
     )
 
 
 def check_question(store: Store, study: Study) -> bool:
-    """Whether the study is new to the store; StudyError when one of its name asks otherwise."""
+    """Return whether the study is new. Raises StudyError if the stored one has other settings."""
     try:
         stored = store.stored_study(study.name)
-    except StoreError:  # there is none; one that cannot be read cannot be made either
+    except StoreError:  # a store that cannot be read fails again at creation
         return True
     if stored.question_fingerprint == study.question_fingerprint:
         return False
     keys = study.differences(study_from_toml(stored.toml, store.url))
     message = (
-        f"must stay as they are in the study {study.name!r} that {store.url} has; "
-        "go back to them, or give this study another name"
+        f"must stay as they are in the study {study.name!r} of {store.url}; "
+        "restore them, or give the changed study a new `name`"
     )
     raise StudyError(study.source, [Fault(key=", ".join(keys) or "keys", message=message)])
 

@@ -1,4 +1,4 @@
-"""How a study's front and hypervolume grow, trial by trial, kept in the store as they do."""
+"""The front and hypervolume of a study after each trial, updated in the store."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from search.store.store import Store, StoredPoint
 from search.study.study import Study
 from search.trial.trial import HypervolumeRecord, Trial, TrialState
 
-SETTLING = 10  # complete trials from which the reference point is made; then it stays
+SETTLING = 10  # complete trials that determine the reference point
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrontStep:
-    """A finished trial: what it put in, and what the study had trained by then."""
+    """A finished trial: its operating points, and the epochs of the study until then."""
 
     trial: int
     epochs: int
@@ -41,11 +41,11 @@ class FrontHistory:
 
     @property
     def front_size(self) -> int:
-        """Operating points on the front."""
+        """Return the number of operating points on the front."""
         return len(self._front.members)
 
     def restore(self, trials: Sequence[Trial]) -> None:
-        """Take up a study with its `trials`, making good what a killed driver left undone."""
+        """Load the front of a study, and complete the updates of a killed driver."""
         finished = [trial for trial in trials if trial.state.is_finished]
         for trial in finished:
             if trial.sampled is not None:
@@ -62,7 +62,7 @@ class FrontHistory:
             self._replay(finished)
 
     def add(self, trial: int, state: TrialState, epochs: int) -> None:
-        """A trial has finished, after `epochs` trained by the whole study."""
+        """Add a finished trial; the study has trained `epochs` until then."""
         points: tuple[StoredPoint, ...] = ()
         if state is TrialState.COMPLETE:
             points = tuple(self._store.operating_points(self._study.name, trial))
@@ -93,7 +93,7 @@ class FrontHistory:
     def _take(
         self, step: FrontStep, state: TrialState
     ) -> tuple[list[HypervolumeRecord], ArchiveChange[StoredPoint]]:
-        """Grow by a step; returns the records that are new or have changed, and the last change."""
+        """Add a step; returns new or changed records, and the last change of the front."""
         for point in step.points:
             self._note_accuracy(point.point.metrics["accuracy"])
         is_settling = self._completed < SETTLING

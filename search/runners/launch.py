@@ -1,7 +1,7 @@
-"""Runs of studies as processes of their own, which outlive whoever started them.
+"""Start runs as separate processes that continue when the starting process ends.
 
-What is started is the command of the command line, `spikefront run`, without a shell in
-between. Its output goes to a file, and all else is known from the store.
+The process is the command `spikefront run`, started without a shell. Its output goes to a log
+file; everything else is in the store.
 """
 
 import datetime
@@ -23,7 +23,7 @@ TAIL_BYTES = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Launched:
-    """A run that was started."""
+    """A started run."""
 
     study: str
     pid: int
@@ -32,16 +32,16 @@ class Launched:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What is said to `spikefront run` beside the study file; None where it says nothing."""
+    """Options of `spikefront run`; None leaves an option out."""
 
     data: Path  # folder of data sets
-    trials: int | None = None  # of the study in all
-    hours: float | None = None  # after which no trial is begun
+    trials: int | None = None  # total of the study
+    hours: float | None = None  # no trial starts after them
     workers: int | None = None
     device: str | None = None
 
     def words(self) -> list[str]:
-        """The options as words of the command line; a value is never taken for an option."""
+        """Return the command-line arguments; a value cannot be mistaken for an option."""
         named = {
             "data": self.data,
             "trials": self.trials,
@@ -53,7 +53,7 @@ class RunOptions:
 
 
 def command(path: Path, *, artifacts: Path, options: RunOptions) -> list[str]:
-    """What stands behind `spikefront` where that study file is run."""
+    """Return the arguments of `spikefront` that run the study file."""
     return ["run", str(path), f"--artifacts={artifacts}", *options.words()]
 
 
@@ -68,8 +68,8 @@ def launch(
 ) -> Launched:
     """Run the study file `path`, which holds `study`, or continue it. Raises OSError.
 
-    The store's URL, which may hold a password, goes by the environment and not by the
-    command, which everybody on the machine can read.
+    The URL of the store may hold a password, so it is passed in the environment: other users can
+    read commands.
     """
     words = command(path.resolve(), artifacts=artifacts, options=options)
     log, file = _new_log(logs, study.name)
@@ -89,12 +89,12 @@ def launch(
 
 
 def shown(words: list[str]) -> str:
-    """A command as it is typed into a shell."""
+    """Return a command as typed into a shell."""
     return f"spikefront {shlex.join(words)}"
 
 
 def _new_log(logs: Path, study: str) -> tuple[Path, BinaryIO]:
-    """A file that was not there before, named by the study and the time."""
+    """Return a new file named after the study and the time."""
     logs.mkdir(parents=True, exist_ok=True)
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}"
     for number in range(1, 1000):
@@ -103,18 +103,18 @@ def _new_log(logs: Path, study: str) -> tuple[Path, BinaryIO]:
             return path, path.open("xb")
         except FileExistsError:
             continue
-    raise FileExistsError(f"{logs}: a thousand runs of {study} were started in this second")
+    raise FileExistsError(f"{logs}: 999 runs of {study} were started in this second")
 
 
 def _await(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """See the process to its end, and note how it ended."""
+    """Wait for the process and append its exit code to the log."""
     code = process.wait()
     with log.open("ab") as file:
         file.write(f"(ended with exit code {code})\n".encode())
 
 
 def newest_log(logs: Path, study: str) -> Path | None:
-    """The log of the study's newest run that was started with `launch`, if there is one."""
+    """Return the newest log of the study, or None."""
     name = re.compile(rf"{re.escape(study)}-(\d{{8}}T\d{{6}})-(\d+)\.log", re.ASCII)
     try:
         files = [(match, path) for path in logs.iterdir() if (match := name.fullmatch(path.name))]
@@ -124,7 +124,7 @@ def newest_log(logs: Path, study: str) -> Path | None:
 
 
 def tail(log: Path, most: int = TAIL_BYTES) -> str:
-    """The last `most` bytes of a log, from the beginning of a line."""
+    """Return the last `most` bytes of a log, from the beginning of a line."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most))
@@ -134,13 +134,13 @@ def tail(log: Path, most: int = TAIL_BYTES) -> str:
 
 
 def ended_with(log: Path) -> int | None:
-    """The exit code that is noted at the log's end; None while it runs, or where nobody saw it."""
+    """Return the exit code at the end of a log; None while it runs or if it is unknown."""
     match = re.search(r"\(ended with exit code (-?\d+)\)\n\Z", tail(log, 200))
     return int(match[1]) if match else None
 
 
 def study_files(folders: Iterable[Path]) -> dict[str, Path]:
-    """The TOML files of some folders by `folder/name`; none that leads out of its folder."""
+    """Return the TOML files of folders by `folder/name`, without links out of the folder."""
     found = {}
     for folder in folders:
         try:
@@ -164,7 +164,7 @@ def save_study(text: str, study: Study, folder: Path, *, replace: bool = False) 
     folder.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and not replace and path.read_text("utf-8") != text):
         raise FileExistsError(
-            f"{path} is there already and says something else; choose another name, or replace it"
+            f"{path} exists with other content; choose another name, or replace it"
         )
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")

@@ -1,39 +1,51 @@
-"""The lease: one driver per study, seen to be alive by renewing a row of the store."""
+"""The lease of a study: one driver at a time, which renews it while it lives."""
 
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from search.store.lease_owner import is_gone, this_process
-from search.store.store import LeaseHeldError, Store, StoreError, StoreGoneError
+from search.store.process_identity import holder_name, is_gone, new_holder
+from search.store.store import LeaseHeldError, LeaseLostError, Store, StoreError
 from search.text import log
 
 LOG = log.logger("lease")
 
 SECONDS = 60.0
 RENEW_EVERY_S = 10.0
-TRY_AGAIN_S = 1.0  # when the store did not answer
+TRY_AGAIN_S = 1.0  # after the store did not respond
 
 
 class Lease:
-    """Holds a study for this process as a context manager, renewing from a thread.
+    """Holds a study for this process as a context manager; a thread renews the lease.
 
-    The lease of a process of this host that has died is taken over at once, with
-    an event; any other is respected until it runs out. Raises LeaseHeldError.
+    A lease of a process that is seen to be dead is taken over at once, any other one when it has
+    expired by the clock of the database. SQLite has no clock of its own, and that of this machine
+    may be wrong: an expired lease is then watched for a renewal first. Raises LeaseHeldError.
+    `run_s` returns the seconds of all runs, to be stored with each renewal.
     """
 
-    def __init__(self, store: Store, study: str, *, holder: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        *,
+        holder: str | None = None,
+        run_s: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._store = store
         self._study = study
-        self.holder = holder or this_process()
+        self._run_s = run_s
+        self.holder = holder or new_holder()
         self._ended = threading.Event()
-        self._lost: LeaseHeldError | None = None
-        self._renewed = 0.0  # when, by the clock that goes on while a machine sleeps
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._lost: LeaseLostError | None = None
+        self._renewed = 0.0
+        self._thread = threading.Thread(target=self._renew_regularly, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
+        self._refuse_renewed()
         try:
             self._acquire()
         except LeaseHeldError as held:
@@ -41,7 +53,10 @@ class Lease:
                 raise
             self._store.release_lease(self._study, held.holder)
             self._acquire()
-            message = f"{held.holder} has died; its lease was taken over by {self.holder}"
+            message = (
+                f"{holder_name(held.holder)} has died; its lease was taken over by "
+                f"{holder_name(self.holder)}"
+            )
             self._store.add_event(self._study, "lease", message)
             LOG.info(message)
         self._thread.start()
@@ -56,50 +71,71 @@ class Lease:
         self._ended.set()
         self._thread.join()
         if self._lost is None:
-            with contextlib.suppress(StoreGoneError):  # then it is free when it has run out
+            with contextlib.suppress(StoreError):  # a lease that is not released expires
+                self._renew_once()
                 self._store.release_lease(self._study, self.holder)
 
     @property
     def is_held(self) -> bool:
-        """Whether no other driver has taken the study over, as far as is known."""
+        """Return whether no other driver is known to have taken the study."""
         return self._lost is None
 
     def check(self) -> None:
-        """Raise LeaseHeldError when another driver has taken the study over.
+        """Raise LeaseLostError if another driver has taken the study.
 
-        A process that was stopped, or had no store, for so long that this could have
-        happened asks the store.
+        Asks the store if half of the lease has passed without a renewal: the process was
+        suspended, or the store did not respond.
         """
-        if time.time() - self._renewed > SECONDS / 2:
+        if _seconds() - self._renewed > SECONDS / 2:
             self.renew()
         if self._lost is not None:
             raise self._lost
 
+    def renew(self) -> bool:
+        """Renew the lease; returns whether it is held."""
+        try:
+            self._renew_once()
+        except LeaseHeldError as taken:
+            self._lost = LeaseLostError(self._study, taken)
+            self._ended.set()
+        except StoreError as error:
+            LOG.info("the lease of %s is not renewed: %s", self._study, error)
+            return False
+        return self._lost is None
+
     def _acquire(self) -> None:
         self._store.acquire_lease(self._study, self.holder, SECONDS)
-        self._renewed = time.time()
+        self._renewed = _seconds()
 
-    def _keep(self) -> None:
+    def _renew_once(self) -> None:
+        begun = _seconds()
+        self._store.renew_lease(self._study, self.holder, SECONDS, run_s=self._run_s())
+        self._renewed = begun
+
+    def _renew_regularly(self) -> None:
         pause_s = RENEW_EVERY_S
         while not self._ended.wait(pause_s):
             pause_s = RENEW_EVERY_S if self.renew() else TRY_AGAIN_S
 
-    def renew(self) -> bool:
-        """Let the lease last from now, what the thread does every few seconds; whether it does.
+    def _refuse_renewed(self) -> None:
+        """Raise LeaseHeldError if a lease that seems to be expired is renewed meanwhile."""
+        found = self._store.lease_of(self._study)
+        if self._store.has_clock or found.holder is None or not found.is_expired:
+            return
+        if is_gone(found.holder):
+            return
+        LOG.info("waiting for a sign of %s, whose lease has expired", holder_name(found.holder))
+        until = time.monotonic() + 1.5 * RENEW_EVERY_S
+        while time.monotonic() < until:
+            time.sleep(min(0.5, RENEW_EVERY_S / 10))
+            now = self._store.lease_of(self._study)
+            if now.holder is None:
+                return
+            if (now.holder, now.until) != (found.holder, found.until):
+                assert now.until is not None
+                raise LeaseHeldError(self._study, now.holder, now.until)
 
-        A lease that has run out lives again if nobody has taken the study meanwhile.
-        """
-        try:
-            self._store.renew_lease(self._study, self.holder, SECONDS)
-        except LeaseHeldError as taken:
-            self._lost = taken
-            self._ended.set()
-        except StoreError as error:
-            LOG.info("the lease of %s is not renewed: %s", self._study, error)
-            return False  # it may answer soon
-        else:
-            self._renewed = time.time()
-        return self._lost is None
 
-
-__all__ = ["RENEW_EVERY_S", "SECONDS", "Lease", "LeaseHeldError", "is_gone", "this_process"]
+def _seconds() -> float:
+    """Return the time of a clock that runs while the machine sleeps and is never set."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,4 +1,4 @@
-"""Progress on a terminal: what runs now and where the study stands, redrawn in place."""
+"""Progress on a terminal, redrawn in place: running trials and a summary."""
 
 from types import TracebackType
 from typing import Self, TextIO
@@ -21,7 +21,7 @@ STYLES = {
 
 
 class LiveProgress:
-    """Progress that redraws the foot of a terminal, finished trials scrolling above it."""
+    """Redraws progress at the bottom of a terminal; finished trials scroll above it."""
 
     def __init__(self, stream: TextIO) -> None:
         console = Console(file=stream)
@@ -43,17 +43,17 @@ class LiveProgress:
         self._live.stop()
 
     def update(self, progress: StudyProgress) -> None:
-        """Shown at the next redraw."""
+        """Show progress at the next redraw."""
         self._progress = progress
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
-        """A line that stays, above what is redrawn."""
+        """Print a line above the redrawn part."""
         line = Text(trial_line(number, outcome), style=STYLES.get(outcome.state, ""))
         self._live.console.print(line)
         self.update(progress)
 
     def say(self, text: str) -> None:
-        """A line that stays, above what is redrawn."""
+        """Print a line above the redrawn part."""
         self._live.console.print(Text(text, style="dim"))
 
     def _draw(self) -> RenderableType:

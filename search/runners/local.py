@@ -1,4 +1,4 @@
-"""The whole loop on one page, in this process: what Ray does with many workers, with one."""
+"""The loop of a run in this process; `search.runners.ray_tune` is the same with many workers."""
 
 from contextlib import closing
 
@@ -9,7 +9,7 @@ from snn.settings.measurement import Measurement
 
 
 def run(jobs: JobSource, context: WorkerContext) -> None:
-    """Run trial after trial until the budget is spent, the space exhausted, or a stop asked for."""
+    """Run one job after another until there are no more, or a stop is requested."""
     while (job := jobs.next()) is not None:
         with closing(context.run(job)) as messages:
             for message in messages:
@@ -20,4 +20,4 @@ def run(jobs: JobSource, context: WorkerContext) -> None:
                 elif jobs.judge(job.number, message):
                     break  # stopped early
                 if jobs.should_halt():
-                    return  # a trial in the middle goes back to waiting, see Ledger.__exit__
+                    return  # the driver requeues the running trial

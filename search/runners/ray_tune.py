@@ -1,9 +1,8 @@
-"""The same loop as `search.runners.local`, on the workers of Ray Tune.
+"""The loop of `search.runners.local` on the workers of Ray Tune.
 
-The jobs stays with this process, the driver. Tune asks it for jobs through
-a Searcher and brings messages back through a Callback; the worker function only
-carries jobs out. What Tune keeps of an experiment is thrown away: the store
-is the truth, and a study continues from there.
+The driver stays in this process. Tune requests jobs through a Searcher and returns messages
+through a Callback; workers only run jobs. Tune's own experiment files are deleted: a study
+continues from the store.
 """
 
 import contextlib
@@ -15,12 +14,14 @@ import socket
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError as RayException
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -50,15 +51,15 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
-OBJECT_STORE_BYTES = 100_000_000  # jobs and messages are small; Ray would take a third of RAM
-ANSWER_S = 10.0  # for the head of a cluster
-GRACE_S = 10.0  # behind the end of its time, for a worker to end a trial by itself
-LOW_MEMORY = "ray.exceptions.OutOfMemoryError"  # of a worker that Ray ended to save its node
-ATTEMPTS = 2  # how often a trial is started when its workers die
+OBJECT_STORE_BYTES = 100_000_000  # enough for messages; the default is a third of the memory
+ANSWER_S = 10.0  # timeout of the connection to the head of a cluster
+GRACE_S = 10.0  # after the time limit of a trial, for the worker to end it
+LOW_MEMORY = "ray.exceptions.OutOfMemoryError"  # raised for a worker that Ray killed for its memory
+ATTEMPTS = 2  # starts of a trial whose workers die
 
 
 class RayError(ValueError):
-    """Ray cannot be had as asked, in one line."""
+    """Ray cannot be started or joined as requested; one line."""
 
 
 def run(
@@ -69,15 +70,15 @@ def run(
     workers: int,
     address: str | None = None,
 ) -> float:
-    """Run trials on `workers` Ray workers; returns the seconds until the first one had started.
+    """Run jobs on `workers` Ray workers; returns the seconds until the first one started.
 
-    Without `address` Ray is started on this machine and ended behind the study.
+    Without `address`, Ray is started on this machine and stopped after the run.
     """
     begun = time.monotonic()
     with _interrupts(jobs.interrupted) as interrupted, _session(budget, workers, address):
         if interrupted.is_set():
             raise KeyboardInterrupt
-        jobs.say(f"Ray is up after {time.monotonic() - begun:.1f} s")
+        jobs.say(f"Ray started after {time.monotonic() - begun:.1f} s")
         driver = TrialCallback(jobs, interrupted, trial_s=context.trial_s)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             tuner = _tuner(driver, context, budget, workers, Path(folder))
@@ -90,11 +91,11 @@ def run(
 
 
 def run_job(config: dict[str, Any], *, context: WorkerContext, log_level: int) -> None:
-    """Carry one job out, on a worker; a refusal concerns every other job too."""
+    """Run one job on a worker; a refusal concerns all jobs."""
     job: Job = config["job"]
     with log.collecting(log_level) as records:
         try:
-            # Tune ends a trial that it stops in the middle of a report.
+            # Tune stops a trial inside of `report`.
             with contextlib.closing(context.run(job)) as messages:
                 for message in messages:
                     tune.report({"message": message, "records": records()})
@@ -103,14 +104,14 @@ def run_job(config: dict[str, Any], *, context: WorkerContext, log_level: int) -
 
 
 class Refusal:
-    """Why a worker cannot carry out any job: the error to be raised by the driver."""
+    """An error that concerns all jobs, for the driver to raise."""
 
     def __init__(self, error: ValueError) -> None:
         self.error = error
 
 
 class Halt(BaseException):
-    """Leaves Tune's loop at once. No Exception: those Tune takes for a trial's fault."""
+    """Leaves the loop of Tune. No Exception: Tune attributes those to a trial."""
 
     def __init__(self, cause: BaseException | None = None) -> None:
         super().__init__(cause)
@@ -118,42 +119,41 @@ class Halt(BaseException):
 
 
 class JobSearcher(Searcher):
-    """Hands the jobs's jobs to Tune."""
+    """Passes jobs to Tune."""
 
     def __init__(self, jobs: JobSource) -> None:
         super().__init__(metric=None, mode=None)
         self._jobs = jobs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles what it is given; the store is all that has to survive
+        return {}  # Tune pickles it; a study continues from the store
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next job, or that there will be none; nothing while it is thought about."""
+        """Return the next job, FINISHED if there are no more, or None while it is computed."""
         with _halting():
             if not self._jobs.is_ready():
-                return None  # Tune asks again, and brings results meanwhile
+                return None  # Tune asks again after the next event
             job = self._jobs.next()
         if job is None:
-            return Searcher.FINISHED  # type: ignore[return-value]  # a string, as Tune wants it
+            return Searcher.FINISHED  # type: ignore[return-value]  # a string
         return {"job": job}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the outcome came as a message, a lost worker is the TrialCallback's to tell."""
+        """Do nothing: TrialCallback handles outcomes and lost workers."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class RungScheduler(FIFOScheduler):
-    """Trials in the order in which they came; at rungs the jobs says whether they go on.
+    """Starts trials in order, stops them at rungs, and removes finished ones from Tune.
 
-    Tune asks here before it tells the TrialCallback, and the worker waits for the answer.
-    Lets Tune forget the trials that are over, too; the store has them.
+    Tune calls this before TrialCallback, while the worker waits.
     """
 
     _supports_buffered_results = False
@@ -166,12 +166,12 @@ class RungScheduler(FIFOScheduler):
         return {}  # as for JobSearcher
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Called between any two events."""
+        """Remove finished trials, and choose the next; called between events."""
         forget_ended(tune_controller)
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Whether the trial is stopped at the rung that it reports; its outcome is then kept."""
+        """Return STOP if early stopping ends the trial at the reported rung, else CONTINUE."""
         report = result.get("message")
         if not isinstance(report, RungReport):
             return str(TrialScheduler.CONTINUE)
@@ -182,9 +182,9 @@ class RungScheduler(FIFOScheduler):
 
 
 class TrialCallback(TrialProgressCallback):
-    """Brings what workers report to the jobs.
+    """Passes messages of workers to the job source.
 
-    As a TrialProgressCallback it takes the place of Tune's own, which prints.
+    A TrialProgressCallback replaces the one of Tune, which prints.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class TrialCallback(TrialProgressCallback):
     ) -> None:
         super().__init__()
         self._trial_s = trial_s
-        self._begun: dict[int, tuple[float, Any]] = {}  # when, and Tune's trial
+        self._begun: dict[int, tuple[float, Any]] = {}  # start time and trial of Tune
         self._jobs = jobs
         self._interrupted = interrupted
         self.first_start: float | None = None
@@ -201,40 +201,40 @@ class TrialCallback(TrialProgressCallback):
         return {}  # as for JobSearcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has taken an job."""
+        """Note the start of a job."""
         now = time.monotonic()
         self.first_start = self.first_start or now
         self._begun[_job(trial).number] = (now, trial)
-        LOG.debug("%s: a worker has taken it", _job(trial).title)
+        LOG.debug("%s: started on a worker", _job(trial).title)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A worker has something to say."""
-        message = result.pop("message")  # Tune would keep the last one of every trial
+        """Handle a message of a worker."""
+        message = result.pop("message")  # Tune would store the last one of each trial
         log.replay(result.pop("records", ()))
         with _halting():
             if self._is_running(trial):
-                self._hear(_job(trial), message)
+                self._handle(_job(trial), message)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has died, and Tune gives its trial to another one."""
+        """Record that a worker died; Tune starts its trial again on another one."""
         with _halting():
             if self._is_running(trial):
-                message = f"worker lost, runs again: {_last_line(_error(trial))}"
+                message = f"worker lost, trial starts again: {_last_line(_error(trial))}"
                 self._jobs.retry(_job(trial).number, message)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Workers have died as often as they may."""
+        """Fail a trial whose last attempt lost its worker."""
         with _halting():
             if self._is_running(trial):
                 self._jobs.finish(_job(trial).number, _lost(_error(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Nothing: the outcome has come as a message."""
+        """Do nothing: the outcome came as a message."""
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Between any two events: the place to leave, with nothing half done."""
+        """Stop between two events if requested, and end overdue trials."""
         with _halting():
             if self._interrupted.is_set():
                 raise KeyboardInterrupt
@@ -243,29 +243,29 @@ class TrialCallback(TrialProgressCallback):
             self._end_overdue()
 
     def _end_overdue(self) -> None:
-        """Trials whose workers do not end them at the end of their time end with their workers."""
+        """Kill workers that did not end their trial at its time limit."""
         now = time.monotonic()
         for number, (begun, trial) in list(self._begun.items()):
             if not self._jobs.is_running(number):
                 del self._begun[number]
             elif self._trial_s is not None and now - begun > self._trial_s + GRACE_S:
                 self._jobs.finish(number, overtime(self._trial_s))
-                trial.max_failures = 0  # Tune is not to give it to another one
-                if trial.temporary_state.ray_actor is not None:  # otherwise it was lost just now
+                trial.max_failures = 0  # no further attempt
+                if trial.temporary_state.ray_actor is not None:  # None if it was lost just now
                     ray.kill(trial.temporary_state.ray_actor)
 
     def _is_running(self, trial: Any) -> bool:
-        """Not when its worker was lost behind its outcome: then Tune runs it again for nothing."""
+        """Return False also if the worker was lost after the outcome: Tune then runs it again."""
         return self._jobs.is_running(_job(trial).number)
 
-    def _hear(self, job: Job, message: object) -> None:
+    def _handle(self, job: Job, message: object) -> None:
         if isinstance(message, Refusal):
             raise message.error
         if isinstance(message, Measurement):
             self._jobs.record(job.number, message)
         elif isinstance(message, Outcome):
             self._jobs.finish(job.number, message)
-        else:  # RungScheduler has heard it
+        else:  # handled by RungScheduler
             assert isinstance(message, RungReport)
 
 
@@ -276,17 +276,20 @@ def _job(trial: Any) -> Job:
 
 
 def _error(trial: Any) -> str:
-    """What Ray wrote down about the failures of a trial so far."""
+    """Return the errors of a trial that Ray recorded."""
     path = trial.error_file
     return Path(path).read_text() if path and Path(path).is_file() else ""
 
 
 def _lost(error: str) -> Outcome:
-    """What becomes of a trial whose workers have died; of memory, it is too large for its node."""
+    """Return the outcome of a trial whose workers died: pruned if for lack of memory."""
     if LOW_MEMORY in error:
         return Outcome(
             state=TrialState.PRUNED,
-            reason=f"out of memory: Ray ended {ATTEMPTS} workers of it to save their nodes",
+            reason=(
+                f"out of memory: Ray killed all {ATTEMPTS} workers that ran this trial; lower "
+                "batch_size, width or timesteps"
+            ),
             constraint_violation=1.0,
         )
     reason = f"{ATTEMPTS} workers were lost: {_last_line(error)}"
@@ -299,7 +302,7 @@ def _last_line(text: str) -> str:
 
 @contextlib.contextmanager
 def _halting() -> Iterator[None]:
-    """Errors of the driver's own end the study, instead of being one trial's."""
+    """Let errors of the driver end the run; Tune would attribute them to a trial."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -320,9 +323,9 @@ def _tuner(
         tune_config=tune.TuneConfig(
             search_alg=JobSearcher(driver._jobs),
             scheduler=RungScheduler(driver._jobs),
-            num_samples=-1,  # until the jobs has no more jobs
+            num_samples=-1,  # until there are no more jobs
             max_concurrent_trials=workers,
-            reuse_actors=True,  # a new process for every trial would cost a second each
+            reuse_actors=True,  # a new process per trial would take a second
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
@@ -337,22 +340,55 @@ def _tuner(
 
 @contextlib.contextmanager
 def _session(budget: Budget, workers: int, address: str | None) -> Iterator[None]:
-    """Ray, started here or joined, and left behind; it speaks only of errors."""
+    """Start or join Ray, and leave it at the end; only errors are shown."""
     _silence()
     try:
-        if address is None:
-            _start(budget, workers)
-        else:
-            _join(address)
-        _check_gpus(budget)
-        yield
+        with contextlib.ExitStack() as stack:
+            if address is None:
+                stack.enter_context(_own_token())
+                _start(budget, workers)
+            else:
+                _join(address)
+            stack.callback(ray.shutdown)
+            _check_gpus(budget)
+            yield
     finally:
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def _own_token() -> Iterator[None]:
+    """Give the local cluster an access token of its own.
+
+    Otherwise Ray saves one in the home folder, which may be missing or read-only. A setting of
+    the user (RAY_AUTH_...) stays as it is.
+    """
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    if any(name in os.environ for name in names):
+        yield
+        return
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+    _forget_token()
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        _forget_token()
+
+
+def _forget_token() -> None:
+    """Let Ray read mode and token from the environment again; it caches both."""
+    with contextlib.suppress(ImportError, AttributeError):  # private, and newer than some versions
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
 def _start(budget: Budget, workers: int) -> None:
     processors = math.ceil(workers * budget.cpus_per_trial)
-    LOG.info("Ray starts on this machine, for %d workers on %d processors", workers, processors)
+    LOG.info("starting Ray on this machine for %d workers on %d processors", workers, processors)
     try:
         ray.init(
             address="local",
@@ -365,12 +401,12 @@ def _start(budget: Budget, workers: int) -> None:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise RayError(
-            f"Ray does not start here: {_last_line(str(error))}; see `spikefront doctor`"
+            f"Ray does not start on this machine: {_last_line(str(error))}; run `spikefront doctor`"
         ) from error
 
 
 def probe() -> float:
-    """Start Ray as a run does, let a worker answer, and end it; the seconds until the answer.
+    """Start Ray as a run does, call a worker, and stop Ray; returns the seconds of the call.
 
     Raises RayError.
     """
@@ -382,18 +418,18 @@ def probe() -> float:
 
 
 def check_address(address: str) -> None:
-    """Raises RayError when nothing answers there: Ray itself would try for a quarter of an hour."""
+    """Raise RayError if nothing responds there; Ray itself would retry for 15 minutes."""
     allowed = f"--ray must be the address of a cluster's head, HOST:PORT or auto, got {address!r}"
     if address.startswith("ray://"):
-        raise RayError(f"{allowed}; a Ray client's driver would run without the store")
+        raise RayError(f"{allowed}; the driver of a Ray client has no access to the store")
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
     except OSError as error:
-        raise RayError(f"{allowed}, where nothing answers: {error.strerror or error}") from error
-    except (ValueError, OverflowError) as error:  # no number, or none that a port can have
+        raise RayError(f"{allowed}, where nothing responds: {error.strerror or error}") from error
+    except (ValueError, OverflowError) as error:  # not a port number
         raise RayError(allowed) from error
 
 
@@ -402,12 +438,16 @@ def _join(address: str) -> None:
     LOG.info("joining the Ray cluster at %s", address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RayError(f"no Ray cluster at {address}: {_last_line(str(error))}") from error
+    except (ConnectionError, ValueError, RuntimeError, RayException) as error:
+        raise RayError(
+            f"no Ray cluster could be joined at {address}: {_last_line(str(error))}; if the "
+            "cluster requires a token, set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file "
+            f"(on its head: `ray get-auth-token`); it must run Ray {ray.__version__}"
+        ) from error
 
 
 def _check_gpus(budget: Budget) -> None:
-    """Without a GPU anywhere Tune would wait for one for ever."""
+    """Raise RayError if there are too few GPUs; Tune would wait for them without end."""
     there = ray.cluster_resources().get("GPU", 0)
     if there < budget.gpus_per_trial:
         raise RayError(
@@ -419,13 +459,13 @@ def _check_gpus(budget: Budget) -> None:
 def _silence() -> None:
     os.environ.update(ENVIRONMENT)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # At the end Tune lists trials whose workers were lost; the store has them with their errors.
+    # Tune would list trials with lost workers at the end; the store has them.
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
 def _interrupts(interrupted: threading.Event) -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C, which the loop obeys between two events; the second is Python's."""
+    """Set the event at the first Ctrl-C, for the loop; restore the handler for a second one."""
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return

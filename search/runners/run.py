@@ -1,4 +1,4 @@
-"""The door through which studies are run: by the command line, the dashboard, and scripts."""
+"""Run a study: the entry point of the command line, the dashboard and scripts."""
 
 import time
 from collections.abc import Mapping
@@ -16,23 +16,24 @@ from search.worker.context import WorkerContext
 from search.worker.job import BlockFolder, JobSource, Trainable
 from search.worker.trial_run import TrialRun
 
-BLOCKS = "blocks"  # the folder among the artifacts
+BLOCKS = "blocks"  # the folder of the block cache in the artifacts folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What one run of a study did, earlier runs not included, and where its time went."""
+    """The results and times of one run of a study, without earlier runs."""
 
-    trials: Mapping[TrialState, int]  # finished by this run, by state
-    stopped: str  # why it ended, a sentence
-    has_given_up: bool  # because trials kept failing
-    epochs_reused: int  # of blocks that were trained before
-    ray_start_s: float  # until the first worker had taken an job; 0 without Ray
-    training_s: float  # of all workers together
-    evaluation_s: float  # of all workers together
-    sampler_s: float  # choosing points
-    sampler_waited_s: float  # of these, while nothing else was done; the rest beside running trials
-    store_s: float  # writing, and keeping the front
+    trials: Mapping[TrialState, int]  # finished in this run, by state
+    stopped: str  # why it ended, as a sentence
+    has_given_up: bool  # after many failed trials in a row
+    epochs_reused: int  # of reused blocks
+    without_weights: int  # complete trials whose weights could not be saved
+    ray_start_s: float  # until the first worker started a job; 0 without Ray
+    training_s: float  # sum over all workers
+    evaluation_s: float  # sum over all workers
+    sampler_s: float  # spent on proposals
+    sampler_waited_s: float  # of these, the seconds in which the driver waited
+    store_s: float  # spent on the store and the front
     total_s: float
 
 
@@ -48,18 +49,15 @@ def run_study(
     progress: Progress | None = None,
     engine: Trainable | None = None,
 ) -> RunReport:
-    """Run `study`, or continue it, until its budget is spent.
+    """Run `study`, or continue it, until its budget is used up.
 
-    `workers` are Ray workers (None: the study's), 0 is the loop in this process.
-    Trained weights go to `artifacts`/STUDY, blocks for other trials to
-    `artifacts`/blocks if the study reuses them. `artifacts` is a folder, or a URI that
-    pyarrow can open; blocks are then kept by each machine for itself. With
-    `ray_address` that folder, and `data_dir`, must be where all machines of the
-    cluster see them. `device` is
-    by default whatever GPU there is if the study asks for one, else the CPU.
-    Ctrl-C is a KeyboardInterrupt from here, after trials under way have been put
-    back to waiting. Raises StudyError, StoreError (LeaseHeldError) or DataError
-    for what is wrong with the input.
+    `workers` is the number of Ray workers (None: that of the study); 0 runs trials in this
+    process. `artifacts` is a folder or a URI that pyarrow can open: weights are saved in
+    `artifacts`/STUDY-ID, cached blocks in `artifacts`/blocks (with a URI in a cache folder on each
+    machine). With `ray_address`, all machines of the cluster must see `artifacts` and `data_dir`.
+    `device` is by default the GPU if the study asks for one, else the CPU. Ctrl-C raises
+    KeyboardInterrupt after running trials are requeued. Raises StudyError, StoreError
+    (LeaseHeldError) or DataError for invalid input.
     """
     begun = time.monotonic()
     budget = study.budget
@@ -82,7 +80,7 @@ def run_study(
         progress=progress or Silent(),
         ask_ahead=workers > 1,
     ) as driver:
-        if not driver.is_spent():
+        if driver.has_jobs:
             ray_start_s = run_jobs(
                 driver, context, budget=budget, workers=workers, address=ray_address
             )
@@ -91,6 +89,7 @@ def run_study(
         stopped=driver.stopped,
         has_given_up=driver.has_given_up,
         epochs_reused=driver.epochs_reused,
+        without_weights=driver.without_weights,
         ray_start_s=ray_start_s,
         training_s=driver.training_s,
         evaluation_s=driver.evaluation_s,
@@ -109,24 +108,25 @@ def run_jobs(
     workers: int,
     address: str | None = None,
 ) -> float:
-    """Carry out all jobs: on Ray workers, or with 0 in this process.
+    """Run all jobs on Ray workers, or with 0 workers in this process.
 
-    Returns the seconds until the first Ray worker had started.
+    Returns the seconds until the first Ray worker started.
     """
     if not workers:
         from search.runners import local
 
         local.run(jobs, context)
         return 0.0
-    from search.runners import ray_tune  # which takes seconds
+    from search.runners import ray_tune  # slow to import
 
     return ray_tune.run(jobs, context, budget=budget, workers=workers, address=address)
 
 
 def block_folder(study: Study, artifacts: Path | str) -> BlockFolder | None:
-    """One folder for all studies: what a block depends on is in its name, the study is not.
+    """Return the folder of the block cache, or None if the study reuses no blocks.
 
-    Beside weights that lie in a folder; otherwise each machine has its own.
+    All studies share it, because the key of a block contains everything that it depends on.
+    With remote artifacts each machine has its own.
     """
     if not study.search.reuse_blocks:
         return None

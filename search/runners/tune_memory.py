@@ -1,18 +1,16 @@
-"""What Tune remembers of trials that have ended: nothing, so that a driver does not grow.
+"""Removes finished trials from Tune's controller, so that the driver's memory does not grow.
 
-Tune keeps every trial of an experiment with its last result and statistics of
-each figure, some 40 kB, and looks through all of them at every step. Ours are in the
-store. This reaches into Tune's controller, of which a test sees that it is as
-it is taken to be here.
+Tune keeps about 40 kB per trial and iterates over all trials at every step; the store has them
+all. This uses private attributes of the controller, which a test checks.
 """
 
 from typing import Any
 
-KEPT = 8  # the newest ones; Tune does not like an experiment without trials
+KEPT = 8  # newest trials; Tune needs some
 
 
 def forget_ended(controller: Any) -> None:
-    """Let the controller forget trials that are over, but for the newest."""
+    """Remove all but the newest finished trials from the controller."""
     trials = controller._trials
     if len(trials) <= 2 * KEPT:
         return

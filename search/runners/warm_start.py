@@ -1,7 +1,6 @@
-"""Warm start: what earlier studies of the same store teach the sampler of a new one.
+"""Warm start: trials of earlier studies of the same store become prior trials of a new one.
 
-Their trials become lessons of the study, kept with it before its first trial
-and not changed from then on, so that it goes on alike whatever becomes of them.
+They are copied before the first trial of the study and do not change afterwards.
 """
 
 import dataclasses
@@ -17,7 +16,7 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig
 
 
 def check_warm_start(store: Store, study: Study) -> None:
-    """Raises StudyError where the study names another one that the store does not have."""
+    """Raise StudyError if the study names another one that is not in the store."""
     if not study.search.warm_start:
         return
     known = sorted({summary.name for summary in store.study_summaries()} - {study.name})
@@ -35,19 +34,19 @@ def check_warm_start(store: Store, study: Study) -> None:
 
 
 def take_over(store: Store, study: Study) -> list[str]:
-    """Keep what the named studies teach with the study, which has no trial yet; a line for each."""
+    """Store the prior trials of the named studies; returns a message for each."""
     lines = []
     for name in study.search.warm_start:
-        lessons = prior_trials_of(study, store, name)
-        store.add_prior_trials(study.name, f"study {name}", lessons.trials)
-        skipped = "; ".join(f"{count} {why}" for why, count in lessons.skipped.items())
-        line = f"{len(lessons.trials)} trials of {name} teach the sampler"
+        prior = prior_trials_of(study, store, name)
+        store.add_prior_trials(study.name, f"study {name}", prior.trials)
+        skipped = "; ".join(f"{count} {why}" for why, count in prior.skipped.items())
+        line = f"{len(prior.trials)} trials of {name} are reported to the sampler"
         lines.append(f"{line}; left out: {skipped}" if skipped else line)
     return lines
 
 
 def prior_trials_of(study: Study, store: Store, name: str) -> PriorTrials:
-    """What of the study `name` lies in this one's space and was measured as it needs it."""
+    """Return the trials of study `name` that fit the space and the metrics of this study."""
     other = study_from_toml(store.stored_study(name).toml, store.url)
     is_bound_alike = dict(other.constraints) == dict(study.constraints)
     return fitting(
@@ -58,7 +57,7 @@ def prior_trials_of(study: Study, store: Store, name: str) -> PriorTrials:
                 state=trial.state,
                 params=_params(study, trial),
                 metrics=trial.sampled.metrics if trial.sampled else {},
-                # what was outside of other constraints may be inside of these
+                # a violation of other constraints says nothing about these
                 violation=trial.constraint_violation if is_bound_alike else 0.0,
             )
             for trial in store.trials(name)
@@ -67,7 +66,7 @@ def prior_trials_of(study: Study, store: Store, name: str) -> PriorTrials:
 
 
 def _params(study: Study, trial: Trial) -> Mapping[str, object]:
-    """The params that the trial would have here: what is no axis here must be as it is here."""
+    """Return the params of the trial in this study; values fixed here must be equal."""
     names = study.space.param_names()
     params: dict[str, object] = {
         name: value

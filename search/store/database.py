@@ -1,24 +1,26 @@
-"""A database opened by URL: at the newest schema, in transactions, with errors for people.
+"""A database opened by URL: at the newest schema, with transactions and one-line errors.
 
-SQLite in WAL mode on one machine, PostgreSQL (psycopg 3) for teams. A write
-transaction takes SQLite's lock at its start, so that no reader is ever in the
-way of it; a read transaction sees one moment of the database.
+SQLite in WAL mode serves one machine, PostgreSQL (psycopg 3) serves teams. A write transaction
+takes the lock of SQLite at its start, so that readers do not block it; a read transaction sees
+one moment of the database.
 """
 
 import contextlib
+import datetime
 import functools
 import json
 import logging
+import os
 import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, exc, text
+from sqlalchemy import URL, Connection, Engine, event, exc, func, select, text
 from sqlalchemy.pool import NullPool
 
 from search.store.schema import REVISION, VERSION_TABLE, Base
@@ -34,26 +36,27 @@ SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+ps
 EXAMPLES = "sqlite:///runs/spikefront.db or postgresql://user@host/name"
 MIGRATIONS = Path(__file__).parent / "migrations"
 CONNECT_S = 10
-BUSY_S = 30  # how long a process waits for another one's transaction
-MIGRATION_LOCK = 0x5F1CEF  # of PostgreSQL's advisory locks, the one that migrations take
+BUSY_S = 30  # how long a process waits for a transaction of another one
+QUIET_S = 2  # of these, without a message
+MIGRATION_LOCK = 0x5F1CEF  # key of the PostgreSQL advisory lock of migrations
 
 _ONE_MIGRATION = threading.Lock()  # Alembic keeps its context in a module
 
 
 class StoreError(ValueError):
-    """A store that cannot be opened, or that cannot do what was asked; one line."""
+    """A store that cannot be opened, or a request that it cannot fulfil; one line."""
 
 
 class StoreGoneError(StoreError):
-    """A store that does not answer now, and may do so later."""
+    """A store that does not respond now, but may respond later."""
 
 
 class OtherVersionError(StoreError):
-    """A store of an older spikefront, or of a newer one."""
+    """A store of an older or newer version of spikefront."""
 
 
 class AlreadyError(StoreError):
-    """What was to be kept is kept already."""
+    """The rows to be stored exist already."""
 
 
 class Database:
@@ -68,7 +71,7 @@ class Database:
         self.name = _shown(parsed)  # the URL, for messages
         self.is_read_only = read_only
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._file = Path(parsed.database or "") if self._is_sqlite and read_only else None
+        self.file = Path(parsed.database or "") if self._is_sqlite else None
         with self._errors():
             self._engine = self._make_engine(parsed)
             pool = type(self._engine.pool)
@@ -83,9 +86,21 @@ class Database:
         """Give all connections back."""
         self._engine.dispose()
 
+    def now(self, connection: Connection) -> datetime.datetime:
+        """Return the time of the database: of the server, or with SQLite of this machine."""
+        if self._is_sqlite:
+            return datetime.datetime.now(datetime.UTC)
+        found: datetime.datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return found.astimezone(datetime.UTC)
+
+    @property
+    def has_clock(self) -> bool:
+        """Return whether all users of the database share its clock, even from other machines."""
+        return not self._is_sqlite
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the database."""
+        """Open a transaction that sees one moment of the database."""
         options: dict[str, Any] = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with (
             self._errors(),
@@ -96,37 +111,37 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is kept as a whole, or not at all."""
+        """Open a transaction that is committed completely or not at all."""
         if self.is_read_only:
             raise StoreError(f"{self.name} is open for reading only")
         with (
             self._errors(),
             self._engine.connect() as connection,
-            connection.execution_options(is_writing=True).begin(),
+            connection.execution_options(is_writing=True, store=self.name).begin(),
         ):
             yield connection
 
     @contextlib.contextmanager
     def migrating(self) -> "Iterator[Config]":
-        """What Alembic needs, on a transaction that holds every other migration off."""
+        """Yield the Alembic configuration, in a transaction that excludes other migrations."""
         from alembic.config import Config
 
         with self._engine.connect() as connection:
-            if self._is_sqlite:  # a table that is copied must not take its rows' children along
+            if self._is_sqlite:  # copying a table must not delete referencing rows
                 connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
-            with connection.execution_options(is_writing=True).begin():
+            with connection.execution_options(is_writing=True, store=self.name).begin():
                 if not self._is_sqlite:
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                 config = Config(attributes={"connection": connection})
                 config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
                 yield config
-            connection.invalidate()  # the next one has its foreign keys again
+            connection.invalidate()  # the next connection enforces foreign keys
 
     def _make_engine(self, url: URL) -> Engine:
         if not self._is_sqlite:
             return self._make_postgres_engine(url)
         path = self._sqlite_file(url)
-        if self.is_read_only:  # a connection each: which way it may read can change, see there
+        if self.is_read_only:  # new connections: the way to read can change
             engine = sqlalchemy.create_engine(
                 url,
                 creator=lambda: _connect_read_only(path),
@@ -134,11 +149,44 @@ class Database:
                 json_deserializer=_from_json,
             )
         else:
+            if path.is_file() and path.stat().st_size:
+                self._check_untouched(path)
             engine = sqlalchemy.create_engine(
-                url, creator=lambda: _connect(path), json_deserializer=_from_json
+                url, creator=lambda: _connect(path, self.name), json_deserializer=_from_json
             )
         event.listen(engine, "begin", _begin)
         return engine
+
+    def _check_untouched(self, path: Path) -> None:
+        """Raise StoreError for a file of another program or newer version, without writing it."""
+        has_changes = path.with_name(f"{path.name}-wal").exists()
+        options = "mode=ro" if has_changes else "mode=ro&immutable=1"
+        engine = sqlalchemy.create_engine(
+            "sqlite://", creator=lambda: _connect_uri(path, options), poolclass=NullPool
+        )
+        # Another process may be writing: then opening for writing finds the same, or an error.
+        with contextlib.suppress(exc.DatabaseError), engine.connect() as connection:
+            revision = _revision(connection)
+            self._refuse_newer(revision)
+            if revision is None:
+                self._refuse_strangers(connection)
+
+    def _foreign_files(self, error: exc.StatementError) -> str | None:
+        """Return a message if files beside the store belong to another user."""
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if self.file is None or self.is_read_only or code != sqlite3.SQLITE_READONLY:
+            return None
+        beside = [self.file.with_name(f"{self.file.name}-{part}") for part in ("wal", "shm")]
+        locked = [path for path in beside if path.exists() and not os.access(path, os.W_OK)]
+        if not locked or not os.access(self.file, os.W_OK):
+            return None
+        names = " and ".join(path.name for path in locked)
+        if beside[0].exists() and beside[0].stat().st_size:
+            return f"{self.name}: {names} of another user cannot be written; change their owner"
+        return (
+            f"{self.name}: {names} of another user cannot be written; delete them while no other "
+            "process uses the store (they hold no data)"
+        )
 
     def _make_postgres_engine(self, url: URL) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
@@ -151,12 +199,12 @@ class Database:
                 json_deserializer=_from_json,
                 execution_options={"postgresql_readonly": self.is_read_only},
             )
-        except ImportError as error:  # of psycopg, or of the library that it needs
+        except ImportError as error:  # of psycopg or libpq
             message = f"{self.name} needs psycopg: pip install 'spikefront[postgres]'"
             raise StoreError(message) from error
 
     def _sqlite_file(self, url: URL) -> Path:
-        """The file of the URL, its folder made when it may be."""
+        """Return the file of the URL; creates its folder unless read-only."""
         path = Path(url.database or "")
         try:
             if path.is_dir():
@@ -174,7 +222,7 @@ class Database:
         return f"no store at {self.name}: run a study first"
 
     def _open(self) -> None:
-        """To the newest schema. Alembic is slow to import: only where there is work for it."""
+        """Migrate to the newest schema. Alembic is slow to import, so only if needed."""
         with self._engine.connect() as connection:
             revision = _revision(connection)
         if revision == REVISION:
@@ -194,7 +242,7 @@ class Database:
         from alembic import command
 
         connection: Connection = config.attributes["connection"]
-        revision = _revision(connection)  # another process may have been first
+        revision = _revision(connection)  # another process may have migrated
         self._refuse_newer(revision)
         if revision is None:
             self._refuse_strangers(connection)
@@ -225,32 +273,34 @@ class Database:
         try:
             yield
         except exc.StatementError as error:
-            if self._file is not None and not self._file.is_file():
+            if self.is_read_only and self.file is not None and not self.file.is_file():
                 raise StoreError(self._nothing_there) from error
+            if (hint := self._foreign_files(error)) is not None:
+                raise StoreError(hint) from error
             lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
             kind = StoreGoneError if _may_come_back(error) else StoreError
             raise kind(f"{self.name}: {lines[0]}") from error
 
 
-# what SQLite says of a file that is locked, on a disk that is full, or on one that is not there
+# error codes for a locked file, a full disk and a missing disk
 _SQLITE_PASSES = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
 )
-# classes of SQLSTATE: connection, conflict between transactions, resources, operator, system
+# classes of SQLSTATE: connection, transaction conflict, resources, operator, system
 _POSTGRES_PASSES = ("08", "40", "53", "57", "58")
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not of a second Ctrl-C that falls into the closing of a connection."""
+    """Return False for KeyboardInterrupt while a connection is closed (a second Ctrl-C)."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not issubclass(kind, KeyboardInterrupt)
 
 
 def is_store(url: str) -> bool:
-    """Whether there is a store at a URL, of whatever version; changes nothing there."""
+    """Return whether there is a store of any version at a URL; changes nothing."""
     try:
         Database(url, read_only=True).close()
     except StoreError as error:
@@ -259,19 +309,19 @@ def is_store(url: str) -> bool:
 
 
 def file_of(url: str) -> Path | None:
-    """The file of a store in SQLite; None for one on a server. Raises StoreError."""
+    """Return the file of an SQLite store; None for a server. Raises StoreError."""
     parsed = _parse(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
 def _may_come_back(error: exc.StatementError) -> bool:
-    """Whether the same may succeed later, without anything being done differently."""
+    """Return whether the same transaction may succeed later."""
     if not isinstance(error, exc.DBAPIError):
         return False
     if isinstance(error.orig, sqlite3.OperationalError):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSES
     state = getattr(error.orig, "sqlstate", None)
-    if state is None:  # no server said so
+    if state is None:  # not from a server
         return error.connection_invalidated or isinstance(error, exc.OperationalError)
     return str(state)[:2] in _POSTGRES_PASSES
 
@@ -280,9 +330,13 @@ def _parse(url: str) -> URL:
     try:
         parsed = sqlalchemy.make_url(url)
     except (exc.ArgumentError, ValueError) as error:
-        masked = re.sub(r":[^:@/]*@", ":***@", url)
-        message = f"store must be a URL like {EXAMPLES}, got {masked!r}"
+        message = f"store must be a URL like {EXAMPLES}, got {_masked(url)!r}"
         raise StoreError(message) from error
+    if "@" in (parsed.host or ""):
+        raise StoreError(
+            f"store must be a URL like {EXAMPLES}, got {_masked(url)!r}; write @ in a user name "
+            "or password as %40"
+        )
     if parsed.drivername not in SCHEMES:
         hint = nearest(parsed.drivername, SCHEMES)
         message = f"store must be a URL like {EXAMPLES}, got {_shown(parsed)!r}"
@@ -294,6 +348,11 @@ def _parse(url: str) -> URL:
         raise StoreError(f"{_shown(parsed)} {message}")
     if parsed.query:
         raise StoreError(f"{_shown(parsed)} must have no options, got {', '.join(parsed.query)}")
+    if parsed.database.startswith("~"):
+        try:
+            return parsed.set(database=str(Path(parsed.database).expanduser()))
+        except RuntimeError as error:
+            raise StoreError(f"{_shown(parsed)}: {error}; use an absolute path") from error
     return parsed
 
 
@@ -302,25 +361,31 @@ def shown_url(url: str) -> str:
     return _shown(_parse(url))
 
 
+def _masked(url: str) -> str:
+    """Return a URL that cannot be parsed, without everything between user name and last @."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+
+
 def _shown(url: URL) -> str:
     return url.difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def _revision(connection: Connection) -> str | None:
-    """The migration that the database is at, None when it never was a store."""
+    """Return the schema revision of the database; None if it is no store."""
     if not sqlalchemy.inspect(connection).has_table(VERSION_TABLE):
         return None
     found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     return None if found is None else str(found)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are begun by `_begin`; the pool hands connections from thread to thread.
+def _connect(path: Path, name: str) -> sqlite3.Connection:
+    # `_begin` starts transactions; the pool uses connections from several threads.
     connection = sqlite3.connect(
         path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
-        _use_wal(connection)
+        if _is_alone(connection):
+            _while_locked(lambda: connection.execute("PRAGMA journal_mode = WAL"), name)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
@@ -329,26 +394,47 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Once per file; SQLite does not wait here for another process that is at it."""
-    until = time.monotonic() + BUSY_S
+def _is_alone(connection: sqlite3.Connection) -> bool:
+    """Return whether no other program has tables in the file; its journal mode then is ours."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    tables = {name for (name,) in connection.execute(query)}
+    return tables <= {VERSION_TABLE, *Base.metadata.tables}
+
+
+def _while_locked(action: Callable[[], object], name: str) -> None:
+    """Repeat `action` while another process has locked the file, for at most BUSY_S."""
+    begun, is_silent = time.monotonic(), True
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            action()
+        except (sqlite3.OperationalError, exc.OperationalError) as error:
+            waited = time.monotonic() - begun
+            if not _is_busy(error) or waited > BUSY_S:
                 raise
+            if is_silent and waited > QUIET_S:
+                is_silent = False
+                LOG.warning("%s is locked by another process; waiting %d s at most", name, BUSY_S)
+        else:
+            return
         time.sleep(0.01)
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """Reads a file that may not be written, in a folder that may not be either.
+def _is_busy(error: BaseException) -> bool:
+    found = error.orig if isinstance(error, exc.OperationalError) else error
+    return getattr(found, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
-    In WAL mode SQLite needs `-shm` beside the file, made by any writer or by
-    the reader. Where it can do neither, nobody writes: the file is read as it
-    is, unless the newest changes lie beside it.
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a file for reading that perhaps cannot be written, nor its folder.
+
+    In WAL mode SQLite needs `-shm` beside the file, created by a writer or the reader. If
+    neither can, nobody writes, and the file alone is read, unless `-wal` has changes. The same
+    for a file of another user that nobody writes: `-shm` of this user would lock its owner out.
     """
+    changes = path.with_name(f"{path.name}-wal")
+    is_ours = not hasattr(os, "geteuid") or os.geteuid() in (0, path.stat().st_uid)
+    if not is_ours and not changes.exists():
+        return _connect_uri(path, "mode=ro&immutable=1")
     try:
         return _connect_uri(path, "mode=ro")
     except sqlite3.OperationalError as error:
@@ -357,7 +443,6 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
             sqlite3.SQLITE_READONLY,
         ):
             raise
-        changes = path.with_name(f"{path.name}-wal")
         if changes.exists() and changes.stat().st_size > 0:
             message = f"{changes.name} cannot be read without write access to its folder"
             raise sqlite3.OperationalError(message) from error
@@ -381,8 +466,14 @@ def _connect_uri(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _begin(connection: Connection) -> None:
-    is_writing = connection.get_execution_options().get("is_writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("is_writing", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite itself would wait BUSY_S without a message.
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {QUIET_S * 1000}")
+    _while_locked(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), options.get("store", ""))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
 
 
 def _from_json(text: str | bytes) -> Any:
@@ -391,5 +482,5 @@ def _from_json(text: str | bytes) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _tuple_from_json(text: str | bytes) -> tuple[Any, ...]:
-    """The points of a study have few different exit thresholds, and are many."""
+    """Parse a JSON list; cached, because many points have the same exit thresholds."""
     return tuple(json.loads(text))

@@ -1,5 +1,6 @@
 """What the store answers: rows of the database as values, never the rows themselves."""
 
+import dataclasses
 import datetime
 import functools
 import tomllib
@@ -11,8 +12,9 @@ from sqlalchemy import Connection, Row, case, func, select
 
 from search.store.confirmed import confirmed_points
 from search.store.database import Database, StoreError
-from search.store.lease_owner import is_gone
+from search.store.moved_artifacts import MovedArtifacts
 from search.store.prior_trials import prior_trial_sources_of, prior_trials_of
+from search.store.process_identity import holder_name, is_gone
 from search.store.rows import (
     LIGHT_TRIALS,
     POINT,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no colum
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A study as the store keeps it, and who works on it."""
+    """A study in the store, and its lease."""
 
     name: str
     toml: str  # the study file as given
@@ -58,14 +60,31 @@ class StoredStudy:
     objectives: tuple[str, ...]
     reference: Mapping[str, float] | None  # point of the hypervolume, None before there is one
     created_at: datetime.datetime
-    lease_holder: str | None
+    lease_holder: str | None  # `host:pid`
     lease_until: datetime.datetime | None
     stop_requested: bool
+    artifacts_id: str | None
+    run_s: float | None  # seconds of all runs; None if no run of this version stored any
+    lost_epochs: int  # of interrupted attempts
+    is_running: bool  # whether a driver holds an unexpired lease
 
     @property
-    def is_running(self) -> bool:
-        """Whether a driver holds the study now."""
-        return _is_held(self.lease_holder, self.lease_until)
+    def folder(self) -> str:
+        """Return the name of its folder of artifacts, which no other study of any store has.
+
+        The id in it also keeps apart names that differ by case only, and a study named like
+        the folder of the block cache.
+        """
+        return f"{self.name}-{self.artifacts_id}" if self.artifacts_id else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLease:
+    """The lease of a study."""
+
+    holder: str | None  # with its identity, see `process_identity`
+    until: datetime.datetime | None
+    is_expired: bool  # by the clock of the database
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +97,7 @@ class StudySummary:
     objectives: tuple[str, ...]
     counts: Mapping[TrialState, int]  # trials in each state, all states there
     trials_asked: int | None  # by the budget
-    epochs_trained: int
+    epochs_trained: int  # those of interrupted attempts included
     epochs_reused: int  # of blocks that were trained before
     operating_points: int
     front_size: int
@@ -115,6 +134,7 @@ class StoreReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._moved = MovedArtifacts(database.file)
 
     @property
     def url(self) -> str:
@@ -127,12 +147,44 @@ class StoreReader:
 
     def stored_study(self, name: str) -> StoredStudy:
         """The study of that name."""
-        query = values_of(StudyRow, StoredStudy).where(StudyRow.name == name)
+        names = [f.name for f in dataclasses.fields(StoredStudy) if f.name != "is_running"]
+        query = select(*(getattr(StudyRow, each) for each in names)).where(StudyRow.name == name)
         with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise self._no_study(connection, name)
-        return StoredStudy(**{**row._mapping, "objectives": tuple(row.objectives)})
+            is_running = self._is_held(connection, row)
+        holder = row.lease_holder and holder_name(row.lease_holder)
+        values = {**row._mapping, "objectives": tuple(row.objectives), "lease_holder": holder}
+        return StoredStudy(**values, is_running=is_running)
+
+    def lease_of(self, name: str) -> StoredLease:
+        """Return the lease of the study."""
+        query = select(StudyRow.lease_holder, StudyRow.lease_until).where(StudyRow.name == name)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise self._no_study(connection, name)
+            now = self._database.now(connection)
+        return StoredLease(
+            holder=row.lease_holder,
+            until=row.lease_until,
+            is_expired=row.lease_until is not None and row.lease_until <= now,
+        )
+
+    @property
+    def has_clock(self) -> bool:
+        """Return whether all users of the store share its clock, even from other machines."""
+        return self._database.has_clock
+
+    def _is_held(self, connection: Connection, row: Any) -> bool:
+        """Return whether a driver that is not seen to be dead holds an unexpired lease.
+
+        `row` has `lease_holder` and `lease_until`.
+        """
+        if row.lease_holder is None or row.lease_until is None or is_gone(row.lease_holder):
+            return False
+        return bool(row.lease_until > self._database.now(connection))
 
     def stop_requested(self, name: str) -> bool:
         """Whether someone asked the study's driver to stop."""
@@ -164,14 +216,14 @@ class StoreReader:
         ).order_by(StudyRow.changed_at.desc(), StudyRow.name)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        return [
-            StudyHead(
-                name=row.name,
-                version=_version(row),
-                is_running=_is_held(row.lease_holder, row.lease_until),
-            )
-            for row in rows
-        ]
+            return [
+                StudyHead(
+                    name=row.name,
+                    version=_version(row),
+                    is_running=self._is_held(connection, row),
+                )
+                for row in rows
+            ]
 
     def study_summaries(self) -> list[StudySummary]:
         """A line for each study, by name."""
@@ -197,6 +249,7 @@ class StoreReader:
                     HypervolumeRow.id.in_(newest)
                 )
             ).all()
+            running = {study.id: self._is_held(connection, study) for study in studies}
             stopped = connection.execute(
                 select(TrialRow.study_id, TrialRow.stopped_rung, func.count())
                 .where(TrialRow.stopped_rung.is_not(None))
@@ -220,6 +273,7 @@ class StoreReader:
                 by_front[study.id],
                 latest.get(study.id),
                 by_rung.get(study.id, {}),
+                is_running=running[study.id],
             )
             for study in studies
         ]
@@ -234,13 +288,13 @@ class StoreReader:
             study_id = self._study_id(connection, study)
             query = chosen.where(TrialRow.study_id == study_id).order_by(TrialRow.number)
             with uncollected():
-                return [trial_of(row) for row in connection.execute(query).all()]
+                return [self._trial_of(row) for row in connection.execute(query).all()]
 
     def trial(self, study: str, number: int) -> Trial:
         """One trial of the study."""
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
-            return trial_of(connection.execute(TRIALS.where(TrialRow.id == trial_id)).one())
+            return self._trial_of(connection.execute(TRIALS.where(TrialRow.id == trial_id)).one())
 
     def weights_of(self, study: str, training_fingerprint: str) -> tuple[int, str] | None:
         """A complete trial of the study that trained just that, and where its weights are.
@@ -250,7 +304,10 @@ class StoreReader:
         wanted = {"of_study": study, "of_training": training_fingerprint}
         with self._database.reading() as connection:
             found = connection.execute(WEIGHTS_OF, wanted).all()
-        return min(((row.number, row.uri) for row in found), default=None)
+        if not found:
+            return None
+        number, uri = min((row.number, row.uri) for row in found)
+        return number, self._moved.current(uri)
 
     def find_run(self, study: str, run_fingerprint: str) -> Trial | None:
         """The study's finished trial of that run config: a complete one before any other."""
@@ -265,7 +322,7 @@ class StoreReader:
                 .limit(1)
             )
             row = connection.execute(query).one_or_none()
-        return None if row is None else trial_of(row)
+        return None if row is None else self._trial_of(row)
 
     def find_training(self, training_fingerprint: str) -> tuple[str, Trial] | None:
         """A complete trial of any study that trained just that and kept its weights.
@@ -285,7 +342,7 @@ class StoreReader:
         )
         with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else (row.study_name, trial_of(row))
+        return None if row is None else (row.study_name, self._trial_of(row))
 
     def measurements(self, study: str, number: int) -> list[Measurement]:
         """What the trial's epochs showed, in the order of training."""
@@ -464,6 +521,13 @@ class StoreReader:
             rows = connection.execute(query.order_by(EventRow.id)).all()
         return [Event(**row._mapping) for row in rows]
 
+    def _trial_of(self, row: Row[Any]) -> Trial:
+        trial = trial_of(row)
+        if trial.artifact is None:
+            return trial
+        here = dataclasses.replace(trial.artifact, uri=self._moved.current(trial.artifact.uri))
+        return dataclasses.replace(trial, artifact=here)
+
     def _study_id(self, connection: Connection, name: str) -> int:
         found = connection.execute(STUDY_ID, {"of_name": name}).scalar()
         if found is None:
@@ -498,21 +562,20 @@ def _version(study: Any) -> str:
     return f"{study.created_at:%Y%m%dT%H%M%S.%f}-{study.revision}"
 
 
-def _is_held(holder: str | None, until: datetime.datetime | None) -> bool:
-    """Whether a driver is at work; one of this host that has died is not, whatever its lease."""
-    if holder is not None and is_gone(holder):
-        return False
-    return holder is not None and until is not None and until > datetime.datetime.now(datetime.UTC)
-
-
 def _summary(
     study: Row[Any],
     states: Mapping[str, tuple[int, ...]],
     points: Mapping[bool, int],
     hypervolume: float | None,
     stopped_at: Mapping[int, int],
+    *,
+    is_running: bool,
 ) -> StudySummary:
-    """`states`: trials, epochs trained and epochs reused; `points`: those off and on the front."""
+    """Return the summary of a study.
+
+    `states` has the trials, epochs trained and epochs reused by state; `points` the number of
+    operating points on the front and off it.
+    """
     return StudySummary(
         name=study.name,
         version=_version(study),
@@ -520,15 +583,15 @@ def _summary(
         objectives=tuple(study.objectives),
         counts={state: states.get(state, (0,))[0] for state in TrialState},
         trials_asked=study.trials_asked,
-        epochs_trained=sum(trained for _, trained, _ in states.values()),
+        epochs_trained=study.lost_epochs + sum(trained for _, trained, _ in states.values()),
         epochs_reused=sum(reused for _, _, reused in states.values()),
         operating_points=sum(points.values()),
         front_size=points.get(True, 0),
         hypervolume=hypervolume,
         created_at=study.created_at,
         last_change_at=study.changed_at,
-        lease_holder=study.lease_holder,
-        is_running=_is_held(study.lease_holder, study.lease_until),
+        lease_holder=study.lease_holder and holder_name(study.lease_holder),
+        is_running=is_running,
         stopped_at=stopped_at,
         epochs_asked=_epochs_asked(study.toml),
     )

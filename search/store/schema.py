@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.settings.measurement import METRICS
 
-REVISION = "0006"  # the newest migration
+REVISION = "0007"  # the newest migration
 VERSION_TABLE = "spikefront_version"  # Optuna may use the same database
 
 
@@ -131,9 +131,13 @@ class StudyRow(Base):
     created_at: Mapped[datetime.datetime]
     changed_at: Mapped[datetime.datetime]
     revision: Mapped[int]
-    lease_holder: Mapped[str | None]
+    lease_holder: Mapped[str | None]  # see `process_identity`
     lease_until: Mapped[datetime.datetime | None]
     stop_requested: Mapped[bool]
+    artifacts_id: Mapped[str | None]  # in the name of the folder of artifacts
+    run_s: Mapped[float | None]  # seconds of all runs; NULL before the first run of this version
+    # epochs of interrupted attempts, which no trial has
+    lost_epochs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class TrialRow(Base):

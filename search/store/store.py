@@ -1,11 +1,12 @@
-"""The store: everything that is kept of studies, in SQLite or PostgreSQL.
+"""The store of all studies, in SQLite or PostgreSQL.
 
-One driver writes a study at a time, which the study's lease sees to; anybody
-reads. Each method is one transaction, kept as a whole or not at all.
+The lease of a study lets one driver write at a time; any process may read. Each method is one
+transaction.
 """
 
 import contextlib
 import datetime
+import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 from search.store.confirmed import keep_test_runs
 from search.store.database import AlreadyError, Database, StoreError, StoreGoneError
 from search.store.prior_trials import keep_prior_trials
+from search.store.process_identity import holder_name
 from search.store.read import StoredPoint, StoredStudy, StoreReader, StudySummary
 from search.store.retry import StoreRetry, retrying
 from search.store.rows import kept, measurement_row, point_row, row_of, rung_row, trial_row
@@ -43,7 +45,7 @@ from search.store.statements import (
 )
 from search.trial.confirmation import SeedRun
 from search.trial.rung import RungReport
-from search.trial.trial import HypervolumeRecord, Outcome, Trial, TrialState
+from search.trial.trial import Artifact, HypervolumeRecord, Outcome, Trial, TrialState
 from snn.settings.measurement import Evaluation, Measurement
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LeaseHeldError",
+    "LeaseLostError",
     "Store",
     "StoreError",
     "StoreGoneError",
@@ -61,14 +64,26 @@ __all__ = [
 
 
 class LeaseHeldError(StoreError):
-    """Another driver works on the study."""
+    """Another driver runs the study."""
 
     def __init__(self, study: str, holder: str, until: datetime.datetime) -> None:
         self.holder = holder
         self.until = until
         super().__init__(
-            f"study {study!r} is being run by {holder}, whose lease lasts until "
+            f"study {study!r} is being run by {holder_name(holder)}, whose lease lasts until "
             f"{until:%Y-%m-%d %H:%M:%S} UTC; wait, or stop that run first"
+        )
+
+
+class LeaseLostError(LeaseHeldError):
+    """Another driver took over the study of this one, whose lease had expired."""
+
+    def __init__(self, study: str, taken: LeaseHeldError) -> None:
+        super().__init__(study, taken.holder, taken.until)
+        self.args = (
+            f"this run lost the study {study!r} to {holder_name(taken.holder)}: its lease expired, "
+            "because this process was suspended or could not reach the store. Trials that were "
+            "running here run there again; this run stores nothing more",
         )
 
 
@@ -76,12 +91,11 @@ class LeaseHeldError(StoreError):
 class Store(StoreReader):
     """The store at a URL: `sqlite:///runs/spikefront.db`, `postgresql://user@host/name`.
 
-    Opening it for writing creates and migrates it; `read_only` neither creates
-    nor changes anything. Infinite figures are kept as they are and those that
-    are not numbers as NULL, read back as NaN. Raises StoreError in one line.
+    Opening it for writing creates and migrates it; `read_only` does neither. Infinities are
+    stored as they are, NaN as NULL. Raises StoreError in one line.
     """
 
-    retry_policy: StoreRetry | None = None  # what waits when the database does not answer
+    retry_policy: StoreRetry | None = None  # retries while the database does not respond
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         super().__init__(Database(url, read_only=read_only))
@@ -100,9 +114,9 @@ class Store(StoreReader):
     # studies
 
     def create_study(self, study: "Study") -> None:
-        """Keep the study. One that is there already takes the new text, and so its budget.
+        """Store a study; an existing one gets the new text, and so the new budget.
 
-        Raises StoreError where the one that is there asks another question.
+        Raises StoreError if the existing one has another question.
         """
         asked = {
             "question": study.question,
@@ -121,8 +135,8 @@ class Store(StoreReader):
                 connection.execute(change.values(**asked, **_changed()))
             else:
                 raise StoreError(
-                    f"study {study.name!r} in {self.url} asks another question; "
-                    "give this one another name, or name another store"
+                    f"study {study.name!r} in {self.url} was created with other settings; "
+                    "give this study another `name`, or choose another store"
                 )
 
     def _insert_study(self, connection: Connection, study: "Study", asked: dict[str, Any]) -> None:
@@ -135,6 +149,7 @@ class Store(StoreReader):
             "changed_at": now,
             "revision": 0,
             "stop_requested": False,
+            "artifacts_id": secrets.token_hex(4),
         }
         try:
             connection.execute(insert(StudyRow).values(**row, **asked))
@@ -143,73 +158,81 @@ class Store(StoreReader):
             raise StoreError(message) from error
 
     def delete_study(self, name: str) -> None:
-        """Remove the study and everything of it. Raises LeaseHeldError while a driver runs it."""
+        """Delete the study with its trials. Raises LeaseHeldError while a driver runs it."""
         with self._database.writing() as connection:
             self._refuse_held(connection, name, by=None)
             connection.execute(delete(StudyRow).where(StudyRow.name == name))
 
-    # who works on a study
+    def delete_own_study(self, name: str, holder: str) -> None:
+        """Delete the study, if `holder` has its lease."""
+        is_own = (StudyRow.name == name) & (StudyRow.lease_holder == holder)
+        with self._database.writing() as connection:
+            connection.execute(delete(StudyRow).where(is_own))
+
+    # leases
 
     def acquire_lease(self, name: str, holder: str, seconds: float) -> None:
-        """Make `holder` the study's driver for that long, if no other is.
+        """Give `holder` the lease of the study, if it is free or expired.
 
-        A request to stop that was meant for an earlier driver is withdrawn.
+        The clock is that of the database. A stop request for an earlier driver is removed.
         Raises LeaseHeldError.
         """
-        now = _now()
-        is_free = or_(
-            StudyRow.lease_holder.is_(None),
-            StudyRow.lease_holder == holder,
-            StudyRow.lease_until <= now,
-        )
-        take = (
-            update(StudyRow)
-            .where(StudyRow.name == name, is_free)
-            .values(
-                lease_holder=holder,
-                lease_until=now + datetime.timedelta(seconds=seconds),
-                stop_requested=False,
-                **_changed(),
-            )
-        )
         before = select(StudyRow.lease_holder).where(StudyRow.name == name).with_for_update()
         with self._database.writing() as connection:
             previous = connection.execute(before).scalar()
-            if connection.execute(take).rowcount == 0:
+            now = self._database.now(connection)
+            is_free = or_(
+                StudyRow.lease_holder.is_(None),
+                StudyRow.lease_holder == holder,
+                StudyRow.lease_until <= now,
+            )
+            take = update(StudyRow).where(StudyRow.name == name, is_free)
+            values = {
+                "lease_holder": holder,
+                "lease_until": now + datetime.timedelta(seconds=seconds),
+                "stop_requested": False,
+            }
+            if connection.execute(take.values(**values, **_changed())).rowcount == 0:
                 self._refuse_held(connection, name, by=holder)
             if previous not in (None, holder):
-                message = f"{holder} took over from {previous}, whose lease had run out"
+                message = (
+                    f"{holder_name(holder)} took over from {holder_name(previous)}, "
+                    "whose lease had expired"
+                )
                 self._add_event(connection, self._study_id(connection, name), "lease", message)
 
-    def renew_lease(self, name: str, holder: str, seconds: float) -> None:
-        """Let the lease that `holder` has last that long from now. Raises LeaseHeldError."""
-        renew = (
-            update(StudyRow)
-            .where(StudyRow.name == name, StudyRow.lease_holder == holder)
-            .values(lease_until=_now() + datetime.timedelta(seconds=seconds))
-        )
+    def renew_lease(
+        self, name: str, holder: str, seconds: float, *, run_s: float | None = None
+    ) -> None:
+        """Extend the lease of `holder` to `seconds` from now, and store the seconds of all runs.
+
+        An expired lease is renewed if no other driver took it. Raises LeaseHeldError.
+        """
+        renew = update(StudyRow).where(StudyRow.name == name, StudyRow.lease_holder == holder)
+        spent = {} if run_s is None else {"run_s": run_s}
         with self._database.writing() as connection:
-            if connection.execute(renew).rowcount == 0:
+            until = self._database.now(connection) + datetime.timedelta(seconds=seconds)
+            if connection.execute(renew.values(lease_until=until, **spent)).rowcount == 0:
                 self._refuse_held(connection, name, by=holder)
-                raise StoreError(f"study {name!r}: {holder} has no lease to renew")
+                raise StoreError(f"study {name!r}: {holder_name(holder)} has no lease to renew")
 
     def release_lease(self, name: str, holder: str) -> None:
-        """Give the lease back, if `holder` has it."""
+        """Release the lease, if `holder` has it."""
         with self._changing(name) as (connection, study_id):
             is_held = (StudyRow.id == study_id) & (StudyRow.lease_holder == holder)
             free = {"lease_holder": None, "lease_until": None}
             connection.execute(update(StudyRow).where(is_held).values(free))
 
     def request_stop(self, name: str) -> None:
-        """Ask the study's driver to stop after what it is doing."""
+        """Request the driver of the study to stop."""
         with self._changing(name) as (connection, study_id):
             connection.execute(UPDATE_STUDY, {"of_study": study_id, "stop_requested": True})
 
     # trials
 
     def add_trial(self, study: str, trial: Trial) -> None:
-        """Keep a trial that waits or runs. Raises StoreError when its number is taken."""
-        assert not trial.state.is_finished, "finish_trial tells what came of a trial"
+        """Store a waiting or running trial. Raises AlreadyError if its number exists."""
+        assert not trial.state.is_finished, "finish_trial stores outcomes"
         now = _now()
         started = now if trial.state is TrialState.RUNNING else None
         row = {
@@ -225,22 +248,36 @@ class Store(StoreReader):
                 raise AlreadyError(message) from error
 
     def start_trial(self, study: str, number: int) -> None:
-        """A waiting trial runs."""
+        """Set a waiting trial to running."""
         running = {"state": TrialState.RUNNING.value, "started_at": _now()}
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.WAITING)
             connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **running})
 
-    def requeue_running(self, study: str, reason: str) -> list[int]:
-        """Let trials that run wait again, without the epochs they had measured, and keep why.
+    def requeue_running(
+        self,
+        study: str,
+        reason: str,
+        *,
+        numbers: Collection[int] | None = None,
+        holder: str | None = None,
+    ) -> list[int]:
+        """Set running trials to waiting, without their measurements; returns their numbers.
 
-        What was measured at rungs stays: it is still true of the trial, and other
-        trials have been judged by it. Returns their numbers.
+        Only those of `numbers`, if given, and only while `holder` has the lease. The epochs that
+        they trained are added to the lost epochs of the study. Rung reports stay: they remain
+        true of the trial, and other trials were compared with them.
         """
         with self._changing(study) as (connection, study_id):
+            owner = select(StudyRow.lease_holder).where(StudyRow.id == study_id)
+            if holder is not None and connection.execute(owner).scalar() != holder:
+                return []
             is_running = (TrialRow.study_id == study_id) & (TrialRow.state == TrialState.RUNNING)
-            query = select(TrialRow.id, TrialRow.number).where(is_running).order_by(TrialRow.number)
-            stopped = connection.execute(query).all()
+            if numbers is not None:
+                is_running &= TrialRow.number.in_(numbers)
+            query = select(TrialRow.id, TrialRow.number, TrialRow.epochs_done).where(is_running)
+            stopped = connection.execute(query.order_by(TrialRow.number)).all()
+            self._add_lost_epochs(connection, study_id, sum(row.epochs_done for row in stopped))
             measured = select(TrialRow.id).where(is_running)
             connection.execute(delete(MeasurementRow).where(MeasurementRow.trial_id.in_(measured)))
             waiting = {
@@ -255,7 +292,7 @@ class Store(StoreReader):
         return [row.number for row in stopped]
 
     def record_measurement(self, study: str, number: int, measurement: Measurement) -> None:
-        """Keep an epoch of a running trial; the same epoch told again replaces it."""
+        """Store the measurement of an epoch of a running trial; replaces one of the same epoch."""
         row = measurement_row(measurement)
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
@@ -270,7 +307,7 @@ class Store(StoreReader):
             connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
 
     def record_rung(self, study: str, number: int, report: RungReport) -> None:
-        """Keep what was measured of a running trial at a rung; told again it is the newest."""
+        """Store a rung report of a running trial; replaces one of the same rung, as the newest."""
         with self._changing(study) as (connection, study_id):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
             connection.execute(DELETE_RUNG, {"of_trial": trial_id, "of_rung": report.rung})
@@ -278,7 +315,7 @@ class Store(StoreReader):
             connection.execute(insert_into(RungRow), row)
 
     def finish_trial(self, study: str, number: int, outcome: Outcome) -> None:
-        """Keep what came of a trial. Raises StoreError when that is known already."""
+        """Store the outcome of a trial. Raises AlreadyError if it has one."""
         assert outcome.state.is_finished
         unfinished = (TrialState.RUNNING, TrialState.WAITING)
         with self._changing(study) as (connection, study_id):
@@ -290,6 +327,14 @@ class Store(StoreReader):
                 artifact = row_of(outcome.artifact)
                 connection.execute(insert_into(ArtifactRow), {"trial_id": trial_id, **artifact})
 
+    def add_weights(self, study: str, number: int, artifact: Artifact) -> None:
+        """Store weights that a complete trial lacked."""
+        with self._changing(study) as (connection, _):
+            trial_id = self._trial_in(connection, study, number, TrialState.COMPLETE)
+            connection.execute(delete(ArtifactRow).where(ArtifactRow.trial_id == trial_id))
+            connection.execute(insert_into(ArtifactRow), {"trial_id": trial_id, **row_of(artifact)})
+            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, "reason": ""})
+
     def update_front(
         self,
         study: str,
@@ -298,10 +343,10 @@ class Store(StoreReader):
         reference: Mapping[str, float] | None = None,
         hypervolume: Iterable[HypervolumeRecord] = (),
     ) -> None:
-        """Make those operating points (`StoredPoint.id`) the study's front.
+        """Set the front of the study to operating points (`StoredPoint.id`).
 
-        A hypervolume record replaces the one of its trial and becomes the
-        newest. Without a reference point the one that is there stays.
+        A hypervolume record replaces the one of its trial and becomes the newest. Without
+        `reference` the stored reference point stays.
         """
         records = [row_of(record) for record in hypervolume]
         with self._changing(study) as (connection, study_id):
@@ -323,9 +368,9 @@ class Store(StoreReader):
         left: Collection[int],
         hypervolume: Iterable[HypervolumeRecord] = (),
     ) -> None:
-        """Let operating points (`StoredPoint.id`) enter the front or leave it.
+        """Add operating points (`StoredPoint.id`) to the front and remove others from it.
 
-        The others stay as they are and are not looked at. For the hypervolume see `update_front`.
+        Points not named stay as they are. For `hypervolume` see `update_front`.
         """
         records = [row_of(record) for record in hypervolume]
         with self._changing(study) as (connection, study_id):
@@ -335,26 +380,35 @@ class Store(StoreReader):
                 _replace_hypervolume(connection, study_id, records)
 
     def record_test_runs(self, study: str, runs: Mapping[int, SeedRun]) -> None:
-        """Keep what one training gave at operating points, by their ids (`StoredPoint.id`).
+        """Store test runs by the ids of their operating points (`StoredPoint.id`).
 
-        A run of the same point and seed is replaced; means and spreads follow.
+        Replaces a run of the same point and seed, and updates mean and standard deviation.
         """
         with self._changing(study) as (connection, study_id):
             keep_test_runs(connection, study_id, runs, _now())
 
     def add_prior_trials(self, study: str, source: str, trials: Sequence[Trial]) -> int:
-        """Keep finished trials from elsewhere for the sampler; returns how many were new."""
+        """Store external finished trials for the sampler; returns how many were new."""
         with self._changing(study) as (connection, study_id):
             return keep_prior_trials(connection, study_id, source, trials, _now())
 
     def add_event(self, study: str, kind: str, message: str, *, trial: int | None = None) -> None:
-        """Keep that something happened to the study."""
+        """Store an event of the study."""
         with self._changing(study) as (connection, study_id):
             self._add_event(connection, study_id, kind, message, trial)
 
+    def add_lost_epochs(self, study: str, epochs: int) -> None:
+        """Count epochs of an attempt whose worker was lost."""
+        with self._changing(study) as (connection, study_id):
+            self._add_lost_epochs(connection, study_id, epochs)
+
+    def _add_lost_epochs(self, connection: Connection, study_id: int, epochs: int) -> None:
+        lost = StudyRow.lost_epochs + epochs
+        connection.execute(update(StudyRow).where(StudyRow.id == study_id).values(lost_epochs=lost))
+
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Connection, int]]:
-        """A transaction that changes the study, with its id; other writers of it wait."""
+        """Open a transaction that changes the study; yields its id. Other writers wait."""
         with self._database.writing() as connection:
             change = {"of_name": name, "of_now": _now()}
             study_id: int | None = connection.execute(CHANGE_STUDY, change).scalar()
@@ -365,7 +419,7 @@ class Store(StoreReader):
     def _trial_in(
         self, connection: Connection, study: str, number: int, *states: TrialState
     ) -> int:
-        """The id of a trial that has to be in one of the states."""
+        """Return the id of a trial. Raises AlreadyError unless it is in one of the states."""
         found = self._find_trial(connection, study, number)
         if found.state not in states:
             message = f"must be {' or '.join(states)}, but is {found.state} already"
@@ -374,12 +428,13 @@ class Store(StoreReader):
         return trial_id
 
     def _refuse_held(self, connection: Connection, name: str, *, by: str | None) -> None:
-        """Raise LeaseHeldError when somebody other than `by` has the lease."""
+        """Raise LeaseHeldError if another driver than `by` has the lease."""
         query = select(StudyRow.lease_holder, StudyRow.lease_until).where(StudyRow.name == name)
         lease = connection.execute(query).one_or_none()
         if lease is None:
             raise self._no_study(connection, name)
-        if lease.lease_holder not in (None, by) and lease.lease_until > _now():
+        is_other = lease.lease_holder not in (None, by)
+        if is_other and lease.lease_until > self._database.now(connection):
             raise LeaseHeldError(name, lease.lease_holder, lease.lease_until)
 
     def _add_event(
@@ -399,7 +454,7 @@ def _now() -> datetime.datetime:
 
 
 def _changed() -> dict[str, Any]:
-    """What every change of a study leaves in its row."""
+    """Return the columns of a study that every change sets."""
     return {"revision": StudyRow.revision + 1, "changed_at": _now()}
 
 

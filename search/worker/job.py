@@ -1,6 +1,7 @@
 """Jobs for workers, and the protocols of job sources, running jobs and trainables."""
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from search.trial.rung import RungReport
 from search.trial.trial import Outcome, Params
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
+from snn.settings.user_folders import cache_folder
 
 Message = Measurement | RungReport | Outcome
 
@@ -51,8 +53,10 @@ class BlockFolder:
         """Return the folder on this machine."""
         if self.path is not None:
             return self.path
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(cache) / "spikefront" / "blocks"
+        try:
+            return cache_folder() / "blocks"
+        except OSError:  # a user without a home folder
+            return Path(tempfile.gettempdir()) / f"spikefront-{os.getuid()}" / "blocks"
 
 
 @runtime_checkable

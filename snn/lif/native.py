@@ -20,6 +20,7 @@ from torch import Tensor
 
 from snn.lif.constants import SURROGATE_IDS, Constants, factors
 from snn.lif.layout import aligned, each_aligned, like_one, time_outermost
+from snn.settings.user_folders import cache_folder
 
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = (
@@ -68,8 +69,8 @@ def _opened(compiler: str, version: str) -> ctypes.CDLL:
     # -march=native: a folder shared by machines must not mix their processors up
     words = "\0".join([*FLAGS, compiler, version, platform.machine(), _processor()])
     name = hashlib.sha256(source + words.encode()).hexdigest()[:24]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefront"
     try:
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"lif-{name}.so"
         if not path.exists():

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("quiet")
     (folder / "quiet.toml").write_text(STUDY)
     heard = stderr(folder, "run", "quiet.toml")
-    ours = r"Ray is up after [\d.]+ s|trial \d  (complete|pruned)  .*\[\d/3 trials, .*\]"
+    ours = r"Ray started after [\d.]+ s|trial \d  (complete|pruned)  .*\[\d/3 trials, .*\]"
     assert [line for line in heard if not re.fullmatch(ours, line)] == []
     assert len(heard) == 4
     return folder

@@ -431,7 +431,7 @@ def test_a_ray_that_does_not_start_says_why_and_a_run_does_too(
     (tmp_path / "study.toml").write_text(STUDY)
     assert cli.main(["run", "study.toml", "--workers", "1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("spikefront: Ray does not start here: ")
+    assert line.startswith("spikefront: Ray does not start on this machine: ")
     assert line.endswith("see `spikefront doctor`")
 
 

@@ -260,5 +260,6 @@ def test_a_study_over_two_nodes_loses_one_of_them_and_nothing_else(
         assert len(set(retried)) == len(retried)
         for trial in after:
             assert trial.artifact is not None
-            assert trial.artifact.uri == f"{place}/small/{trial.number:05d}.safetensors"
+            folder = store.stored_study("small").folder
+            assert trial.artifact.uri == f"{place}/{folder}/{trial.number:05d}.safetensors"
     assert len(list((tmp_path / "shelf" / "small").iterdir())) == 12

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from search.pruners.moasha import rule_of
 from search.runners import driver, front_history, local
 from search.runners.budget_spent import BudgetSpent
 from search.runners.driver import StudyDriver
-from search.runners.lease import is_gone, this_process
 from search.runners.progress import Silent, StudyProgress
+from search.store.process_identity import holder_name, is_gone, new_holder
 from search.store.store import LeaseHeldError, Store
 from search.study.feedback import FeedbackBuilder
 from search.study.study import Budget, Study, StudyError, study_from_toml
@@ -278,6 +277,35 @@ def test_trials_of_a_lost_driver_wait_again_and_the_event_is_kept(
     assert ("requeued", 0) in kinds
 
 
+def test_epochs_of_interrupted_attempts_count_against_the_budget(
+    store: Store, context: WorkerContext
+) -> None:
+    study = make_study(
+        budget="epochs = 7"
+    )  # of trials of two epochs: four, or three and a lost one
+    lost = abandoned(study, store, dead_process())
+    job = lost.next()
+    assert job is not None
+    lost.record(job.number, first_epoch(context, job))
+    drive(study, store, context)
+    assert states(store) == [TrialState.COMPLETE] * 3
+    assert store.stored_study("small").lost_epochs == 1
+    assert store.study_summaries()[0].epochs_trained == 7
+
+
+def test_epochs_of_a_lost_worker_count_against_the_budget(
+    store: Store, context: WorkerContext
+) -> None:
+    with StudyDriver(make_study(), store=store, artifacts=context.data_dir) as opened:
+        job = opened.next()
+        assert job is not None
+        opened.record(job.number, first_epoch(context, job))
+        opened.retry(job.number, "worker lost")
+        opened.record(job.number, first_epoch(context, job))
+        assert opened._spent._epochs == 1
+    assert store.stored_study("small").lost_epochs == 2  # the second attempt was requeued
+
+
 def abandoned(study: Study, store: Store, holder: str) -> StudyDriver:
     """A driver that is never left, and whose lease is not renewed."""
     opened = StudyDriver(study, store=store, artifacts=Path(), holder=holder).__enter__()
@@ -292,10 +320,10 @@ def first_epoch(context: WorkerContext, job: Job) -> Measurement:
 
 
 def dead_process() -> str:
-    """How a process of this host that is no more has signed its leases."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return f"{socket.gethostname()}:{process.pid}"
+    """The identity of a process of this machine that has ended."""
+    program = "from search.store.process_identity import new_holder; print(new_holder())"
+    words = [sys.executable, "-c", program]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_a_second_driver_is_refused_and_told_who_is_there(store: Store, tmp_path: Path) -> None:
@@ -307,7 +335,7 @@ def test_a_second_driver_is_refused_and_told_who_is_there(store: Store, tmp_path
     ):
         pass
     with StudyDriver(study, store=store, artifacts=tmp_path):
-        assert store.stored_study("small").lease_holder == this_process()
+        assert store.stored_study("small").lease_holder == holder_name(new_holder())
     assert store.stored_study("small").lease_holder is None
 
 
@@ -319,7 +347,7 @@ def test_the_lease_of_a_dead_process_of_this_host_is_taken_over_at_once(
     abandoned(study, store, holder)
     drive(study, store, context)
     assert [e.message for e in store.events("small") if e.kind == "lease"] == [
-        f"{holder} has died; its lease was taken over by {this_process()}"
+        f"{holder_name(holder)} has died; its lease was taken over by {holder_name(new_holder())}"
     ]
 
 
@@ -329,7 +357,7 @@ def test_a_driver_that_has_lost_its_study_stops_instead_of_writing(
     with StudyDriver(make_study(), store=store, artifacts=tmp_path) as opened:
         job = opened.next()
         assert job is not None
-        store.release_lease("small", this_process())  # as if it had slept through its lease
+        store.release_lease("small", opened._lease.holder)  # as if it had slept through its lease
         store.acquire_lease("small", ANOTHER, 60)
         opened._lease.renew()
         with pytest.raises(LeaseHeldError, match=ANOTHER):
@@ -404,7 +432,8 @@ def test_an_equal_training_is_evaluated_instead_of_repeated(
 def test_weights_that_are_gone_are_trained_again(store: Store, context: WorkerContext) -> None:
     space = "width = [3]\ninference_timesteps = { low = 1, high = 4 }"
     drive(make_study(space=space, budget="trials = 1"), store, context)
-    (context.data_dir / "small" / "00000.safetensors").unlink()
+    [weights] = context.data_dir.glob("small-*/00000.safetensors")
+    weights.unlink()
     drive(make_study(space=space, budget="trials = 2"), store, context)
     assert store.trial("small", 1).epochs_done == 2
 
@@ -465,7 +494,7 @@ def test_a_stop_that_was_asked_for_puts_the_running_trial_back(
         opened.finish(local_order.number, complete(local_order))
         store.request_stop("small")
         local.run(opened, context)
-        assert opened.stopped == "a stop was asked for"
+        assert opened.stopped == "a stop was requested"
     assert TrialState.RUNNING not in states(store)
     drive(study, store, context)  # a new driver is not stopped by an old request
     assert states(store) == [TrialState.COMPLETE] * 4
@@ -592,15 +621,45 @@ def test_a_missing_data_set_ends_the_study_instead_of_failing_every_trial(
     context = WorkerContext(data_dir=tmp_path, trainable=engine)
     with pytest.raises(DataError, match="no data set here"):
         drive(make_study(), store, context)
-    assert states(store) == [TrialState.WAITING]
+    assert store.study_summaries() == []  # a study that failed at once is not left behind
 
 
-def test_only_the_dead_of_this_host_are_known_to_be_gone() -> None:
-    assert is_gone(dead_process())
-    assert not is_gone(this_process())
-    assert not is_gone(f"{socket.gethostname()}:1")  # somebody else's, and alive
-    assert not is_gone("another-host:999999999")
-    assert not is_gone("a holder that is no process")
+def test_a_missing_data_set_does_not_delete_a_study_that_has_trained(
+    store: Store, context: WorkerContext
+) -> None:
+    drive(make_study(budget="trials = 1"), store, context)
+
+    def engine(*_: object, **__: object) -> FakeRun:
+        raise DataError("no data set here")
+
+    broken = WorkerContext(data_dir=context.data_dir, trainable=engine)
+    with pytest.raises(DataError, match="no data set here"):
+        drive(make_study(budget="trials = 2"), store, broken)
+    assert states(store) == [TrialState.COMPLETE, TrialState.WAITING]
+
+
+def test_a_holder_is_gone_only_if_its_end_can_be_seen_from_here() -> None:
+    alive, dead = new_holder(), dead_process()
+    assert not is_gone(alive)
+    assert is_gone(dead)
+    name, _, identity = dead.partition("#")
+    boot, space, start, token = identity.split(".")
+    for unseen in (
+        name,  # as earlier versions stored it
+        f"{name}#{'0' * 32}.{space}.{start}.{token}",  # another machine, or before a reboot
+        f"{name}#{boot}.1.{start}.{token}",  # another PID namespace
+        f"{name}#{token}",  # not on Linux
+        "a holder that is no process",
+    ):
+        assert not is_gone(unseen), unseen
+    name, _, identity = alive.partition("#")
+    boot, space, start, token = identity.split(".")
+    reused = f"{name}#{boot}.{space}.{int(start) - 1}.{token}"
+    assert is_gone(reused)  # the process number belongs to a later process
+
+
+def test_no_two_holders_are_the_same() -> None:
+    assert len({new_holder() for _ in range(100)}) == 100
 
 
 class Watcher(Silent):

@@ -195,9 +195,9 @@ def test_trials_keep_all_but_their_weights_when_the_disk_of_artifacts_is_full(
             if trial.artifact is None:
                 assert trial.reason == "weights were not saved: No space left on device"
             else:
-                name = Path(trial.artifact.uri).name
-                assert digests[f"./small/{name}"] == trial.artifact.sha256
-    whole = re.compile(r"\./(small/\d{5}\.safetensors(\.times\.json)?|blocks/\w+\.block)")
+                folder, name = Path(trial.artifact.uri).parts[-2:]
+                assert digests[f"./{folder}/{name}"] == trial.artifact.sha256
+    whole = re.compile(r"\./(small-\w+/\d{5}\.safetensors(\.times\.json)?|blocks/\w+\.block)")
     assert [name for name in digests if not whole.fullmatch(name)] == []  # nothing half-written
     assert "weights were not saved: No space left on device" in done.stderr
 
@@ -284,7 +284,10 @@ def test_a_driver_that_sleeps_through_its_lease_loses_the_study_and_writes_nothi
     first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 2, said
-    assert f"is being run by {socket.gethostname()}:{second.pid}" in said.splitlines()[-1]
+    lost = (
+        f"this run lost the study 'small' to {socket.gethostname()}:{second.pid}: its lease expired"
+    )
+    assert lost in said.splitlines()[-1]
     _, said = second.communicate(timeout=120)
     assert second.returncode == 0, said
     check_end(tmp_path, before, trials=40)
@@ -292,7 +295,7 @@ def test_a_driver_that_sleeps_through_its_lease_loses_the_study_and_writes_nothi
         for trial in store.trials("small"):
             assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
         assert [e.message for e in store.events("small") if e.kind == "lease"] == [
-            f"{socket.gethostname()}:{second.pid} took over from {holder}, whose lease had run out"
+            f"{socket.gethostname()}:{second.pid} took over from {holder}, whose lease had expired"
         ]
 
 

@@ -129,7 +129,9 @@ def test_networks_that_are_stopped_early_leave_their_measurements_and_no_weights
             assert trial.config is not None
             epochs = store.measurements("digits", trial.number)
             assert len(epochs) == trial.epochs_done + trial.epochs_reused
-            weights = tmp_path / "digits" / f"{trial.number:05d}.safetensors"
+            weights = (
+                tmp_path / store.stored_study("digits").folder / f"{trial.number:05d}.safetensors"
+            )
             is_trained = trial.state is TrialState.COMPLETE and trial.reused_trial is None
             assert weights.is_file() == is_trained
             if trial.stopped_rung:

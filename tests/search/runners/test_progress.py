@@ -54,7 +54,7 @@ class Terminal(io.StringIO):
 
 
 def shown(progress: Progress) -> None:
-    progress.say("Ray is up after 4 s")
+    progress.say("Ray started after 4 s")
     progress.update(STANDING)
     progress.finished(2, COMPLETE, STANDING)
 
@@ -65,7 +65,7 @@ def test_without_a_terminal_every_finished_trial_is_a_plain_line() -> None:
         assert isinstance(progress, Lines)
         shown(progress)
     first, second = stream.getvalue().splitlines()
-    assert first == "Ray is up after 4 s"
+    assert first == "Ray started after 4 s"
     assert second == (
         "trial 2  complete  accuracy 87.6 %  64 k ops  trained 4 s  "
         "[3/9 trials, front 5, hypervolume 0.625, 3 min 20 s left]"
@@ -85,7 +85,7 @@ def test_on_a_terminal_finished_trials_stay_above_what_is_redrawn() -> None:
         assert isinstance(progress, LiveProgress)
         shown(progress)
     text = stream.getvalue()
-    assert text.index("Ray is up after 4 s") < text.index("trial 2  complete  accuracy 87.6 %")
+    assert text.index("Ray started after 4 s") < text.index("trial 2  complete  accuracy 87.6 %")
 
 
 def test_what_is_redrawn_says_what_runs_and_where_the_study_stands() -> None:

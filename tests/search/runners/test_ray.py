@@ -212,7 +212,7 @@ def test_a_lost_worker_is_replaced_once_and_the_study_goes_on(tmp_path: Path, cl
         for trial in by_width.values():
             if trial.state is TrialState.COMPLETE:
                 assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
-    assert sum("worker lost, runs again" in line for line in said.lines) == 2
+    assert sum("worker lost, trial starts again" in line for line in said.lines) == 2
 
 
 def test_a_worker_that_hangs_in_native_code_ends_with_its_trial(
@@ -308,7 +308,7 @@ def test_a_trial_whose_workers_ray_has_ended_for_their_memory_is_too_large() -> 
     error = "Failure # 2\nray.exceptions.OutOfMemoryError: the node is running low on memory."
     lost = ray_tune._lost(error)
     assert (lost.state, lost.constraint_violation) == (TrialState.PRUNED, 1.0)
-    assert lost.reason.startswith("out of memory: Ray ended 2 workers of it")
+    assert lost.reason.startswith("out of memory: Ray killed all 2 workers that ran this trial")
     lost = ray_tune._lost("Failure # 2\nray.exceptions.ActorDiedError: the worker was killed.")
     assert (lost.state, lost.constraint_violation) == (TrialState.FAILED, 0.0)
 
@@ -316,8 +316,8 @@ def test_a_trial_whose_workers_ray_has_ended_for_their_memory_is_too_large() -> 
 @pytest.mark.parametrize(
     ("address", "answer"),
     [
-        ("ray://head:10001", "a Ray client's driver would run without the store"),
-        ("127.0.0.1:1", "where nothing answers: Connection refused"),
+        ("ray://head:10001", "the driver of a Ray client has no access"),
+        ("127.0.0.1:1", "where nothing responds: Connection refused"),
         ("head", "HOST:PORT or auto, got 'head'$"),
     ],
 )
@@ -390,3 +390,25 @@ def test_what_workers_log_arrives_at_the_driver(
             record.getMessage() == f"begins in process {record.process} of {socket.gethostname()}"
         )
         assert record.process != os.getpid()
+
+
+def test_ray_starts_for_a_user_without_a_home_folder(tmp_path: Path) -> None:
+    """Ray saved its token there, so that a run failed in containers with an arbitrary user."""
+    study = STUDY.replace("trials = 5", "trials = 1")
+    running = driver.start(tmp_path, study, workers=1, environment={"HOME": "/proc/none"})
+    _, said = running.communicate(timeout=200)
+    assert running.returncode == 0, said
+    assert "trial 0  complete" in said
+
+
+def test_a_cluster_that_cannot_be_joined_is_said_to_want_a_token_perhaps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("some lines\nFailed to connect")
+
+    monkeypatch.setattr(ray_tune, "check_address", lambda address: None)
+    monkeypatch.setattr(ray_tune.ray, "init", refuse)
+    message = r"joined at head:1: Failed to connect; if the cluster requires a token, set RAY_AUTH_"
+    with pytest.raises(ray_tune.RayError, match=message):
+        ray_tune._join("head:1")

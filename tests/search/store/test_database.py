@@ -1,17 +1,22 @@
 """Opening a store: what cannot be opened is told in one line, and nothing is harmed."""
 
 import contextlib
+import logging
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from search.store.database import Database, StoreError
+from search.store.database import Database, StoreError, file_of
 from search.store.store import Store
 
 
@@ -52,6 +57,11 @@ def refused(match: str) -> Iterator[None]:
         ("sqlit:///x.db", "got 'sqlit:///x.db'; did you mean 'sqlite'"),
         ("postgresql+psycopg2://host/x", r"; did you mean 'postgresql\+psycopg'"),
         ("postgresql://me:secret@host:port/x", r"got 'postgresql://me:\*\*\*@host:port/x'"),
+        (
+            "postgresql://me:se@cret@host/x",
+            r"'postgresql://me:\*\*\*@host/x'; write @ .* as %40",
+        ),
+        ("postgresql://me:s@e@cret@host:port/x", r"got 'postgresql://me:\*\*\*@host:port/x'"),
         ("sqlite://", "sqlite:// must name a file after three slashes"),
         ("sqlite:///:memory:", "must name a file after three slashes"),
         ("sqlite://runs/store.db", "must name a file after three slashes"),
@@ -180,6 +190,149 @@ def test_changes_that_cannot_be_read_are_told(path: Path, tmp_path: Path) -> Non
     without_shared_memory(copy)
     with refused("copy.db-wal cannot be read without write access to its folder"):
         Database(f"sqlite:///{copy}", read_only=True)
+
+
+def test_a_url_below_the_home_folder_makes_no_folder_named_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Database("sqlite:///~/q.db").close()
+    assert (tmp_path / "home" / "q.db").is_file()
+    assert file_of("sqlite:///~/q.db") == tmp_path / "home" / "q.db"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("CREATE TABLE studies (id INTEGER)", "holds tables of another program"),
+        (
+            "CREATE TABLE spikefront_version AS SELECT '9999' AS version_num",
+            "was written by a newer spikefront",
+        ),
+    ],
+)
+def test_a_refused_file_is_not_changed(tmp_path: Path, statement: str, message: str) -> None:
+    """It was switched to WAL before it was refused."""
+    path = tmp_path / "theirs.db"
+    with contextlib.closing(sqlite3.connect(path)) as theirs:
+        theirs.execute(statement)
+        theirs.commit()
+    before = path.read_bytes()
+    with refused(message):
+        Database(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["theirs.db"]
+
+
+def test_a_file_shared_with_another_program_keeps_its_journal_mode(tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    with contextlib.closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE theirs (id INTEGER)")
+        theirs.commit()
+    for _ in range(2):  # also when the tables of the store are there
+        database = Database(f"sqlite:///{path}")
+        assert {"theirs", "studies"} <= tables(database)
+        with database.reading() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
+        database.close()
+
+
+def test_a_locked_store_says_that_it_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("search.store.database.QUIET_S", 0)
+    database = Database(f"sqlite:///{path}")
+    locked = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+
+    def unlock() -> None:
+        while not caplog.records:
+            time.sleep(0.01)
+        locked.execute("ROLLBACK")
+
+    release = threading.Thread(target=unlock)
+    with caplog.at_level(logging.WARNING, "spikefront"):
+        release.start()
+        with database.writing() as connection:
+            connection.execute(text("DELETE FROM studies"))
+        release.join()
+    locked.close()
+    [record] = caplog.records
+    assert (
+        record.getMessage()
+        == f"sqlite:///{path} is locked by another process; waiting 30 s at most"
+    )
+
+
+def as_user(user: int, action: Callable[[], None]) -> None:
+    """Carry out `action` in a process of another user."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            os.setgid(user)
+            os.setuid(user)
+            action()
+            code = 0
+        os._exit(code)
+    assert os.waitpid(process, 0)[1] == 0
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as two other users")
+OWNER, READER = 54321, 54322
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user may write, below /tmp itself: those of pytest are closed."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+@needs_root
+def test_reading_the_store_of_another_user_leaves_no_file_that_locks_its_owner_out(
+    shared_folder: Path,
+) -> None:
+    url = f"sqlite:///{shared_folder}/store.db"
+    as_user(OWNER, lambda: Store(url).close())
+
+    def read() -> None:
+        with Store(url, read_only=True) as store:
+            assert store.study_summaries() == []
+
+    def write() -> None:
+        with Store(url) as store, store._database.writing() as connection:
+            connection.execute(text("DELETE FROM studies"))
+
+    as_user(READER, read)
+    assert [path.name for path in shared_folder.iterdir()] == ["store.db"]
+    as_user(OWNER, write)
+
+
+@needs_root
+def test_files_of_another_user_beside_the_store_are_named_with_the_remedy(
+    shared_folder: Path,
+) -> None:
+    path = shared_folder / "store.db"
+    url = f"sqlite:///{path}"
+    as_user(OWNER, lambda: Store(url).close())
+    for part in ("wal", "shm"):  # as a reader of an earlier version left them
+        beside = path.with_name(f"store.db-{part}")
+        beside.touch()
+        os.chown(beside, READER, READER)
+        beside.chmod(0o644)
+
+    def write() -> None:
+        store = Store(url)
+        message = "store.db-wal and store.db-shm of another user cannot be written; delete"
+        with refused(message), store._database.writing():
+            pass
+
+    as_user(OWNER, write)
 
 
 def test_a_path_with_odd_letters_is_a_path(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ class TestStudies:
         assert summary.trials_asked == 48
 
     def test_another_question_under_the_same_name_is_refused(self, store: Store) -> None:
-        with pytest.raises(StoreError, match=r"study 'digits' in .* asks another question; give"):
+        with pytest.raises(StoreError, match=r"study 'digits' in .* created with other settings"):
             store.create_study(a_study(fingerprint="beef"))
 
     def test_an_unknown_study_is_told_with_the_nearest_name(self, store: Store) -> None:
@@ -773,7 +773,7 @@ class TestLease:
         store.acquire_lease("digits", "next", 60)
         assert store.stored_study("digits").lease_holder == "next"
         [event] = store.events("digits")
-        assert event.message == "next took over from lost, whose lease had run out"
+        assert event.message == "next took over from lost, whose lease had expired"
         with pytest.raises(LeaseHeldError, match="is being run by next"):
             store.renew_lease("digits", "lost", 60)
 

@@ -56,10 +56,11 @@ def test_weights_go_to_a_place_are_taken_over_from_it_and_exported(
         first, second = store.trials("far")
         assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.COMPLETE)
         assert first.artifact is not None
-        assert first.artifact.uri == f"{place}/far/00000.safetensors"
+        folder = store.stored_study("far").folder
+        assert first.artifact.uri == f"{place}/{folder}/00000.safetensors"
         assert second.artifact == first.artifact  # only another threshold: not trained again
         assert (second.epochs_done, second.reused_trial) == (0, 0)
-        kept = tmp_path / "shelf" / "far"
+        kept = tmp_path / "shelf" / folder
         assert files(kept) == ["00000.safetensors", "00000.safetensors.times.json"]
         weights = (kept / "00000.safetensors").read_bytes()
         assert hashlib.sha256(weights).hexdigest() == first.artifact.sha256
