@@ -1,14 +1,13 @@
-"""The recurrence of leaky integrate-and-fire neurons as one operator with several bodies.
+"""The recurrence of leaky integrate-and-fire (LIF) neurons as one operator, three bodies.
 
-`torch.ops.spikefront.lif_forward` and `lif_backward` run it over any number of
-timesteps. Which body does it depends on the device and on what the machine has:
+`torch.ops.spikefront.lif_forward` and `lif_backward` run the recurrence over any number of
+timesteps. The body depends on the device and the software of the machine:
 
-- `eager`: plain torch operations; the reference, runs everywhere;
-- `native`: one pass over memory in C, compiled once for the machine; CPU;
-- `fused`: one kernel over all timesteps in Triton; CUDA.
+- `eager`: plain torch operations, on every device; the other bodies are tested against it;
+- `native`: C, one pass over memory, compiled once per machine; CPU;
+- `fused`: Triton, one kernel over all timesteps; CUDA.
 
-The first two make the same spikes, bit for bit. The third does in Triton's
-interpreter; on a GPU it was not tried yet.
+The first two give the same spikes, bit for bit; so does the third in Triton's interpreter.
 """
 
 from snn.lif.constants import Constants, just_above, state_type

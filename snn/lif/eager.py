@@ -1,7 +1,7 @@
-"""The recurrence in plain torch operations: what every other body is held against.
+"""The recurrence in plain torch operations, the definition for the other bodies.
 
-Multiplications and additions are separate operations, so that none are fused
-and any body can give the same bits.
+Multiplications and additions are separate operations, never fused, so that other bodies
+can give the same bits.
 """
 
 import torch
@@ -12,9 +12,10 @@ from snn.lif.surrogate import SURROGATES
 
 
 def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
-    """Spikes like `current` (time, ...), and potentials h; `before` is the last h or None.
+    """Return spikes like `current` (time, ...), and potentials h before the reset.
 
-    Potentials are in single precision where currents are in half.
+    `before` (...) is the last h of the previous timesteps, None at rest. Potentials are in
+    single precision for currents in half precision.
     """
     steps = current.shape[0]
     potentials = empty_like(current, state_type(current.dtype))
@@ -30,13 +31,13 @@ def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tens
 
 
 def empty_like(current: Tensor, dtype: torch.dtype) -> Tensor:
-    """An empty tensor like `current` with time outermost in memory, also where it is constant."""
+    """Return an empty tensor like `current`, dense, with time outermost in memory."""
     one = torch.empty_like(current[0])
     return one.new_empty_strided(current.shape, (one.numel(), *one.stride()), dtype=dtype)
 
 
 def after_reset(h: Tensor, by: Constants) -> Tensor:
-    """The potential v after the reset."""
+    """Return the potential v after the reset."""
     fired = (h >= by.fire).to(h.dtype)
     return h * (1 - fired) if by.is_hard else h - fired * by.threshold
 
@@ -44,7 +45,10 @@ def after_reset(h: Tensor, by: Constants) -> Tensor:
 def backward(
     grad_spikes: Tensor, carried: Tensor | None, potentials: Tensor, by: Constants
 ) -> Tensor:
-    """Gradient of the potentials h, like them; `carried` is that of the first h behind them."""
+    """Return the gradient of `potentials` h, (time, ...).
+
+    `carried` (...) is the gradient of the first h after them, None at the end.
+    """
     derivative = SURROGATES[by.surrogate].derivative
     gradient = torch.empty_like(potentials)
     for index in reversed(range(potentials.shape[0])):
@@ -66,7 +70,10 @@ def constants_gradient(
     gradient: Tensor,
     by: Constants,
 ) -> Tensor:
-    """Gradients of leak and threshold, (2,), float64; `gradient` as `backward` gave it."""
+    """Return the gradients of leak and threshold, (2,), float64.
+
+    `gradient` is the result of `backward`.
+    """
     rising = SURROGATES[by.surrogate].derivative((potentials - by.fire) * by.scale, by.slope)
     fired = (potentials >= by.fire).to(potentials.dtype)
     of_threshold = -(grad_spikes * rising * by.scale * potentials / by.threshold).sum(
@@ -78,8 +85,8 @@ def constants_gradient(
         of_leak = (gradient[0] * after_reset(before, by)).sum(dtype=torch.float64)
     of_leak = of_leak + (gradient[1:] * left[:-1]).sum(dtype=torch.float64)
     if not by.is_hard:
-        behind = (gradient[1:] * fired[:-1]).sum(dtype=torch.float64)
+        of_reset = (gradient[1:] * fired[:-1]).sum(dtype=torch.float64)
         if carried is not None:
-            behind = behind + (carried * fired[-1]).sum(dtype=torch.float64)
-        of_threshold = of_threshold - by.leak * behind
+            of_reset = of_reset + (carried * fired[-1]).sum(dtype=torch.float64)
+        of_threshold = of_threshold - by.leak * of_reset
     return torch.stack([of_leak, of_threshold])

@@ -1,9 +1,8 @@
-"""The recurrence as one kernel over all timesteps, in Triton; CUDA.
+"""The recurrence as one Triton kernel over all timesteps, on CUDA devices.
 
-torch brings Triton with its CUDA builds. Where it is missing, or
-SPIKEFRONT_FUSED is 0, the reference runs instead. A kernel is compiled once
-per surrogate, reset and number type, for any number of neurons and timesteps
-and any constants.
+CUDA builds of torch include Triton. If Triton is missing or SPIKEFRONT_FUSED is 0, the eager
+body runs instead. A kernel is compiled once per surrogate, reset and number type, for any
+number of neurons and timesteps and any constants.
 """
 
 import functools
@@ -21,27 +20,28 @@ from snn.lif.layout import aligned, each_aligned, like_one, time_outermost
 
 DTYPES = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
 BLOCK = 256  # neurons per program
-# no multiplication is fused with an addition, so that spikes are the reference's
+# no multiplication is fused with an addition, so that spikes equal those of the eager body
 OPTIONS = {"enable_fp_fusion": False, "num_warps": 4}
 
 
 @functools.cache
 def kernels() -> ModuleType | None:
-    """The kernels; None where Triton is missing."""
+    """Return the module of kernels, or None if Triton is missing or switched off."""
     if os.environ.get("SPIKEFRONT_FUSED") == "0" or importlib.util.find_spec("triton") is None:
         return None
     return importlib.import_module("snn.lif.kernels")
 
 
-def serves(current: Tensor) -> bool:
-    """Whether this body can run on such a tensor."""
-    return current.dtype in DTYPES and current.numel() > 0 and kernels() is not None
+def supports(current: Tensor, surrogate: str) -> bool:
+    """Return whether this body can run on such a tensor with such a surrogate."""
+    is_known = current.dtype in DTYPES and surrogate in SURROGATE_IDS
+    return is_known and current.numel() > 0 and kernels() is not None
 
 
 def forward(
     current: Tensor, before: Tensor | None, learned: Tensor | None, by: Constants
 ) -> tuple[Tensor, Tensor]:
-    """As the reference."""
+    """Triton version of `eager.forward`: the same arguments and results."""
     current = time_outermost(current)
     one, steps = current[0], current.shape[0]
     potentials = like_one(one, steps, state_type(current.dtype))
@@ -67,7 +67,7 @@ def backward(
     *,
     with_constants: bool,
 ) -> tuple[Tensor, Tensor]:
-    """As the reference, with the gradients of the constants where they are wanted."""
+    """Triton version of `eager.backward`, and of `constants_gradient` for `with_constants`."""
     steps, one = potentials.shape[0], potentials[0]
     gradient = like_one(one, steps, potentials.dtype)
     grad_spikes = each_aligned(grad_spikes, one)
@@ -92,7 +92,7 @@ def backward(
 
 
 def _run(name: str, *arguments: Any, **choices: Any) -> None:
-    """Launch a kernel over all neurons; where a tensor is None, any other stands in its place."""
+    """Launch a kernel over all neurons; another tensor takes the place of one that is None."""
     tensors = [x for x in arguments if isinstance(x, Tensor)]
     neurons = next(x for x in arguments if isinstance(x, int))
     given = [tensors[0] if x is None else x for x in arguments]
@@ -101,13 +101,13 @@ def _run(name: str, *arguments: Any, **choices: Any) -> None:
 
 
 def _numbers(learned: Tensor | None, by: Constants, device: torch.device) -> Tensor:
-    """What the kernels read of the constants: (6,), double precision, on the device."""
+    """Return the constants for the kernels: (6,), double precision, on the device."""
     fixed = _on(device, by)
     return fixed if learned is None else torch.cat([learned, fixed[4:]])
 
 
 @functools.lru_cache(maxsize=256)
 def _on(device: torch.device, by: Constants) -> Tensor:
-    """The constants on a device; copied there once, since a copy makes the host wait."""
+    """Return the constants on a device; cached, because a copy makes the host wait."""
     values = [by.leak, by.threshold, by.fire, by.scale, *factors(by)]
     return torch.tensor(values, dtype=torch.float64, device=device)

@@ -1,16 +1,15 @@
-"""The recurrence in Triton: one program per stretch of neurons, a loop over all timesteps.
+"""The recurrence in Triton: one program per block of neurons, a loop over all timesteps.
 
-Each step of time is dense in memory, so that neighbouring neurons are read
-together; potentials stay in registers. `numbers` are leak, threshold, fire,
-scale, and the two factors of the surrogate, in double precision and on the
-device, so that neither a value that is learned nor one that is set anew has to
-pass by the host or asks for another compilation.
+Each timestep is dense in memory, so that neighbouring neurons are read together; potentials
+stay in registers. `numbers` are leak, threshold, fire, scale and the two factors of the
+surrogate, in double precision on the device: learned or changed values need neither a copy
+to the host nor another compilation.
 
-Multiplications and additions stand as in the reference. They stay apart only
-if the caller forbids their fusion (`enable_fp_fusion=False`). Division is
-rounded as IEEE 754 says; the exponential of the sigmoid is the device's own.
+Operations are in the order of the eager body; the caller must forbid the fusion of
+multiplications with additions (`enable_fp_fusion=False`). Division is rounded by IEEE 754;
+the exponential of the sigmoid is that of the device.
 
-Loaded only where Triton is (`snn.lif.fused`).
+Imported only if Triton is installed (`snn.lif.fused`).
 """
 
 import triton
@@ -23,7 +22,7 @@ SIGMOID = tl.constexpr(2)
 
 @triton.jit
 def _after_reset(h, fire, threshold, is_hard: tl.constexpr):
-    """The potential after the reset."""
+    """Return the potential after the reset."""
     fired = tl.where(h >= fire, 1.0, 0.0).to(h.dtype)
     if is_hard:
         left = h * (1 - fired)
@@ -34,7 +33,7 @@ def _after_reset(h, fire, threshold, is_hard: tl.constexpr):
 
 @triton.jit
 def _inverse(x):
-    """1 / x, rounded to the nearest."""
+    """Return 1 / x, rounded to nearest."""
     if x.dtype == tl.float32:
         out = tl.div_rn(tl.full(x.shape, 1.0, tl.float32), x)
     else:
@@ -44,7 +43,7 @@ def _inverse(x):
 
 @triton.jit
 def _derivative(x, slope, inner, surrogate: tl.constexpr):
-    """Of the surrogate; `slope` and `inner` as `fused.factors` gives them."""
+    """Return the derivative of the surrogate; `slope` and `inner` are `constants.factors`."""
     if surrogate == ATAN:
         y = inner * x
         rising = _inverse(1 + y * y) * slope
@@ -76,7 +75,7 @@ def forward(
     is_hard: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Spikes and potentials h; a stride is from one timestep to the next."""
+    """Compute spikes and potentials h; strides are from one timestep to the next."""
     at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = at < neurons
     kind = potentials.dtype.element_ty
@@ -120,12 +119,12 @@ def backward(
     surrogate: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Gradient of h, from the last timestep, at `spikes_end` and `h_end`, to the first.
+    """Compute the gradient of h from the last timestep (`spikes_end`, `h_end`) to the first.
 
-    With constants, `sums` (programs, 3) gets each program's part of three sums
-    over neurons and timesteps: of the gradients that spikes send to the
-    threshold, of those that the next potential sends back through the leak, and
-    through the reset. Nobody else writes there, so that they have one order.
+    With constants, each program writes its row of `sums` (programs, 3), sums over its
+    neurons and all timesteps: the gradient of the threshold through spikes, that of the
+    leak, and that of the threshold through the reset. No other program writes to the row,
+    so the order of additions is fixed.
     """
     program = tl.program_id(0)
     at = program.to(tl.int64) * block + tl.arange(0, block)
@@ -152,7 +151,7 @@ def backward(
         if with_constants:
             by_spikes += (sent * rising * scale * h / threshold).to(tl.float64)
             left = _after_reset(h, fire, threshold, is_hard)
-            # the leak from here to a later call is that call's to count
+            # the later call counts the leak between the two calls
             by_leak += tl.where(index > 0, g * left, 0.0).to(tl.float64)
             by_reset += tl.where(h >= fire, g, 0.0).to(tl.float64)
         carry = g * leak

@@ -4,7 +4,7 @@
  *
  * Time is the outermost dimension: step t of neuron i lies at t * stride + i. Blocks of
  * neurons go through all timesteps while they are in the cache. No multiplication is fused
- * with an addition, so that results are those of the reference, bit for bit (the sigmoid
+ * with an addition, so that results equal those of the eager body, bit for bit (the sigmoid
  * surrogate excepted, whose exponential is not torch's). */
 
 #ifndef REAL

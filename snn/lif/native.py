@@ -1,8 +1,7 @@
-"""The recurrence in C, compiled for this machine when it is first needed.
+"""The recurrence in C, compiled for this machine at first use.
 
-The compiled library is kept in the user's cache folder under a name that holds
-its source, the compiler and the processor. Where there is no compiler, or
-SPIKEFRONT_NATIVE is 0, `load` gives None and the reference runs instead.
+The compiled library is in the user's cache folder; its name is a hash of source, compiler
+and processor. Without a compiler, or if SPIKEFRONT_NATIVE is 0, the eager body runs instead.
 """
 
 import ctypes
@@ -28,23 +27,23 @@ FLAGS = (
     *("-fno-math-errno", "-fno-trapping-math", "-fPIC"),
 )
 SUFFIX = {torch.float32: "f", torch.float64: "d"}
-BLOCK = 2048  # neurons per block, as in the source
+BLOCK = 2048  # neurons per block, as in native.c
 
 
 def load() -> ctypes.CDLL | None:
-    """The compiled library; None where it cannot be had, `why_not` says why."""
+    """Return the compiled library, or None if there is none; see `why_not`."""
     library = _load()
     return library if isinstance(library, ctypes.CDLL) else None
 
 
 def why_not() -> str:
-    """Why there is no compiled library; empty where there is one."""
+    """Return the reason why there is no compiled library; empty if there is one."""
     library = _load()
     return "" if isinstance(library, ctypes.CDLL) else library
 
 
 def forget() -> None:
-    """Look anew at the next call, for a compiler that came or went."""
+    """Look for a compiler again at the next call."""
     _load.cache_clear()
 
 
@@ -66,7 +65,7 @@ def _load() -> ctypes.CDLL | str:
 
 def _opened(compiler: str, version: str) -> ctypes.CDLL:
     source = SOURCE.read_bytes()
-    # -march=native: a folder shared by machines must not mix their processors up
+    # the processor counts: machines may share the folder, and -march=native differs
     words = "\0".join([*FLAGS, compiler, version, platform.machine(), _processor()])
     name = hashlib.sha256(source + words.encode()).hexdigest()[:24]
     try:
@@ -75,7 +74,7 @@ def _opened(compiler: str, version: str) -> ctypes.CDLL:
         path = folder / f"lif-{name}.so"
         if not path.exists():
             _compile(compiler, path)
-    except OSError:  # a home that cannot be written: compiled for this process alone
+    except OSError:  # read-only home: compile for this process only
         folder = Path(tempfile.mkdtemp(prefix="spikefront-"))
         path = folder / f"lif-{name}.so"
         _compile(compiler, path)
@@ -83,10 +82,10 @@ def _opened(compiler: str, version: str) -> ctypes.CDLL:
 
 
 def _compile(compiler: str, path: Path) -> None:
-    """All or nothing: others may be compiling the same."""
+    """Compile to a draft and rename it, because other processes may compile the same."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as folder:
         draft = Path(folder) / "lif"
-        # linked without an OpenMP of its own: torch has loaded one, and two would keep
+        # not linked to a second OpenMP library: torch has loaded one, and two would have
         # two sets of threads on the same cores
         for threads in (["-fopenmp"], []):
             objects = draft.with_suffix(".o")
@@ -110,7 +109,7 @@ def _opens(library: Path) -> bool:
 
 
 def _processor() -> str:
-    """What the processor can do."""
+    """Return model and features of the processor."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor()
@@ -138,13 +137,14 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-def serves(current: Tensor) -> bool:
-    """Whether this body can run on such a tensor."""
-    return current.dtype in SUFFIX and not current.is_meta and load() is not None
+def supports(current: Tensor, surrogate: str) -> bool:
+    """Return whether this body can run on such a tensor with such a surrogate."""
+    is_known = current.dtype in SUFFIX and surrogate in SURROGATE_IDS
+    return is_known and not current.is_meta and load() is not None
 
 
 def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
-    """As the reference."""
+    """C version of `eager.forward`: the same arguments and results."""
     library = load()
     assert library is not None
     steps, neurons = current.shape[0], current[0].numel()
@@ -176,7 +176,7 @@ def backward(
     before: Tensor | None,
     with_constants: bool,
 ) -> tuple[Tensor, Tensor]:
-    """As the reference, with the gradients of the constants where they are wanted."""
+    """C version of `eager.backward`, and of `constants_gradient` for `with_constants`."""
     library = load()
     assert library is not None
     steps, one = potentials.shape[0], potentials[0]

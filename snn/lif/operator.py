@@ -1,6 +1,7 @@
-"""The recurrence registered with torch: one operator, several bodies, shapes without data."""
+"""The recurrence registered with torch: one operator, three bodies, and one for meta tensors."""
 
 from dataclasses import astuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,38 +23,46 @@ _library.define(
 )
 
 _Value = float | bool | str
+_Optional = Tensor | None
+_Pair = tuple[Tensor, Tensor]
 
 
 def _forward_eager(
-    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
-) -> tuple[Tensor, Tensor]:
+    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+) -> _Pair:
     return eager.forward(current, before, Constants.of(constants).learned(learned))
 
 
 def _forward_cpu(
-    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
-) -> tuple[Tensor, Tensor]:
-    if learned is not None or not native.serves(current):
+    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+) -> _Pair:
+    by = Constants.of(constants)
+    if learned is not None or not native.supports(current, by.surrogate):
         return _forward_eager(current, before, learned, *constants)
-    return native.forward(current, before, Constants.of(constants))
+    return native.forward(current, before, by)
 
 
 def _forward_cuda(
-    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
-) -> tuple[Tensor, Tensor]:
-    if not fused.serves(current):
+    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+) -> _Pair:
+    by = Constants.of(constants)
+    if not fused.supports(current, by.surrogate):
         return _forward_eager(current, before, learned, *constants)
-    return fused.forward(current, before, learned, Constants.of(constants))
+    return fused.forward(current, before, learned, by)
 
 
-def _backward_eager(
-    grad_spikes: Tensor,
-    carried: Tensor | None,
-    h: Tensor,
-    before: Tensor | None,
-    learned: Tensor | None,
-    *rest: _Value,
-) -> tuple[Tensor, Tensor]:
+def _forward_fake(
+    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+) -> _Pair:
+    spikes = eager.empty_like(current, current.dtype)
+    return spikes, eager.empty_like(current, state_type(current.dtype))
+
+
+# arguments of the backward bodies: carried, h, before, learned, the constants, with_constants
+
+
+def _backward_eager(grad_spikes: Tensor, *arguments: Any) -> _Pair:
+    (carried, h, before, learned), rest = arguments[:4], arguments[4:]
     by = Constants.of(rest[:-1]).learned(learned)
     gradient = eager.backward(grad_spikes, carried, h, by)
     of_constants = h.new_zeros(2, dtype=torch.float64)
@@ -62,49 +71,24 @@ def _backward_eager(
     return gradient, of_constants
 
 
-def _backward_cpu(
-    grad_spikes: Tensor,
-    carried: Tensor | None,
-    h: Tensor,
-    before: Tensor | None,
-    learned: Tensor | None,
-    *rest: _Value,
-) -> tuple[Tensor, Tensor]:
-    if learned is not None or grad_spikes.dtype != h.dtype or not native.serves(h):
-        return _backward_eager(grad_spikes, carried, h, before, learned, *rest)
+def _backward_cpu(grad_spikes: Tensor, *arguments: Any) -> _Pair:
+    (carried, h, before, learned), rest = arguments[:4], arguments[4:]
     by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
+    is_plain = learned is None and grad_spikes.dtype == h.dtype
+    if not is_plain or not native.supports(h, by.surrogate):
+        return _backward_eager(grad_spikes, *arguments)
     return native.backward(grad_spikes, carried, h, by, before=before, with_constants=wanted)
 
 
-def _backward_cuda(
-    grad_spikes: Tensor,
-    carried: Tensor | None,
-    h: Tensor,
-    before: Tensor | None,
-    learned: Tensor | None,
-    *rest: _Value,
-) -> tuple[Tensor, Tensor]:
-    if not fused.serves(h):
-        return _backward_eager(grad_spikes, carried, h, before, learned, *rest)
+def _backward_cuda(grad_spikes: Tensor, *arguments: Any) -> _Pair:
+    (carried, h, before, learned), rest = arguments[:4], arguments[4:]
     by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
+    if not fused.supports(h, by.surrogate):
+        return _backward_eager(grad_spikes, *arguments)
     return fused.backward(grad_spikes, carried, h, before, learned, by, with_constants=wanted)
 
 
-def _forward_fake(
-    current: Tensor, before: Tensor | None, learned: Tensor | None, *constants: _Value
-) -> tuple[Tensor, Tensor]:
-    spikes = eager.empty_like(current, current.dtype)
-    return spikes, eager.empty_like(current, state_type(current.dtype))
-
-
-def _backward_fake(
-    grad_spikes: Tensor,
-    carried: Tensor | None,
-    h: Tensor,
-    before: Tensor | None,
-    learned: Tensor | None,
-    *rest: _Value,
-) -> tuple[Tensor, Tensor]:
+def _backward_fake(grad_spikes: Tensor, carried: _Optional, h: Tensor, *rest: Any) -> _Pair:
     return torch.empty_like(h), h.new_empty(2, dtype=torch.float64)
 
 
@@ -121,12 +105,11 @@ torch.library.register_fake("spikefront::lif_backward", _backward_fake)
 def lif_forward(
     current: Tensor, before: Tensor | None, by: Constants, *, learned: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Spikes and potentials h before the reset, both like `current` (time, batch, ...).
+    """Return spikes and potentials h before the reset, both like `current` (time, batch, ...).
 
-    `before` (batch, ...) is the last h of the timesteps before, None at rest.
-    `learned` (4,), double precision, are leak, threshold, fire and scale where
-    they are known on the device alone. Of half precision are only the currents
-    and spikes.
+    `before` (batch, ...) is the last h of the previous timesteps, None at rest. `learned`
+    (4,), double precision, replaces leak, threshold, fire and scale if their values are
+    only on the device. In half precision are at most currents and spikes.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_forward(
         current, before, learned, *astuple(by)
@@ -144,10 +127,10 @@ def lif_backward(
     learned: Tensor | None = None,
     with_constants: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Gradient of h at every timestep, and of leak and threshold (2,) where wanted, else zeros.
+    """Return the gradients of h, (time, batch, ...), and of leak and threshold, (2,).
 
-    `carried` is the gradient of the h that follows the last timestep, None at
-    the end; `learned` as in `lif_forward`.
+    The second is zero unless `with_constants`. `carried` is the gradient of the h after the
+    last timestep, None at the end; `learned` as in `lif_forward`.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_backward(
         grad_spikes, carried, h, before, learned, *astuple(by), with_constants
@@ -156,7 +139,7 @@ def lif_backward(
 
 
 def body_of(device: str) -> str:
-    """The name of the body that serves single precision on a kind of device."""
+    """Return the name of the body for single precision on a kind of device."""
     if device == "cpu" and native.load() is not None:
         return "native"
     return "fused" if device == "cuda" and fused.kernels() is not None else "eager"

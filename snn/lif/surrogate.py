@@ -1,9 +1,12 @@
-"""Surrogate gradients: what stands in for the derivative of a spike.
+"""Surrogate gradients: replacements for the derivative of a spike (Neftci et al. 2019).
 
-A spike is a step of the distance x to the threshold; its derivative is nothing
-to learn from. Each surrogate is the derivative of a smooth step, given with
-that step (`primitive`) so that one can be checked against the other. All are
-functions of x = membrane potential - threshold and of a slope.
+A spike is a step function of x = membrane potential - threshold; its derivative is zero
+almost everywhere. A surrogate is the derivative of a smooth step, stored together with that
+step (`primitive`), so that tests can compare the two. Both are functions of x and a slope.
+
+A new surrogate is an entry of `SURROGATES`, and its usual slope in
+`snn.settings.config.SURROGATE_SLOPES`. It runs in the eager body until the compiled bodies
+know it (`constants.SURROGATE_IDS`).
 """
 
 import math
@@ -87,6 +90,6 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(x: Tensor, name: str, slope: float) -> Tensor:
-    """1 where x >= 0, else 0; its gradient is the named surrogate's."""
+    """Return 1 where x >= 0, else 0; the gradient is that of the named surrogate."""
     fired: Tensor = _Spike.apply(x, name, slope)  # type: ignore[no-untyped-call]
     return fired

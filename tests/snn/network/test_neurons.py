@@ -62,7 +62,7 @@ def _plain(
 def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each body of the operator in turn."""
     if request.param == "eager":
-        monkeypatch.setattr(native, "serves", lambda current: False)
+        monkeypatch.setattr(native, "supports", lambda current, surrogate: False)
     elif native.load() is None:
         pytest.skip(native.why_not())
     return str(request.param)
@@ -129,8 +129,8 @@ def test_both_bodies_make_the_same_bits(
     current = current.detach().requires_grad_()
     weight = torch.randn(4, 5, 6, 7, 7, generator=draws)
     seen = []
-    for serves in (native.serves, lambda current: False):
-        monkeypatch.setattr(native, "serves", serves)
+    for supports in (native.supports, lambda current, surrogate: False):
+        monkeypatch.setattr(native, "supports", supports)
         spikes = _in_chunks(Lif(leak=0.7), current, 2)
         seen.append((spikes, *torch.autograd.grad((spikes * weight).sum(), current)))
     for mine, other in zip(*seen, strict=True):
