@@ -1,4 +1,4 @@
-"""The dashboard: `streamlit run dashboard/app.py`, with the store in SPIKEFRONT_STORE."""
+"""The dashboard: `streamlit run dashboard/app.py`; SPIKEFRONT_STORE names the store."""
 
 import streamlit as st
 
@@ -7,7 +7,7 @@ from dashboard.parts.frame import ICON, LOGO, STYLE
 st.set_page_config(page_title="spikefront", page_icon=ICON, layout="wide")
 st.logo(LOGO, size="large")
 st.html(STYLE)
-st.navigation(
+page = st.navigation(
     [
         st.Page("views/studies.py", title="Studies", icon=":material/list:", default=True),
         st.Page("views/front.py", title="Front", icon=":material/stairs:"),
@@ -22,4 +22,6 @@ st.navigation(
         st.Page("views/launch.py", title="Launch", icon=":material/rocket_launch:"),
     ],
     position="top",
-).run()
+)
+st.session_state["page"] = page.url_path
+page.run()

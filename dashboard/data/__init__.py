@@ -1,1 +1,1 @@
-"""What is shown, as columns and tables; without plotly."""
+"""The data that pages and figures show, as columns and tables; without Streamlit and plotly."""

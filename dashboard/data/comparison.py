@@ -1,6 +1,7 @@
-"""Several studies over the same objectives: one reference, so that volumes can be compared."""
+"""Several studies over the same objectives, with one reference point for all hypervolumes."""
 
 import datetime
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from dashboard.data.point_filter import visible_points
 from dashboard.data.points import PointTable
 from dashboard.data.study_view import StudyView
+from search.front.attainment import LEVEL, compare_groups, surfaces
 from search.front.front import pareto_mask
 from search.front.indicators import hypervolume, ideal
 from search.store.columns import TrialColumns
@@ -19,29 +21,29 @@ from snn.settings.measurement import METRICS
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-CHECKPOINTS = 60  # at which the volume is worked out, of up to three objectives
-FEW_CHECKPOINTS = 12  # of more: each takes much longer
-GOAL = 0.95  # of the best volume of all
+CHECKPOINTS = 60  # at which the hypervolume is computed
+GOAL = 0.95  # share of the best hypervolume of all studies
+MOST_PAIRS = 6  # of groups that are tested against each other
 
 _SEED = re.compile(r"(?i)(?:[-_. ]+(?:seed|rep|run|r|s)?[-_. ]*)?\d+$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HypervolumeHistory:
-    """The hypervolume of a study after some of its finished trials, and what was spent by then."""
+    """The hypervolume of a study after some of its finished trials, with the cost until then."""
 
     trials: Floats
     epochs: Floats  # trained
-    hours: Floats  # in which at least one trial was at work
-    values: Floats  # fraction of the box that all studies share
+    hours: Floats  # in which at least one trial ran
+    values: Floats  # share of the box between ideal and reference point
 
     def along(self, name: str) -> Floats:
-        """`trials`, `epochs` or `hours`."""
+        """Return `trials`, `epochs` or `hours`."""
         spent = {"trials": self.trials, "epochs": self.epochs, "hours": self.hours}
         return spent[name]
 
     def first_at(self, goal: float, name: str) -> float | None:
-        """What was spent when the volume first reached `goal`; None if it never did."""
+        """Return the cost when the hypervolume first reached `goal`; None if it never did."""
         reached = np.flatnonzero(self.values >= goal)
         return float(self.along(name)[reached[0]]) if reached.size else None
 
@@ -55,50 +57,55 @@ class Compared:
     sampler: str  # "" where the study cannot be read
     table: PointTable
     front: Integers  # rows
-    course: HypervolumeHistory
-    best: Mapping[str, float]  # by shared objective, of the front
+    history: HypervolumeHistory
+    best: Mapping[str, float]  # best value on the front, by shared objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Studies side by side."""
 
-    objectives: tuple[str, ...]  # that all of them have
-    reference: Mapping[str, float]  # where volumes are measured from
+    objectives: tuple[str, ...]  # of all studies
+    reference: Mapping[str, float]  # reference point of all hypervolumes
     studies: tuple[Compared, ...]
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """In the order in which they first appear."""
+        """The groups in the order of their first study."""
         return tuple(dict.fromkeys(study.group for study in self.studies))
 
     def members(self, group: str) -> list[Compared]:
-        """The studies of a group."""
+        """Return the studies of a group."""
         return [study for study in self.studies if study.group == group]
 
     @property
     def best(self) -> float:
-        """The largest volume of all; 0 where there is none."""
-        ends = [study.course.values[-1] for study in self.studies if study.course.values.size]
+        """The largest hypervolume; 0 where there is none."""
+        ends = [study.history.values[-1] for study in self.studies if study.history.values.size]
         return float(max(ends, default=0.0))
 
 
 def group_of(view: StudyView, by: str) -> str:
-    """The group of a study: its `sampler`, its `name` without a seed's number, or itself."""
+    """Return the group of a study: its sampler, its name without the last number, or its name."""
     if by == "sampler":
         return sampler_of(view) or "unknown sampler"
     if by == "name":
-        return _SEED.sub("", view.stored.name) or view.stored.name
+        return question_of(view.stored.name)
     return view.stored.name
 
 
+def question_of(name: str) -> str:
+    """Return the name that repeats of one question share: `digits` for `digits-seed2`."""
+    return _SEED.sub("", name) or name
+
+
 def sampler_of(view: StudyView) -> str:
-    """The sampler that a study names."""
+    """Return the sampler of a study; "" where its file cannot be read."""
     return view.study.search.sampler if view.study else ""
 
 
 def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
-    """The studies over the objectives that they share; without one there are no volumes."""
+    """Compare studies over their common objectives; without any there are no hypervolumes."""
     shared = [
         name
         for name in views[0].stored.objectives
@@ -113,7 +120,7 @@ def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
 
 
 def _worst(views: Sequence[StudyView], name: str) -> float:
-    """The worst of the studies' own references, or of their points where there is none."""
+    """Return the worst of the studies' reference points, or of all points without a reference."""
     sign = METRICS[name].sign
     found = [view.stored.reference[name] for view in views if view.stored.reference]
     if not found:
@@ -137,16 +144,16 @@ def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compa
         sampler=sampler_of(view),
         table=view.table,
         front=rows,
-        course=course_of(view, reference),
+        history=hypervolume_history(view, reference),
         best=best,
     )
 
 
-def course_of(view: StudyView, reference: Mapping[str, float]) -> HypervolumeHistory:
-    """The volume above `reference` as the study's trials finished."""
+def hypervolume_history(view: StudyView, reference: Mapping[str, float]) -> HypervolumeHistory:
+    """Return the hypervolume above `reference` after the study's finished trials."""
     order = _finished(view.trials)
-    few = FEW_CHECKPOINTS if len(reference) > 3 else CHECKPOINTS
-    stops = np.unique(np.linspace(1, len(order), min(few, len(order)) or 1).astype(np.int64))
+    count = min(CHECKPOINTS, len(order)) or 1
+    stops = np.unique(np.linspace(1, len(order), count).astype(np.int64))
     stops = stops[stops <= len(order)]
     epochs = np.cumsum(view.trials.epochs_done[order])
     hours = hours_at_work(view.trials, order)
@@ -159,7 +166,7 @@ def course_of(view: StudyView, reference: Mapping[str, float]) -> HypervolumeHis
 
 
 def _finished(trials: TrialColumns) -> Integers:
-    """Places of the finished trials, in the order in which they did."""
+    """Return the places of the finished trials, in the order of their end."""
     ended = [
         (moment, place)
         for place, moment in enumerate(trials.finished_at)
@@ -191,7 +198,7 @@ def _volumes(
 
 
 def _scaled(table: PointTable, reference: Mapping[str, float]) -> Floats:
-    """Shared objectives as columns: 0 is the ideal, 1 the reference."""
+    """Return the shared objectives as columns: 0 is the ideal, 1 the reference."""
     columns = []
     for name, worst in reference.items():
         sign, best = METRICS[name].sign, ideal(name)
@@ -202,9 +209,9 @@ def _scaled(table: PointTable, reference: Mapping[str, float]) -> Floats:
 
 
 def hours_at_work(trials: TrialColumns, order: Integers) -> Floats:
-    """Hours until each of these trials finished, in which at least one trial was at work.
+    """Return the hours until the end of each of these trials in which at least one trial ran.
 
-    Pauses between two runs of the same study do not count.
+    Pauses between two runs of the study do not count.
     """
     spans = sorted(
         (began.timestamp(), ended.timestamp())
@@ -231,7 +238,7 @@ def _seconds(moment: datetime.datetime | None) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """The runs of a group together, along what was spent, until the shortest of them ends."""
+    """The hypervolumes of a group along the cost, up to the end of its shortest study."""
 
     at: Floats
     low: Floats
@@ -239,14 +246,14 @@ class Band:
     high: Floats
 
 
-def band(courses: Sequence[HypervolumeHistory], name: str) -> Band | None:
-    """Mean and range of the volumes of at least two courses."""
-    usable = [course for course in courses if course.values.size]
+def band(histories: Sequence[HypervolumeHistory], name: str) -> Band | None:
+    """Return mean and range of the hypervolumes of at least two studies."""
+    usable = [each for each in histories if each.values.size]
     if len(usable) < 2:
         return None
-    begin = max(float(course.along(name)[0]) for course in usable)
-    end = min(float(course.along(name)[-1]) for course in usable)
-    every = np.unique(np.concatenate([course.along(name) for course in usable]))
+    begin = max(float(each.along(name)[0]) for each in usable)
+    end = min(float(each.along(name)[-1]) for each in usable)
+    every = np.unique(np.concatenate([each.along(name) for each in usable]))
     at = every[(every >= begin) & (every <= end)]
     if not at.size:
         return None
@@ -254,3 +261,66 @@ def band(courses: Sequence[HypervolumeHistory], name: str) -> Band | None:
         [c.values[np.searchsorted(c.along(name), at, side="right") - 1] for c in usable]
     )
     return Band(at=at, low=lines.min(axis=0), mean=lines.mean(axis=0), high=lines.max(axis=0))
+
+
+# --- repeats of one question -------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attainment:
+    """Attainment surfaces of repeats over two metrics, as lines of (x, y) in the metrics' units."""
+
+    median: Floats  # of what half of the repeats attain
+    band: Floats  # outline of the area between the 25 % and the 75 % surface; may be empty
+    repeats: int
+
+
+def attainment(members: Sequence[Compared], x: str, y: str) -> Attainment | None:
+    """Return the surfaces of at least two repeats; None for fewer or without any point."""
+    fronts = [_minimised(study, x, y) for study in members]
+    points = np.concatenate(fronts) if fronts else np.empty((0, 2))
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(members) < 2 or not len(points):
+        return None
+    worst = points.max(axis=0)
+    low, middle, high = (_steps(rows, worst) for rows in surfaces(fronts).values())
+    signs = np.asarray([METRICS[x].sign, METRICS[y].sign])
+    outline = np.concatenate([low, high[::-1]]) if len(low) and len(high) else np.empty((0, 2))
+    return Attainment(median=signs * middle, band=signs * outline, repeats=len(members))
+
+
+def _minimised(study: Compared, x: str, y: str) -> Floats:
+    columns = [METRICS[name].sign * study.table.figures[name][study.front] for name in (x, y)]
+    return np.column_stack(columns)
+
+
+def _steps(corners: Floats, worst: Floats) -> Floats:
+    """Return the line along the corners of a surface, from the worst y to the worst x."""
+    if not len(corners):
+        return corners
+    across = np.append(np.repeat(corners[:, 0], 2), worst[0])
+    up = np.concatenate([worst[1:], np.repeat(corners[:, 1], 2)])
+    return np.column_stack([across, up])
+
+
+def group_tests(comparison: Comparison, x: str, y: str) -> list[str]:
+    """Return a sentence for each pair of groups of repeats: which one attains more, and how surely.
+
+    The test permutes repeats between the two groups, see `compare_groups`.
+    """
+    repeated = [group for group in comparison.groups if len(comparison.members(group)) > 1]
+    pairs = list(itertools.combinations(repeated, 2))[:MOST_PAIRS]
+    return [_tested(comparison, pair, x, y) for pair in pairs]
+
+
+def _tested(comparison: Comparison, pair: tuple[str, str], x: str, y: str) -> str:
+    first, second = ([_minimised(s, x, y) for s in comparison.members(name)] for name in pair)
+    found = compare_groups(first, second)
+    facts = f"p = {found.p_value:.2g}, {len(first)} and {len(second)} repeats"
+    if found.is_significant and found.better is not None:
+        better, other = pair if found.better == "first" else pair[::-1]
+        return f"{better} is better than {other} ({facts})."
+    words = f"No significant difference between {pair[0]} and {pair[1]} ({facts})."
+    if found.smallest_p >= LEVEL:
+        words += f" A significant one takes {found.repeats_needed} repeats of each."
+    return words

@@ -1,5 +1,6 @@
-"""Figures for people: one number format, one name and one unit per metric."""
+"""Labels, units and number formats of metrics and parameters."""
 
+import datetime
 import math
 import re
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ LABELS = {
     "spikes_per_inference": "Spikes",
     "latency_steps": "Latency",
     "mean_timesteps": "Timesteps run",
-    "mean_blocks": "Blocks run",
+    "mean_blocks": "Blocks executed",
     "training_memory_bytes": "Training memory",
     "model_bytes": "Model size",
     "connectivity": "Connectivity",
@@ -27,10 +28,15 @@ LABELS = {
 FRACTIONS = frozenset({"accuracy", "connectivity", "dropout", "target_sparsity"})
 WIDE_UNITS = frozenset({"ops", "B", "nJ", "spikes"})  # vary over orders of magnitude
 NOTHING = "–"
+EXIT_RULE = (
+    "After all timesteps of a block, its exit compares the highest class probability with the exit "
+    "threshold. If it is at least as high, that class is the answer and the later blocks are "
+    "skipped. Timesteps are never skipped."
+)
 
 
 def label(name: str) -> str:
-    """What people call a metric or a parameter."""
+    """Return the label of a metric or a parameter."""
     if name in LABELS:
         return LABELS[name]
     words = name.replace("_", " ")
@@ -38,13 +44,13 @@ def label(name: str) -> str:
 
 
 def label_with_unit(name: str) -> str:
-    """A metric's label for the head of a column, `Model size (B)`."""
+    """Return a metric's label with its unit: `Model size (B)`."""
     unit = METRICS[name].unit if name in METRICS else ""
     return f"{label(name)} ({unit})" if unit else label(name)
 
 
 def meaning(name: str) -> str:
-    """One sentence on a metric or a setting; empty for names that are neither."""
+    """Return a sentence on a metric or a setting; "" for other names."""
     if name in METRICS:
         metric = METRICS[name]
         return f"{metric.meaning[0].upper()}{metric.meaning[1:]}. {_direction(metric.better)}."
@@ -57,7 +63,7 @@ def _direction(better: str) -> str:
 
 
 def quantity(name: str, value: object) -> str:
-    """A metric's or parameter's value with its unit: `97.2 %`, `12.4 k ops`, `38 kB`."""
+    """Return the value of a metric or parameter with its unit: `97.2 %`, `12.4 k ops`, `38 kB`."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return NOTHING if value is None else str(value)
     if math.isnan(value):
@@ -70,44 +76,44 @@ def quantity(name: str, value: object) -> str:
 
 
 def count(value: float) -> str:
-    """A number of things without a unit: `12.4 k`."""
+    """Return a number without a unit: `12.4 k`."""
     return _tied(units.scaled(value))
 
 
 def duration(seconds: float) -> str:
-    """Wall time: `8.4 s`, `4 min 10 s`, `3 h 5 min`."""
+    """Return a wall time: `8.4 s`, `4 min 10 s`, `3 h 5 min`."""
     return _tied(units.duration(seconds))
 
 
 def _tied(text: str) -> str:
-    """With spaces that do not break, so that a number stays with its unit."""
+    """Return the text with spaces that do not break, so that a number stays with its unit."""
     return text.replace(" ", "\u202f")
 
 
 def plain_number(value: float) -> str:
-    """A parameter's value as a person would write it."""
+    """Return a parameter's value with at most three digits, whole numbers with all."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
         return f"{int(value)}"
     return f"{value:.3g}"
 
 
 def thresholds(values: Sequence[float]) -> str:
-    """Exit thresholds as `0.90 · 0.75`; a dash where there is nothing to leave early."""
+    """Return exit thresholds as `0.9 · 0.75`; a dash where there is no early exit."""
     return " · ".join(f"{value:.3g}" for value in values) or NOTHING
 
 
 def verbatim(text: str) -> str:
-    """Text that Markdown shows as it is written, on one line: nothing in it is a command.
+    """Return text that Markdown shows as it is written, on one line.
 
-    Names and questions come from files that anybody may have written. What Markdown would make
-    a link of by itself, an address, is broken by a character that has no width.
+    Names and questions come from files of unknown authors. Markdown turns an address into a link
+    by itself; a character without width inside the address prevents that.
     """
     words = re.sub(r"(?i)(:(?=//)|@|www(?=\.))", "\\1\u2060", " ".join(text.split()))
     return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark.group())};", words)
 
 
 def confirmed(found: Confirmed | None, metric: str) -> str:
-    """Mean and spread over fresh seeds, on the test images: `96.1 ± 0.3 % (3 seeds)`."""
+    """Return mean and spread over new seeds on the test images: `96.1 ± 0.3 % (3 seeds)`."""
     if found is None or not found.seeds:
         return NOTHING
     spread = found.spread(metric)
@@ -117,3 +123,16 @@ def confirmed(found: Confirmed | None, metric: str) -> str:
     if metric in FRACTIONS:
         return _tied(f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f} %") + f" ({seeds})"
     return f"{quantity(metric, spread.mean)} ± {quantity(metric, spread.std)} ({seeds})"
+
+
+def ago(moment: datetime.datetime, now: datetime.datetime | None = None) -> str:
+    """Return the time since `moment`: `just now`, `4 min ago`, `2 d ago`."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    seconds = (now - moment).total_seconds()
+    if seconds < 60:
+        return "just now"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    raise AssertionError("a minute is the smallest unit")

@@ -14,8 +14,8 @@ from search.trial.trial import Trial
 from snn.settings.config import SETTINGS, RunConfig
 
 
-def studies(cards: Sequence[StudyCard], courses: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """One row per study; a course of many values is shown at a few of them."""
+def studies(cards: Sequence[StudyCard], histories: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """Return one row per study; a long history of hypervolumes is thinned."""
     return pd.DataFrame(
         {
             "Study": [card.summary.name for card in cards],
@@ -24,7 +24,7 @@ def studies(cards: Sequence[StudyCard], courses: Mapping[str, Sequence[float]]) 
             "Trials": [card.finished for card in cards],
             "Front": [card.summary.front_size for card in cards],
             "Hypervolume": [card.summary.hypervolume for card in cards],
-            "Course": [_few(courses.get(card.summary.name, ())) for card in cards],
+            "History": [_few(histories.get(card.summary.name, ())) for card in cards],
             "Wall time": [formats.duration(card.elapsed_s) for card in cards],
             "Last change": [card.summary.last_change_at for card in cards],
             "Question": [" ".join(card.summary.question.split()) for card in cards],
@@ -33,22 +33,22 @@ def studies(cards: Sequence[StudyCard], courses: Mapping[str, Sequence[float]]) 
 
 
 def comparison(compared: Comparison) -> pd.DataFrame:
-    """One row per study: what it spent and reached."""
+    """Return one row per study: what it spent and reached."""
     goal = GOAL * compared.best
     rows = []
     for study in compared.studies:
-        course = study.course
-        ends = course.values.size > 0
+        history = study.history
+        ends = history.values.size > 0
         rows.append(
             {
                 "Study": study.name,
                 "Sampler": study.sampler or formats.NOTHING,
-                "Trials": int(course.trials[-1]) if ends else 0,
-                "Epochs": int(course.epochs[-1]) if ends else 0,
-                "Hours": float(course.hours[-1]) if ends else 0.0,
+                "Trials": int(history.trials[-1]) if ends else 0,
+                "Epochs": int(history.epochs[-1]) if ends else 0,
+                "Hours": float(history.hours[-1]) if ends else 0.0,
                 "Front": int(study.front.size),
-                "Hypervolume": float(course.values[-1]) if ends else math.nan,
-                f"Epochs to {GOAL:.0%}": course.first_at(goal, "epochs") if goal > 0 else None,
+                "Hypervolume": float(history.values[-1]) if ends else math.nan,
+                f"Epochs to {GOAL:.0%}": history.first_at(goal, "epochs") if goal > 0 else None,
                 **{name: study.best.get(name, math.nan) for name in compared.objectives},
             }
         )
@@ -63,12 +63,15 @@ def _few(values: Sequence[float], count: int = 40) -> list[float]:
 def points(
     table: PointTable, rows: Sequence[int], confirmed: Mapping[int, Confirmed] | None = None
 ) -> pd.DataFrame:
-    """One row per point: who it is, its objectives, how it is run, its parameters.
+    """Return one row per point: trial, objectives, operating point, parameters.
 
-    `confirmed` is what fresh seeds gave on the test images, by id of the point.
+    `confirmed` holds the results of fresh seeds on the test images, by id of the point.
     """
     exits = table.exit_thresholds(rows)
     columns: dict[str, list[object]] = {"Trial": [int(table.trials[row]) for row in rows]}
+    shared = [table.shared.get(int(table.ids[row]), ()) for row in rows]
+    if any(shared):
+        columns["Same training"] = [", ".join(map(str, trials[1:])) for trials in shared]
     for name in table.objectives:
         columns[name] = [table.figure(name, row) for row in rows]
     known = [(confirmed or {}).get(int(table.ids[row])) for row in rows]
@@ -90,13 +93,13 @@ def points(
 
 
 def fixed_settings(config: RunConfig, trial: Trial) -> dict[str, object]:
-    """The settings of the run that the sampler had no say in."""
+    """Return the settings of the run that are not search parameters."""
     searched = {"exit_threshold" if n.startswith("exit_threshold") else n for n in trial.params}
     return {n: v for n, v in config.to_mapping().items() if n not in searched}
 
 
 def settings(values: Mapping[str, object]) -> pd.DataFrame:
-    """Names, values and meanings as rows."""
+    """Return a row per setting: name, value, meaning."""
     items = values.items()
     return pd.DataFrame(
         {

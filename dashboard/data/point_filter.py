@@ -1,4 +1,4 @@
-"""Which points of a study are shown, and as what: on the front, dominated, or out of bounds."""
+"""The points of a study that a figure shows: the front, dominated ones, ones outside a limit."""
 
 import functools
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class VisiblePoints:
-    """Rows of a table by what they are within the study's constraints and one's own targets."""
+    """Rows of a table by their place within the study's constraints and the user's targets."""
 
     front: Rows
     dominated: Rows
@@ -32,8 +32,11 @@ class VisiblePoints:
 def visible_points(
     table: PointTable, targets: tuple[Target, ...] = (), *, per_trial: bool = False
 ) -> VisiblePoints:
-    """What is seen of all operating points, or of the one per trial that was sampled."""
-    shown = table.is_sampled if per_trial else np.ones(len(table), dtype=np.bool_)
+    """Return the rows to show of all operating points, or of the sampled one of each trial.
+
+    Equal operating points of equal trainings are shown once.
+    """
+    shown = ~table.is_copy & (table.is_sampled if per_trial else True)
     inside = shown & table.is_feasible
     for target in targets:
         inside &= within(table.figures, {target.metric: target.bounds}, len(table))
@@ -44,17 +47,17 @@ def visible_points(
         dominated=np.flatnonzero(inside & ~members),
         outside=np.flatnonzero(shown & ~inside),
         knee=_knee(table, rows),
-        best={name: _best(table, rows, name) for name in table.objectives if rows.size},
+        best=_best(table, rows),
     )
 
 
 def _front(
     table: PointTable, inside: Bools, targets: tuple[Target, ...], *, per_trial: bool
 ) -> Bools:
-    """The front among the points inside.
+    """Return which of the points inside the limits are on their front.
 
-    Who dominates a point that meets a target on an objective meets it too, so that the stored
-    front needs no other look then.
+    A point that dominates another one meets the same targets on objectives. With such targets
+    alone the stored front is still the front.
     """
     if not per_trial and all(_is_kept_by_domination(table, target) for target in targets):
         return table.on_front & inside
@@ -70,20 +73,26 @@ def _is_kept_by_domination(table: PointTable, target: Target) -> bool:
 
 
 def costs(table: PointTable, rows: Rows) -> NDArray[np.float64]:
-    """Objectives of these rows as columns; lower is better."""
+    """Return the objectives of these rows as columns; lower is better."""
     columns = [METRICS[name].sign * table.figures[name][rows] for name in table.objectives]
     return np.column_stack(columns)
 
 
 def _knee(table: PointTable, rows: Rows) -> int | None:
-    return int(rows[knee_row(costs(table, rows))]) if rows.size else None
+    known = rows[np.isfinite(costs(table, rows)).all(axis=1)]
+    return int(known[knee_row(costs(table, known))]) if known.size else None
 
 
-def _best(table: PointTable, rows: Rows, name: str) -> int:
-    """The best in one objective; of equal ones the best in the others."""
-    order = [name, *(other for other in table.objectives if other != name)]
-    columns = [METRICS[other].sign * table.figures[other][rows] for other in reversed(order)]
-    return int(rows[np.lexsort(columns)[0]])
+def _best(table: PointTable, rows: Rows) -> dict[str, int]:
+    """Return the best row in each objective; of equal rows the best in the other objectives."""
+    found = {}
+    for name in table.objectives:
+        known = rows[np.isfinite(table.figures[name][rows])]
+        if known.size:
+            order = [name, *(other for other in table.objectives if other != name)]
+            columns = costs(table, known)[:, [table.objectives.index(each) for each in order]]
+            found[name] = int(known[np.lexsort(columns.T[::-1])[0]])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

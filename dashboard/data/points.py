@@ -1,4 +1,4 @@
-"""A study's operating points as columns, with what can be an axis of a figure."""
+"""The operating points of a study as columns, and the axes that figures can have."""
 
 import functools
 from collections import Counter
@@ -23,19 +23,19 @@ OTHER = "other"
 
 RUN_COLUMNS = {
     "run:timesteps": "Timesteps at inference",
-    "run:blocks": "Blocks kept",
+    "run:blocks": "Blocks used",
     "run:detector_threshold": "Detector threshold",
 }
 RUN_MEANINGS = {
-    "run:timesteps": "Timesteps that the network is run for; it may have been trained with more.",
-    "run:blocks": "Blocks that are run at most.",
-    "run:detector_threshold": "Above it the detector of hard classes sends an image on.",
+    "run:timesteps": "Timesteps at inference; training may have used more.",
+    "run:blocks": "Blocks of the network that are kept; the last one has the last exit.",
+    "run:detector_threshold": "An image whose probability of a hard class is higher does not exit.",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One quantity that points can be laid out or coloured by."""
+    """One quantity for an axis or the colour of a figure."""
 
     name: str
     label: str
@@ -46,11 +46,11 @@ class Axis:
 
     @property
     def is_number(self) -> bool:
-        """Whether values lie on a scale."""
+        """Return whether the values are numbers."""
         return self.values is not None
 
     def words(self, rows: Integers) -> list[str]:
-        """The values of these points as text, for names of categories."""
+        """Return the values of these points as text, for names of categories."""
         if self.values is None:
             assert self.names is not None
             return [str(name) for name in self.names[rows]]
@@ -60,24 +60,60 @@ class Axis:
         ]
 
     @functools.cached_property
+    def known(self) -> Floats:
+        """The finite values; none where the values are names."""
+        return np.empty(0) if self.values is None else self.values[np.isfinite(self.values)]
+
+    @property
     def can_be_log(self) -> bool:
-        """Whether every value can be shown on a logarithmic scale."""
-        if self.values is None:
-            return False
-        known = self.values[np.isfinite(self.values)]
-        return known.size > 0 and bool((known > 0).all())
+        """Whether a logarithmic scale can show every finite value."""
+        return self.known.size > 0 and bool((self.known > 0).all())
 
     @property
     def is_log_by_default(self) -> bool:
-        """Counts and sizes vary over orders of magnitude."""
+        """Whether the values are counts or sizes, which vary over orders of magnitude."""
         return self.unit in formats.WIDE_UNITS and self.can_be_log
+
+    @property
+    def ratio(self) -> float:
+        """The largest value above 0 divided by the smallest; 1 where there is none."""
+        positive = self.known[self.known > 0]
+        return float(positive.max() / positive.min()) if positive.size else 1.0
+
+
+def metric_axis(name: str, values: Floats) -> Axis:
+    """Return the values of a metric as an axis."""
+    metric = METRICS[name]
+    label = formats.label(name)
+    return Axis(name=name, label=label, unit=metric.unit, better=metric.better, values=values)
+
+
+def parameter_axis(name: str, column: Sequence[object], places: Integers | None = None) -> Axis:
+    """Return a parameter as an axis: the values at `places`, or all of them.
+
+    An inactive parameter (None) is NaN among numbers and a dash among names.
+    """
+    where = slice(None) if places is None else places
+    if all(value is None or is_number(value) for value in column):
+        numbers = [np.nan if value is None else float(str(value)) for value in column]
+        values, names = np.asarray(numbers, dtype=np.float64)[where], None
+    else:
+        words = [formats.NOTHING if value is None else str(value) for value in column]
+        values, names = None, np.asarray(words, dtype=np.object_)[where]
+    label = formats.label(name)
+    return Axis(name=name, label=label, unit="", better=None, values=values, names=names)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PointTable:
     """Operating points of one study.
 
-    Columns have an entry per point; those called `trial_...` one per trial, `places` says which.
+    A column has one entry per point; a column `trial_...` has one per trial, at index `places`.
     """
 
     ids: Integers  # of the stored rows
@@ -85,7 +121,7 @@ class PointTable:
     on_front: Bools
     is_sampled: Bools
     is_feasible: Bools  # within the study's constraints
-    figures: Mapping[str, Floats]  # every metric, and `detector_threshold`
+    figures: Mapping[str, Floats]  # every metric, and `detector_threshold`; NaN where missing
     timesteps: Integers
     blocks: Integers
     thresholds_of: Callable[[Sequence[int]], Thresholds]  # exit thresholds of points with these ids
@@ -94,6 +130,9 @@ class PointTable:
     trial_params: Mapping[str, tuple[object, ...]]  # None where inactive
     objectives: tuple[str, ...]
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    # trials with equal points of equal trainings, by the id of the point that is shown
+    shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    copies: frozenset[int] = frozenset()  # ids of the equal points that are not shown
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,8 +143,20 @@ class PointTable:
         return self.trial_numbers[self.places]
 
     @functools.cached_property
+    def is_copy(self) -> Bools:
+        """Points of the front that are shown as the equal point of another trial."""
+        return np.isin(self.ids, list(self.copies))
+
+    def trial_words(self, row: int) -> str:
+        """Return the trial of a point, with the trials of the same training: `Trials 14 and 26`."""
+        trials = self.shared.get(int(self.ids[row]), ())
+        if len(trials) < 2:
+            return f"Trial {self.trials[row]}"
+        return f"Trials {', '.join(map(str, trials[:-1]))} and {trials[-1]}"
+
+    @functools.cached_property
     def axis_names(self) -> tuple[str, ...]:
-        """Objectives first, then the other metrics, what varied, and how points are run."""
+        """Objectives, other metrics, parameters that varied, settings of the operating point."""
         metrics = [name for name in METRICS if name not in self.objectives]
         varied = [name for name, values in self.trial_params.items() if len(set(values)) > 1]
         has_cuts = any(self.trial_partitions)
@@ -114,7 +165,7 @@ class PointTable:
 
     @functools.cached_property
     def shape_names(self) -> tuple[str, ...]:
-        """What the shape of a mark can tell: whatever varied, see `shape_axis`."""
+        """Names of the columns with several values, for `shape_axis`."""
         own = [name for name, values in self.trial_params.items() if len(set(values)) > 1]
         if "partition" not in own and len(set(self.trial_partitions)) > 1:
             own.append("partition")
@@ -126,13 +177,13 @@ class PointTable:
         return {}
 
     def axis(self, name: str) -> Axis:
-        """The column `name` as an axis. Raises KeyError for a name not in `axis_names`."""
+        """Return the column `name` as an axis. Raises KeyError for a name not in `axis_names`."""
         if name not in self._axes:
             self._axes[name] = self._make_axis(name)
         return self._axes[name]
 
     def shape_axis(self, name: str) -> Axis:
-        """The column `name` with at most MOST_SHAPES different values, see `few_values`."""
+        """Return the column `name` with at most MOST_SHAPES different values, see `few_values`."""
         key = f"shape:{name}"
         if key not in self._axes:
             self._axes[key] = few_values(self.axis(name))
@@ -140,14 +191,7 @@ class PointTable:
 
     def _make_axis(self, name: str) -> Axis:
         if name in METRICS:
-            metric = METRICS[name]
-            return Axis(
-                name=name,
-                label=formats.label(name),
-                unit=metric.unit,
-                better=metric.better,
-                values=self.figures[name],
-            )
+            return metric_axis(name, self.figures[name])
         if name in RUN_COLUMNS:
             return Axis(
                 name=name,
@@ -156,18 +200,8 @@ class PointTable:
                 better=None,
                 values=self._run_column(name).astype(np.float64),
             )
-        label = formats.label(name)
-        if name == "partition":
-            column: Sequence[object] = self.trial_partitions
-        else:
-            column = self.trial_params[name]
-        if all(value is None or _is_number(value) for value in column):
-            numbers = [np.nan if value is None else float(str(value)) for value in column]
-            values = np.asarray(numbers, dtype=np.float64)[self.places]
-            return Axis(name=name, label=label, unit="", better=None, values=values)
-        words = [formats.NOTHING if value is None else str(value) for value in column]
-        names = np.asarray(words, dtype=np.object_)[self.places]
-        return Axis(name=name, label=label, unit="", better=None, values=None, names=names)
+        column = self.trial_partitions if name == "partition" else self.trial_params[name]
+        return parameter_axis(name, column, self.places)
 
     def _run_column(self, name: str) -> NDArray[np.float64] | Integers:
         match name:
@@ -178,39 +212,35 @@ class PointTable:
         return self.figures["detector_threshold"]
 
     def figure(self, name: str, row: int) -> float:
-        """One metric of one point."""
+        """Return one metric of one point."""
         return float(self.figures[name][row])
 
     def partition(self, row: int) -> str:
-        """How the network of one point is cut into blocks; empty when not known."""
+        """Return the partition of a point's network into blocks; empty if unknown."""
         return self.trial_partitions[int(self.places[row])]
 
     def exit_thresholds(self, rows: Sequence[int]) -> Thresholds:
-        """Exit thresholds of the points in these rows."""
+        """Return the exit thresholds of the points in these rows."""
         return self.thresholds_of([int(self.ids[row]) for row in rows])
 
     def rows_of(self, ids: Sequence[int]) -> list[int]:
-        """Positions of the points with these ids, in the order given; unknown ids are left out."""
+        """Return the rows of the points with these ids, in this order, without unknown ids."""
         wanted = set(ids)
         rows = np.flatnonzero(np.isin(self.ids, list(wanted)))
         position = {int(self.ids[row]): int(row) for row in rows}
         return [position[point] for point in ids if point in position]
 
     def params_of(self, row: int) -> dict[str, object]:
-        """The active parameters of one point's trial."""
+        """Return the active parameters of a point's trial."""
         place = self.places[row]
         found = {name: column[place] for name, column in self.trial_params.items()}
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def few_values(axis: Axis) -> Axis:
-    """The axis, with few enough values to tell them by shape.
+    """Return the axis with at most MOST_SHAPES different values.
 
-    Of many numbers a quarter each is put at its median; of many words the rarest are `other`.
+    Many numbers become the medians of their quarters; the rarest of many names become `other`.
     """
     if axis.values is not None:
         known = axis.values[np.isfinite(axis.values)]
@@ -234,7 +264,7 @@ def few_values(axis: Axis) -> Axis:
 
 
 def staircase(x: Axis, y: Axis, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the two-dimensional front over `x` and `y`, from left to right.
+    """Return the rows of the two-dimensional front over `x` and `y`, from left to right.
 
     Empty unless both axes have a better direction.
     """
@@ -243,7 +273,7 @@ def staircase(x: Axis, y: Axis, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     finite = rows[np.isfinite(x.values[rows]) & np.isfinite(y.values[rows])]
     across = METRICS[x.name].sign * x.values[finite]
     up = METRICS[y.name].sign * y.values[finite]
-    order = np.lexsort((up, across))  # of those in the same place across, the best comes first
+    order = np.lexsort((up, across))  # of equal values of x the best y comes first
     before = np.minimum.accumulate(np.concatenate([[np.inf], up[order]]))[:-1]
     members = finite[order[up[order] < before]]
     return members if x.better == "lower" else members[::-1]

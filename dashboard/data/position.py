@@ -1,4 +1,4 @@
-"""Where a trained network is run: timesteps and thresholds, as the address bar has them."""
+"""Timesteps and thresholds of an operating point, as the address has them."""
 
 import math
 import re
@@ -14,15 +14,15 @@ _FORM = re.compile(r"(\d{1,4}):([\d.,]*):([\d.]+)", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """One place of a network's operating family."""
+    """The settings of an operating point."""
 
     timesteps: int
-    thresholds: tuple[float, ...]  # of the exits before the last of the blocks that are kept
+    thresholds: tuple[float, ...]  # of all exits but the last one used
     detector: float
 
     @property
     def blocks(self) -> int:
-        """Blocks that are kept."""
+        """The number of blocks used."""
         return len(self.thresholds) + 1
 
     def __str__(self) -> str:
@@ -31,12 +31,12 @@ class Position:
 
     @property
     def setting(self) -> tuple[int, tuple[float, ...], float]:
-        """As a replay takes it."""
+        """The arguments of `Replay.point`."""
         return self.timesteps, self.thresholds, self.detector
 
 
 def of_point(point: OperatingPoint) -> Position:
-    """Where an operating point lies."""
+    """Return the settings of an operating point."""
     return Position(
         timesteps=point.timesteps,
         thresholds=point.exit_thresholds,
@@ -45,7 +45,7 @@ def of_point(point: OperatingPoint) -> Position:
 
 
 def parsed(text: str, config: RunConfig) -> Position | None:
-    """The position that an address names, `4:0.9,0.75:0.5`; None for what the network cannot do."""
+    """Parse a position of the address, `4:0.9,0.75:0.5`; None if the network cannot run so."""
     match = _FORM.fullmatch(text[:200])
     if match is None:
         return None
@@ -61,12 +61,12 @@ def parsed(text: str, config: RunConfig) -> Position | None:
 
 
 def depths(config: RunConfig) -> range:
-    """How many blocks may be kept: any, where each was trained behind those before it."""
+    """Return how many blocks may be used: any number if blocks were trained one after another."""
     return range(1 if config.space_rule == "block-local" else config.exits, config.exits + 1)
 
 
 def nearest(points: Sequence[StoredPoint], wanted: Position) -> StoredPoint:
-    """The stored point that lies nearest: equal blocks first, then timesteps, then thresholds."""
+    """Return the nearest stored point, by blocks first, then by timesteps and thresholds."""
 
     def distance(stored: StoredPoint) -> tuple[int, float]:
         place = of_point(stored.point)
@@ -79,7 +79,7 @@ def nearest(points: Sequence[StoredPoint], wanted: Position) -> StoredPoint:
 
 
 def explained(reports: Sequence[ExitReport]) -> list[str]:
-    """Why inputs leave where they leave, in sentences; nothing for a single exit."""
+    """Return sentences on the exits of the images; none for a single exit."""
     exits = sorted({report.exit for report in reports})
     total = sum(report.images for report in reports)
     if len(exits) < 2 or not total:
@@ -90,17 +90,17 @@ def explained(reports: Sequence[ExitReport]) -> list[str]:
         images, correct = sum(r.images for r in here), sum(r.correct for r in here)
         if images:
             sentences.append(
-                f"Exit {number} takes {images / total:.1%} of the images and is right about "
-                f"{correct / images:.1%} of them."
+                f"Exit {number} takes {images / total:.1%} of the images; "
+                f"{correct / images:.1%} of them are right."
             )
         else:
-            sentences.append(f"Nothing leaves at exit {number}.")
+            sentences.append(f"Exit {number} takes no image.")
     sentences.extend(_classes(reports, exits[-1]))
     return [sentence.replace("%", "\u202f%") for sentence in sentences]
 
 
 def _classes(reports: Sequence[ExitReport], last: int) -> list[str]:
-    """Which classes leave first, and which stay to the end."""
+    """Return sentences on the classes with the fewest and the most blocks, and on hard classes."""
     labels = sorted({report.label for report in reports})
     mean = {}
     for label in labels:
@@ -113,12 +113,14 @@ def _classes(reports: Sequence[ExitReport], last: int) -> list[str]:
     order = sorted(mean, key=lambda label: mean[label])
     easy, hard = order[:2], order[: -1 - min(2, len(order) - 2) : -1]
     found = [
-        f"Easy are the classes {easy[0]} and {easy[1]}, hard are {hard[0]} and {hard[1]}: "
-        f"they go through {mean[hard[0]]:.2f} and {mean[hard[1]]:.2f} blocks on average, "
-        f"{easy[0]} through {mean[easy[0]]:.2f}."
+        f"Easiest classes: {easy[0]} ({mean[easy[0]]:.2f} blocks on average) and {easy[1]} "
+        f"({mean[easy[1]]:.2f}). Hardest: {hard[0]} ({mean[hard[0]]:.2f}) and {hard[1]} "
+        f"({mean[hard[1]]:.2f})."
     ]
     marked = sorted({r.label for r in reports if r.is_hard and r.exit < last})
     if marked:
         names = ", ".join(map(str, marked))
-        found.append(f"Training found these classes hard behind some block: {names}.")
+        found.append(
+            f"Hard classes (validation accuracy below the limit after some block): {names}."
+        )
     return found

@@ -1,15 +1,15 @@
-"""Results of others to hold a front against: TOML files in `studies/references/`.
+"""Published results to compare a front with: TOML files in `studies/references/`.
 
     [[reference]]
     name = "BlocTrain, ResNet-9 in 3 blocks"
     dataset = "cifar10"
     source = "Srinivasan and Roy, Front. Neurosci. 15:603433, 2021"
     accuracy = 0.864
-    note = "with the images of hard classes alone in later blocks"
+    note = "later blocks see images of hard classes only"
 
 Any metric may be given, in its own unit (`accuracy` as a fraction, `model_bytes` in
-bytes). A reference is drawn in studies of its data set: as a point where both axes are known
-of it, as a line where one is.
+bytes). Figures of studies of the same data set show a reference: as a star if it has the metrics of
+both axes, as a line if it has one of them.
 """
 
 import math
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.data import formats
+from dashboard.data.points import is_number
 from snn.settings.config import nearest
 from snn.settings.measurement import METRICS
 
@@ -33,27 +34,27 @@ MOST = 50  # references of one file
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A published result, or one's own of another program."""
+    """A published result, or a result of another program."""
 
     name: str
     dataset: str
     source: str
     note: str
-    metrics: Mapping[str, float]  # those that are known of it
+    metrics: Mapping[str, float]  # the given ones
 
 
 def folder() -> Path:
-    """Where references lie: below the working directory, or where the environment says."""
+    """Return the folder of references: SPIKEFRONT_REFERENCES, or the default."""
     return Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
 
 
 def stamp(path: Path) -> tuple[tuple[str, int], ...]:
-    """Changes when a file of the folder does."""
+    """Return names and times of the files, which change when a file does."""
     return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(path.glob("*.toml")))
 
 
 def load_references(path: Path) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
-    """All references of a folder's TOML files, and a line for each fault in them."""
+    """Return all references of a folder's TOML files, and a line for each fault in them."""
     found: list[Reference] = []
     faults: list[str] = []
     for file in sorted(path.glob("*.toml")):
@@ -69,9 +70,9 @@ def load_references(path: Path) -> tuple[tuple[Reference, ...], tuple[str, ...]]
 
 
 def read_references(document: Mapping[str, object]) -> tuple[list[Reference], list[str]]:
-    """The references of one file without faults, and a line for each fault."""
+    """Return the valid references of one file, and a line for each fault."""
     faults = [
-        f"{key} is not known here; a file has [[reference]] tables"
+        f"{key} is unknown; a file has [[reference]] tables"
         for key in document
         if key != "reference"
     ]
@@ -104,16 +105,11 @@ def _faults(table: Mapping[str, object]) -> list[str]:
                 faults.append(f"{name} must be text of at most {LONGEST} characters")
         elif name not in METRICS:
             hint = nearest(name, [*WORDS, *METRICS]) or f"; metrics: {', '.join(METRICS)}"
-            faults.append(f"{name} is no metric{hint}")
-        elif not _is_number(value):
+            faults.append(f"{name} is not a metric{hint}")
+        elif not (is_number(value) and math.isfinite(float(str(value)))):
             faults.append(f"{name} must be a finite number, got {value!r}")
         elif name in formats.FRACTIONS and not 0 <= float(str(value)) <= 1:
             faults.append(f"{name} must be a fraction between 0 and 1, got {value!r}")
     if not any(name in METRICS for name in table):
         faults.append("at least one metric must be given")
     return faults
-
-
-def _is_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(float(str(value)))

@@ -1,4 +1,4 @@
-"""Why a trial was stopped early: what it had measured at the rung, and who was there before it."""
+"""The reason of an early stop: metrics at the rung, and the trials compared with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from search.study.study import StudyError, study_from_toml
 from search.trial.rung import RungReport
 from search.trial.trial import Trial
 
-MOST_NAMED = 6  # trials that a sentence names
+MOST_NAMED = 6  # trials named in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopReason:
-    """A stopped trial at the rung that it did not pass."""
+    """A trial at the rung where it was stopped."""
 
     trial: int
     report: RungReport
-    others: Mapping[int, RungReport]  # of the same rung, by trial: those that it was compared with
-    superiors: tuple[int, ...]  # of these, who beat it alone
-    is_on_front: bool  # of the rung: beaten by nobody, but more were on it than had a place
-    rungs: int | None  # of the study; None where its file means nothing to this version
+    others: Mapping[int, RungReport]  # trials compared with, at the same rung
+    superiors: tuple[int, ...]  # of these, trials that dominate it by themselves
+    is_on_front: bool  # of the rung, when the front had more trials than places
+    rungs: int | None  # of the study; None if this version cannot read its file
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What was measured: objectives and what has a constraint."""
+        """The metrics at the rung: objectives and constrained metrics."""
         return tuple(self.report.sampled.metrics)
 
     @property
     def equals(self) -> tuple[int, ...]:
-        """Trials that had measured the very same, because they trained the same."""
+        """Trials with equal metrics, because they have the same training."""
         own = [point.metrics for point in self.report.points]
         return tuple(
             number
@@ -41,11 +41,11 @@ class StopReason:
 
 
 def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
-    """How the trial was stopped; None unless that was at a rung, by comparison with others."""
+    """Return why the trial was stopped; None unless a comparison at a rung was the reason."""
     if trial.stopped_rung is None:
         return None
     came = store.rung_until(study, trial.number, trial.stopped_rung, count=RECORDS)
-    if not came:  # what diverged there is compared with nobody
+    if not came:  # a diverged trial is not compared
         return None
     *earlier, (number, own) = came
     try:
@@ -67,21 +67,21 @@ def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
 
 
 def explained(reason: StopReason) -> list[str]:
-    """What it had measured at the rung, and against whom it lost."""
+    """Return sentences on the metrics at the rung and on the comparison."""
     measured = ", ".join(
         f"{formats.label(name).lower()} {formats.quantity(name, value)}"
         for name, value in reason.report.sampled.metrics.items()
     )
-    sentences = [f"There it had {measured}."]
+    sentences = [f"Metrics at the rung: {measured}."]
     more = len(reason.report.points) - 1
     if more:
-        points = "point" if more == 1 else "points"
-        sentences.append(f"{more} more {points} of the same weights spoke for it.")
+        were = "operating point of this network was" if more == 1 else "operating points were"
+        sentences.append(f"{more} more {were} also compared.")
     if reason.others and reason.rungs is not None:
         sentences.append(_lost(reason))
         if reason.equals:
             had = named(reason.equals)
-            sentences.append(f"{had[:1].upper()}{had[1:]} had measured the very same.")
+            sentences.append(f"{had[:1].upper()}{had[1:]} had the same metrics.")
     return sentences
 
 
@@ -89,21 +89,21 @@ def _lost(reason: StopReason) -> str:
     count = len(reason.others)
     before = "1 trial" if count == 1 else f"{count:,} trials"
     if reason.superiors:
-        how = "beats it by itself" if len(reason.superiors) == 1 else "beat it by themselves"
-        return f"Of the {before} that had come there before, {named(reason.superiors)} {how}."
+        how = "dominates" if len(reason.superiors) == 1 else "dominate"
+        return f"Of the {before} before it at this rung, {named(reason.superiors)} {how} it."
     if reason.is_on_front:
         return (
-            f"None of the {before} that had come there before beats it, but the front there had "
-            "more trials than places: those go on that lie furthest apart."
+            f"None of the {before} before it at this rung dominates it, but the front at this rung "
+            "had more trials than places. The most widely spread ones continue."
         )
     return (
-        f"None of the {before} that had come there before beats all of its points alone: "
-        "it lost against several together."
+        f"None of the {before} before it at this rung dominates all of its points, but several "
+        "trials together do."
     )
 
 
 def named(numbers: Sequence[int]) -> str:
-    """`trial 3`, `trials 3 and 5`, `trials 0, 1, 2 and 7 more`."""
+    """Return `trial 3`, `trials 3 and 5` or `trials 0, 1, 2 and 7 more`."""
     if len(numbers) == 1:
         return f"trial {numbers[0]}"
     shown = [str(number) for number in numbers[:MOST_NAMED]]

@@ -1,7 +1,6 @@
-"""A study as it is put together in a form: what was typed, the file it makes, faults by place.
+"""The values of the study form, the file that they make, and its faults by field.
 
-Whatever is typed is only a value of the file: it is read, and refused, by the reader of study
-files, as for the command line.
+Values become text of a study file; the reader of study files checks them, as for the command line.
 """
 
 import tomllib
@@ -13,7 +12,7 @@ from search.study.study import Study, StudyError, study_from_toml
 from search.study.toml_text import toml_text
 from snn.settings.config import SETTINGS, Fault
 
-# What the form begins with, and what an axis that is added begins with.
+# Ranges of the first axes, and of axes that are added.
 RANGES: Mapping[str, Mapping[str, str]] = {
     "exit_threshold": {"low": "0.5", "high": "0.99"},
     "width": {"low": "4", "high": "32", "log": "true"},
@@ -31,7 +30,7 @@ SHARED = ("dataset", "backbone", "width", "epochs", "batch_size", "loss", "seed"
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What a form holds; texts as they were typed, empty ones left out of the file."""
+    """The values of the form as typed; empty ones are left out of the file."""
 
     name: str
     question: str = ""
@@ -43,7 +42,7 @@ class Draft:
     search: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The study file's tables."""
+        """Return the tables of the study file."""
         found: dict[str, Any] = {"name": self.name, "objectives": list(self.objectives)}
         found["constraints"] = {n: _table(sides) for n, sides in self.constraints.items()}
         found["budget"] = _table(self.budget)
@@ -57,7 +56,7 @@ class Draft:
         return {key: value for key, value in found.items() if value not in ({}, [])}
 
     def text(self) -> str:
-        """The study file."""
+        """Return the study file."""
         return toml_text(self.question, self.document())
 
 
@@ -81,7 +80,7 @@ def _axis(name: str, given: Mapping[str, object]) -> object:
 
 
 def typed(text: object) -> object:
-    """A number or truth as TOML has it, otherwise the text itself, for the reader to refuse."""
+    """Return a number or truth value of TOML, otherwise the text, which the reader refuses."""
     if not isinstance(text, str):
         return text
     try:
@@ -93,13 +92,13 @@ def typed(text: object) -> object:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A study file's text as it was understood."""
+    """A study file that was read: the study, or its faults."""
 
     study: Study | None
     faults: tuple[Fault, ...] = ()
 
     def at(self, *places: str) -> list[str]:
-        """What is wrong at these keys and below them, a sentence each."""
+        """Return the faults of these keys and of keys below them, a sentence each."""
         return [
             f"{fault.key} {fault.message}"
             for fault in self.faults
@@ -107,7 +106,7 @@ class Reading:
         ]
 
     def elsewhere(self, *places: str) -> list[str]:
-        """What is wrong at none of these keys."""
+        """Return the faults of all other keys."""
         found = [f for f in self.faults if not any(_is_within(f.key, place) for place in places)]
         return [f"{fault.key} {fault.message}".strip() for fault in found]
 
@@ -117,7 +116,7 @@ def _is_within(key: str, place: str) -> bool:
 
 
 def read(text: str, source: str = "study") -> Reading:
-    """The study of a text, or everything that is wrong with it."""
+    """Read a study file; return the study or all its faults."""
     try:
         return Reading(study=study_from_toml(text, source))
     except StudyError as error:

@@ -1,7 +1,7 @@
-"""A study's columns in the store as the table that figures are drawn from.
+"""The columns of a study in the store as the table that figures are drawn from.
 
-What a page needs at once is read at once; a metric that nobody has chosen as an
-axis yet is read when somebody does, and exit thresholds for the points that are shown.
+Objectives and constrained metrics are read at once, other metrics and exit thresholds when a page
+first shows them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from dashboard.data.points import Bools, Floats, Integers, PointTable, Thresholds
+from search.front.front import merge_equal
 from search.store.columns import StudyColumns
 from search.store.store import Store
 from search.study.study import Bound
@@ -18,7 +19,7 @@ LATER = (*METRICS, "detector_threshold")
 
 
 class Figures(Mapping[str, Floats]):
-    """Figures of points by name, read when they are first asked for."""
+    """Metrics of points by name, read from the store at first use."""
 
     def __init__(
         self,
@@ -26,7 +27,7 @@ class Figures(Mapping[str, Floats]):
         known: Mapping[str, Floats],
         load: Callable[[str], tuple[Integers, Floats]],
     ) -> None:
-        """`load` gives the ids of points, in any order, and a figure of each."""
+        """`load` returns the ids of points, in any order, and a metric of each."""
         self._ids, self._known, self._load = ids, dict(known), load
 
     def __getitem__(self, name: str) -> Floats:
@@ -44,7 +45,7 @@ class Figures(Mapping[str, Floats]):
 
 
 def aligned(wanted: Integers, ids: Integers, values: Floats) -> Floats:
-    """The value of each wanted id; NaN for those that are gone."""
+    """Return the value of each wanted id; NaN for an id that is gone."""
     if not len(ids):
         return np.full(len(wanted), np.nan)
     order = np.argsort(ids, kind="stable")
@@ -54,14 +55,14 @@ def aligned(wanted: Integers, ids: Integers, values: Floats) -> Floats:
 
 
 class ExitThresholds:
-    """Exit thresholds of points by id, read when they are first asked for."""
+    """Exit thresholds of points by id, read from the store at first use."""
 
     def __init__(self, load: Callable[[Sequence[int]], Mapping[int, tuple[float, ...]]]) -> None:
         self._known: dict[int, tuple[float, ...]] = {}
         self._load = load
 
     def __call__(self, ids: Sequence[int]) -> Thresholds:
-        """Those of these points; none for a point that is gone."""
+        """Return the thresholds of these points; an empty tuple for a point that is gone."""
         missing = [point for point in ids if point not in self._known]
         if missing:
             self._known.update(self._load(missing))
@@ -75,11 +76,13 @@ def point_table(
     objectives: Sequence[str],
     constraints: Mapping[str, Bound],
 ) -> PointTable:
-    """Operating points as columns, with what their trials were and the study's limits."""
+    """Return the operating points of a study with their trials and the study's constraints."""
     points, trials = columns.points, columns.trials
     bounds = {name: (bound.min, bound.max) for name, bound in constraints.items()}
     figures = Figures(points.ids, points.metrics, lambda name: store.figure_column(study, name))
     names = dict.fromkeys(name for params in trials.params for name in params)
+    members = store.operating_points(study, front_only=True)
+    merged = merge_equal(members)
     return PointTable(
         ids=points.ids,
         places=points.places,
@@ -93,6 +96,8 @@ def point_table(
         trial_numbers=trials.numbers,
         trial_partitions=trials.partitions,
         trial_params={n: tuple(params.get(n) for params in trials.params) for n in names},
+        shared={each.point.id: each.trials for each in merged if len(each.trials) > 1},
+        copies=frozenset(p.id for p in members) - {each.point.id for each in merged},
         objectives=tuple(objectives),
         bounds=bounds,
     )
@@ -103,7 +108,7 @@ def within(
     bounds: Mapping[str, tuple[float | None, float | None]],
     count: int,
 ) -> Bools:
-    """Which points keep to all of the bounds; one without the figure does not."""
+    """Return which points are within all bounds; a missing metric is outside."""
     inside = np.ones(count, dtype=np.bool_)
     for name, (low, high) in bounds.items():
         inside &= figures[name] >= (-np.inf if low is None else low)

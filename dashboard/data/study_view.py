@@ -1,8 +1,10 @@
 """A study and a trial with everything that their pages show, read from a store."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dashboard.data import formats
 from dashboard.data.points import PointTable
 from dashboard.data.stop_reason import StopReason, stop_reason
 from dashboard.data.study_table import point_table
@@ -17,18 +19,18 @@ from snn.settings.measurement import Evaluation, Measurement
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCard:
-    """One study at a glance."""
+    """The state of one study."""
 
     summary: StudySummary
 
     @property
     def finished(self) -> int:
-        """Trials that nothing more will happen to."""
+        """The number of trials that ended."""
         return sum(n for state, n in self.summary.counts.items() if state.is_finished)
 
     @property
     def progress(self) -> float | None:
-        """Share of the budget that is spent, of trials or of epochs; None without either."""
+        """Spent share of the budget of trials or epochs; None without a budget."""
         summary = self.summary
         pairs = (
             (self.finished, summary.trials_asked),
@@ -46,20 +48,47 @@ class StudyCard:
 
     @property
     def elapsed_s(self) -> float:
-        """From the study's first row to its last change."""
+        """Seconds from the creation of the study to its last change."""
         return (self.summary.last_change_at - self.summary.created_at).total_seconds()
 
     @property
     def remaining_s(self) -> float | None:
-        """What the rest will take at the pace so far; None where that cannot be told."""
+        """Estimated seconds for the rest of the budget; None if they cannot be estimated."""
         if self.state != "running" or self.progress is None or self.finished < 2:
             return None
         return self.elapsed_s * (1 - self.progress) / self.progress
 
+    @property
+    def facts(self) -> list[str]:
+        """Progress in words: trials, epochs, states, time."""
+        summary = self.summary
+        asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
+        words = [f"{self.finished:,}{asked} trials finished"]
+        is_short = summary.epochs_trained < (summary.epochs_asked or 0)
+        epochs = f" of {summary.epochs_asked:,}" if is_short else ""
+        words.append(f"{summary.epochs_trained:,}{epochs} epochs")
+        words += [
+            f"{summary.counts[state]:,} {state_word(state, is_running=summary.is_running)}"
+            for state in SHOWN_STATES
+            if summary.counts.get(state)
+        ]
+        if self.remaining_s is not None:
+            words.append(f"about {formats.duration(self.remaining_s)} left")
+        words.append(f"last change {formats.ago(summary.last_change_at)}")
+        return words
+
+
+SHOWN_STATES = (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)
+
+
+def state_word(state: TrialState, *, is_running: bool) -> str:
+    """Return the state of a trial; a trial that runs in a study without a driver is interrupted."""
+    return "interrupted" if state is TrialState.RUNNING and not is_running else str(state)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyView:
-    """Everything that the page of one study's front draws."""
+    """All that the page of a front shows."""
 
     stored: StoredStudy
     study: Study | None  # None when its TOML is of another version of spikefront
@@ -68,23 +97,29 @@ class StudyView:
     hypervolumes: tuple[HypervolumeRecord, ...]
     counts: Mapping[TrialState, int]
     epochs_trained: int
-    confirmed: Mapping[int, Confirmed]  # points retrained with fresh seeds, by id
+    confirmed: Mapping[int, Confirmed]  # points retrained with new seeds, by id
+
+    @property
+    def known_hypervolumes(self) -> tuple[list[int], list[float]]:
+        """Trials and finite hypervolumes after them, in the order of their end."""
+        known = [record for record in self.hypervolumes if math.isfinite(record.value)]
+        return [record.trial for record in known], [record.value for record in known]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialView:
-    """Everything that the page of one trial draws."""
+    """All that the page of a trial shows."""
 
     trial: Trial
-    points: tuple[StoredPoint, ...]  # its family, the sampled one first
+    points: tuple[StoredPoint, ...]  # the sampled one first
     measurements: tuple[Measurement, ...]
     evaluation: Evaluation | None
-    rungs: tuple[RungReport, ...] = ()  # where it was judged, the lowest first
-    stop_reason: StopReason | None = None  # where it was stopped early, by comparison with others
+    rungs: tuple[RungReport, ...] = ()  # that the trial reached, lowest first
+    stop_reason: StopReason | None = None  # of an early stop by comparison with other trials
 
 
 def read_study(store: Store, name: str) -> StudyView:
-    """The front of one study, read now."""
+    """Read a study with its front. Raises StoreError if the store has no such study."""
     stored = store.stored_study(name)
     study = parsed_study(stored)
     limits = study.constraints if study else {}
@@ -111,12 +146,12 @@ def _parsed(stored: StoredStudy) -> Study | None:
 
 
 def partition_of(trial: Trial) -> str:
-    """How the trial's network is cut into blocks; empty when that is not known."""
+    """Return the partition of the trial's network into blocks; "" if unknown."""
     return trial.config.partition if trial.config else str(trial.params.get("partition", ""))
 
 
 def read_trial(store: Store, study: str, number: int) -> TrialView:
-    """One trial with its family, curves, rungs and layers, read now."""
+    """Read a trial with points, curves, rungs and layers. Raises StoreError if there is none."""
     trial = store.trial(study, number)
     points = store.operating_points(study, number)
     return TrialView(

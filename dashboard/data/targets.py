@@ -1,8 +1,7 @@
-"""Targets that somebody sets on a front: `accuracy >= 97 %, model size <= 100 kB`."""
+"""Limits that a user sets on a front: `accuracy >= 97 %, model size <= 100 kB`."""
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,7 @@ _SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 class TargetError(ValueError):
-    """A target that cannot be read; one line that says what is allowed."""
+    """A target that cannot be read; one line with the allowed form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +41,17 @@ class Target:
 
     @property
     def text(self) -> str:
-        """As `parse_targets` and `spikefront export --pick` read it."""
+        """The target as `parse_targets` and `spikefront export --pick` read it."""
         return f"{self.metric}{'>=' if self.side == 'min' else '<='}{self.value:.12g}"
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
-        """Least and most value."""
+        """Smallest and largest allowed value."""
         return (self.value, None) if self.side == "min" else (None, self.value)
 
 
 def parse_targets(text: str) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """The targets of a text, between commas, and a line for each that cannot be read."""
+    """Return the targets of a text, separated by commas, and a line for each fault."""
     targets, faults = [], []
     words = [word.strip() for word in re.split(r"[,;\n]| and ", text) if word.strip()]
     for word in words[:MOST_TARGETS]:
@@ -66,18 +65,13 @@ def parse_targets(text: str) -> tuple[tuple[Target, ...], tuple[str, ...]]:
 
 
 def parse_target(text: str) -> Target:
-    """One target. Raises TargetError."""
+    """Parse one target. Raises TargetError."""
     found = _TARGET.fullmatch(text.strip())
     if found is None:
         raise TargetError(f"{text!r} must be like accuracy >= 97 % or model size <= 100 kB")
     metric = _metric(found["name"].strip(), text)
     side: Literal["min", "max"] = "min" if found["side"] in (">=", "≥", ">") else "max"
     return Target(metric=metric, side=side, value=_value(metric, found["value"].strip(), text))
-
-
-def as_text(targets: Sequence[Target]) -> str:
-    """The text that `parse_targets` makes the same targets of."""
-    return ", ".join(target.text for target in targets)
 
 
 def _metric(name: str, text: str) -> str:
@@ -109,16 +103,16 @@ def _value(metric: str, given: str, text: str) -> float:
     except ValueError:
         number = math.nan
     if found is None or not math.isfinite(number):
-        raise TargetError(f"{text!r}: {given!r} must be a number, with its unit if you like")
+        raise TargetError(f"{text!r}: {given!r} must be a number, optionally with a unit")
     return number * _scale(metric, found["unit"].strip(), text)
 
 
 def _scale(metric: str, unit: str, text: str) -> float:
-    """What a number in this unit is multiplied with."""
+    """Return the factor from this unit to the metric's own unit."""
     if unit == "%":
         if metric in formats.FRACTIONS:
             return 0.01
-        raise TargetError(f"{text!r}: {metric} is no share of something, % says nothing")
+        raise TargetError(f"{text!r}: {metric} has no %, because it is not a fraction")
     own = METRICS[metric].unit
     if own == "s" and unit in _SECONDS:
         return _SECONDS[unit]

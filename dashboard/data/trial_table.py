@@ -1,4 +1,4 @@
-"""A study's measured trials as columns: what was tried, and what came of it."""
+"""The measured trials of a study as columns: parameters and metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.data import formats
-from dashboard.data.points import Axis, Floats
+from dashboard.data.points import Axis, Floats, metric_axis, parameter_axis
 from search.trial.trial import Trial
 from snn.settings.measurement import METRICS
 
@@ -16,49 +15,33 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialTable:
-    """Trials that were measured, at the operating point that each sampled, by number."""
+    """Measured trials by number, each at the operating point that the sampler proposed."""
 
     numbers: NDArray[np.int64]
     metrics: Mapping[str, Floats]
     params: Mapping[str, tuple[object, ...]]  # None where inactive; only what varied
     partitions: tuple[str, ...]  # "" where not known
-    finished: int  # trials that ended, those without a measurement too
+    finished: int  # trials that ended, with or without a measurement
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def metric(self, name: str) -> Axis:
-        """A metric of the sampled points as an axis."""
-        metric = METRICS[name]
-        return Axis(
-            name=name,
-            label=formats.label(name),
-            unit=metric.unit,
-            better=metric.better,
-            values=self.metrics[name],
-        )
+        """Return a metric of the sampled points as an axis."""
+        return metric_axis(name, self.metrics[name])
 
     def param(self, name: str) -> Axis:
-        """A parameter as an axis; NaN or a dash where a trial has it not."""
-        column = self.params[name]
-        if all(value is None or _is_number(value) for value in column):
-            numbers = [np.nan if value is None else float(str(value)) for value in column]
-            values = np.asarray(numbers, dtype=np.float64)
-            return Axis(name=name, label=formats.label(name), unit="", better=None, values=values)
-        words = ["–" if value is None else str(value) for value in column]
-        names = np.asarray(words, dtype=np.object_)
-        return Axis(
-            name=name, label=formats.label(name), unit="", better=None, values=None, names=names
-        )
+        """Return a parameter as an axis; NaN or a dash where it is inactive."""
+        return parameter_axis(name, self.params[name])
 
     def share_with(self, name: str) -> float:
-        """Share of the trials in which the parameter exists."""
+        """Return the share of the trials in which the parameter is active."""
         column = self.params[name]
         return sum(value is not None for value in column) / len(column) if column else 0.0
 
 
 def trial_table(trials: Sequence[Trial]) -> TrialTable:
-    """The measured ones of a study's trials."""
+    """Return the table of the measured trials."""
     measured = [(t, t.sampled) for t in trials if t.sampled is not None]
     names = dict.fromkeys(name for trial, _ in measured for name in trial.params)
     columns = {name: tuple(trial.params.get(name) for trial, _ in measured) for name in names}
@@ -77,30 +60,23 @@ def trial_table(trials: Sequence[Trial]) -> TrialTable:
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def is_log(axis: Axis) -> bool:
-    """Whether values are better told apart by their logarithms: they span more than a decade."""
-    if axis.values is None or not axis.can_be_log:
-        return False
-    known = axis.values[np.isfinite(axis.values)]
-    return bool(known.max() / known.min() > 20)
+    """Return whether a scale is logarithmic: the largest value is over 20 times the smallest."""
+    return axis.can_be_log and axis.ratio > 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """How a metric runs along a parameter: tenths of the trials, by the parameter's value."""
+    """A metric against a parameter: quantiles of the trials in bins of the parameter."""
 
     at: Floats  # middle of each bin
-    low: Floats  # a tenth of the trials of the bin is below
+    low: Floats  # 10 % quantile of each bin
     middle: Floats  # median
-    high: Floats  # a tenth is above
+    high: Floats  # 90 % quantile
 
 
 def trend(x: Floats, y: Floats, *, bins: int = 12, log: bool = False) -> Trend:
-    """Median and spread of `y` along `x`; bins that hold fewer than 3 trials are left out."""
+    """Return median and spread of `y` along `x`, without bins of fewer than 3 trials."""
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
     if not x.size:
@@ -124,7 +100,7 @@ def trend(x: Floats, y: Floats, *, bins: int = 12, log: bool = False) -> Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """A metric over two parameters, smoothed on a grid; NaN where no trial is near."""
+    """A metric over two parameters, smoothed on a grid; NaN far from every trial."""
 
     x: Floats
     y: Floats
@@ -132,7 +108,7 @@ class Surface:
 
 
 def surface(x: Floats, y: Floats, z: Floats, *, log: tuple[bool, bool], side: int = 36) -> Surface:
-    """A Gaussian-weighted mean of the trials around each place, a twelfth of the range wide."""
+    """Return Gaussian-weighted means of the trials; the standard deviation is 1/12 of the range."""
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(z)
     x, y, z = x[known], y[known], z[known]
     scaled = [np.log(v) if is_log_ else v for v, is_log_ in zip((x, y), log, strict=True)]
@@ -151,19 +127,19 @@ def surface(x: Floats, y: Floats, z: Floats, *, log: tuple[bool, bool], side: in
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """Networks that begin with the same blocks, or a partition that others continue, by itself."""
+    """Networks with the same first blocks, or a whole partition that longer ones continue."""
 
     id: str  # "all" for the root
     parent: str  # "" for the root
     path: str  # like `2+1`; "" for the root
-    is_whole: bool  # a partition, not what several have in common
+    is_whole: bool  # a partition, not the common first blocks of several
     trials: int
     best: float
     mean: float
 
 
 def branches(partitions: Sequence[str], values: Floats, *, higher: bool) -> list[Branch]:
-    """The tree of partitions by their first blocks, the root first; a metric over each branch."""
+    """Return the tree of partitions by their first blocks, root first, with a metric per branch."""
     begins: dict[str, list[int]] = {}
     whole: dict[str, list[int]] = {}
     for place, partition in enumerate(partitions):
@@ -198,7 +174,7 @@ def branches(partitions: Sequence[str], values: Floats, *, higher: bool) -> list
 
 
 def spread_rows(count: int, limit: int, keep: Rows | None = None) -> Rows:
-    """At most `limit` of `count` rows, evenly spread, with those of `keep` first to stay."""
+    """Return at most `limit` of `count` rows, evenly spread; a quarter may be rows of `keep`."""
     if count <= limit:
         return np.arange(count)
     rows = np.linspace(0, count - 1, limit).astype(np.int64)
@@ -209,7 +185,7 @@ def spread_rows(count: int, limit: int, keep: Rows | None = None) -> Rows:
 
 
 def best_rows(axis: Axis, share: float = 0.05) -> Rows:
-    """The rows with the best values of a metric, the best first."""
+    """Return the rows with the best values of a metric, best first."""
     assert axis.values is not None
     known = np.flatnonzero(np.isfinite(axis.values))
     sign = -1 if axis.better == "higher" else 1

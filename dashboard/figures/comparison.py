@@ -1,11 +1,11 @@
-"""Studies side by side as figures: their fronts, and their volumes over what was spent."""
+"""Figures of several studies: their fronts, and their hypervolumes against the cost."""
 
 import html
 
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from dashboard.data.comparison import Compared, Comparison, band
+from dashboard.data.comparison import Attainment, Compared, Comparison, attainment, band
 from dashboard.data.points import staircase
 from dashboard.figures.style import (
     SVG_LIMIT,
@@ -23,12 +23,12 @@ HEIGHT = 500
 SPENT = {
     "trials": "Finished trials",
     "epochs": "Epochs trained",
-    "hours": "Hours at work",
+    "hours": "Hours of training",
 }
 
 
 def colours(comparison: Comparison, mode: Mode) -> dict[str, str]:
-    """A colour for each group."""
+    """Return a colour for each group."""
     categories = PALETTES[mode].categories
     return {
         group: categories[place % len(categories)] for place, group in enumerate(comparison.groups)
@@ -38,36 +38,81 @@ def colours(comparison: Comparison, mode: Mode) -> dict[str, str]:
 def fronts(
     comparison: Comparison, *, x: str, y: str, log_x: bool, log_y: bool, mode: Mode
 ) -> go.Figure:
-    """The fronts of all studies over two axes, each with its staircase.
+    """Return the fronts of all studies over two axes, each as points and a step line.
 
-    Members that the two axes alone would not show as better than the others step back.
+    Points that are dominated over these two axes are faded. A group of repeats is drawn as its
+    attainment surface: a line for what half of the repeats attain, and the 25-75 % band.
     """
-    figure = go.Figure()
-    figure.update_layout(
-        template=template(mode),
-        height=HEIGHT,
-        hovermode="closest",
-        dragmode="zoom",
-        uirevision=f"{x}|{y}|{log_x}|{log_y}",
-        margin={"l": 8, "r": 8, "t": 56, "b": 8},
-    )
+    figure = _empty(f"{x}|{y}|{log_x}|{log_y}", mode)
     shades = colours(comparison, mode)
-    for study in comparison.studies:
-        place = comparison.groups.index(study.group)
-        _add_front(figure, study, x, y, shades[study.group], SYMBOLS[place % len(SYMBOLS)], mode)
+    for place, group in enumerate(comparison.groups):
+        members, symbol = comparison.members(group), SYMBOLS[place % len(SYMBOLS)]
+        found = attainment(members, x, y)
+        if found is not None:
+            _add_attainment(figure, group, found, shades[group])
+        for study in members:
+            _add_front(figure, study, x, y, shades[group], symbol, mode, is_repeat=bool(found))
     first = comparison.studies[0].table
     figure.update_xaxes(**axis_layout(first.axis(x), log=log_x, side="x"))
     figure.update_yaxes(**axis_layout(first.axis(y), log=log_y, side="y"))
     return figure
 
 
+def _empty(revision: str, mode: Mode) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        template=template(mode),
+        height=HEIGHT,
+        hovermode="closest",
+        dragmode="zoom",
+        uirevision=revision,
+        margin={"l": 8, "r": 8, "t": 56, "b": 8},
+    )
+    return figure
+
+
+def _add_attainment(figure: go.Figure, group: str, found: Attainment, colour: str) -> None:
+    words = f"{html.escape(group)} · attained by half of {found.repeats} repeats"
+    figure.add_trace(
+        go.Scatter(
+            x=found.band[:, 0],
+            y=found.band[:, 1],
+            mode="none",
+            fill="toself",
+            fillcolor=translucent(colour, 0.16),
+            legendgroup=group,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=found.median[:, 0],
+            y=found.median[:, 1],
+            mode="lines",
+            name=words,
+            legendgroup=group,
+            line={"color": colour, "width": 2.6},
+            hovertemplate=f"{words}<extra></extra>",
+        )
+    )
+
+
 def _add_front(
-    figure: go.Figure, study: Compared, x: str, y: str, colour: str, symbol: str, mode: Mode
+    figure: go.Figure,
+    study: Compared,
+    x: str,
+    y: str,
+    colour: str,
+    symbol: str,
+    mode: Mode,
+    *,
+    is_repeat: bool,
 ) -> None:
     axis_x, axis_y = study.table.axis(x), study.table.axis(y)
     steps = staircase(axis_x, axis_y, study.front)
     name = html.escape(study.name)
-    if steps.size > 1:
+    if steps.size > 1 and not is_repeat:
         figure.add_trace(
             go.Scatter(
                 x=coordinates(axis_x, steps),
@@ -86,7 +131,7 @@ def _add_front(
     is_step = np.isin(study.front, steps)
     for rows, style in (
         (study.front[~is_step], {"size": 5, "opacity": 0.3}),
-        (study.front[is_step], {"size": 9, "opacity": 0.95}),
+        (study.front[is_step], {"size": 5 if is_repeat else 9, "opacity": 0.95}),
     ):
         scatter = go.Scattergl if rows.size > SVG_LIMIT else go.Scatter
         words = hover_texts(study.table, rows.tolist())
@@ -96,7 +141,7 @@ def _add_front(
                 y=coordinates(axis_y, rows),
                 mode="markers",
                 name=name,
-                legendgroup=study.name,
+                legendgroup=study.group if is_repeat else study.name,
                 showlegend=style["size"] == 9,
                 marker={
                     **style,
@@ -113,17 +158,9 @@ def _add_front(
         )
 
 
-def courses(comparison: Comparison, *, along: str, mode: Mode) -> go.Figure:
-    """Hypervolume over trials, epochs or hours; groups of several as their mean and range."""
-    figure = go.Figure()
-    figure.update_layout(
-        template=template(mode),
-        height=HEIGHT,
-        hovermode="closest",
-        dragmode="zoom",
-        uirevision=along,
-        margin={"l": 8, "r": 8, "t": 56, "b": 8},
-    )
+def histories(comparison: Comparison, *, along: str, mode: Mode) -> go.Figure:
+    """Return hypervolumes over trials, epochs or hours; groups of several as mean and range."""
+    figure = _empty(along, mode)
     shades = colours(comparison, mode)
     for group in comparison.groups:
         _add_group(figure, comparison.members(group), group, along, shades[group])
@@ -135,7 +172,7 @@ def courses(comparison: Comparison, *, along: str, mode: Mode) -> go.Figure:
 def _add_group(
     figure: go.Figure, members: list[Compared], group: str, along: str, colour: str
 ) -> None:
-    together = band([study.course for study in members], along)
+    together = band([study.history for study in members], along)
     name = html.escape(group)
     if together is not None:
         for values, fill in ((together.low, None), (together.high, "tonexty")):
@@ -167,8 +204,8 @@ def _add_group(
         shown = html.escape(study.name)
         figure.add_trace(
             go.Scatter(
-                x=study.course.along(along),
-                y=study.course.values,
+                x=study.history.along(along),
+                y=study.history.values,
                 mode="lines",
                 name=shown,
                 legendgroup=group,

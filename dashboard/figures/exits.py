@@ -1,4 +1,4 @@
-"""Where inputs leave a network, and what its thresholds trade, as figures."""
+"""Figures of early exits: images per exit, and metrics against an exit threshold."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from dashboard.figures.trial import sampled
 from snn.settings.measurement import ExitReport, OperatingPoint
 
 _ACROSS = (0.001, 0.5, 0.999)  # classes, exits, right and wrong
-_AIR = 0.15  # of the height, between nodes of a column
+_GAPS = 0.15  # share of the height between the nodes of a column
 
 
 def _stacked(shares: Sequence[float]) -> list[float]:
-    """Middles of nodes of these heights, from the top, with equal gaps between."""
-    gap = _AIR / max(len(shares) - 1, 1)
+    """Return the middles of nodes of these heights, from the top, with equal gaps."""
+    gap = _GAPS / max(len(shares) - 1, 1)
     places, top = [], 0.0
     for share in shares:
-        height = share * (1 - _AIR)
+        height = share * (1 - _GAPS)
         places.append(min(max(top + height / 2, 0.001), 0.999))
         top += height + gap
     return places
 
 
 def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
-    """Images from their classes to the exits where they leave, and on to right or wrong.
+    """Return a Sankey figure: images from their classes to their exits, to right or wrong.
 
-    Bands of classes that were still hard behind that exit's block are stronger.
+    Bands of classes that are hard after the exit's block are stronger.
     """
     palette = PALETTES[mode]
     labels = sorted({report.label for report in reports})
@@ -47,8 +47,8 @@ def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
         known = formats.quantity("accuracy", report.correct / report.images)
         text = (
             f"<b>class {report.label}</b> at <b>exit {report.exit}</b><br>{report.images:,} of "
-            f"{totals[report.label]:,} images leave here<br>{known} of them right"
-            + ("<br>still a hard class behind this block" if report.is_hard else "")
+            f"{totals[report.label]:,} images exit here<br>{known} of them right"
+            + ("<br>hard class after this block" if report.is_hard else "")
         )
         strength = 0.75 if report.is_hard else 0.4
         source, target = place["class", report.label], place["exit", report.exit]
@@ -112,9 +112,9 @@ def sweep(
     chosen: tuple[int, float],
     mode: Mode,
 ) -> go.Figure:
-    """A metric against one exit's threshold, a line for each number of timesteps.
+    """Return a metric against the threshold of one exit, with a line per number of timesteps.
 
-    `curves` are (threshold, point) by timesteps; `chosen` is where the network runs now.
+    `curves` are (threshold, point) by timesteps; `chosen` are the current timesteps and threshold.
     """
     palette = PALETTES[mode]
     steps = sorted(curves)

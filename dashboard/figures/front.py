@@ -1,4 +1,4 @@
-"""The front of a study as a figure over two axes: the front clear, the rest behind it."""
+"""The front of a study as a figure over two axes, with its other points faded."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from dashboard.data.points import Axis, PointTable, staircase
 from dashboard.data.references import Reference
 from dashboard.data.targets import Target
 from dashboard.figures.front_marks import add_bounds, add_confirmed, add_references
-from dashboard.figures.raster_cloud import cloud
+from dashboard.figures.raster_cloud import raster_cloud
 from dashboard.figures.style import (
     SVG_LIMIT,
     Rows,
@@ -36,26 +36,26 @@ FADED = 0.38  # opacity
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What the parts of a figure are drawn from."""
+    """The figure with the data of all its parts."""
 
     figure: go.Figure
     table: PointTable
     options: ViewOptions
     palette: Palette
-    chosen: frozenset[int]  # rows that were selected
+    chosen: frozenset[int]  # selected rows
 
     @property
     def x(self) -> Axis:
-        """Across."""
+        """The horizontal axis."""
         return self.table.axis(self.options.x)
 
     @property
     def y(self) -> Axis:
-        """Up."""
+        """The vertical axis."""
         return self.table.axis(self.options.y)
 
     def place(self, rows: Rows) -> dict[str, object]:
-        """Where these points are."""
+        """Return the coordinates of these points."""
         return {"x": coordinates(self.x, rows), "y": coordinates(self.y, rows)}
 
 
@@ -70,10 +70,10 @@ def front(
     confirmed: Mapping[int, Confirmed] | None = None,
     mode: Mode,
 ) -> go.Figure:
-    """Operating points over two axes.
+    """Return the operating points over two axes.
 
-    `selected` are ids of operating points. The step line is the front over the two axes
-    shown: what nothing better is known than, in these two alone.
+    `selected` are ids of operating points. The step line is the Pareto front over the two axes
+    shown.
     """
     palette = PALETTES[mode]
     figure = go.Figure()
@@ -103,9 +103,9 @@ def front(
 
 
 def _fix_margins(drawing: Drawing) -> None:
-    """Room for ticks, legend and colour bar: where a browser has to make it, it draws twice.
+    """Set margins for ticks, legend and colour bar; a browser that computes them draws twice.
 
-    A legend that needs more, on a narrow screen, still gets it.
+    A legend that needs more room on a narrow screen still gets it.
     """
     has_bar = drawing.table.axis(drawing.options.colour).is_number
     drawing.figure.update_layout(margin={"l": 80, "r": 104 if has_bar else 16, "t": 36, "b": 62})
@@ -114,7 +114,7 @@ def _fix_margins(drawing: Drawing) -> None:
 
 
 def not_drawn(table: PointTable, visible: VisiblePoints, options: ViewOptions) -> int:
-    """Points that have no place on the axes: a figure is missing, infinite, or has no logarithm."""
+    """Return the number of points with a missing, infinite or non-positive value on an axis."""
     rows = np.concatenate([visible.front, visible.dominated, visible.outside])
     lost = np.zeros(rows.size, dtype=np.bool_)
     axes = [(options.x, options.log_x), (options.y, options.log_y)]
@@ -127,9 +127,9 @@ def not_drawn(table: PointTable, visible: VisiblePoints, options: ViewOptions) -
 
 
 def _add_faded(drawing: Drawing, visible: VisiblePoints) -> None:
-    """Points that are not on the front; those outside a limit as rings.
+    """Add the points that are not on the front; points outside a limit are rings.
 
-    Of many, some can be chosen and all are seen: a picture of them lies below.
+    Of many points only some are marks that can be selected; a picture below shows all.
     """
     options, palette = drawing.options, drawing.palette
     logs = (options.log_x, options.log_y)
@@ -141,7 +141,7 @@ def _add_faded(drawing: Drawing, visible: VisiblePoints) -> None:
         if not rows.size:
             continue
         if rows.size < every.size:
-            _add_cloud(drawing, every, logs)
+            _add_picture(drawing, every, logs)
         drawing.figure.add_trace(
             go.Scatter(
                 **drawing.place(rows),
@@ -166,11 +166,11 @@ def _add_faded(drawing: Drawing, visible: VisiblePoints) -> None:
         )
 
 
-def _add_cloud(drawing: Drawing, rows: Rows, logs: tuple[bool, bool]) -> None:
-    """All of these points as one picture; names have no place on a scale, and none."""
+def _add_picture(drawing: Drawing, rows: Rows, logs: tuple[bool, bool]) -> None:
+    """Add all of these points as one picture, if both axes are numbers."""
     if drawing.x.values is None or drawing.y.values is None:
         return
-    found = cloud(drawing.x, drawing.y, rows, log=logs, colour=drawing.palette.faded)
+    found = raster_cloud(drawing.x, drawing.y, rows, log=logs, colour=drawing.palette.faded)
     if found is None:
         return
     source, extent = found
@@ -191,7 +191,7 @@ def _add_cloud(drawing: Drawing, rows: Rows, logs: tuple[bool, bool]) -> None:
 def selection(
     rows: Rows, chosen: frozenset[int], *, opacity: float, marked: Mapping[str, object]
 ) -> dict[str, object]:
-    """Which points of a trace are chosen and how they stand out; the others step back."""
+    """Return which points of a trace are selected, and how they and the others look."""
     if not chosen:
         return {"unselected": {"marker": {"opacity": opacity}}}
     return {
@@ -202,11 +202,11 @@ def selection(
 
 
 def _add_steps(drawing: Drawing, visible: VisiblePoints) -> None:
-    """The staircase: what is reached at each x, never a value that no point has."""
+    """Add the step line: the best known y at each x, without interpolation."""
     x, y = drawing.x, drawing.y
     objectives = drawing.table.objectives
     if x.name in objectives and y.name in objectives:
-        candidates = visible.front  # who is best in two objectives is so in all of them
+        candidates = visible.front  # non-dominated in two objectives: non-dominated in all
     else:
         candidates = np.concatenate([visible.front, visible.dominated])
     rows = staircase(x, y, candidates)
@@ -269,7 +269,7 @@ def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str,
 
 
 def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
-    """What each shape stands for, as entries of the legend without points."""
+    """Add the meaning of each shape to the legend."""
     assert drawing.options.shape is not None
     axis = drawing.table.shape_axis(drawing.options.shape)
     present = set(axis.words(rows))
@@ -287,7 +287,7 @@ def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
 
 
 def _add_best(drawing: Drawing, visible: VisiblePoints) -> None:
-    """A diamond around the best of the front in each objective."""
+    """Add a diamond around the best point of each objective."""
     if not visible.best or not visible.front.size:
         return
     names: dict[int, list[str]] = {}
@@ -298,7 +298,7 @@ def _add_best(drawing: Drawing, visible: VisiblePoints) -> None:
         go.Scatter(
             **drawing.place(rows),
             mode="markers",
-            name="best in one",
+            name="best of one objective",
             marker={
                 "size": 18,
                 "symbol": "diamond-open",
@@ -330,7 +330,7 @@ def _add_knee(drawing: Drawing, visible: VisiblePoints) -> None:
             },
             hoverinfo="skip",
             showlegend=False,
-            # A selection must not grey the ring out.
+            # a selection must not fade the ring
             unselected={"marker": {"opacity": 1}},
         )
     )

@@ -1,4 +1,4 @@
-"""What is drawn beside the points of a front: limits, and the results of others."""
+"""Marks in the figure of a front: limits, confirmed points and published results."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from dashboard.data.targets import Target
 from dashboard.figures.theme import Palette
 from search.trial.confirmation import Confirmed
 
-MOST_NAME = 34  # characters of a reference that stand in the figure
+MOST_NAME = 34  # characters of a reference's name in the figure
 
 
 def add_bounds(
@@ -26,7 +26,7 @@ def add_bounds(
     *,
     log: tuple[bool, bool],
 ) -> None:
-    """Constraints of the study and one's own targets, as lines that say their limit."""
+    """Add the study's constraints and the user's targets as lines with their limits."""
     for axis, side, is_log in ((axes[0], "x", log[0]), (axes[1], "y", log[1])):
         lines = [(*line, palette.muted, "dash") for line in limits(axis.name, bounds)]
         own = [target for target in targets if target.metric == axis.name]
@@ -39,7 +39,7 @@ def add_bounds(
 def limits(
     name: str, bounds: Mapping[str, tuple[float | None, float | None]]
 ) -> list[tuple[float, str]]:
-    """Value and words of the study's limits on one metric."""
+    """Return value and text of the study's limits on one metric."""
     found = zip(("≥", "≤"), bounds.get(name, (None, None)), strict=True)
     return [
         (limit, f"{relation} {formats.quantity(name, limit)}")
@@ -68,7 +68,7 @@ def _add_line(
     )
     figure.add_annotation(
         text=html.escape(text),
-        # Shapes take values on a logarithmic axis, notes their logarithm.
+        # on a logarithmic axis shapes take values, annotations their logarithms
         **{side: float(np.log10(value)) if is_log else value, other: 0},
         **{f"{other}ref": f"{other} domain"},
         xanchor="right" if side == "x" else "left",
@@ -88,7 +88,7 @@ def add_confirmed(
     confirmed: Mapping[int, Confirmed],
     palette: Palette,
 ) -> None:
-    """What fresh seeds gave on the test images: the mean as a bar, with its spread on both axes."""
+    """Add the results of new seeds on the test images: mean and standard deviation on both axes."""
     if x.better is None or y.better is None:
         return
     rows = [row for row in visible.front.tolist() if int(table.ids[row]) in confirmed]
@@ -126,7 +126,7 @@ def add_confirmed(
 def add_references(
     figure: go.Figure, x: Axis, y: Axis, references: Sequence[Reference], palette: Palette
 ) -> None:
-    """Results of others: a star where both axes are known of them, a line where one is."""
+    """Add published results: a star if both axes are known, a line if one is."""
     whole = [r for r in references if x.name in r.metrics and y.name in r.metrics]
     for reference in whole:
         at = {"x": [reference.metrics[x.name]], "y": [reference.metrics[y.name]]}
@@ -145,7 +145,7 @@ def add_references(
 
 
 def reference_words(reference: Reference) -> str:
-    """Name, figures and source, as the few tags that plotly knows."""
+    """Return name, metrics and source with the few HTML tags that plotly reads."""
     lines = [f"<b>{html.escape(reference.name)}</b>"]
     for name, value in reference.metrics.items():
         figure = html.escape(formats.quantity(name, value))

@@ -1,6 +1,6 @@
-"""The front of a study as a figure over three axes: to turn and to look at.
+"""The front of a study as a figure over three axes.
 
-plotly reports no selection in three dimensions; the table beside it selects.
+plotly reports no selection in three dimensions, so points are selected in the table.
 """
 
 import html
@@ -37,7 +37,7 @@ def front_in_space(
     selected: Sequence[int] = (),
     mode: Mode,
 ) -> go.Figure:
-    """Operating points over the three axes of `options`."""
+    """Return the operating points over the three axes of `options`."""
     assert options.z is not None
     palette = PALETTES[mode]
     axes = (table.axis(options.x), table.axis(options.y), table.axis(options.z))
@@ -127,7 +127,7 @@ def _add_members(
 def _add_shape_legend(
     figure: go.Figure, table: PointTable, rows: Rows, shape: str, palette: Palette
 ) -> None:
-    """What each shape stands for, as entries of the legend without points."""
+    """Add the meaning of each shape to the legend."""
     axis = table.shape_axis(shape)
     present = set(axis.words(rows))
     for word, symbol in shapes(axis, table, in_space=True):

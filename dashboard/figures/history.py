@@ -1,4 +1,4 @@
-"""The course of a study as figures: its hypervolume over the trials that finished."""
+"""Figures of a study's hypervolume over its finished trials."""
 
 import base64
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ MOST_STEPS = 300  # of a sparkline
 
 
 def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> go.Figure:
-    """The study's progress: hypervolume after each finished trial, as steps."""
+    """Return the hypervolume after each finished trial, as steps."""
     palette = PALETTES[mode]
-    course, numbers = np.asarray(values, dtype=np.float64), np.asarray(trials, dtype=np.int64)
-    kept = corners(course)
+    history, numbers = np.asarray(values, dtype=np.float64), np.asarray(trials, dtype=np.int64)
+    kept = corners(history)
     figure = go.Figure(
         go.Scatter(
             x=(kept + 1).astype(np.int32),
-            y=course[kept],
+            y=history[kept],
             mode="lines",
             line={"color": palette.accent, "width": 2, "shape": "hv"},
             fill="tozeroy",
@@ -30,7 +30,7 @@ def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> g
             hovertemplate="after trial %{customdata}<br><b>%{y:.4f}</b><extra></extra>",
         )
     )
-    low, high = (float(course.min()), float(course.max())) if course.size else (0.0, 1.0)
+    low, high = (float(history.min()), float(history.max())) if history.size else (0.0, 1.0)
     pad = max((high - low) * 0.15, 0.005)
     figure.update_layout(
         template=template(mode), height=190, showlegend=False, dragmode=False, uirevision="hv"
@@ -42,7 +42,7 @@ def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> g
 
 
 def corners(values: Floats, limit: int = 2_000) -> Integers:
-    """Places where a line of steps changes, its ends among them; at most `limit`, evenly spread."""
+    """Return the places where a step line changes and its ends, at most `limit` of them."""
     if len(values) <= 2:
         return np.arange(len(values))
     changes = np.flatnonzero(np.diff(values) != 0) + 1
@@ -53,18 +53,18 @@ def corners(values: Floats, limit: int = 2_000) -> Integers:
 
 
 def strip(values: Sequence[float], mode: Mode) -> str:
-    """The course as HTML that a browser shows at once: steps in a picture, labels beside it.
+    """Return the step line as an HTML picture with labels.
 
-    A second interactive figure would take a third of the time in which a page comes up.
+    A second interactive figure would take a third of a page's loading time.
     """
     palette = PALETTES[mode]
-    course = np.asarray(values, dtype=np.float64)
-    kept = corners(course, MOST_STEPS)
-    low, high = float(course.min()), float(course.max())
+    history = np.asarray(values, dtype=np.float64)
+    kept = corners(history, MOST_STEPS)
+    low, high = float(history.min()), float(history.max())
     pad = max((high - low) * 0.15, 0.005)
     bottom, top = max(0.0, low - pad), high + pad
-    up = 100 * (top - course[kept]) / (top - bottom)
-    ends = 1000 * np.append(kept[1:], len(course)) / len(course)
+    up = 100 * (top - history[kept]) / (top - bottom)
+    ends = 1000 * np.append(kept[1:], len(history)) / len(history)
     line = f"M0 {up[0]:.2f} " + " ".join(
         f"V{y:.2f} H{right:.1f}" for y, right in zip(up, ends, strict=True)
     )
@@ -84,7 +84,7 @@ def strip(values: Sequence[float], mode: Mode) -> str:
         f"{tick:.{_digits(ticks)}f}</span>"
         for tick, y in zip(ticks, places, strict=True)
     )
-    words = f"From {course[0]:.3f} to {course[-1]:.3f} over {len(course):,} finished trials"
+    words = f"From {history[0]:.3f} to {history[-1]:.3f} over {len(history):,} finished trials"
     return (
         f'<div style="color:{palette.muted};font-size:0.75rem;display:grid;'
         'grid-template-columns:3rem 1fr;column-gap:0.6rem">'
@@ -92,12 +92,12 @@ def strip(values: Sequence[float], mode: Mode) -> str:
         f'<img alt="{words}" src="data:image/svg+xml;base64,{picture}" '
         'style="width:100%;height:9rem;border-radius:0">'
         '<span></span><div style="display:flex;justify-content:space-between;padding-top:0.3rem">'
-        f"<span>1</span><span>finished trials</span><span>{len(course):,}</span></div></div>"
+        f"<span>1</span><span>finished trials</span><span>{len(history):,}</span></div></div>"
     )
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
-    """About four round values that cover a range."""
+    """Return about four round values that cover a range."""
     rough = (high - low) / 4
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * next(size for size in (1, 2, 2.5, 5, 10) if size * power >= rough)
@@ -105,14 +105,14 @@ def _round_ticks(low: float, high: float) -> list[float]:
 
 
 def _digits(ticks: Sequence[float]) -> int:
-    """Decimal places that tell these ticks apart."""
+    """Return the number of decimal places that these ticks need."""
     return next(
         (n for n in range(6) if all(abs(tick - round(tick, n)) < 1e-9 for tick in ticks)), 6
     )
 
 
 def sparkline(values: Sequence[float], mode: Mode) -> str:
-    """The course of a figure as a small SVG of steps, without axes; numbers alone go in."""
+    """Return the step line as a small SVG without axes."""
     if len(values) > MOST_STEPS:
         places = np.linspace(0, len(values) - 1, MOST_STEPS).astype(np.int64)
         values = [values[place] for place in places]

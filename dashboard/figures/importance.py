@@ -1,6 +1,6 @@
-"""What matters in a study as figures: parameters against metrics, by trials that were measured.
+"""Figures of parameters against metrics, by the measured trials.
 
-Whatever a study or its parameters are called is escaped: plotly reads a few HTML tags in text.
+Names of studies and parameters are escaped, because plotly reads a few HTML tags in text.
 """
 
 import html
@@ -25,13 +25,13 @@ from dashboard.figures.style import axis_layout, coordinates, ramp, template, tr
 from dashboard.figures.theme import PALETTES, Mode, Palette
 
 MOST_DOTS = 350  # of one small figure
-FEW_DOTS = 100  # that hide none of each other
-# A click chooses a trial, and does not fade the others.
+FEW_DOTS = 100  # that hardly overlap
+# A click marks a trial without fading the others.
 _AS_IT_IS = {name: {"marker": {"opacity": 0.75}} for name in ("selected", "unselected")}
 
 
 def small(mode: Mode, *, height: int = 240) -> go.Figure:
-    """An empty figure without legend and title."""
+    """Return an empty figure without legend and title."""
     figure = go.Figure()
     figure.update_layout(
         template=template(mode),
@@ -45,7 +45,7 @@ def small(mode: Mode, *, height: int = 240) -> go.Figure:
 
 
 def _plain_axis(axis: Axis, *, log: bool, side: str) -> dict[str, object]:
-    """Without a title, which stands above the figure; every category has its tick."""
+    """Return an axis without a title, with a tick for every category."""
     layout = axis_layout(axis, log=log, side=side) | {"title": None, "fixedrange": True}
     if axis.values is None:
         assert axis.names is not None
@@ -85,7 +85,7 @@ def _distinct(*axes: Axis) -> list[Axis]:
 
 
 def coloured(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
-    """A ramp over the middle 96 % of the values, in logarithms where they are wide."""
+    """Return a colour ramp over the middle 96 % of the values, logarithmic as `is_log` says."""
     assert colour.values is not None
     values = scaled(colour)
     known = values[np.isfinite(values)]
@@ -100,7 +100,7 @@ def coloured(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
 
 
 def scaled(axis: Axis) -> Floats:
-    """Values as they are drawn: their logarithms where they are wide."""
+    """Return the values to draw: their logarithms as `is_log` says."""
     assert axis.values is not None
     return np.log10(axis.values) if is_log(axis) else axis.values
 
@@ -111,10 +111,9 @@ def scaled(axis: Axis) -> Floats:
 def slice_of(
     table: TrialTable, param: str, metric: str, mode: Mode, *, mark: int | None = None
 ) -> go.Figure:
-    """A metric along one parameter: trials as dots, their median as a line, a band of 80 %.
+    """Return a metric against one parameter: trials as dots, median as a line, 80 % band.
 
-    The line and the band are of all trials, however few are drawn as dots. The row `mark` is
-    ringed.
+    The line and the band use all trials, also those without a dot. The row `mark` is ringed.
     """
     palette = PALETTES[mode]
     x, y = table.param(param), table.metric(metric)
@@ -145,7 +144,7 @@ def slice_of(
 
 
 def _has(axis: Axis, rows: Rows) -> np.ndarray:
-    """Which rows have the parameter."""
+    """Return which rows have the parameter."""
     if axis.values is not None:
         return np.isfinite(axis.values[rows])
     assert axis.names is not None
@@ -153,7 +152,7 @@ def _has(axis: Axis, rows: Rows) -> np.ndarray:
 
 
 def numbers_of(axis: Axis) -> Floats:
-    """The values of an axis that has some."""
+    """Return the values of an axis of numbers."""
     assert axis.values is not None
     return axis.values
 
@@ -213,7 +212,7 @@ def _add_medians(figure: go.Figure, x: Axis, y: Axis, palette: Palette) -> None:
 
 
 def _add_ring(figure: go.Figure, x: Axis, y: Axis, row: int | None, palette: Palette) -> None:
-    """A ring around one trial, where it has both values."""
+    """Add a ring around one trial, if it has both values."""
     if row is None:
         return
     rows = np.asarray([row], dtype=np.int64)
@@ -237,14 +236,14 @@ def _add_ring(figure: go.Figure, x: Axis, y: Axis, row: int | None, palette: Pal
 
 
 def finite(values: Floats) -> Floats:
-    """Those that are numbers."""
+    """Return the finite values."""
     return values[np.isfinite(values)]
 
 
 def tried(
     table: TrialTable, param: str, metric: str, mode: Mode, *, mark: int | None = None
 ) -> go.Figure:
-    """Which values of a parameter were tried, trial after trial; better trials are stronger."""
+    """Return the values of a parameter over the trials; better trials have a stronger colour."""
     palette = PALETTES[mode]
     number = Axis(
         name="trial", label="Trial", unit="", better=None, values=table.numbers.astype(np.float64)
@@ -283,7 +282,7 @@ def pair(
     *,
     mark: int | None = None,
 ) -> go.Figure:
-    """A metric over two parameters: smoothed where both are numbers, else medians in cells."""
+    """Return a metric over two parameters: smoothed if both are numbers, else medians of cells."""
     palette = PALETTES[mode]
     x, y, z = table.param(across), table.param(up), table.metric(metric)
     figure = small(mode, height=480)
@@ -358,7 +357,7 @@ def _cells(x: Axis, y: Axis, values: Floats, z: Axis, scale: dict[str, object]) 
 
 
 def _bins(axis: Axis, count: int = 12) -> list[Any]:
-    """The value of each trial, numbers as the middle of one of `count` bins."""
+    """Return the value of each trial; many numbers become the middles of `count` bins."""
     if axis.values is None:
         assert axis.names is not None
         return list(axis.names)

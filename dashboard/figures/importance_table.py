@@ -1,6 +1,6 @@
-"""Importances as a table of bars: parameters down, metrics across, in plain HTML.
+"""Importances as an HTML table of bars, with parameters as rows and metrics as columns.
 
-A table and not a figure, because it reads on any width and to a screen reader.
+A table and not a figure, because it works at any width and with a screen reader.
 """
 
 import html
@@ -14,28 +14,28 @@ if TYPE_CHECKING:  # it loads Optuna
     from search.samplers.importance import Importance
 
 STYLE = """<style>
-.matters-frame { overflow-x: auto; }
-.matters { width: 100%; border-collapse: collapse; font-size: 0.875rem; table-layout: fixed;
+.importance-frame { overflow-x: auto; }
+.importance { width: 100%; border-collapse: collapse; font-size: 0.875rem; table-layout: fixed;
   min-width: 26rem; }
-.matters thead th:first-child { width: 10rem; }
-.matters th { font-weight: 600; text-align: left; padding: 0.3rem 0.75rem 0.3rem 0; }
-.matters th small { font-weight: 400; opacity: 0.65; display: block; }
-.matters td { padding: 0.15rem 0.75rem 0.15rem 0; vertical-align: middle; }
-.matters tbody th { font-weight: 400; }
-.matters .bar { display: flex; align-items: center; gap: 0.4rem; }
-.matters .bar i { display: block; height: 0.8rem; border-radius: 3px; min-width: 2px; }
-.matters .bar span { opacity: 0.8; font-size: 0.8rem; }
+.importance thead th:first-child { width: 10rem; }
+.importance th { font-weight: 600; text-align: left; padding: 0.3rem 0.75rem 0.3rem 0; }
+.importance th small { font-weight: 400; opacity: 0.65; display: block; }
+.importance td { padding: 0.15rem 0.75rem 0.15rem 0; vertical-align: middle; }
+.importance tbody th { font-weight: 400; }
+.importance .bar { display: flex; align-items: center; gap: 0.4rem; }
+.importance .bar i { display: block; height: 0.8rem; border-radius: 3px; min-width: 2px; }
+.importance .bar span { opacity: 0.8; font-size: 0.8rem; }
 @media (max-width: 640px) {
-  .matters { min-width: 0; }
-  .matters thead th:first-child { width: 7.5rem; }
-  .matters td, .matters th { padding-right: 0.35rem; overflow-wrap: anywhere; }
-  .matters .bar { gap: 0.25rem; }
+  .importance { min-width: 0; }
+  .importance thead th:first-child { width: 7.5rem; }
+  .importance td, .importance th { padding-right: 0.35rem; overflow-wrap: anywhere; }
+  .importance .bar { gap: 0.25rem; }
 }
 </style>"""
 
 
 def order(found: Sequence["Importance"]) -> list[str]:
-    """Parameters by their mean share over the metrics, the most important first."""
+    """Return the parameters by their mean share over the metrics, most important first."""
     names = dict.fromkeys(name for each in found for name in each.shares)
     mean = {n: sum(each.shares.get(n, 0.0) for each in found) for n in names}
     return sorted(names, key=lambda name: -mean[name])
@@ -44,9 +44,9 @@ def order(found: Sequence["Importance"]) -> list[str]:
 def table(
     found: Sequence["Importance"], in_share: Mapping[str, float], mode: Mode, *, most: int = 16
 ) -> str:
-    """Rows of parameters, columns of metrics; a bar is the share of what the parameters decide.
+    """Return the table; a bar is the importance of a parameter for a metric.
 
-    `in_share`: in which share of the trials each parameter exists.
+    `in_share`: share of the trials in which each parameter is active.
     """
     palette = PALETTES[mode]
     heads = "".join(
@@ -63,7 +63,7 @@ def table(
         )
         rows.append(f'<tr><th scope="row"{_title(name)}>{_name(name, in_share)}</th>{cells}</tr>')
     return (
-        f'{STYLE}<div class="matters-frame"><table class="matters"><thead><tr>'
+        f'{STYLE}<div class="importance-frame"><table class="importance"><thead><tr>'
         f'<th scope="col">Parameter</th>{heads}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

@@ -1,6 +1,6 @@
-"""A network as its blocks and exits, drawn in HTML: it wraps on narrow screens and can be read out.
+"""The blocks and exits of a network in HTML, which wraps on narrow screens and can be read out.
 
-Everything that comes from a store is escaped here.
+All text from a store is escaped.
 """
 
 import html
@@ -46,14 +46,14 @@ STYLE = """<style>
 
 @dataclass(frozen=True, kw_only=True)
 class ExitShare:
-    """What leaves the network at one exit."""
+    """The images that exit at one exit."""
 
     share: float  # of all images
-    accuracy: float | None  # of those that leave here; None where none does
+    accuracy: float | None  # of these images; None without any
 
 
 def exit_shares(reports: Sequence[ExitReport]) -> dict[int, ExitShare]:
-    """By exit, from 1."""
+    """Return the shares by exit, from 1."""
     total = sum(report.images for report in reports)
     found = {}
     for number in sorted({report.exit for report in reports}):
@@ -72,7 +72,7 @@ def network(
     exits: Sequence[ExitReport],
     mode: Mode,
 ) -> str:
-    """The network from its input to its last exit, at an operating point."""
+    """Return the network from its input to its last exit, at an operating point."""
     palette = PALETTES[mode]
     shares = exit_shares(exits)
     kept = point.blocks if point else config.exits
@@ -110,7 +110,9 @@ def _arrow(staying: float | None, is_kept: bool) -> str:
         else f"<b>{formats.quantity('accuracy', staying)}</b>"
     )
     dim = "" if is_kept else " off"
-    return f'<div class="arrow{dim}" title="share of the images that come here">{share}→</div>'
+    return (
+        f'<div class="arrow{dim}" title="share of the images that reach this block">{share}→</div>'
+    )
 
 
 def _block(
@@ -154,19 +156,19 @@ def _exit(
     depth = point.blocks if point else config.exits
     thresholds = point.exit_thresholds if point else config.exit_threshold
     if block > depth:
-        return '<div class="exit"><p class="muted">left away at this point</p></div>'
+        return '<div class="exit"><p class="muted">not used at this operating point</p></div>'
     if block == depth:
-        rule = "everything else leaves here" if depth > 1 else "everything leaves here"
+        rule = "all other images exit here" if depth > 1 else "all images exit here"
     else:
         threshold = thresholds[block - 1] if block <= len(thresholds) else 1.0
-        rule = "nothing leaves here" if threshold >= 1 else f"leaves if sure by {threshold:.3g}"
+        rule = "no image exits here" if threshold >= 1 else f"exit threshold {threshold:.3g}"
     found = shares.get(block)
     facts = bar = ""
     if found is not None:
         right = found.share * (found.accuracy or 0.0)
         known = formats.quantity("accuracy", found.accuracy)
         facts = (
-            f"<br><b>{formats.quantity('accuracy', found.share)}</b> leave, {known} of them right"
+            f"<br><b>{formats.quantity('accuracy', found.share)}</b> exit, {known} of them right"
         )
         bar = (
             f'<div class="share" aria-hidden="true"><b style="width:{100 * right:.1f}%"></b>'

@@ -1,4 +1,4 @@
-"""A study's trials as parallel coordinates."""
+"""The trials of a study as parallel coordinates."""
 
 import html
 from collections.abc import Sequence
@@ -26,11 +26,10 @@ def parallel(
     *,
     mark: int | None = None,
 ) -> go.Figure:
-    """Trials as lines through all their parameters and metrics, coloured by one of these.
+    """Return trials as lines through their parameters and metrics, coloured by one metric.
 
-    Drag along an axis to keep only the lines that pass there. What a trial has not, or what is
-    no finite number, is drawn at the foot of its axis, at a dash. The row `mark` has a colour of
-    its own.
+    Inactive parameters and values that are not finite are drawn at the foot of the axis, at a
+    dash. The row `mark` has its own colour.
     """
     palette = PALETTES[mode]
     chosen = table.metric(colour)
@@ -57,7 +56,7 @@ def parallel(
 
 
 def _line(axis: Axis, rows: Rows, palette: Palette, *, has_mark: bool) -> dict[str, object]:
-    """The ramp, with a tenth above it for the colour of the last row where that is marked."""
+    """Return the colours; a marked last row has the top tenth of the scale."""
     line = coloured(axis, rows, palette)
     if not has_mark:
         return line

@@ -1,4 +1,4 @@
-"""How the networks of a study are cut into blocks, and what that brings."""
+"""The partitions of a study's networks as a tree."""
 
 import html
 import math
@@ -14,9 +14,9 @@ from dashboard.figures.theme import PALETTES, Mode
 
 
 def partitions(table: TrialTable, metric: str, mode: Mode, *, statistic: str = "best") -> go.Figure:
-    """How networks are cut into blocks, as a tree of first blocks: wide where much was tried.
+    """Return partitions as a tree of their first blocks; the width is the number of trials.
 
-    Coloured by the best value of the metric, or by its mean, of all networks that begin so.
+    The colour is the best value or the mean of the metric over all networks of a branch.
     """
     palette = PALETTES[mode]
     axis = table.metric(metric)

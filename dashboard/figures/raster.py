@@ -1,4 +1,4 @@
-"""One image on its way through a network: its spikes, and the moment that it leaves."""
+"""The spikes of one image in a network, and the exit that it takes."""
 
 import html
 from collections.abc import Sequence
@@ -18,29 +18,27 @@ GAP = 8  # rows above each layer, for its name
 ROW_PX = 2.6
 
 
-def taken(raster: ImageRaster, timesteps: int, thresholds: Sequence[float], exit_: int) -> str:
-    """What happened, in one sentence."""
+def described(raster: ImageRaster, timesteps: int, thresholds: Sequence[float], exit_: int) -> str:
+    """Return a sentence on the answer of the exit."""
     said = int(raster.predicted[exit_ - 1, timesteps - 1])
     sure = float(raster.confidence[exit_ - 1, timesteps - 1])
     steps = f"{timesteps} timestep" + ("s" if timesteps > 1 else "")
-    verdict = "right" if said == raster.label else f"wrong: it is a {raster.label}"
-    why = ""
-    if exit_ <= len(thresholds):
-        why = f", which asks for {thresholds[exit_ - 1]:.3g}"
+    answer = "right" if said == raster.label else f"wrong, the class is {raster.label}"
+    limit = f" (threshold {thresholds[exit_ - 1]:.3g})" if exit_ <= len(thresholds) else ""
     return (
-        f"After {steps} exit {exit_}{why} is {formats.quantity('accuracy', sure)} sure of class "
-        f"{said}, and that is {verdict}."
+        f"After {steps} the highest class probability at exit {exit_} is "
+        f"{formats.quantity('accuracy', sure)}{limit}, for class {said}: {answer}."
     )
 
 
 def raster(
     seen: ImageRaster, *, timesteps: int, thresholds: Sequence[float], exit_: int, mode: Mode
 ) -> go.Figure:
-    """Blocks from left to right, each over its timesteps: spikes above, its exit's doubt below.
+    """Return blocks from left to right over their timesteps: spikes above, confidence below.
 
-    Blocks run one after another; those behind the exit that was taken (from 1) are faded,
-    because they did not run, and so are timesteps beyond those of the operating point. Of a
-    layer at most MOST_NEURONS neurons are drawn, evenly taken from those that fired.
+    Blocks after the exit taken (from 1) were not executed and are faded, and so are timesteps
+    beyond those of the operating point. At most MOST_NEURONS neurons of a layer are drawn, evenly
+    chosen from those that fired.
     """
     palette = PALETTES[mode]
     blocks = sorted({layer.block for layer in seen.layers})
@@ -60,7 +58,7 @@ def raster(
         own = [layer for layer in seen.layers if layer.block == block]
         colour = palette.categories[(block - 1) % len(palette.categories)]
         _add_spikes(figure, own, column, timesteps if ran else 0, colour, palette)
-        _add_doubt(
+        _add_confidence(
             figure, seen, block, column, timesteps if ran else 0, thresholds, colour, palette
         )
         figure.update_yaxes(range=[tallest, 0], visible=False, fixedrange=True, row=1, col=column)
@@ -76,7 +74,7 @@ def raster(
             font={"color": colour if ran else palette.muted, "size": 13},
         )
         if block == exit_:
-            _add_moment(figure, column, depth, timesteps, palette)
+            _add_exit_line(figure, column, depth, timesteps, palette)
     figure.update_layout(
         template=template(mode),
         height=190 + int(ROW_PX * tallest),
@@ -103,9 +101,9 @@ def _rows(layers: Sequence[LayerRaster]) -> int:
 
 
 def shown_neurons(spikes: NDArray[np.bool_], most: int = MOST_NEURONS) -> NDArray[np.bool_]:
-    """At most `most` neurons of (time, neurons): evenly taken from those that fired at all.
+    """Return at most `most` neurons of (time, neurons), evenly chosen from those that fired.
 
-    Silent ones fill up where fewer fired.
+    Silent neurons are added if fewer fired.
     """
     neurons = spikes.shape[1]
     if neurons <= most:
@@ -126,13 +124,13 @@ def _add_spikes(
     colour: str,
     palette: Palette,
 ) -> None:
-    """A cell for each neuron and timestep, full where it spiked."""
+    """Add a cell for each neuron and timestep, filled for a spike."""
     row = 0
     for layer in layers:
         row += GAP
         shown = shown_neurons(layer.spikes)
         cells = shown.astype(np.int8).T  # (neurons, time)
-        cells[:, ran:] *= 2  # it would have spiked, had it run
+        cells[:, ran:] *= 2  # not executed
         count, neurons = int(layer.spikes.sum()), layer.spikes.shape[1]
         figure.add_trace(
             go.Heatmap(
@@ -175,7 +173,7 @@ def _add_spikes(
         row += shown.shape[1]
 
 
-def _add_doubt(
+def _add_confidence(
     figure: go.Figure,
     seen: ImageRaster,
     block: int,
@@ -185,7 +183,7 @@ def _add_doubt(
     colour: str,
     palette: Palette,
 ) -> None:
-    """How sure the block's exit is after each timestep, and how sure it has to be."""
+    """Add the highest class probability of the block's exit per timestep, and its threshold."""
     sure, said = seen.confidence[block - 1], seen.predicted[block - 1]
     steps = np.arange(1, sure.size + 1)
     shown = [colour if step <= ran else translucent(palette.faded, 0.5) for step in steps]
@@ -201,8 +199,7 @@ def _add_doubt(
                 "symbol": ["circle" if s == seen.label else "x" for s in said],
             },
             customdata=said,
-            hovertemplate="timestep %{x}<br><b>%{y:.1%}</b> sure of class %{customdata}"
-            "<extra></extra>",
+            hovertemplate="timestep %{x}<br><b>%{y:.1%}</b> for class %{customdata}<extra></extra>",
         ),
         row=2,
         col=column,
@@ -221,14 +218,14 @@ def _add_doubt(
 
 
 def _columns(figure: go.Figure) -> int:
-    """Columns of the grid; the second row's axes are numbered behind the first's."""
+    """Return the columns of the grid; axes of the second row are numbered after the first's."""
     return len(figure._grid_ref[0])
 
 
-def _add_moment(
+def _add_exit_line(
     figure: go.Figure, column: int, depth: int, timesteps: int, palette: Palette
 ) -> None:
-    """The line at which the image leaves."""
+    """Add the line at the timestep of the exit."""
     for axis in (column, column + depth):
         figure.add_shape(
             type="line",
@@ -243,7 +240,7 @@ def _add_moment(
 
 
 def picture(seen: ImageRaster, mode: Mode) -> go.Figure:
-    """The image itself."""
+    """Return the image."""
     pixels = seen.pixels
     if pixels.ndim == 2:
         trace = go.Heatmap(

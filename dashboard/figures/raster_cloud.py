@@ -1,4 +1,4 @@
-"""Many points as one picture behind a figure: a browser draws it at once, and none is left out."""
+"""Many points as one picture in the background of a figure, which a browser draws at once."""
 
 import base64
 import io
@@ -11,13 +11,13 @@ from PIL import Image
 from dashboard.data.points import Axis
 
 WIDTH, HEIGHT = 560, 360  # pixels
-OPACITY = 0.16, 0.62  # of one point, and of many in the same place
+OPACITY = 0.16, 0.62  # of one point, and of MANY at the same place
 MANY = 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """What a picture covers, in the units of the axes: logarithms where they are logarithmic."""
+    """The area of a picture in units of the axes; logarithms on logarithmic axes."""
 
     left: float
     right: float
@@ -25,12 +25,12 @@ class Extent:
     top: float
 
 
-def cloud(
+def raster_cloud(
     x: Axis, y: Axis, rows: NDArray[np.int64], *, log: tuple[bool, bool], colour: str
 ) -> tuple[str, Extent] | None:
-    """The points as a PNG in a data URL, and where it lies; None where there is nothing to see.
+    """Return the points as a PNG in a data URL with its area; None if the area is empty.
 
-    The more points share a pixel, the darker it is.
+    Pixels with more points are darker.
     """
     across, up = _values(x, rows, is_log=log[0]), _values(y, rows, is_log=log[1])
     known = np.isfinite(across) & np.isfinite(up)
@@ -63,7 +63,7 @@ def _pixels(values: NDArray[np.float64], low: float, high: float, count: int) ->
 
 
 def _spread(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each point three pixels wide and high, so that one alone can be seen."""
+    """Return the largest count of 3 x 3 pixels, so that a single point is visible."""
     padded = np.pad(counts, 1)
     height, width = counts.shape
     near: NDArray[np.int64] = np.max(

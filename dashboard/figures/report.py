@@ -1,6 +1,6 @@
-"""A study as one HTML file that opens without a server and asks no other host for anything.
+"""A study as one HTML file that opens without a server and without a network connection.
 
-plotly's script stands in the file itself. Whatever comes from a store is escaped.
+The file contains plotly's script. All text from a store is escaped.
 """
 
 import datetime
@@ -17,8 +17,8 @@ from dashboard.data.point_filter import ViewOptions, VisiblePoints
 from dashboard.data.points import PointTable
 from dashboard.data.study_view import StudyView
 from dashboard.data.targets import Target
-from dashboard.figures import history as course_figures
 from dashboard.figures.front import front
+from dashboard.figures.history import hypervolume
 from dashboard.figures.theme import FONT, PALETTES
 from search.trial.confirmation import Confirmed
 
@@ -53,9 +53,9 @@ def report(
     chosen: Sequence[int] = (),
     confirmed: Mapping[int, Confirmed] | None = None,
 ) -> str:
-    """The report: question, front as figure and table, hypervolume, study file.
+    """Return the report: question, front as figure and table, hypervolume, study file.
 
-    `chosen` are rows that somebody selected; without any the table is the front.
+    `chosen` are the selected rows; without any the table shows the front.
     """
     rows = list(chosen) or visible.front.tolist()
     ids = [int(view.table.ids[row]) for row in chosen]
@@ -74,7 +74,7 @@ def report(
         f"<p class='muted'>The first {MOST_ROWS} of {len(rows):,}.</p>"
         if len(rows) > MOST_ROWS
         else "",
-        _course(view),
+        _history(view),
         "<h2>Study file</h2>",
         f"<pre>{html.escape(view.stored.toml)}</pre>",
         _meanings(view.table.objectives),
@@ -98,13 +98,13 @@ def _made() -> str:
 
 
 def _headline(view: StudyView, visible: VisiblePoints) -> str:
-    last = view.hypervolumes[-1].value if view.hypervolumes else float("nan")
+    _, known = view.known_hypervolumes
     facts = [
         ("On the front", f"{visible.front.size:,}"),
         ("Operating points", f"{len(view.table):,}"),
         ("Trials", f"{len(view.trials):,}"),
         ("Epochs trained", f"{view.epochs_trained:,}"),
-        ("Hypervolume", f"{last:.3f}" if last == last else formats.NOTHING),
+        ("Hypervolume", f"{known[-1]:.3f}" if known else formats.NOTHING),
     ]
     return (
         "<dl>"
@@ -117,7 +117,7 @@ def _targets(targets: Sequence[Target]) -> str:
     if not targets:
         return ""
     words = ", ".join(html.escape(target.shown) for target in targets)
-    return f"<p>Within these targets: {words}.</p>"
+    return f"<p>Targets: {words}.</p>"
 
 
 def _figure(figure: go.Figure) -> str:
@@ -142,7 +142,7 @@ def _table(
     exits = table.exit_thresholds(rows)
     for row, thresholds in zip(rows, exits, strict=True):
         cells = [
-            f"{table.trials[row]}",
+            table.trial_words(row).partition(" ")[2],
             table.partition(row) or formats.NOTHING,
             f"{table.timesteps[row]}",
             formats.thresholds(thresholds),
@@ -160,13 +160,11 @@ def _table(
     )
 
 
-def _course(view: StudyView) -> str:
-    known = [record for record in view.hypervolumes if record.value == record.value]
-    if len(known) < 2:
+def _history(view: StudyView) -> str:
+    trials, values = view.known_hypervolumes
+    if len(values) < 2:
         return ""
-    figure = course_figures.hypervolume(
-        [record.trial for record in known], [record.value for record in known], "light"
-    )
+    figure = hypervolume(trials, values, "light")
     return f"<h2>Hypervolume after each finished trial</h2>\n{_figure(figure)}"
 
 
@@ -176,4 +174,4 @@ def _meanings(objectives: Sequence[str]) -> str:
         f'<td class="text muted">{html.escape(formats.meaning(name))}</td></tr>'
         for name in objectives
     )
-    return f"<h2>What the figures mean</h2><table>{rows}</table>"
+    return f"<h2>Metrics</h2><table>{rows}</table>"

@@ -1,4 +1,4 @@
-"""Rungs as figures: who was judged there, and marks of them in the curves of one trial."""
+"""Figures of rungs: all trials at a rung, and marks in the curves of one trial."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -7,20 +7,19 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard.data import formats
-from dashboard.data.points import Axis
+from dashboard.data.points import Axis, metric_axis
 from dashboard.data.stop_reason import StopReason
 from dashboard.figures.style import axis_layout, template, translucent
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from search.trial.rung import RungPoint, RungReport
-from snn.settings.measurement import METRICS
 
-TRIAL = "trial"  # the axis across where one metric alone was measured
+TRIAL = "trial"  # the horizontal axis if there is only one metric
 
 
 def at_rung(reason: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
-    """Everybody's points at the rung: the trial's own ringed, those who beat it strong.
+    """Return the points of all trials at the rung, this trial's ringed, dominating ones strong.
 
-    `x` may be `trial`, the number of the trial. Each point's customdata is its trial.
+    `x` may be `trial`, the number of the trial. The customdata of a point is its trial.
     """
     palette = PALETTES[mode]
     superior = {n: reason.others[n] for n in reason.superiors if n in reason.others}
@@ -32,15 +31,15 @@ def at_rung(reason: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
     own = {"size": 15, "symbol": "circle-open", "color": palette.accent}
     own["line"] = {"width": 2.5, "color": palette.accent}
     for name, reports, marker in (
-        ("others there", rest, plain),
-        ("who beat it alone", superior, strong),
+        ("other trials", rest, plain),
+        ("trials that dominate it", superior, strong),
         ("this trial", {reason.trial: reason.report}, own),
     ):
         if reports:
             figure.add_trace(_points(name, reports, x, y, marker))
     every = {**reason.others, reason.trial: reason.report}
     axes = _axis(every, x), _axis(every, y)
-    is_log = [axis.is_log_by_default and _ratio(axis) > 4 for axis in axes]
+    is_log = [axis.is_log_by_default and axis.ratio > 4 for axis in axes]
     figure.update_layout(template=template(mode), height=320, dragmode=False, uirevision=f"{x}|{y}")
     figure.update_xaxes(**axis_layout(axes[0], log=is_log[0], side="x"), fixedrange=True)
     figure.update_yaxes(**axis_layout(axes[1], log=is_log[1], side="y"), fixedrange=True)
@@ -84,19 +83,10 @@ def _axis(reports: Mapping[int, RungReport], name: str) -> Axis:
     values = [
         _value(number, point, name) for number, each in reports.items() for point in each.points
     ]
-    return Axis(
-        name=name,
-        label="Trial" if name == TRIAL else formats.label(name),
-        unit="" if name == TRIAL else METRICS[name].unit,
-        better=None if name == TRIAL else METRICS[name].better,
-        values=np.asarray(values, dtype=np.float64),
-    )
-
-
-def _ratio(axis: Axis) -> float:
-    assert axis.values is not None
-    known = axis.values[np.isfinite(axis.values) & (axis.values > 0)]
-    return float(known.max() / known.min()) if known.size else 1.0
+    column = np.asarray(values, dtype=np.float64)
+    if name == TRIAL:
+        return Axis(name=name, label="Trial", unit="", better=None, values=column)
+    return metric_axis(name, column)
 
 
 def add_rungs(
@@ -107,9 +97,9 @@ def add_rungs(
     name: str,
     mode: Mode,
 ) -> None:
-    """Mark in a curve where the trial was judged, and for `accuracy` what was measured there.
+    """Mark the rungs in a curve, and for `accuracy` the values measured at them.
 
-    Those that it was compared with at the last one are ticks at the epochs that they had.
+    Trials compared with at the last rung are ticks at their epochs.
     """
     palette = PALETTES[mode]
     for report in rungs:
@@ -131,7 +121,7 @@ def add_rungs(
             annotation_position="top",
         )
     if rungs:
-        # Some of what it did not train any more, without squeezing what it did.
+        # some of the epochs that were not trained, without squeezing the others
         last = min(rungs[-1].epochs_total, 2 * rungs[-1].epochs_done + 2)
         if stopped is not None:
             figure.update_xaxes(range=[1 - 0.04 * last, 1.02 * last])
@@ -147,7 +137,7 @@ def add_rungs(
                 x=[each.epochs_done for each in known],
                 y=[each.sampled.metrics[name] for each in known],
                 mode="markers",
-                name="as it was judged",
+                name="at the rung",
                 marker={
                     "symbol": "diamond",
                     "size": 9,
@@ -161,8 +151,8 @@ def add_rungs(
 
 def _add_rivals(figure: go.Figure, stopped: StopReason, palette: Palette) -> None:
     for name, colour, is_superior in (
-        ("others at the rung", palette.faded, False),
-        ("who beat it alone", palette.categories[0], True),
+        ("other trials", palette.faded, False),
+        ("trials that dominate it", palette.categories[0], True),
     ):
         reports = [
             report

@@ -1,7 +1,6 @@
-"""What every figure shares: the house style, axes, colours and words on hover.
+"""Style, axes, colours and hover texts of all figures.
 
-Pure functions from numbers to plotly's terms. Hover texts and names are escaped: plotly
-reads a few HTML tags in them.
+Hover texts and names are escaped, because plotly reads a few HTML tags in them.
 """
 
 import functools
@@ -19,9 +18,9 @@ from dashboard.figures.theme import FONT, PALETTES, Mode, Palette
 Figure = go.Figure
 Rows = NDArray[np.int64]
 
-MOST_FADED = 200  # points that are context, of each kind, see `one_per_cell`
-SVG_LIMIT = 6_000  # beyond, points are drawn by WebGL, which takes long to start
-CELLS = (64, 48, 32, 24, 16, 12, 8)  # that an axis is divided into where points are thinned
+MOST_FADED = 200  # faded points of each kind, see `one_per_cell`
+SVG_LIMIT = 6_000  # more points are drawn by WebGL, which starts slowly
+CELLS = (64, 48, 32, 24, 16, 12, 8)  # cells of an axis when points are thinned
 MOST_CATEGORIES = 8
 SYMBOLS = (
     "circle",
@@ -47,7 +46,7 @@ HOVER_OBJECTIVES_FIRST = ("accuracy", "synaptic_ops", "training_memory_bytes", "
 
 
 def template(mode: Mode) -> go.layout.Template:
-    """The house style of every figure in one mode."""
+    """Return the style of all figures in one mode."""
     palette = PALETTES[mode]
     axis = {
         "gridcolor": palette.grid,
@@ -96,8 +95,26 @@ def template(mode: Mode) -> go.layout.Template:
     return go.layout.Template(layout=layout)
 
 
+def for_export(figure: go.Figure, width: int, height: int, mode: Mode) -> go.Figure:
+    """Return the figure with a size and a background of its own, for a file.
+
+    The margins hold ticks, titles, legend and colour bar whatever their length is.
+    """
+    palette = PALETTES[mode]
+    figure.update_layout(
+        width=width,
+        height=height,
+        paper_bgcolor=palette.background,
+        plot_bgcolor=palette.background,
+        margin={"l": 24, "r": 24, "t": 48, "b": 24, "autoexpand": True},
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
 def axis_layout(axis: Axis, *, log: bool, side: str) -> dict[str, object]:
-    """Title with unit and better direction, tick format and scale of one axis."""
+    """Return title with unit and better direction, tick format and scale of one axis."""
     layout: dict[str, object] = {"title": {"text": axis_title(axis, side=side)}}
     if not axis.is_number:
         layout |= {"type": "category", "categoryorder": "category ascending"}
@@ -107,13 +124,13 @@ def axis_layout(axis: Axis, *, log: bool, side: str) -> dict[str, object]:
     elif axis.unit in formats.WIDE_UNITS or axis.name == "parameters":
         layout |= {"tickformat": "~s"}
     if log:
-        layout |= {"type": "log", "dtick": "D2" if _decades(axis) < 1.5 else 1}
+        layout |= {"type": "log", "dtick": "D2" if np.log10(axis.ratio) < 1.5 else 1}
         layout["minor"] = {"showgrid": False}
     return layout
 
 
 def axis_title(axis: Axis, *, side: str) -> str:
-    """`Synaptic operations (ops per image) · ← better`."""
+    """Return `Synaptic operations (ops per image) · ← better`."""
     arrows = {("x", "higher"): "better →", ("x", "lower"): "← better"}
     arrows |= {("y", "higher"): "better ↑", ("y", "lower"): "better ↓"}
     unit = f" ({axis.unit})" if axis.unit else ""
@@ -124,29 +141,21 @@ def axis_title(axis: Axis, *, side: str) -> str:
 
 
 def _spread(axis: Axis) -> float:
-    assert axis.values is not None
-    known = axis.values[np.isfinite(axis.values)]
-    return float(np.ptp(known)) if known.size else 0.0
-
-
-def _decades(axis: Axis) -> float:
-    assert axis.values is not None
-    known = axis.values[np.isfinite(axis.values) & (axis.values > 0)]
-    return float(np.log10(known.max() / known.min())) if known.size else 0.0
+    return float(np.ptp(axis.known)) if axis.known.size else 0.0
 
 
 def thinned(rows: Rows, limit: int = MOST_FADED) -> Rows:
-    """At most `limit` of `rows`, evenly spread; always the same ones."""
+    """Return at most `limit` of `rows`, evenly spread, always the same ones."""
     if rows.size <= limit:
         return rows
     return rows[np.linspace(0, rows.size - 1, limit).astype(np.int64)]
 
 
 def one_per_cell(rows: Rows, axes: Sequence[tuple[Axis, bool]], limit: int = MOST_FADED) -> Rows:
-    """Rows that cover what all of them cover on the screen: one for each small cell of it.
+    """Return one row for each small cell of the figure, so that rows cover the same area.
 
-    `axes` come with whether they are logarithmic. Cells are as small as the limit allows, so
-    that whoever stands alone is always drawn.
+    `axes` come with whether they are logarithmic. Cells are as small as the limit allows; an
+    isolated point is always kept.
     """
     if rows.size <= limit:
         return rows
@@ -164,7 +173,7 @@ def one_per_cell(rows: Rows, axes: Sequence[tuple[Axis, bool]], limit: int = MOS
 
 
 def _place(axis: Axis, rows: Rows, *, is_log: bool) -> NDArray[np.float64]:
-    """Where values lie between the least and the greatest, from 0 to 1."""
+    """Return the values scaled to 0 (smallest) .. 1 (largest)."""
     if axis.values is None:
         return np.zeros(rows.size)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -178,7 +187,7 @@ def _place(axis: Axis, rows: Rows, *, is_log: bool) -> NDArray[np.float64]:
 
 
 def coordinates(axis: Axis, rows: Rows) -> object:
-    """What plotly draws for these rows: 32-bit numbers travel at half the size."""
+    """Return plotly's coordinates of these rows, numbers in 32 bits to halve the page."""
     if axis.values is None:
         assert axis.names is not None
         return [html.escape(str(name)) for name in axis.names[rows]]
@@ -186,14 +195,14 @@ def coordinates(axis: Axis, rows: Rows) -> object:
 
 
 def ids_of(table: PointTable, rows: Rows) -> NDArray[np.int32] | NDArray[np.int64]:
-    """Ids of these points; as 32-bit numbers, which plotly takes as they are, where they fit."""
+    """Return the ids of these points, in 32 bits where they fit, which plotly encodes compactly."""
     ids = table.ids[rows]
     fits = ids.size == 0 or int(ids.max()) < 2**31
     return ids.astype(np.int32) if fits else ids
 
 
 def colour_scale(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
-    """A ramp over the front's values; logarithmic where the quantity is wide."""
+    """Return a colour ramp over the front's values, logarithmic for counts and sizes."""
     assert colour.values is not None
     values = colour.values[rows]
     bar: dict[str, object] = {
@@ -220,13 +229,13 @@ def colour_scale(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object
 
 
 def ramp(palette: Palette) -> list[list[object]]:
-    """The palette's ramp as a plotly colour scale."""
+    """Return the palette's ramp as a plotly colour scale."""
     steps = len(palette.ramp) - 1
     return [[place / steps, colour] for place, colour in enumerate(palette.ramp)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round values between `low` and `high`: 1, 2 or 5 times a power of ten, or closer ones."""
+    """Return round values from `low` to `high`: 1, 2 or 5 times a power of ten, or closer ones."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
     within = [tick for tick in ticks if low <= tick <= high]
@@ -237,12 +246,12 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def short(name: str, value: float) -> str:
-    """A value for a tick: with its unit, without digits that say nothing."""
+    """Return a value with its unit for a tick, without trailing zeros."""
     return formats.quantity(name, value).replace(".00", "").replace(".0", "")
 
 
 def shapes(axis: Axis, table: PointTable, *, in_space: bool = False) -> list[tuple[str, str]]:
-    """Each value of an axis and the symbol that stands for it, the same in every figure."""
+    """Return each value of an axis with its symbol, the same in every figure."""
     every = np.arange(len(table))
     if axis.values is not None:
         _, first = np.unique(axis.values, return_index=True)
@@ -256,7 +265,7 @@ def shapes(axis: Axis, table: PointTable, *, in_space: bool = False) -> list[tup
 def categories(
     colour: Axis, rows: Rows, palette: Palette
 ) -> list[tuple[str, str, NDArray[np.int64]]]:
-    """Name, colour and rows per category; the rarest share the last colour when there are many."""
+    """Return name, colour and rows per category; the rarest of many share one colour."""
     assert colour.names is not None
     names = colour.names[rows]
     counts = {name: int((names == name).sum()) for name in sorted(set(names), key=str)}
@@ -272,7 +281,7 @@ def categories(
 
 
 def hover(table: PointTable, rows: Rows, *, brief: bool = False) -> dict[str, object]:
-    """What a trace of these points says under the mouse."""
+    """Return the hover texts of a trace of these points."""
     return {
         "hovertext": hover_texts(table, rows.tolist(), brief=brief),
         "hovertemplate": "%{hovertext}<extra></extra>",
@@ -280,13 +289,13 @@ def hover(table: PointTable, rows: Rows, *, brief: bool = False) -> dict[str, ob
 
 
 def hover_texts(table: PointTable, rows: Sequence[int], *, brief: bool = False) -> list[str]:
-    """Who points are and what they achieve, as the few tags that plotly knows."""
+    """Return trial, operating point and metrics of points with the few tags that plotly reads."""
     return list(_hover_texts(table, tuple(rows), brief))
 
 
 @functools.lru_cache(maxsize=32)
 def _hover_texts(table: PointTable, rows: tuple[int, ...], brief: bool) -> tuple[str, ...]:
-    """Kept, since a change of axes does not change them."""
+    """Cached, because a change of axes does not change the texts."""
     exits = table.exit_thresholds(rows)
     return tuple(
         _hover_text(table, row, formats.thresholds(each), brief=brief)
@@ -295,7 +304,7 @@ def _hover_texts(table: PointTable, rows: tuple[int, ...], brief: bool) -> tuple
 
 
 def _hover_text(table: PointTable, row: int, exits: str, *, brief: bool) -> str:
-    head = f"<b>Trial {table.trials[row]}</b>"
+    head = f"<b>{table.trial_words(row)}</b>"
     if table.partition(row):
         head += f"  ·  {html.escape(table.partition(row))}"
     head += f"  ·  T {table.timesteps[row]}"
@@ -310,11 +319,11 @@ def _hover_text(table: PointTable, row: int, exits: str, *, brief: bool) -> str:
 
 
 def hover_metrics(objectives: Sequence[str]) -> tuple[str, ...]:
-    """Objectives, then the figures that everybody asks for."""
+    """Return the objectives and the metrics shown for every point."""
     return tuple(dict.fromkeys((*objectives, *HOVER_OBJECTIVES_FIRST, "latency_steps")))
 
 
 def translucent(colour: str, opacity: float) -> str:
-    """The colour `#rrggbb` with an opacity between 0 and 1."""
+    """Return the colour `#rrggbb` with an opacity between 0 and 1."""
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"

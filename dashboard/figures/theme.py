@@ -1,8 +1,7 @@
-"""Colours and type of the figures.
+"""Colours and font of the figures.
 
-`.streamlit/config.toml` beside the app says the same to Streamlit, which reads it whoever
-starts the app; a test holds the two together. The typeface is the one that comes with
-Streamlit, so that a page asks no other host for anything.
+`.streamlit/config.toml` has the same colours for Streamlit; a test compares them. The font comes
+with Streamlit, so that a page needs no other host.
 """
 
 from dataclasses import dataclass
@@ -13,18 +12,18 @@ Mode = Literal["light", "dark"]
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """The colours of one mode. Categories and ramp hold up under colour blindness."""
+    """The colours of one mode; categories and ramp are safe for colour blindness."""
 
     background: str
-    surface: str  # behind inputs and code
+    surface: str  # background of inputs and code
     border: str
     grid: str
     text: str
     muted: str
-    faded: str  # points that are context
-    accent: str  # the front's line, the knee, what was chosen
+    faded: str  # points that are not on the front
+    accent: str  # line of the front, knee, selection
     categories: tuple[str, ...]  # Okabe and Ito, without the accent's hue
-    ramp: tuple[str, ...]  # low to high; lightness alone tells the order
+    ramp: tuple[str, ...]  # low to high, ordered by lightness
 
 
 PALETTES: dict[Mode, Palette] = {

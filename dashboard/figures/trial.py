@@ -1,4 +1,4 @@
-"""Drawings of one trial: its operating points, exits, training and layers."""
+"""Figures of one trial: operating points, exits, training and layers."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard.data import formats
-from dashboard.data.points import Axis
+from dashboard.data.points import metric_axis
 from dashboard.figures.style import MOST_CATEGORIES, axis_layout, template
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from snn.settings.measurement import (
@@ -19,27 +19,27 @@ from snn.settings.measurement import (
     energy_nj,
 )
 
-RING = "shown here"  # the trace that says where the network is run
+RING = "shown here"  # trace of the operating point shown
 
 
 def family(
     points: Sequence[OperatingPoint],
     *,
-    here: OperatingPoint,
+    selected: OperatingPoint,
     mode: Mode,
     front: Sequence[OperatingPoint] = (),
     x: str = "synaptic_ops",
     y: str = "accuracy",
 ) -> go.Figure:
-    """The operating points of one trained network, `here` ringed, the study's front behind.
+    """Return the operating points of one network, the selected one ringed, and the study's front.
 
-    Each point's place is its customdata.
+    The customdata of a point is its index.
     """
     palette = PALETTES[mode]
     steps = sorted({point.timesteps for point in points})
     colours = sampled(palette, len(steps))
     figure = go.Figure()
-    _behind(figure, front, x, y, palette)
+    _add_front(figure, front, x, y, palette)
     for step, colour in zip(steps, colours, strict=True):
         places = [place for place, point in enumerate(points) if point.timesteps == step]
         figure.add_trace(
@@ -60,19 +60,13 @@ def family(
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )
-    _ring(figure, here, x, y, palette)
-    shown = [*points, *front, here]
+    _ring(figure, selected, x, y, palette)
+    shown = [*points, *front, selected]
     axes = [
-        Axis(
-            name=name,
-            label=formats.label(name),
-            unit=METRICS[name].unit,
-            better=METRICS[name].better,
-            values=np.asarray([point.metrics[name] for point in shown], dtype=np.float64),
-        )
+        metric_axis(name, np.asarray([p.metrics[name] for p in shown], dtype=np.float64))
         for name in (x, y)
     ]
-    is_log = axes[0].is_log_by_default and _ratio(axes[0]) > 4
+    is_log = axes[0].is_log_by_default and axes[0].ratio > 4
     figure.update_layout(
         template=template(mode), height=420, dragmode="pan", uirevision=f"family-{x}"
     )
@@ -81,17 +75,10 @@ def family(
     return figure
 
 
-def _ratio(axis: Axis) -> float:
-    assert axis.values is not None
-    known = axis.values[np.isfinite(axis.values)]
-    known = known[known > 0]
-    return float(known.max() / known.min()) if known.size else 1.0
-
-
-def _behind(
+def _add_front(
     figure: go.Figure, front: Sequence[OperatingPoint], x: str, y: str, palette: Palette
 ) -> None:
-    """What of the study's front nothing else beats in these two metrics, as steps."""
+    """Add the study's front over these two metrics as a step line."""
     known = [p for p in front if np.isfinite(p.metrics[x]) and np.isfinite(p.metrics[y])]
     signs = METRICS[x].sign, METRICS[y].sign
     known.sort(key=lambda p: (signs[0] * p.metrics[x], signs[1] * p.metrics[y]))
@@ -116,13 +103,13 @@ def _behind(
 
 def _family_hover(point: OperatingPoint, x: str, y: str) -> str:
     lines = [
-        f"<b>T {point.timesteps}</b>  ·  blocks kept {point.blocks}",
+        f"<b>T {point.timesteps}</b>  ·  blocks used {point.blocks}",
         f"exit thresholds {formats.thresholds(point.exit_thresholds)}",
     ]
     for name in (y, x, "latency_steps"):
         lines.append(f"{formats.label(name)}  <b>{formats.quantity(name, point.metrics[name])}</b>")
     if point.is_sampled:
-        lines.append("the point that the sampler asked for")
+        lines.append("sampled point")
     return "<br>".join(lines)
 
 
@@ -146,7 +133,7 @@ def _ring(figure: go.Figure, point: OperatingPoint, x: str, y: str, palette: Pal
 
 
 def sampled(palette: Palette, count: int) -> list[str]:
-    """`count` colours along the palette's ramp, in order."""
+    """Return `count` colours along the palette's ramp, in order."""
     if count == 1:
         return [palette.ramp[2]]
     last = len(palette.ramp) - 1
@@ -170,9 +157,9 @@ CURVES = (
 
 
 def curve(measurements: Sequence[Measurement], name: str, mode: Mode) -> go.Figure:
-    """One quantity over the epochs of all blocks; each block its own colour.
+    """Return one quantity over the epochs of all blocks; each block has its own colour.
 
-    Accuracy is on validation images, with the training images' as a dotted line.
+    Accuracy is on validation images; a dotted line shows the accuracy on training images.
     """
     palette = PALETTES[mode]
     blocks = sorted({measurement.block for measurement in measurements})
@@ -222,16 +209,16 @@ def _curve_line(
 
 
 def exits(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
-    """Where each class leaves the network: shares per exit, the accuracy there written in.
+    """Return the share of each class per exit, with the accuracy of these images.
 
-    Hatched where the class was still hard behind that block.
+    Hatched: the class is hard after the exit's block.
     """
     palette = PALETTES[mode]
     labels = sorted({report.label for report in reports})
     numbers = sorted({report.exit for report in reports})
     totals = {k: sum(r.images for r in reports if r.label == k) for k in labels}
     figure = go.Figure()
-    # One colour more than needed: the far end of the ramp glares in areas as large as bars.
+    # one colour more than needed, because the end of the ramp is too bright for bars
     for number, colour in zip(numbers, sampled(palette, len(numbers) + 1), strict=False):
         of_exit = {r.label: r for r in reports if r.exit == number}
         figure.add_trace(_exit_bars(number, of_exit, labels, totals, colour, palette))
@@ -246,7 +233,7 @@ def exits(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
     )
     figure.update_xaxes(title="class", type="category", fixedrange=True, showgrid=False)
     figure.update_yaxes(
-        title="share that leaves here", tickformat=".0%", range=[0, 1], fixedrange=True, nticks=5
+        title="share of the class", tickformat=".0%", range=[0, 1], fixedrange=True, nticks=5
     )
     return figure
 
@@ -271,8 +258,8 @@ def _exit_bars(
         hatches.append("/" if is_hard else "")
         known = formats.quantity("accuracy", accuracy) if accuracy is not None else "–"
         hovers.append(
-            f"<b>Class {label}, exit {number}</b><br>{images} of {totals[label]} images leave here"
-            f"<br>accuracy <b>{known}</b>" + ("<br>still a hard class" if is_hard else "")
+            f"<b>Class {label}, exit {number}</b><br>{images} of {totals[label]} images exit here"
+            f"<br>accuracy <b>{known}</b>" + ("<br>hard class" if is_hard else "")
         )
     return go.Bar(
         x=[str(label) for label in labels],
@@ -301,21 +288,21 @@ def _exit_bars(
 
 
 def readable_on(colour: str) -> str:
-    """Black or white, whichever is read better on `colour`."""
+    """Return black or white, whichever has more contrast to `colour`."""
     red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
     return "#10151c" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
 
 
 LAYER_BARS = (
     ("spikes_per_inference", "Spikes per image"),
-    ("connectivity", "Connections that exist"),
+    ("connectivity", "Existing connections"),
     ("operations", "Operations per image"),
     ("energy", "Energy per image (estimate)"),
 )
 
 
 def layers(reports: Sequence[LayerReport], name: str, mode: Mode) -> go.Figure:
-    """One bar per spiking layer, in the order that signals take, coloured by block."""
+    """Return one bar per spiking layer, in the order of the network, coloured by block."""
     palette = PALETTES[mode]
     places = [f"{place + 1}" for place in range(len(reports))]
     values = [layer_value(report, name) for report in reports]
@@ -356,7 +343,7 @@ def layers(reports: Sequence[LayerReport], name: str, mode: Mode) -> go.Figure:
 
 
 def layer_value(report: LayerReport, name: str) -> float:
-    """Spikes, share of connections, operations of both kinds, or nanojoules, of one layer."""
+    """Return spikes, share of connections, operations of both kinds, or nanojoules of a layer."""
     if name == "connectivity":
         return report.connections / report.weights if report.weights else 0.0
     if name == "operations":
@@ -382,7 +369,7 @@ def _layer_hover(report: LayerReport) -> str:
         ("spikes per image", formats.count(report.spikes_per_inference)),
         ("spikes per neuron and timestep", f"{report.spike_rate:.3f}"),
         ("connections", f"{report.connections:,} of {report.weights:,} ({share:.1%})"),
-        ("accumulates per image", formats.count(report.synaptic_ops)),
+        ("synaptic operations per image", formats.count(report.synaptic_ops)),
         ("multiply-accumulates per image", formats.count(report.macs)),
         ("energy, estimated", _layer_text(report, "energy")),
     )

@@ -1,4 +1,4 @@
-"""What people take away: networks as folders."""
+"""Networks as zip files of the folders that `spikefront export` writes."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from snn.settings.config import ConfigError
 
 
 def export_problem(url: str, study: str, number: int) -> str | None:
-    """Why nothing of this trial can be exported, or None."""
+    """Return the reason why this trial cannot be exported, or None."""
     try:
         trial = open_store(url).trial(study, number)
     except (StoreError, ConfigError) as error:
@@ -24,10 +24,7 @@ def export_problem(url: str, study: str, number: int) -> str | None:
 
 
 def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
-    """One operating point as the folder that `spikefront export` writes, zipped.
-
-    Raises ExportError or StoreError when it cannot be made.
-    """
+    """Return one operating point as a zip file. Raises ExportError or StoreError."""
     store = Store(url, read_only=True)
     stored = next(each for each in store.operating_points(study, number) if each.id == point)
     with tempfile.TemporaryDirectory() as scratch:
@@ -37,9 +34,9 @@ def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
 
 
 def networks_zip(url: str, study: str, points: Sequence[tuple[int, int]], table: bytes) -> bytes:
-    """Several operating points, each by its trial and id, as folders beside one `points.csv`.
+    """Return operating points (trial, id) as folders of one zip file, with `points.csv`.
 
-    Raises ExportError or StoreError when one cannot be made.
+    Raises ExportError or StoreError.
     """
     with Store(url, read_only=True) as store, tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / f"{study}-networks"
@@ -53,21 +50,21 @@ def networks_zip(url: str, study: str, points: Sequence[tuple[int, int]], table:
 
 
 def config_toml(url: str, study: str, number: int, point: int) -> bytes:
-    """The settings of one operating point, which `spikefront train` runs again.
+    """Return the settings of one operating point as a file for `spikefront train`.
 
-    Raises StoreError where there are none.
+    Raises StoreError if the trial has no settings.
     """
     store = open_store(url)
     trial = store.trial(study, number)
     stored = next(each for each in store.operating_points(study, number) if each.id == point)
     if trial.config is None:
-        raise StoreError(f"trial {number} of {study} kept no settings")
+        raise StoreError(f"trial {number} of {study} has no settings")
     config = at_point(trial.config, stored.point)
     return config_text(config, title=f"trial {number} of the study {study}").encode()
 
 
 def zipped(folder: Path) -> bytes:
-    """The folder as a zip file that unpacks to a folder of the same name."""
+    """Return the folder as a zip file that unpacks to a folder of the same name."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
@@ -76,5 +73,5 @@ def zipped(folder: Path) -> bytes:
 
 
 def data_dir() -> Path:
-    """Where data sets lie, as for every command."""
+    """Return the folder of data sets, as for every command."""
     return Path(os.environ.get("SPIKEFRONT_DATA") or "data")

@@ -1,9 +1,9 @@
-"""What every page shares: its frame, the store it reads, its place in the address bar."""
+"""Parts of every page: style, messages of the store, charts, and controls kept in the address."""
 
 import contextlib
-import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -20,11 +20,11 @@ STUDIES, FRONT, COMPARE, EXPORT, NETWORK = (
     str(VIEWS / f"{name}.py") for name in ("studies", "front", "compare", "export", "network")
 )
 
-LIVE_S = 3.0  # between looks at a study that runs
-IDLE_S = 20.0  # between looks for a study that starts
+LIVE_S = 3.0  # between two drawings while a study runs
+IDLE_S = 20.0  # between two drawings while none runs
 
-# Digits of one width, so that columns of figures line up; a page that is not wider than is read;
-# on a narrow screen controls and figures that fill their rows.
+# All digits have one width, so that columns of numbers line up. The page has a largest width. On a
+# narrow screen controls and metrics fill their rows.
 STYLE = """<style>
 .stApp { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer { max-width: 1480px; }
@@ -53,7 +53,7 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 150 32" width="15
 <text x="38" y="22" font-family="'Source Sans','Helvetica Neue',Arial,sans-serif" font-size="19"
  font-weight="600" fill="#7b8a9b">spike<tspan fill="#e2622e">front</tspan></text></svg>"""
 
-# A figure shows a camera under the mouse, which saves it as a drawing.
+# A figure under the mouse shows one button, which saves the figure as SVG.
 PLOT = {
     "displaylogo": False,
     "modeBarButtons": [["toImage"]],
@@ -63,13 +63,36 @@ PLOT = {
 
 
 def mode() -> Mode:
-    """Whether the page is dark, for figures to match."""
+    """Return whether the page is dark, for figures to match."""
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def chart(
+    figure: object,
+    key: str,
+    alt: str,
+    *,
+    config: Mapping[str, object] = PLOT,
+    on_select: Callable[[], None] | None = None,
+    selection_mode: Iterable[str] = ("points",),
+    width: Literal["stretch", "content"] = "stretch",
+) -> None:
+    """Draw a plotly figure; `alt` is read to people who cannot see it."""
+    st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        config=dict(config),
+        on_select=on_select or "ignore",  # type: ignore[arg-type]
+        selection_mode=selection_mode,  # type: ignore[arg-type]
+        alt=alt,
+        width=width,
+    )
 
 
 @contextlib.contextmanager
 def store_errors() -> Iterator[None]:
-    """A store that cannot be read is a message and what to do next, never a traceback."""
+    """Show a message and the next step where the store cannot be read, instead of a traceback."""
     try:
         yield
     except StoreError as error:
@@ -80,17 +103,40 @@ def store_errors() -> Iterator[None]:
         st.stop()
     except ConfigError as error:
         st.subheader("Written by another version", anchor=False)
-        st.text("The settings of a trial of this study mean nothing to this version of spikefront.")
+        st.text(
+            "This study was written by another version of spikefront and cannot be read. "
+            "Open it with that version (details below)."
+        )
         st.text(str(error))
         st.stop()
 
 
 def next_step() -> None:
-    """The commands that fill a store, and that point the page at another one."""
-    st.caption("Run a study, then come back: this page looks again by itself.")
+    """Show the commands that fill a store and that show another store."""
+    st.caption("Run a study; this page then shows it without a reload.")
     st.code("spikefront run studies/digits.toml", language="bash")
-    st.caption("Or look at another store.")
+    st.caption("Or show another store.")
     st.code("spikefront dashboard --store sqlite:///path/to/spikefront.db", language="bash")
+
+
+# --- controls ----------------------------------------------------------------------------
+#
+# The value of a control is kept in the address, never in the control. A page reads the address,
+# gives the control that value, and a change of the control writes the address.
+
+
+def preset(key: str, value: object, *limits: object) -> None:
+    """Set the value of the control with this key before it is drawn.
+
+    A control on another page, or with other `limits`, is another control for the browser, which
+    would begin at its first option: it is always told its value. Otherwise the value is set only
+    where it differs, so that a page that is drawn again does not undo a change in progress.
+    """
+    identity = (st.session_state.get("page"), *limits)
+    is_new = st.session_state.get(f"identity-{key}") != identity
+    if is_new or key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+    st.session_state[f"identity-{key}"] = identity
 
 
 def choose(
@@ -102,69 +148,63 @@ def choose(
     show: Callable[[str], str] = str,
     help: str | None = None,
 ) -> str:
-    """A select box whose value lives in the address bar under `name`, and nowhere else.
+    """Draw a select box and return its value, which is in the address under `name`.
 
-    A value there that is not an option counts as not given.
+    A value that is not an option counts as not given. A link that leaves `name` out gets the
+    value that this session last had.
     """
-    current = recall(name, options, default)
-    key = f"choose-{name}"
-    preset(key, current)
-    st.selectbox(
-        label, options, key=key, format_func=show, help=help, on_change=_take, args=(name, key)
-    )
-    return current
-
-
-def preset(key: str, value: object) -> None:
-    """The value of the widget with this key, before it is drawn.
-
-    It is set only where it differs: a page that looks again by itself would otherwise
-    undo what somebody is just changing.
-    """
-    if key not in st.session_state or st.session_state[key] != value:
-        st.session_state[key] = value
-
-
-def recall(name: str, options: Sequence[str], default: str) -> str:
-    """The option that the address bar names, or that this session last had, or `default`."""
     known = {str(option): option for option in options}
-    memory = f"last-{name}"
-    asked = (st.query_params.get(name), st.session_state.get(memory))
+    asked = (st.query_params.get(name), st.session_state.get(f"last-{name}"))
     current = next((known[value] for value in asked if value in known), default)
     remember(name, current)
+    _select(label, name, options, current, show, lambda value: remember(name, value), help)
     return current
 
 
 def remember(name: str, value: str) -> None:
-    """Put a choice in the address bar, and keep it for when a link leaves it out."""
+    """Write a choice into the address, and keep it for links that leave it out."""
     st.session_state[f"last-{name}"] = value
-    if st.query_params.get(name) != value:
-        st.query_params[name] = value
+    put(name, value)
 
 
-def _take(name: str, key: str) -> None:
-    remember(name, str(st.session_state[key]))
-
-
-def switch(label: str, name: str, *, default: bool, help: str | None = None) -> bool:
-    """A toggle whose value lives in the address bar under `name`: `on` or `off`."""
-    current = {"on": True, "off": False}.get(st.query_params.get(name, ""), default)
-    key = f"switch-{name}"
-    preset(key, current)
-    st.toggle(label, key=key, help=help, on_change=_flip, args=(name, key, default))
+def choose_or_default(
+    label: str,
+    name: str,
+    options: Sequence[str],
+    *,
+    show: Callable[[str], str] = str,
+) -> str:
+    """Draw a select box and return its value; the first option is not written into the address."""
+    current = _given(name, options)
+    _select(label, name, options, current, show, lambda value: _put_unless(name, value, options[0]))
     return current
 
 
-def _flip(name: str, key: str, default: bool) -> None:
-    is_on = bool(st.session_state[key])
-    put(name, "" if is_on == default else "on" if is_on else "off")
+def _select(
+    label: str,
+    name: str,
+    options: Sequence[str],
+    current: str,
+    show: Callable[[str], str],
+    take: Callable[[str], None],
+    help: str | None = None,
+) -> None:
+    key = f"choose-{name}"
+    preset(key, current)
+    st.selectbox(
+        label,
+        options,
+        key=key,
+        format_func=show,
+        help=help,
+        on_change=lambda: take(str(st.session_state[key])),
+    )
 
 
 def pick_one(label: str, name: str, options: Mapping[str, str], *, help: str | None = None) -> str:
-    """One of a few options side by side, by value and words; the first is the default."""
-    default = next(iter(options))
-    current = st.query_params.get(name, default)
-    current = current if current in options else default
+    """Draw a few options side by side, by value and label; the first one is the default."""
+    first = next(iter(options))
+    current = _given(name, list(options))
     key = f"one-{name}"
     preset(key, current)
     st.segmented_control(
@@ -174,45 +214,81 @@ def pick_one(label: str, name: str, options: Mapping[str, str], *, help: str | N
         key=key,
         help=help,
         required=True,
-        on_change=lambda: put(name, _unless(st.session_state[key], default)),
+        on_change=lambda: _put_unless(name, str(st.session_state[key] or first), first),
     )
     return current
 
 
-def choose_plainly(label: str, name: str, options: Mapping[str, str]) -> None:
-    """A select box of values and words, in the address unless it is the first."""
-    default = next(iter(options))
-    current = st.query_params.get(name, default)
-    key = f"choose-{name}"
-    preset(key, current if current in options else default)
-    st.selectbox(
-        label,
-        list(options),
-        key=key,
-        format_func=lambda option: options[option],
-        on_change=lambda: put(name, _unless(st.session_state[key], default)),
-    )
+def switch(
+    label: str,
+    name: str,
+    *,
+    default: bool,
+    words: tuple[str, str] = ("on", "off"),
+    key: str = "",
+    disabled: bool = False,
+    help: str | None = None,
+) -> bool:
+    """Draw a toggle; `words` are its two values in the address, where it differs from `default`."""
+    given = st.query_params.get(name)
+    current = (given == words[0] if given in words else default) and not disabled
+    key = key or f"switch-{name}"
+    preset(key, current)
+
+    def flip() -> None:
+        is_on = bool(st.session_state[key])
+        put(name, "" if is_on == default else words[not is_on])
+
+    st.toggle(label, key=key, help=help, disabled=disabled, on_change=flip)
+    return current
 
 
-def _unless(value: object, default: str) -> str:
-    return "" if value in (None, default) else str(value)
+def type_text(label: str, name: str, *, most: int, **about: Any) -> str:
+    """Draw a line of text that is kept in the address, of at most `most` characters."""
+    current = st.query_params.get(name, "")[:most]
+    preset(name, current)
+
+    def take() -> None:
+        put(name, str(st.session_state[name]).strip())
+        put("page", "")  # other words have other pages
+
+    st.text_input(label, key=name, max_chars=most, on_change=take, **about)
+    return current
+
+
+def _given(name: str, options: Sequence[str]) -> str:
+    current = st.query_params.get(name, options[0])
+    return current if current in options else options[0]
+
+
+def _put_unless(name: str, value: str, default: str) -> None:
+    put(name, "" if value == default else value)
 
 
 def put(name: str, value: str) -> None:
-    """Set a part of the address, or take it out when `value` is empty."""
-    if value:
+    """Write a part of the address, or remove it when `value` is empty."""
+    if value and st.query_params.get(name) != value:
         st.query_params[name] = value
-    elif name in st.query_params:
+    elif not value and name in st.query_params:
         del st.query_params[name]
 
 
+def number_in_address(name: str) -> int | None:
+    """Return the number that the address has under `name`; None for everything else."""
+    asked = st.query_params.get(name, "")
+    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else None
+
+
 def carried(more: Mapping[str, str]) -> dict[str, str]:
-    """The address as it is, with some of it said anew: for a link to a page like this one."""
+    """Return the parts of the address with `more` in place of some: for a link to a like page."""
     return {**st.query_params.to_dict(), **more}
 
 
+# --- studies -----------------------------------------------------------------------------
+
+
 def study_names(url: str) -> list[str]:
-    """All studies, the one changed last first; stops with what to do on an empty store."""
+    """Return all studies, the one changed last first; an empty store ends the page with help."""
     names = [head.name for head in study_heads(url)]
     if not names:
         st.subheader("No studies yet", anchor=False)
@@ -221,35 +297,40 @@ def study_names(url: str) -> list[str]:
     return names
 
 
+def warn_of_unknown(asked: Iterable[str], names: Sequence[str]) -> None:
+    """Name the studies of the address that the store does not have."""
+    for name in asked:
+        if name not in names:
+            st.warning(f"There is no study {formats.verbatim(repr(name))} in this store.")
+
+
 def choose_study(url: str) -> str:
-    """The study to show: from the address bar, or the one changed last."""
+    """Draw the box of studies; the default is the study changed last."""
     names = study_names(url)
-    asked = st.query_params.get("study")
-    if asked is not None and asked not in names:
-        st.warning(f"There is no study {formats.verbatim(repr(asked))} in this store.")
+    warn_of_unknown(st.query_params.get_all("study"), names)
     return choose("Study", "study", names, names[0])
 
 
 def scrolling(name: str) -> DeltaGenerator:
-    """A container that scrolls sideways where the screen is too narrow for what is in it."""
+    """Return a container that scrolls sideways on a screen too narrow for its content."""
     return st.container(key=f"scrolling-{name}")
 
 
 def live(body: Callable[[], None], *, is_running: Callable[[], bool]) -> None:
-    """Draw `body`, and again every few seconds while the study runs."""
+    """Draw `body`, and again every few seconds while a study runs."""
     every = LIVE_S if is_running() else IDLE_S
 
     @st.fragment(run_every=every)
     def drawn() -> None:
         body()
         if is_running() != (every == LIVE_S):
-            st.rerun()  # it began or ended: look more often, or less
+            st.rerun()  # a study began or ended: change the interval
 
     drawn()
 
 
 def picked(chart: str) -> int | None:
-    """The number that the customdata of the point clicked in a figure holds."""
+    """Return the number in the customdata of the point clicked in a figure."""
     for each in st.session_state[chart]["selection"]["points"]:
         found = each.get("customdata")
         found = found[0] if isinstance(found, list) and found else found
@@ -259,7 +340,7 @@ def picked(chart: str) -> int | None:
 
 
 def export_button(url: str, study: str, *, trial: int, point: int, key: str) -> None:
-    """Download one operating point as the folder that `spikefront export` writes, zipped."""
+    """Draw the download of one operating point as the folder that `spikefront export` writes."""
     problem = downloads.export_problem(url, study, trial)
     st.download_button(
         "Export",
@@ -272,16 +353,3 @@ def export_button(url: str, study: str, *, trial: int, point: int, key: str) -> 
         disabled=bool(problem),
         on_click="ignore",
     )
-
-
-def ago(moment: datetime.datetime, now: datetime.datetime | None = None) -> str:
-    """How long since `moment`: `just now`, `4 min ago`, `2 d ago`."""
-    now = now or datetime.datetime.now(datetime.UTC)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    seconds = (now - moment).total_seconds()
-    if seconds < 60:
-        return "just now"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    raise AssertionError("a minute is the smallest unit")

@@ -1,4 +1,4 @@
-"""The controls above a front; what they say lives in the address bar."""
+"""The controls above a front: axes, colour, targets and what is shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,35 +19,32 @@ LONGEST = 400  # characters of all targets
 
 @dataclass(frozen=True, kw_only=True)
 class ControlState:
-    """What somebody asked to see."""
+    """The values of the controls."""
 
     options: ViewOptions
     targets: tuple[Target, ...]
-    per_trial: bool  # one point of each trial, the sampled one
+    per_trial: bool  # one point of each trial: the sampled one
     references: tuple[Reference, ...]
 
 
 def draw_controls(view: StudyView) -> ControlState:
-    """Draw the controls; returns what they say."""
+    """Draw the controls and return their values."""
     table = view.table
     names = table.axis_names
     first = [*table.objectives, *(n for n in names if n not in table.objectives)]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        x = _axis("Across", "x", names, first[1])
+        x = _axis("Horizontal axis", "x", names, first[1])
         log_x = _log(table, x, "x")
-        y = _axis("Up", "y", names, first[0])
+        y = _axis("Vertical axis", "y", names, first[0])
         log_y = _log(table, y, "y")
-        with st.container(width=208, gap=None):
-            colour = frame.choose("Colour", "colour", names, first[2], show=axis_label)
+        colour = _axis("Colour", "colour", names, first[2])
         targets = _targets()
-        with st.popover("More", icon=":material/tune:", help="Third axis, shapes, what is shown"):
+        with st.popover("More", icon=":material/tune:", help="Third axis, shapes, points shown"):
             z = _or_none("Third axis", "z", names)
             log_z = _log(table, z, "z") if z else False
             shape = _or_none("Shape", "shape", table.shape_names)
-            per_trial = (
-                frame.pick_one("Points", "points", {"all": "All points", "trial": "One per trial"})
-                == "trial"
-            )
+            points = {"all": "All points", "trial": "One per trial"}
+            per_trial = frame.pick_one("Points", "points", points) == "trial"
             hides = not frame.switch("Dominated points", "dominated", default=True)
             references = _references(view)
     options = ViewOptions(
@@ -67,7 +64,7 @@ def draw_controls(view: StudyView) -> ControlState:
 
 
 def axis_label(name: str) -> str:
-    """What people call a column of the table."""
+    """Return the label of a column of the table."""
     return RUN_COLUMNS.get(name) or formats.label(name)
 
 
@@ -77,51 +74,40 @@ def _axis(label: str, name: str, names: Sequence[str], default: str) -> str:
 
 
 def _or_none(label: str, name: str, names: Sequence[str]) -> str | None:
-    """An axis that need not be there; it is in the address only where it is."""
-    current = st.query_params.get(name, NONE)
-    current = current if current in names else NONE
-    key = f"choose-{name}"
-    frame.preset(key, current)
-    st.selectbox(
+    """Draw a box for an axis that may be left out."""
+    found = frame.choose_or_default(
         label,
+        name,
         [NONE, *names],
-        key=key,
-        format_func=lambda option: "None" if option == NONE else axis_label(option),
-        on_change=lambda: frame.put(name, st.session_state[key].replace(NONE, "")),
+        show=lambda option: "None" if option == NONE else axis_label(option),
     )
-    return None if current == NONE else current
+    return None if found == NONE else found
 
 
 def _log(table: PointTable, axis_name: str, side: str) -> bool:
     axis = table.axis(axis_name)
-    default = "log" if axis.is_log_by_default else "linear"
-    name = f"scale_{side}"
-    given = st.query_params.get(name)
-    current = given if given in ("log", "linear") else default
-    key = f"log-{side}"
-    frame.preset(key, current == "log" and axis.can_be_log)
-    return st.toggle(
+    return frame.switch(
         "log",
-        key=key,
+        f"scale_{side}",
+        default=axis.is_log_by_default,
+        words=("log", "linear"),
+        key=f"log-{side}",
         disabled=not axis.can_be_log,
-        help=None if axis.can_be_log else "Not every value is a number above 0.",
-        on_change=lambda: frame.put(name, "log" if st.session_state[key] else "linear"),
+        help=None if axis.can_be_log else "A logarithmic scale needs values above 0.",
     )
 
 
 def _targets() -> tuple[Target, ...]:
-    """A line of text, as it was written; faults are said below it."""
-    given = st.query_params.get("targets", "")[:LONGEST]
-    frame.preset("targets", given)
+    """Draw the line of targets; faults are shown below it."""
     with st.container(width=290, gap=None):
-        st.text_input(
+        given = frame.type_text(
             "Targets",
-            key="targets",
+            "targets",
+            most=LONGEST,
             placeholder="accuracy >= 97 %, model <= 100 kB",
-            max_chars=LONGEST,
-            help="Limits of your own, between commas. Points beyond them step back; the front, "
-            "its knee and its best are those within. Any metric can have one, with its unit.",
-            on_change=lambda: frame.put("targets", str(st.session_state["targets"]).strip()),
+            help="Your own limits on any metric, with its unit, separated by commas. Points that "
+            "miss a target are drawn faded. The front, its knee and its best points are computed "
+            "from the points that meet all targets.",
         )
     targets, faults = parse_targets(given)
     for fault in faults:
@@ -130,7 +116,7 @@ def _targets() -> tuple[Target, ...]:
 
 
 def _references(view: StudyView) -> tuple[Reference, ...]:
-    """Published results for the study's data set."""
+    """Return published results for the study's data set, if they are switched on."""
     dataset = view.study.run.get("dataset", "") if view.study else ""
     found, faults = _loaded(str(folder()), stamp(folder()))
     fitting = tuple(reference for reference in found if reference.dataset == dataset)
@@ -142,7 +128,7 @@ def _references(view: StudyView) -> tuple[Reference, ...]:
         "Published results",
         "references",
         default=True,
-        help="Of the same data set, from the TOML files in studies/references.",
+        help="Results on the same data set, from the TOML files in studies/references.",
     )
     return fitting if is_on else ()
 

@@ -1,6 +1,6 @@
-"""The points that somebody chose on a front, by their ids in the address bar.
+"""The points chosen on a front, by their ids in the address.
 
-`selected` are those of the figure, which the table then shows; `marked` are rows of the table.
+`selected` are chosen in the figure, and the table then shows them; `marked` are rows of the table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ from dashboard.data.points import Axis, Floats, PointTable
 from dashboard.parts import frame
 from snn.settings.measurement import METRICS
 
-MOST_SELECTED = 200  # that the address bar holds
+MOST_SELECTED = 200  # that an address holds
 
 
 def take_selection(
     chart: str, table: PointTable, visible: VisiblePoints, options: ViewOptions
 ) -> None:
-    """Put the ids of the points selected in a figure into the address bar."""
+    """Write the ids of the points selected in a figure into the address."""
     selection = st.session_state[chart]["selection"]
     outlines = [
         *map(_corners, selection.get("box", [])),
@@ -38,10 +38,10 @@ def take_selection(
 def rows_within(
     outlines: Sequence[Floats], table: PointTable, visible: VisiblePoints, options: ViewOptions
 ) -> list[int]:
-    """Rows of all points within some outline, (corners, 2) in the units of the axes.
+    """Return the rows of all points within some outline, (corners, 2) in the units of the axes.
 
-    Also of those that are in the picture behind the marks alone. Members of the front come first,
-    then who is better in the first objective: an address holds only so many.
+    Points drawn only in the background picture are among them. Members of the front come first,
+    then points better in the first objective, because an address holds MOST_SELECTED ids.
     """
     context = () if options.hides_dominated else (visible.dominated, visible.outside)
     every = np.concatenate([visible.front, *context])
@@ -68,7 +68,7 @@ def _scaled(axis: Axis, rows: NDArray[np.int64], is_log: bool) -> Floats | None:
 
 
 def _log(values: Floats, is_log: bool) -> Floats:
-    """As the figure lays them out."""
+    """Return the values as the figure places them."""
     if not is_log:
         return values
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -76,7 +76,7 @@ def _log(values: Floats, is_log: bool) -> Floats:
 
 
 def _within(x: Floats, y: Floats, outline: Floats) -> NDArray[np.bool_]:
-    """Whether points lie within an outline: rays from them cross it an odd number of times."""
+    """Return which points lie inside: their rays cross the outline an odd number of times."""
     inside = np.zeros(x.shape, dtype=np.bool_)
     with np.errstate(invalid="ignore", divide="ignore"):
         for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
@@ -95,7 +95,7 @@ def _polygon(lasso: Mapping[str, Any]) -> Floats:
 
 
 def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """The ids that the figure's points carry; plotly wraps some of them in a list."""
+    """Yield the ids of the figure's points; plotly wraps some of them in a list."""
     for point in points:
         carried = point.get("customdata")
         carried = carried[0] if isinstance(carried, list | tuple) and carried else carried
@@ -104,7 +104,7 @@ def _point_ids(points: Sequence[Mapping[str, Any]]) -> Iterator[int]:
 
 
 def ids_in(name: str) -> list[int]:
-    """The operating points that the address bar names, under `selected` or `marked`."""
+    """Return the ids of operating points in the address, under `selected` or `marked`."""
     words = st.query_params.get(name, "").split(",")
     return [
         int(word)
@@ -114,5 +114,5 @@ def ids_in(name: str) -> list[int]:
 
 
 def chosen_rows(table: PointTable) -> list[int]:
-    """The rows that were marked, or else those that were selected; none where neither were."""
+    """Return the marked rows, or else the selected ones."""
     return table.rows_of(ids_in("marked")) or table.rows_of(ids_in("selected"))

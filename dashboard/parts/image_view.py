@@ -1,4 +1,4 @@
-"""The part of the page of one network that follows a single image through it."""
+"""One validation image on its way through a network."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,15 @@ import numpy as np
 import streamlit as st
 
 from dashboard.data.position import Position
-from dashboard.figures import raster as raster_figure
+from dashboard.figures.raster import described, picture
+from dashboard.figures.raster import raster as drawn
 from dashboard.parts import frame, replays
 from search.export.replay import Decided, Replay
 from search.trial.trial import Trial
 
 
 def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: Position) -> None:
-    """One validation image: its spikes, how sure each exit becomes, and where it leaves."""
+    """Draw the spikes of one validation image, the confidence of each exit, and its exit."""
     st.subheader("One image on its way", anchor=False)
     decided = replayed.decisions(*place.setting)
     kinds = kinds_of(decided, replayed, place)
@@ -24,9 +25,9 @@ def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: P
             )
         wanted = kinds[kind]
         if not wanted.size:
-            st.text("There is no such image at this operating point.")
+            st.text("No such image at this operating point.")
             return
-        number = _number(wanted, len(replayed.labels))
+        number = _number(wanted)
         with st.container(width=140):
             frame.preset("image", number)
             st.number_input(
@@ -34,7 +35,7 @@ def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: P
                 0,
                 len(replayed.labels) - 1,
                 key="image",
-                help="Number among the validation images.",
+                help="Number of the validation image, from 0.",
                 on_change=_take,
             )
         st.button(
@@ -44,41 +45,36 @@ def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: P
     raster = replays.raster(url, study, trial, number)
     left, right = st.columns([1, 4], gap="large")
     with left:
-        st.plotly_chart(
-            raster_figure.picture(raster, frame.mode()),
-            key="picture",
-            theme=None,
-            config=frame.PLOT,
-            alt=f"Validation image {number}, of class {raster.label}",
+        frame.chart(
+            picture(raster, frame.mode()),
+            "picture",
+            f"Validation image {number}, of class {raster.label}",
         )
-        st.markdown(f"**Class {raster.label}**, leaves at exit {exit_}")
-        st.text(raster_figure.taken(raster, place.timesteps, place.thresholds, exit_))
+        st.markdown(f"**Class {raster.label}**, exit {exit_}")
+        st.text(described(raster, place.timesteps, place.thresholds, exit_))
     with right:
         with frame.scrolling("raster"):
-            st.plotly_chart(
-                raster_figure.raster(
+            frame.chart(
+                drawn(
                     raster,
                     timesteps=place.timesteps,
                     thresholds=place.thresholds,
                     exit_=exit_,
                     mode=frame.mode(),
                 ),
-                key="raster",
-                theme=None,
-                config=frame.PLOT,
-                alt=f"Spikes of image {number} per layer and timestep; it leaves at exit {exit_}",
+                "raster",
+                f"Spikes of image {number} per layer and timestep; it exits at exit {exit_}",
             )
         st.caption(
-            "A full cell is a spike, of up to 32 neurons of each layer, taken from those that "
-            "fired; blocks run one after another. The line is the moment at which "
-            "the image leaves: what is grey behind it was not run. Below: how sure each exit is "
-            "after each timestep (a cross where it says the wrong class), dotted how sure it has "
-            "to be."
+            "Filled cell: spike. Up to 32 neurons of each layer are drawn, from those that fired. "
+            "Blocks run one after another. Vertical line: the image exits; grey cells were not "
+            "executed. Below: highest class probability of each exit after each timestep (cross: "
+            "wrong class). Dotted: exit threshold."
         )
 
 
 def kinds_of(decided: Decided, replayed: Replay, place: Position) -> dict[str, np.ndarray]:
-    """Numbers of images by what becomes of them at an operating point."""
+    """Return the numbers of images by their exit and by wrong answers."""
     found = {"any": np.arange(len(replayed.labels))}
     if place.blocks > 1:
         for exit_ in range(1, place.blocks + 1):
@@ -88,22 +84,19 @@ def kinds_of(decided: Decided, replayed: Replay, place: Position) -> dict[str, n
 
 
 def _title(kind: str, kinds: dict[str, np.ndarray]) -> str:
-    words = {"any": "all of them", "wrong": "decided wrongly"}
-    name = words.get(kind) or f"leave at exit {kind.removeprefix('exit-')}"
+    words = {"any": "all", "wrong": "wrong class"}
+    name = words.get(kind) or f"exit {kind.removeprefix('exit-')}"
     return f"{name} ({kinds[kind].size:,})"
 
 
-def _number(wanted: np.ndarray, count: int) -> int:
-    """The image of the address bar, or the first that is wanted."""
-    asked = st.query_params.get("image", "")
-    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else -1
-    if number in wanted:
-        return number
-    return int(wanted[0])
+def _number(wanted: np.ndarray) -> int:
+    """Return the image in the address, or the first of the wanted ones."""
+    number = frame.number_in_address("image")
+    return number if number is not None and number in wanted else int(wanted[0])
 
 
 def _take() -> None:
-    """Whatever image was asked for by its number is shown, whichever were looked at."""
+    """Write the number typed into the address, and show all images."""
     frame.put("image", str(st.session_state["image"]))
     frame.remember("images", "any")
 

@@ -1,4 +1,4 @@
-"""What the Launch page knows and does: study files, what a run costs, starting and stopping."""
+"""Study files, cost estimates, start and stop of runs for the Launch page."""
 
 import math
 import os
@@ -29,69 +29,64 @@ from snn.settings.measurement import Measurement
 
 ARTIFACTS = Path("runs") / "artifacts"
 LOGS = Path("runs") / "logs"
-SAVED = Path("runs") / "studies"  # where forms are saved
-CONTINUED = LOGS / "continued"  # copies of what the store has, not files that anybody wrote
+SAVED = Path("runs") / "studies"  # study files made by the form
+CONTINUED = LOGS / "continued"  # copies of study files from the store
 FOLDERS = (Path("studies"), SAVED)
 
 
 def files() -> dict[str, Path]:
-    """Study files that may be started, by the name that the address has them under."""
+    """Return the study files that can be started, by their names in the address."""
     return study_files(FOLDERS)
 
 
-def stamp(path: Path) -> int:
-    """Differs when the file has changed."""
-    return path.stat().st_mtime_ns
-
-
-@st.cache_resource(show_spinner="Planning a few runs", max_entries=32)
+@st.cache_resource(show_spinner="Estimating the cost of runs", max_entries=32)
 def costs(text: str) -> dict[str, Cost]:
-    """What the least, the middle and the most demanding of a few runs need."""
+    """Return the cost of the smallest, typical and largest of some runs, by training memory."""
     found = sorted(sampled_costs(study_from_toml(text)), key=lambda c: c.training_memory_bytes)
     return chosen(found) if found else {}
 
 
 def size_words(study: Study) -> str:
-    """How many different runs the space holds."""
+    """Return the number of configurations of the space in words."""
     size = study.space.size()
     return "infinitely many" if math.isinf(size) else f"{size:,}"
 
 
 def start(url: str, study: Study, path: Path, options: RunOptions) -> Launched:
-    """Run a study file, or continue it, in a process of its own. Raises OSError."""
+    """Start or continue a study file in its own process. Raises OSError."""
     return launch(study, path, store=url, artifacts=ARTIFACTS, logs=LOGS, options=options)
 
 
 def save(text: str, study: Study, *, replace: bool) -> Path:
-    """Keep a study that was put together here. Raises FileExistsError."""
+    """Save a study file made by the form. Raises FileExistsError."""
     return save_study(text, study, SAVED, replace=replace)
 
 
 def ask_to_stop(url: str, study: str) -> None:
-    """Set the study's stop flag, the one thing that a page writes to a store. Raises StoreError."""
+    """Set the study's stop flag, the only write of a page to a store. Raises StoreError."""
     with Store(url) as store:
         store.request_stop(study)
 
 
 def stored(url: str, name: str) -> Study:
-    """A study as the store has it. Raises StoreError, StudyError."""
+    """Return a study from the store. Raises StoreError, StudyError."""
     return study_from_toml(open_store(url).stored_study(name).toml, name)
 
 
 def proceed(url: str, study: Study, options: RunOptions) -> Launched:
-    """Continue a study by the text that the store has of it. Raises OSError."""
+    """Continue a study with its text in the store. Raises OSError."""
     return start(url, study, save_study(study.text, study, CONTINUED, replace=True), options)
 
 
 def command_shown(path: Path, options: RunOptions) -> str:
-    """The command that starts or continues a study, for a shell in this folder."""
+    """Return the shell command that starts or continues a study in this folder."""
     return shown(command(path, artifacts=ARTIFACTS, options=options))
 
 
 def more_s(trials: Sequence[Trial], study: Study, options: RunOptions) -> float | None:
-    """Seconds until the budget of trials is spent, at the pace so far; None where nobody can tell.
+    """Estimate the seconds until the budget of trials is spent; None if that is not possible.
 
-    Trials take as long as those that ended did on average, as many at a time as there are workers.
+    It assumes the mean duration of the finished trials, and as many trials at a time as workers.
     """
     asked = options.trials or study.budget.trials
     spans = [
@@ -108,7 +103,7 @@ def more_s(trials: Sequence[Trial], study: Study, options: RunOptions) -> float 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A study as far as it is, and its newest log, if it was started from pages here."""
+    """The state of a study, with its newest log if a page started it."""
 
     name: str
     summary: StudySummary | None  # None before it is in the store
@@ -124,7 +119,7 @@ MOST_RUNNING = 16
 
 
 def watched(url: str, name: str) -> Watched:
-    """The study `name`, read now."""
+    """Read the state of the study `name`."""
     log = newest_log(LOGS, name)
     text = tail(log) if log else ""
     code = ended_with(log) if log else None
@@ -157,10 +152,10 @@ def watched(url: str, name: str) -> Watched:
 
 
 def has_log(study: str) -> bool:
-    """Whether a run of that study was started from pages here."""
+    """Return whether a page started a run of that study."""
     return newest_log(LOGS, study) is not None
 
 
 def working_folder() -> str:
-    """Where the pages were started, and what is started from them."""
+    """Return the working folder of the pages and of the runs that they start."""
     return os.getcwd()

@@ -1,8 +1,7 @@
-"""The ring of the family's figure follows a slider while it is dragged.
+"""A script that moves the ring of the operating point while a slider is dragged.
 
-Streamlit tells of a slider when it is let go. Until then a script in the page moves the ring to
-where the network would be, through places that were worked out before. It sends nothing back: what
-is shown after the slider was let go is counted as ever.
+Streamlit reports a slider when it is released. Until then the script moves the ring along points
+computed beforehand. It sends nothing back to the server.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from snn.settings.measurement import OperatingPoint
 
 STOPS = tuple(place / 100 for place in range(101))  # of a threshold
 
-# The slider's words for its value change while it is dragged; the ring is a mark of an SVG.
+# The text of the slider's value changes while it is dragged; the ring is a mark of an SVG.
 SCRIPT = """
 export default function ({ data, parentElement }) {
   const said = parentElement.querySelector("p");
@@ -53,14 +52,14 @@ STYLE = """p { margin: 0; min-height: 1.4em; font: inherit; font-size: 0.875rem;
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """Where one slider takes the network: its values, and the operating point at each."""
+    """The operating point at each value of one slider."""
 
     values: Sequence[float]
     points: Sequence[OperatingPoint]
 
 
 def follow(chart: str, x: str, tracks: Mapping[str, Track], now: OperatingPoint) -> None:
-    """Let the ring of this figure follow sliders, by their keys; `x` is its metric across."""
+    """Make the ring of this figure follow sliders, by their keys; `x` is the horizontal metric."""
     if not has_runtime() or not tracks:  # without a browser there is nothing to move
         return
     _component()(

@@ -1,6 +1,6 @@
-"""The trial that somebody marked on the page of what matters: ringed in every figure, and opened.
+"""The marked trial of the importance page: a ring in every figure, and a link to the trial.
 
-Its number is in the address bar, so that a link shows the same ring.
+Its number is in the address, so that a link shows the same ring.
 """
 
 from collections.abc import Callable
@@ -12,22 +12,19 @@ from dashboard.data import formats
 from dashboard.data.trial_table import TrialTable, best_rows
 from dashboard.parts import frame
 
-NAME = "trial"  # in the address bar
+NAME = "trial"  # in the address
 MOST_OFFERED = 50  # best trials in the list
-MOST_PARAMS = 8  # that are said of it
+MOST_PARAMS = 8  # shown of the trial
 
 
 def marked(table: TrialTable) -> int | None:
-    """The row of the trial that the address names, if it was measured."""
-    asked = st.query_params.get(NAME, "")[:12]
-    if not (asked.isascii() and asked.isdigit()):
-        return None
-    rows = np.flatnonzero(table.numbers == int(asked))
+    """Return the row of the trial in the address; None if it was not measured."""
+    rows = np.flatnonzero(table.numbers == frame.number_in_address(NAME))
     return int(rows[0]) if rows.size else None
 
 
 def marking(chart: str) -> Callable[[], None]:
-    """What to do when something is clicked in this figure."""
+    """Return a function that marks the trial clicked in this figure."""
 
     def mark() -> None:
         number = frame.picked(chart)
@@ -38,7 +35,7 @@ def marking(chart: str) -> Callable[[], None]:
 
 
 def marked_row(study: str, table: TrialTable, metric: str, objectives: tuple[str, ...]) -> None:
-    """A list of the best trials to mark one, what is known of it, and the way to its page."""
+    """Draw a list of the best trials to mark one, its values, and a link to its page."""
     row = marked(table)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=290):
@@ -79,7 +76,7 @@ def _choose(table: TrialTable, metric: str, row: int | None) -> None:
         key=key,
         format_func=lambda number: titles.get(number, f"Trial {number}"),
         placeholder="Click a dot, or choose",
-        help=f"Ringed in the figures. The list has the best {len(best)} by "
+        help=f"The figures ring this trial. The list has the best {len(best)} trials by "
         f"{formats.label(metric).lower()}.",
         on_change=take,
     )

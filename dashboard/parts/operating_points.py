@@ -1,4 +1,4 @@
-"""The part of the page of one network that moves it through its operating family."""
+"""The operating points of one network: sliders, a figure of all points, threshold curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ import streamlit as st
 from dashboard.data import formats
 from dashboard.data.position import Position, depths, nearest, of_point
 from dashboard.data.study_view import TrialView
-from dashboard.figures import exits as exit_figures
-from dashboard.figures import trial as trial_figures
+from dashboard.figures.exits import sweep
+from dashboard.figures.trial import family
 from dashboard.parts import frame, live_ring, replays
 from search.export.replay import Replay
 from search.store.store import StoredPoint
@@ -24,32 +24,32 @@ class SelectedPoint:
     """The operating point that is shown."""
 
     point: OperatingPoint
-    stored: StoredPoint | None  # None where the store keeps no such point
-    exits: tuple[ExitReport, ...]  # none where they are not known at this point
+    stored: StoredPoint | None  # None for a point that is not in the store
+    exits: tuple[ExitReport, ...]  # empty if unknown
 
     @property
     def position(self) -> Position:
-        """Where it lies in the network's family."""
+        """Its timesteps and thresholds."""
         return of_point(self.point)
 
 
 def replay_row(view: TrialView, replayed: Replay | None, problem: str) -> None:
-    """The button that runs the network, or why it cannot be run."""
+    """Draw the button that runs the network, or the reason why it cannot run."""
     if replayed is not None:
         return
     with st.container(border=True):
-        st.markdown("**Look inside**")
+        st.markdown("**Run this network**")
         if problem:
             st.text(
-                f"The network cannot be run selected, so only stored operating points are shown. "
+                f"The network cannot be run here, so only stored operating points are shown. "
                 f"{problem}"
             )
             return
         images = view.evaluation.images if view.evaluation else 0
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.text(
-                f"Run it once on its {images:,} validation images: then every threshold can be "
-                "tried, exits are known at every point, and single images can be followed."
+                f"Run it once on its {images:,} validation images to try any threshold, to see the "
+                "exits at every operating point, and to follow single images."
             )
             st.button(
                 "Run it",
@@ -68,27 +68,26 @@ def operating_section(
     replayed: Replay | None,
     front: tuple[OperatingPoint, ...],
 ) -> None:
-    """The family beside the study's front, sliders that move through it, thresholds one by one."""
-    st.subheader("Its operating points", anchor=False)
+    """Draw the points of the network beside the study's front, sliders, and threshold curves."""
+    st.subheader("Operating points", anchor=False)
     left, right = st.columns([3, 2], gap="large")
     with left:
         names = [name for name in METRICS if name != "accuracy"]
         with st.container(width=290):
-            across = frame.choose("Against", "against", names, "synaptic_ops", show=formats.label)
-        st.plotly_chart(
-            trial_figures.family(
+            across = frame.choose(
+                "Horizontal axis", "against", names, "synaptic_ops", show=formats.label
+            )
+        frame.chart(
+            family(
                 [each.point for each in view.points],
-                here=selected.point,
+                selected=selected.point,
                 front=front,
                 mode=frame.mode(),
                 x=across,
             ),
-            key=CHART,
-            theme=None,
-            config=frame.PLOT,
+            CHART,
+            f"Accuracy against {formats.label(across)} of this network's operating points",
             on_select=lambda: _take_point(view),
-            selection_mode="points",
-            alt=f"Accuracy against {formats.label(across)} of this network's operating points",
         )
     with right:
         _sliders(view, selected, replayed)
@@ -99,7 +98,7 @@ def operating_section(
 
 
 def _take_point(view: TrialView) -> None:
-    """Put the point clicked into the address bar."""
+    """Write the id of the point clicked into the address."""
     place = frame.picked(CHART)
     if place is not None and 0 <= place < len(view.points):
         frame.put("point", str(view.points[place].id))
@@ -107,34 +106,34 @@ def _take_point(view: TrialView) -> None:
 
 
 def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) -> None:
-    """Where the network runs: timesteps, blocks kept and a threshold for each exit."""
+    """Draw sliders for timesteps, blocks and the threshold of each exit."""
     config = view.trial.config
     if config is None:
         return
     place = selected.position
     if replayed is not None:
-        st.caption("The same weights at any thresholds and timesteps, counted exactly.")
+        st.caption("The same weights at any thresholds and timesteps, with exact counts.")
     else:
         st.caption(
-            "The same weights at the points that the store keeps; sliders go to the nearest."
+            "The same weights at the stored operating points; sliders move to the nearest one."
         )
 
     def moved() -> None:
         _move(view, place, replayed)
 
     if config.timesteps > 1:
-        frame.preset("at-timesteps", place.timesteps)
+        frame.preset("at-timesteps", place.timesteps, config.timesteps)
         st.slider("Timesteps", 1, config.timesteps, key="at-timesteps", on_change=moved)
     kept = depths(config)
     if len(kept) > 1:
-        frame.preset("at-blocks", place.blocks)
+        frame.preset("at-blocks", place.blocks, kept)
         st.slider(
-            "Blocks kept",
+            "Blocks used",
             kept[0],
             kept[-1],
             key="at-blocks",
             on_change=moved,
-            help="Each block was trained behind those before it, so that fewer are a network too.",
+            help="Blocks were trained one after another, so the first ones are a network too.",
         )
     for number, threshold in enumerate(place.thresholds, 1):
         key = f"at-exit-{number}"
@@ -147,7 +146,7 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             format="%.3f",
             key=key,
             on_change=moved,
-            help="An image leaves if the exit is at least this sure; at 1 nothing leaves.",
+            help=f"{formats.EXIT_RULE} At 1 no image exits here.",
         )
     if place.thresholds and config.detector != "none" and replayed is not None:
         frame.preset("at-detector", round(place.detector, 3))
@@ -158,16 +157,16 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             step=0.01,
             key="at-detector",
             on_change=moved,
-            help="An image may leave only if it is at most this likely to be of a hard class.",
+            help="An image exits only if its probability of a hard class is at most this value.",
         )
     if not place.thresholds and len(kept) == 1:
-        st.text("A single exit: every image takes the whole way.")
+        st.text("A single exit: every image runs through all blocks.")
 
 
 def _tracks(
     url: str, study: str, view: TrialView, selected: SelectedPoint, replayed: Replay | None
 ) -> dict[str, live_ring.Track]:
-    """Where each slider takes the network from selected, by the slider's key."""
+    """Return the operating points along each slider, by the slider's key."""
     config, place = view.trial.config, selected.position
     if config is None:
         return {}
@@ -190,7 +189,7 @@ def _tracks(
 
 
 def _move(view: TrialView, before: Position, replayed: Replay | None) -> None:
-    """Put what the sliders say into the address bar."""
+    """Write the values of the sliders into the address."""
     state = st.session_state
     blocks = int(state.get("at-blocks", before.blocks))
     given = [
@@ -212,24 +211,19 @@ def _move(view: TrialView, before: Position, replayed: Replay | None) -> None:
 def _sweeps(url: str, study: str, trial: Trial, selected: SelectedPoint) -> None:
     place = selected.position
     st.caption(
-        "What another threshold of one exit would give, all others as they are: a line for each "
-        "number of timesteps, strong where the network runs now."
+        "Effect of the threshold of one exit, with all other thresholds unchanged. A line for each "
+        "number of timesteps; strong: the current one."
     )
     columns = st.columns(max(2, len(place.thresholds)), gap="large")
     for number, threshold in enumerate(place.thresholds, 1):
         curves = replays.curves(url, study, trial, place, number)
         for row, metric in enumerate(("accuracy", "synaptic_ops")):
             with columns[row if len(place.thresholds) == 1 else number - 1]:
-                st.markdown(f"**{formats.label(metric)} by the threshold of exit {number}**")
-                st.plotly_chart(
-                    exit_figures.sweep(
-                        curves,
-                        metric=metric,
-                        chosen=(place.timesteps, threshold),
-                        mode=frame.mode(),
-                    ),
-                    key=f"sweep-{number}-{metric}",
-                    theme=None,
-                    config=frame.PLOT,
-                    alt=f"{formats.label(metric)} against the threshold of exit {number}",
+                title = f"{formats.label(metric)} against the threshold of exit {number}"
+                st.markdown(f"**{title}**")
+                chosen = place.timesteps, threshold
+                frame.chart(
+                    sweep(curves, metric=metric, chosen=chosen, mode=frame.mode()),
+                    f"sweep-{number}-{metric}",
+                    title,
                 )

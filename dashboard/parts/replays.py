@@ -1,4 +1,4 @@
-"""Networks that are run once more for the pages, and kept for as long as they are looked at."""
+"""Cached runs of trained networks on their validation images."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from search.trial.trial import Trial
 from snn.evaluation.raster import ImageRaster
 from snn.settings.measurement import OperatingPoint
 
-THRESHOLDS = tuple(place / 25 for place in range(26))  # that a curve is drawn through
-MOST_STEPS = 12  # lines of such a figure
+THRESHOLDS = tuple(place / 25 for place in range(26))  # of a threshold curve
+MOST_STEPS = 12  # curves of a figure
 
 
 def of_trial(url: str, study: str, trial: Trial) -> Replay:
-    """The trial's network, run on its validation images now or before. Raises ReplayError."""
+    """Return the trial's network, run on its validation images. Raises ReplayError."""
     return _replay(*_name(url, study, trial))
 
 
@@ -32,14 +32,14 @@ def _name(url: str, study: str, trial: Trial) -> tuple[str, str, int, str, str]:
 
 @st.cache_resource(show_spinner="Running the network on its validation images", max_entries=3)
 def _replay(url: str, study: str, number: int, weights: str, data_dir: str) -> Replay:
-    del weights  # so that another network of the same name is another one
+    del weights  # only part of the cache key: another network of the same name is not this one
     return replay(open_store(url), study, number, data_dir=Path(data_dir))
 
 
 def curves(
     url: str, study: str, trial: Trial, position: Position, exit_: int
 ) -> Mapping[int, Sequence[tuple[float, OperatingPoint]]]:
-    """What other thresholds of one exit (from 1) would give, by timesteps; all else as it is."""
+    """Return points at other thresholds of one exit (from 1), by timesteps, all else unchanged."""
     assert trial.config is not None
     others = (*position.thresholds[: exit_ - 1], 0.0, *position.thresholds[exit_:])
     name = _name(url, study, trial)
@@ -73,7 +73,7 @@ def _curves(
 def points_at(
     url: str, study: str, trial: Trial, places: Sequence[Position]
 ) -> tuple[OperatingPoint, ...]:
-    """What the network would be at each of these places."""
+    """Return the operating points at these positions."""
     return _points_at(*_name(url, study, trial), tuple(places))
 
 
@@ -86,7 +86,7 @@ def _points_at(
 
 
 def raster(url: str, study: str, trial: Trial, number: int) -> ImageRaster:
-    """Every spike of one validation image."""
+    """Return all spikes of one validation image."""
     return _raster(*_name(url, study, trial), number)
 
 
@@ -98,7 +98,7 @@ def _raster(
 
 
 def exported_zip(url: str, study: str, trial: Trial, point: OperatingPoint) -> bytes:
-    """Any operating point of a network, also one that the store does not keep, as a zip."""
+    """Return any operating point of a network as a zip file, stored or not."""
     with Store(url, read_only=True) as store, tempfile.TemporaryDirectory() as scratch:
         stored = StoredPoint(
             id=0, trial=trial.number, params=trial.params, point=point, on_front=False
@@ -115,5 +115,5 @@ def _front(url: str, study: str, version: str) -> tuple[OperatingPoint, ...]:
 
 
 def front_of(url: str, study: str) -> tuple[OperatingPoint, ...]:
-    """The front of the study, for a network to be seen beside."""
+    """Return the operating points of the study's front."""
     return _front(url, study, open_store(url).version(study))

@@ -1,4 +1,4 @@
-"""The part of the Launch page that says how a study is run: the options of `spikefront run`."""
+"""The options of `spikefront run` on the Launch page."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from search.study.study import Budget, Study, StudyError
 
 MOST_TRIALS = 1_000_000
 MOST_WORKERS = 256
-SAME = "as the study says"
+SAME = "as in the study"
 
 
 def ask(study: Study, path: Path, *, key: str, with_budget: bool = True) -> RunOptions | None:
-    """A row of what may be said anew, and the command that comes of it.
+    """Draw the options and the command with them; return the options.
 
-    What is as the study has it, is not said again. None, and the faults shown, where the
-    command line would refuse. A form has its own places for the budget.
+    A value that the study already has is no option. Returns None, with the faults shown, for
+    options that the command line refuses. The form has its own fields for the budget.
     """
     key = f"{key}-{study.name}"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -30,15 +30,15 @@ def ask(study: Study, path: Path, *, key: str, with_budget: bool = True) -> RunO
                 "Device",
                 [SAME, *DEVICES],
                 key=f"device-{key}",
-                help="Where to train. The study says a GPU if it gives trials one, otherwise "
-                "the processor; auto is a GPU if there is any.",
+                help="Device of the training. As in the study: a GPU if the study assigns GPUs to "
+                "trials, otherwise the CPU. auto: a GPU if there is one.",
             )
         with st.container(width=220):
             folder = st.text_input(
                 "Data folder",
                 str(downloads.data_dir()),
                 key=f"data-{key}",
-                help="Where data sets lie on this machine.",
+                help="Folder of the data sets on this machine.",
             )
     options = RunOptions(
         data=Path(folder.strip()),
@@ -48,7 +48,7 @@ def ask(study: Study, path: Path, *, key: str, with_budget: bool = True) -> RunO
         device=None if device == SAME else device,
     )
     faults = _faults(study, options, folder)
-    study_form.say(faults)
+    study_form.show_faults(faults)
     if faults:
         return None
     st.code(launching.command_shown(path, options), language="bash", wrap_lines=True)
@@ -56,16 +56,16 @@ def ask(study: Study, path: Path, *, key: str, with_budget: bool = True) -> RunO
 
 
 def _budget(budget: Budget, key: str) -> tuple[int | None, float | None, int | None]:
-    """Trials, hours and workers, each None where it is as the study has it."""
+    """Draw trials, hours and workers; return each, None for the value of the study."""
     with st.container(width=150):
         trials = st.number_input(
-            "Trials in all",
+            "Total trials",
             1,
             MOST_TRIALS,
             budget.trials,
             key=f"trials-{key}",
-            placeholder="no end",
-            help="Trials that the study may have, those that it has among them.",
+            placeholder="no limit",
+            help="Number of trials of the study, with those already in the store.",
         )
     with st.container(width=150):
         hours = st.number_input(
@@ -76,8 +76,8 @@ def _budget(budget: Budget, key: str) -> tuple[int | None, float | None, int | N
             step=0.5,
             format="%g",
             key=f"hours-{key}",
-            placeholder="no end",
-            help="Hours at work after which no trial is begun.",
+            placeholder="no limit",
+            help="Hours of training after which no trial starts.",
         )
     with st.container(width=150):
         workers = st.number_input(
@@ -86,8 +86,8 @@ def _budget(budget: Budget, key: str) -> tuple[int | None, float | None, int | N
             MOST_WORKERS,
             budget.workers,
             key=f"workers-{key}",
-            help="Trials at a time, each on a Ray worker; 0 runs them one after another "
-            "without Ray.",
+            help="Trials at the same time, each on a Ray worker. 0: one after another, without "
+            "Ray.",
         )
     return (
         None if trials == budget.trials else trials,
@@ -107,8 +107,8 @@ def _faults(study: Study, options: RunOptions, folder: str) -> list[str]:
     return found
 
 
-def say_time(url: str, study: Study, options: RunOptions) -> None:
-    """How long the rest will take, where the trials so far tell."""
+def show_time(url: str, study: Study, options: RunOptions) -> None:
+    """Show the estimated time of the remaining trials, if there is an estimate."""
     seconds = launching.more_s(trials_of(url, study.name), study, options)
     if seconds:
-        st.caption(f"At the pace so far the rest takes about {formats.duration(seconds)}.")
+        st.caption(f"The remaining trials take about {formats.duration(seconds)}.")

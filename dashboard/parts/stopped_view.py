@@ -1,10 +1,10 @@
-"""The part of the page of one network that says why there is no result."""
+"""The reason why a trial has no result."""
 
 import streamlit as st
 
 from dashboard.data import formats
 from dashboard.data.stop_reason import StopReason, explained
-from dashboard.figures import rungs as rung_figures
+from dashboard.figures.rungs import TRIAL, at_rung
 from dashboard.parts import frame
 from search.trial.trial import Trial, TrialState
 
@@ -13,9 +13,11 @@ MOST_LINKS = 4
 
 
 def why(study: str, trial: Trial, reason: StopReason | None) -> None:
-    """The reason that was recorded, its traceback or its rung, and what can be done next."""
+    """Draw the recorded reason with its traceback or its rung."""
     with st.container(border=True):
-        st.markdown("**It failed**" if trial.state is TrialState.FAILED else "**It was stopped**")
+        st.markdown(
+            "**It failed**" if trial.state is TrialState.FAILED else "**It was stopped early**"
+        )
         words = trial.reason or "No reason was recorded."
         st.text(words[:1].upper() + words[1:])
         if trial.error:
@@ -30,10 +32,12 @@ def _rung(study: str, reason: StopReason) -> None:
     up = metrics[0]
     others = [name for name in metrics if name != up]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        across = others[0] if others else rung_figures.TRIAL
+        across = others[0] if others else TRIAL
         if len(others) > 1:
             with st.container(width=290):
-                across = frame.choose("Against", "judged", others, others[0], show=formats.label)
+                across = frame.choose(
+                    "Horizontal axis", "judged", others, others[0], show=formats.label
+                )
         for number in reason.superiors[:MOST_LINKS]:
             st.page_link(
                 frame.NETWORK,
@@ -41,23 +45,20 @@ def _rung(study: str, reason: StopReason) -> None:
                 icon=":material/neurology:",
                 query_params={"study": study, "trial": str(number)},
             )
-    st.plotly_chart(
-        rung_figures.at_rung(reason, x=across, y=up, mode=frame.mode()),
-        key=CHART,
-        theme=None,
-        config=frame.PLOT,
+    frame.chart(
+        at_rung(reason, x=across, y=up, mode=frame.mode()),
+        CHART,
+        f"{formats.label(up)} of all trials at the rung, this one ringed",
         on_select=_open,
-        selection_mode="points",
-        alt=f"{formats.label(up)} of all trials at the rung, this one ringed",
     )
     st.caption(
-        "What every trial had measured when it came to this rung; click one to open it. "
-        "With several operating points a trial is judged by all of them."
+        "Metrics of every trial at this rung; click a trial to open it. All operating points of a "
+        "trial are compared."
     )
 
 
 def _open() -> None:
-    """Put the trial clicked into the address bar."""
+    """Write the trial clicked into the address."""
     number = frame.picked(CHART)
     if number is not None:
         frame.put("trial", str(number))

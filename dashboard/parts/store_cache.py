@@ -1,7 +1,7 @@
 """Cached reads of one store, opened for reading only.
 
-Everything read of a study is kept under the study's version in the store: a page that changes an
-axis reads nothing again, and a running study is always current.
+The cache key has the study's version in the store: a change of an axis reads nothing again, and a
+running study is always current.
 """
 
 import os
@@ -20,7 +20,7 @@ STORE_VARIABLE = "SPIKEFRONT_STORE"
 
 
 def store_url() -> str:
-    """The store that the environment names, or the one that `spikefront run` writes."""
+    """Return the store of SPIKEFRONT_STORE, or the default of `spikefront run`."""
     return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
@@ -30,12 +30,12 @@ def _opened(url: str) -> Store:
 
 
 def open_store(url: str) -> Store:
-    """The store of `url`. Raises StoreError when it cannot be opened."""
+    """Return the store of `url`. Raises StoreError if it cannot be opened."""
     return _opened(url)
 
 
 def forget_store() -> None:
-    """Open it anew the next time: it may come back as another file."""
+    """Open the store again at the next read: it may be another file by then."""
     _opened.clear()
 
 
@@ -43,12 +43,12 @@ def forget_store() -> None:
 
 
 def study_heads(url: str) -> list[StudyHead]:
-    """All studies, the one changed last first."""
+    """Return all studies, the one changed last first."""
     return open_store(url).study_heads()
 
 
 def study_cards(url: str) -> list[StudyCard]:
-    """All studies, the one changed last first; who runs is always asked anew."""
+    """Return the cards of all studies, the one changed last first; the running state is current."""
     heads = study_heads(url)
     cards = _cards(url, tuple((head.name, head.version) for head in heads))
     return [
@@ -61,12 +61,12 @@ def study_cards(url: str) -> list[StudyCard]:
 def _cards(url: str, versions: tuple[tuple[str, str], ...]) -> list[StudyCard]:
     by_name = {summary.name: summary for summary in _opened(url).study_summaries()}
     if not all(name in by_name for name, _ in versions):
-        raise StoreError("a study was just deleted; look again")
+        raise StoreError("a study was deleted while the page was drawn; reload the page")
     return [StudyCard(summary=by_name[name]) for name, _ in versions]
 
 
 def hypervolume_histories(url: str, cards: Sequence[StudyCard]) -> dict[str, tuple[float, ...]]:
-    """Hypervolume after each finished trial, of these studies."""
+    """Return the hypervolumes after each finished trial, by study."""
     return _histories(url, tuple((card.summary.name, card.summary.version) for card in cards))
 
 
@@ -76,7 +76,7 @@ def _histories(url: str, versions: tuple[tuple[str, str], ...]) -> dict[str, tup
 
 
 def is_anything_running(url: str) -> bool:
-    """Whether some study has a driver at work; False also where no store can be read."""
+    """Return whether a study has a driver; False if the store cannot be read."""
     try:
         return any(head.is_running for head in study_heads(url))
     except StoreError:
@@ -87,10 +87,10 @@ def is_anything_running(url: str) -> bool:
 
 
 def study_view(url: str, study: str) -> StudyView:
-    """The front of one study. Raises StoreError for a study that is not there."""
+    """Return a study with its front. Raises StoreError if there is no such study."""
     view = _study_view(url, study, open_store(url).version(study))
     stored = open_store(url).stored_study(study)
-    return replace(view, stored=stored)  # a lease that is renewed is no new version
+    return replace(view, stored=stored)  # a renewed lease does not change the version
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -102,7 +102,7 @@ def _study_view(url: str, study: str, version: object) -> StudyView:
 
 
 def trial_view(url: str, study: str, number: int) -> TrialView:
-    """One trial. Raises StoreError for one that is not there."""
+    """Return a trial. Raises StoreError if there is no such trial."""
     store = open_store(url)
     return _trial_view(url, study, number, store.version(study))
 
@@ -113,7 +113,7 @@ def _trial_view(url: str, study: str, number: int, version: object) -> TrialView
 
 
 def trials_of(url: str, study: str) -> tuple[Trial, ...]:
-    """All trials of a study, by number."""
+    """Return all trials of a study, by number."""
     return _trials(url, study, open_store(url).version(study))
 
 

@@ -1,4 +1,4 @@
-"""The form that puts a study together; every fault stands at the place that it concerns."""
+"""The form that makes a study file; a fault is shown at its field."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ MOST_OBJECTIVES = 5
 
 
 def form() -> tuple[Draft, Reading]:
-    """The form as it is filled in, and what the reader of study files makes of it."""
-    places: list[tuple[Any, tuple[str, ...]]] = []  # where faults of which keys are shown
+    """Draw the form; return its values and the study that they make."""
+    places: list[tuple[Any, tuple[str, ...]]] = []  # containers for the faults of these keys
 
     def faults_of(*keys: str) -> None:
         places.append((st.container(), keys))
@@ -30,7 +30,7 @@ def form() -> tuple[Draft, Reading]:
         faults_of("name")
     with right:
         question = st.text_input(
-            "Question", key="form-question", placeholder="What is this study to find out?"
+            "Question", key="form-question", placeholder="What should this study find out?"
         )
     objectives = st.multiselect(
         "Objectives",
@@ -39,14 +39,14 @@ def form() -> tuple[Draft, Reading]:
         key="form-objectives",
         format_func=formats.label,
         max_selections=MOST_OBJECTIVES,
-        help="What should become better. Whether more or less is better is known.",
+        help="Metrics to optimise. Each has a fixed direction.",
     )
     faults_of("objectives")
     constraints = _constraints(faults_of)
-    st.markdown("**What every trial shares**")
+    st.markdown("**Settings of every trial**")
     axes_chosen = st.session_state.get("form-axes", list(FIRST_AXES))
     run = _run(axes_chosen, faults_of)
-    st.markdown("**What may vary**")
+    st.markdown("**Search space**")
     axes = _axes(faults_of)
     st.markdown("**Budget and search**")
     budget = _texts("budget", BUDGET, faults_of)
@@ -64,13 +64,13 @@ def form() -> tuple[Draft, Reading]:
     reading = read(draft.text(), f"{name}.toml")
     for container, keys in places:
         with container:
-            say(reading.at(*keys))
-    say(reading.elsewhere(*(key for _, keys in places for key in keys)))
+            show_faults(reading.at(*keys))
+    show_faults(reading.elsewhere(*(key for _, keys in places for key in keys)))
     return draft, reading
 
 
-def say(faults: Sequence[str]) -> None:
-    """Faults, a line each."""
+def show_faults(faults: Sequence[str]) -> None:
+    """Show one line per fault."""
     for fault in faults:
         st.error(formats.verbatim(fault), icon=":material/error:")
 
@@ -81,7 +81,8 @@ def _constraints(faults_of: Callable[..., None]) -> dict[str, dict[str, str]]:
         list(METRICS),
         key="form-constraints",
         format_func=formats.label_with_unit,
-        help="A point outside is not on the front, and the sampler hears of it.",
+        help="Points that violate a constraint are excluded from the Pareto front and reported to "
+        "the sampler as infeasible.",
     )
     found = {}
     for metric in chosen:
@@ -103,7 +104,7 @@ def _run(axes: Sequence[str], faults_of: Callable[..., None]) -> dict[str, str |
         [name for name in SETTINGS if name not in SHARED and name not in axes],
         key="form-more",
         format_func=formats.label,
-        help="All others have their defaults.",
+        help="All other settings have their default values.",
     )
     found: dict[str, str | bool] = {}
     names = [*shown, *more]
@@ -116,7 +117,7 @@ def _run(axes: Sequence[str], faults_of: Callable[..., None]) -> dict[str, str |
 
 
 def _value(name: str) -> str | bool:
-    """A widget for one setting."""
+    """Draw the field of one setting; return its value."""
     setting = SETTINGS[name]
     default = DEFAULTS.get(name, str(getattr(RunConfig(), name)))
     label, key = formats.label(name), f"form-run-{name}"
@@ -133,12 +134,12 @@ def _value(name: str) -> str | bool:
 
 def _axes(faults_of: Callable[..., None]) -> dict[str, dict[str, object]]:
     chosen = st.multiselect(
-        "Axes",
+        "Search parameters",
         list(SETTINGS),
         list(FIRST_AXES),
         key="form-axes",
         format_func=formats.label,
-        help="Settings that the search may vary.",
+        help="Settings that the sampler chooses.",
     )
     found = {}
     for name in chosen:
@@ -164,10 +165,10 @@ def _axis(name: str) -> dict[str, object]:
     if name == "partition":
         with rest[0]:
             most = st.text_input(
-                "at most blocks", given.get("max_blocks", ""), key="form-max-blocks"
+                "blocks, at most", given.get("max_blocks", ""), key="form-max-blocks"
             )
         with rest[1]:
-            least = st.text_input("at least blocks", key="form-min-blocks")
+            least = st.text_input("blocks, at least", key="form-min-blocks")
         return {"max_blocks": most, "min_blocks": least}
     found: dict[str, object] = {}
     for column, (part, label) in zip(

@@ -1,13 +1,13 @@
-"""What a page will need, on its way before it is asked for.
+"""Our document of every page, which loads code and data before the page asks for them.
 
-Streamlit's browser side fetches the code of a chart or a table when the first of them arrives,
-and a page's numbers are read when its script runs. Both can begin with the first
-request: the document fetches the code as soon as its own has run, and the study that the
-address names is read while the browser still reads code.
+Streamlit's browser side fetches the code of a chart or a table when the first one arrives, and a
+page reads its study when its script runs. Both begin with the first request here: the document
+fetches the code, and a thread reads the study of the address.
 """
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -27,8 +27,8 @@ from snn.settings.config import ConfigError
 STATIC = Path(streamlit.__file__).parent / "static"
 CODE = STATIC / "static" / "js"
 
-# Large parts of Streamlit's browser side, by the beginnings of their files' names. Small ones
-# are left to be asked for: dozens of requests would stand in the way of the page's own.
+# Large parts of Streamlit's browser side, by the beginnings of their files' names. Small parts are
+# not preloaded: dozens of requests would delay those of the page.
 CHART, TABLE = ("PlotlyChart",), ("DataFrame", "arrowFormatUtils")
 PARTS = {
     "": (),
@@ -40,26 +40,40 @@ PARTS = {
     "launch": (),
 }
 MOVED = {"matters": "importance"}  # addresses of earlier versions
-# Where the app answers is known here; a browser would try the page's own path first. Parts are
-# loaded when the page's own code has run, which would wait for megabytes otherwise.
+# All pages are in one folder of the address, whatever path a proxy adds: it is the base of the app.
+# Parts are loaded after the code of the page, which would wait for megabytes otherwise. A page
+# writes parts of its address by itself: only the first change after an act of the user becomes an
+# entry of the history, so that Back returns to the previous page.
 SCRIPT = """<script>
-window.__streamlit = {BACKEND_BASE_URL: location.origin + "/"};
-addEventListener("load", () => %s.forEach(name => import("/static/js/" + name)));
+(() => {
+  const base = new URL(".", location.href);
+  window.__streamlit = {BACKEND_BASE_URL: base.href};
+  addEventListener("load", () => %s.forEach(name => import(new URL("static/js/" + name, base))));
+  const push = history.pushState.bind(history);
+  let isActed = false;
+  for (const kind of ["pointerdown", "keydown", "click"])
+    addEventListener(kind, () => { isActed = true; }, true);
+  history.pushState = (...entry) => {
+    (isActed ? push : history.replaceState.bind(history))(...entry);
+    isActed = false;
+  };
+})();
 </script>"""
 _is_reading = threading.Lock()
 
 
 class Code:
-    """Streamlit's scripts and styles from the files, before all that it does for other requests.
+    """Middleware that answers requests for Streamlit's scripts and styles from their files.
 
-    A page asks for dozens; each would pass through sessions, compression and another thread.
+    A page asks for dozens of them; Streamlit would compress each one in another thread.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, base: str = "") -> None:
+        """`base` is the path of the pages on this server, like `/results`."""
         self._app = app
         folder = STATIC / "static"
         self._files = {
-            f"/static/{path.relative_to(folder).as_posix()}": path
+            f"{base}/static/{path.relative_to(folder).as_posix()}": path
             for kind in ("js", "css")
             for path in (folder / kind).glob(f"*.{kind}")
         }
@@ -70,21 +84,22 @@ class Code:
             await self._app(scope, receive, send)
             return
         kind = "text/javascript" if path.suffix == ".js" else "text/css"
-        # their names hold a hash of what is in them
+        # their names contain a hash of the content
         headers = {"Cache-Control": "public, immutable, max-age=31536000"}
         await Response(path.read_bytes(), media_type=kind, headers=headers)(scope, receive, send)
 
 
-def routes() -> list[Route]:
-    """The document of every page, in the place of Streamlit's own."""
-    earlier = [Route(f"/{old}", _moved(new)) for old, new in MOVED.items()]
-    return [*earlier, *(Route(f"/{page}", _answer(page)) for page in PARTS)]
+def routes(base: str = "") -> list[Route]:
+    """Return the routes of our documents, which replace Streamlit's, below the path `base`."""
+    earlier = [Route(f"{base}/{old}", _moved(new)) for old, new in MOVED.items()]
+    return [*earlier, *(Route(f"{base}/{page}", _answer(page)) for page in PARTS)]
 
 
 def _moved(page: str) -> Callable[[Request], Awaitable[RedirectResponse]]:
     async def answer(request: Request) -> RedirectResponse:
-        # relative: a proxy may serve the pages below a path
-        return RedirectResponse(f"{page}?{request.url.query}", status_code=308)
+        # Relative, because a proxy may serve the pages below a path. `look` is the earlier `view`.
+        query = re.sub(r"(^|&)look=", r"\1view=", request.url.query)
+        return RedirectResponse(f"{page}?{query}", status_code=308)
 
     return answer
 
@@ -101,7 +116,7 @@ def _answer(page: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
 
 
 def document(page: str) -> str:
-    """Streamlit's document of one page, with what the page needs said in its head."""
+    """Return Streamlit's document of one page with our script in its head."""
     text = (STATIC / "index.html").read_text(encoding="utf-8")
     script = SCRIPT % json.dumps(files(PARTS[page]))
     return text.replace("<title>Streamlit</title>", "<title>spikefront</title>").replace(
@@ -110,16 +125,16 @@ def document(page: str) -> str:
 
 
 def files(parts: Iterable[str]) -> list[str]:
-    """The names of these parts' files; a part that is not there has none."""
+    """Return the names of these parts' files; a missing part has none."""
     return [path.name for part in parts for path in sorted(CODE.glob(f"{part}.*.js"))]
 
 
 def read(page: str, study: str | None) -> None:
-    """Bring into the pages' cache what this page will ask for, unless somebody is just doing so."""
+    """Read what the page will ask for into the pages' cache, unless another thread is reading."""
     if not _is_reading.acquire(blocking=False):
         return
     try:
-        # Whatever is wrong with the store, the page itself will say it.
+        # the page itself shows what is wrong with the store
         with contextlib.suppress(StoreError, ConfigError):
             url = store_url()
             if page == "":

@@ -1,24 +1,27 @@
-"""The app in this process: `python -m dashboard.serving.server --port 8501` is how it is started.
+"""The server of the pages: `python -m dashboard.serving.server --port 8501`.
 
-Streamlit's own server, with what pages need imported before the first of them is
-asked for; who opens one would wait for that otherwise. On this machine only, reporting to nobody.
+It is Streamlit's server with the modules of the pages imported at its start, so that the first page
+does not wait for them. It serves this machine only and reports to nobody. All Streamlit settings
+are ours (`OPTIONS` and `dashboard/.streamlit/config.toml`): files `.streamlit/config.toml` of the
+working folder and the home folder are not read, because they can move or break the pages.
 """
 
 import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
 
 APP = Path(__file__).parents[1] / "app.py"
-HOST = "127.0.0.1"  # nothing is asked of who looks, so only this machine may
+HOST = "127.0.0.1"  # the pages ask for no password, so they are for this machine only
 OPTIONS = {
     "server.headless": True,
     "browser.gatherUsageStats": False,
     "server.address": HOST,
     "server.fileWatcherType": "none",
-    "logger.level": "warning",  # without a line about its start
+    "logger.level": "warning",  # without a line about the start
 }
 NEEDED = (
     "dashboard.figures.comparison",
@@ -41,34 +44,55 @@ NEEDED = (
 
 
 def main() -> None:
-    """Serve until it is ended; does not return."""
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="dashboard.serving.server", description=__doc__)
     parser.add_argument("--port", type=int, default=8501)
-    port = parser.parse_args().port
+    parser.add_argument("--base-path", type=base_path, default="")
+    arguments = parser.parse_args()
     try:
+        use_own_settings()
         for module in NEEDED:
             importlib.import_module(module)
-    except KeyboardInterrupt:  # ended before it began
+    except KeyboardInterrupt:  # ended during the imports
         sys.exit(130)
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
     from dashboard.serving import preload
 
-    sys.argv = [str(APP)]  # its folder is where Streamlit looks for more options
-    app = App(APP, routes=preload.routes(), middleware=[Middleware(preload.Code)])
-    # Its address is said by whoever started this, and Streamlit would say it once more.
+    sys.argv = [str(APP)]  # Streamlit reads the settings beside it
+    base = arguments.base_path
+    app = App(APP, routes=preload.routes(base), middleware=[Middleware(preload.Code, base=base)])
+    # The command that starts this process prints the address; Streamlit would print it again.
     with (
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stdout(nowhere),
-        contextlib.suppress(KeyboardInterrupt),  # how it is ended
+        contextlib.suppress(KeyboardInterrupt),  # the regular end
     ):
-        app.run(config=options(port))
+        app.run(config=options(arguments.port, base))
 
 
-def options(port: int) -> dict[str, object]:
-    """What Streamlit is told, by the names of its configuration."""
-    return {**OPTIONS, "server.port": port}
+def options(port: int, base: str = "") -> dict[str, object]:
+    """Return our Streamlit settings by their names."""
+    return {**OPTIONS, "server.port": port, "server.baseUrlPath": base}
+
+
+def use_own_settings() -> None:
+    """Make Streamlit read the settings beside the app, and no other files."""
+    from streamlit import config
+
+    config.get_config_files = lambda file_name: [str(APP.parent / ".streamlit" / file_name)]
+    config.get_config_options(force_reparse=True)  # importing it has read the other files
+
+
+def base_path(text: str) -> str:
+    """Return a path like `/results`, or "" for the root. Raises ArgumentTypeError."""
+    path = "/".join(["", *(part for part in text.split("/") if part)])
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path) or ".." in path:
+        raise argparse.ArgumentTypeError(
+            f"must be a path of letters, digits and -._~ like /results, got {text!r}"
+        )
+    return path
 
 
 if __name__ == "__main__":

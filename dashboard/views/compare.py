@@ -1,12 +1,12 @@
-"""Several studies or samplers: their fronts over each other, and what they cost."""
+"""Several studies or groups of studies: fronts, hypervolumes and cost of each."""
 
 from typing import Any
 
 import streamlit as st
 
 from dashboard.data import formats, frames
-from dashboard.data.comparison import GOAL, Comparison, compare
-from dashboard.figures import comparison as comparison_figures
+from dashboard.data.comparison import GOAL, Comparison, compare, group_tests, question_of
+from dashboard.figures.comparison import SPENT, fronts, histories
 from dashboard.parts import frame
 from dashboard.parts.store_cache import is_anything_running, open_store, store_url, study_view
 from search.trial.trial import TrialState
@@ -14,11 +14,11 @@ from snn.settings.measurement import METRICS
 
 MOST_STUDIES = 12
 CHART = "compared-fronts"
-GROUPS = {"study": "Each study", "name": "Seeds together", "sampler": "Samplers"}
+GROUPS = {"study": "Each study", "name": "Repeats", "sampler": "Samplers"}
 
 
 def compare_page() -> None:
-    """The page, drawn again while a study runs."""
+    """Draw the page, again every few seconds while a study runs."""
     url = store_url()
     frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
@@ -29,25 +29,28 @@ def _body(url: str) -> None:
         names = frame.study_names(url)
         chosen = _choose(names)
         if len(names) == 1:
-            st.info("This store has one study. Run another to compare it with.")
+            st.info("This store has one study. Run another one to compare it with.")
         if not chosen:
             st.text("Choose the studies to compare.")
             return
+        has_repeats = len({question_of(name) for name in chosen}) < len(chosen)
+        first = "name" if has_repeats else "study"
         by = frame.pick_one(
-            "Together",
+            "Group by",
             "by",
-            GROUPS,
-            help="Repeats are drawn as their mean with the range of their values: studies whose "
-            "names differ in a number at the end alone, or that name the same sampler.",
+            {first: GROUPS[first], **GROUPS},
+            help="Repeats: studies whose names differ only in the last number, such as seeds. "
+            "A group of two or more studies is drawn as an attainment surface, and its "
+            "hypervolumes as mean and range.",
         )
-        comparison = _compared(url, chosen, by)
-        _draw(comparison)
+        _draw(_compared(url, chosen, by))
 
 
 def _choose(names: list[str]) -> list[str]:
-    """The studies of the address, or the two that changed last."""
-    asked = [name for name in st.query_params.get_all("with") if name in names]
-    current = asked[:MOST_STUDIES] or names[:2]
+    """Draw the box of studies; the default is the two studies changed last."""
+    asked = st.query_params.get_all("with")
+    frame.warn_of_unknown(asked, names)
+    current = [name for name in asked if name in names][:MOST_STUDIES] or names[:2]
     key = "choose-with"
     frame.preset(key, current)
     st.multiselect(
@@ -71,20 +74,20 @@ def _compared(url: str, names: list[str], by: str) -> Comparison:
     return _kept(url, versions, by)
 
 
-@st.cache_resource(show_spinner="Working out volumes", max_entries=8)
+@st.cache_resource(show_spinner="Computing hypervolumes", max_entries=8)
 def _kept(url: str, versions: tuple[tuple[str, str], ...], by: str) -> Comparison:
     return compare([study_view(url, name) for name, _ in versions], by)
 
 
 def _draw(comparison: Comparison) -> None:
-    if not any(len(study.table) for study in comparison.studies):
-        st.text("None of these studies has an operating point yet.")
-        return
-    left, right = st.columns(2, gap="large")
-    with left:
-        _fronts(comparison)
-    with right:
-        _courses(comparison)
+    if any(study.front.size for study in comparison.studies):
+        left, right = st.columns(2, gap="large")
+        with left:
+            _fronts(comparison)
+        with right:
+            _histories(comparison)
+    else:
+        st.text("None of these studies has a point on its front yet.")
     _table(comparison)
     _remarks(comparison)
 
@@ -93,45 +96,50 @@ def _fronts(comparison: Comparison) -> None:
     st.subheader("Fronts", anchor=False)
     names = [*comparison.objectives, *(n for n in METRICS if n not in comparison.objectives)]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        x = _axis("Across", "x", names, names[1])
-        y = _axis("Up", "y", names, names[0])
+        x = _axis("Horizontal axis", "x", names, names[1])
+        y = _axis("Vertical axis", "y", names, names[0])
     tables = [study.table for study in comparison.studies if len(study.table)]
     logs = {n: all(table.axis(n).is_log_by_default for table in tables) for n in (x, y)}
-    st.plotly_chart(
-        comparison_figures.fronts(
-            comparison, x=x, y=y, log_x=logs[x], log_y=logs[y], mode=frame.mode()
-        ),
-        key=CHART,
-        theme=None,
-        config=frame.PLOT,
+    frame.chart(
+        fronts(comparison, x=x, y=y, log_x=logs[x], log_y=logs[y], mode=frame.mode()),
+        CHART,
+        f"Fronts of the studies, {formats.label(y)} against {formats.label(x)}",
         on_select=_take_point,
-        selection_mode="points",
-        alt=f"Fronts of the studies, {formats.label(y)} against {formats.label(x)}",
     )
+    if any(len(comparison.members(group)) > 1 for group in comparison.groups):
+        st.caption(
+            "Line: attainment surface, reached by half of the repeats. Band: 25 to 75 % of the "
+            "repeats. Dots: fronts of the single studies."
+        )
+    tested = group_tests(comparison, x, y)
+    if tested:
+        st.caption(formats.verbatim(" ".join(tested)), help=_TESTED)
     _opened(comparison)
 
 
+_TESTED = (
+    "Permutation test on these two axes. It compares, for every pair of values, the shares of "
+    "repeats that reach it (Kolmogorov-Smirnov statistic of the attainment functions). Better: "
+    "significant at 5 %."
+)
+
+
 def _take_point() -> None:
-    """Put the point clicked into the address bar."""
+    """Write the id of the point clicked into the address."""
     found = frame.picked(CHART)
     if found is not None:
         frame.put("point", str(found))
 
 
 def _opened(comparison: Comparison) -> None:
-    """The point clicked, in words, and the way to its network."""
-    asked = st.query_params.get("point", "")[:18]
-    point = int(asked) if asked.isascii() and asked.isdigit() else -1
+    """Describe the point clicked, and link to its network."""
+    point = frame.number_in_address("point")
     for study in comparison.studies:
         table = study.table
-        for row in table.rows_of([point]):
+        for row in table.rows_of([] if point is None else [point]):
             number = str(table.trials[row])
-            words = [
-                study.name,
-                f"trial {number}",
-                table.partition(row),
-                f"T {table.timesteps[row]}",
-            ]
+            words = [study.name, table.trial_words(row), table.partition(row)]
+            words.append(f"T {table.timesteps[row]}")
             words += [
                 f"{formats.label(name).lower()} {formats.quantity(name, table.figure(name, row))}"
                 for name in table.objectives
@@ -153,23 +161,21 @@ def _axis(label: str, name: str, names: list[str], default: str) -> str:
         return frame.choose(label, name, names, default, show=formats.label)
 
 
-def _courses(comparison: Comparison) -> None:
+def _histories(comparison: Comparison) -> None:
     st.subheader("Hypervolume", anchor=False)
     along = frame.pick_one(
         "Against",
         "along",
-        comparison_figures.SPENT,
-        help="Hours at work are those in which at least one trial ran: pauses do not count.",
+        SPENT,
+        help="Hours of training: hours in which at least one trial ran, without pauses.",
     )
     if not comparison.objectives:
-        st.text("These studies share no objective, so that there is no volume to compare.")
+        st.text("These studies have no common objective, so hypervolumes cannot be compared.")
         return
-    st.plotly_chart(
-        comparison_figures.courses(comparison, along=along, mode=frame.mode()),
-        key="compared-courses",
-        theme=None,
-        config=frame.PLOT,
-        alt=f"Hypervolume of the studies against {comparison_figures.SPENT[along].lower()}",
+    frame.chart(
+        histories(comparison, along=along, mode=frame.mode()),
+        "compared-hypervolumes",
+        f"Hypervolume of the studies against {SPENT[along].lower()}",
     )
 
 
@@ -180,7 +186,7 @@ def _table(comparison: Comparison) -> None:
         hide_index=True,
         height="content",
         column_config=_columns(comparison),
-        alt="The studies with what they spent and reached",
+        alt="The studies with cost and result",
     )
 
 
@@ -190,11 +196,13 @@ def _columns(comparison: Comparison) -> dict[str, Any]:
     share = f"{GOAL:.0%}"
     return {
         "Study": config.TextColumn(pinned=True),
-        "Hypervolume": number(format="%.4f", help="Above the reference that all share, 0 to 1."),
-        "Hours": number(format="%.2f", help="Hours in which at least one trial was at work."),
+        "Hypervolume": number(
+            format="%.4f", help="From 0 to 1, with one reference point for all studies."
+        ),
+        "Hours": number(format="%.2f", help="Hours in which at least one trial ran."),
         f"Epochs to {share}": number(
             format="localized",
-            help=f"Epochs trained until the hypervolume was {share} of the best one here.",
+            help=f"Epochs trained until the hypervolume was {share} of the largest one shown.",
         ),
         **{
             name: number(
@@ -212,19 +220,19 @@ def _lower_first(text: str) -> str:
 
 
 def _remarks(comparison: Comparison) -> None:
-    """What the volumes are measured from, and what makes them hard to compare."""
+    """Name the reference point, and the studies that are hard to compare."""
     reference = ", ".join(
         f"{formats.label(name).lower()} {formats.quantity(name, value)}"
         for name, value in comparison.reference.items()
     )
-    words = [f"One reference for all: {reference}."] if reference else []
+    words = [f"Reference point of all hypervolumes: {reference}."] if reference else []
     ragged = [
         study.name
         for study in comparison.studies
         if set(study.table.objectives) != set(comparison.objectives)
     ]
     if ragged and comparison.objectives:
-        words.append(f"Only objectives that all share count; {', '.join(ragged)} has others too.")
+        words.append(f"Only common objectives count. With others too: {', '.join(ragged)}.")
     empty = [study.name for study in comparison.studies if not len(study.table)]
     if empty:
         words.append(f"Without a {TrialState.COMPLETE} trial: {', '.join(empty)}.")

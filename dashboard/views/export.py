@@ -1,17 +1,17 @@
-"""Taking results away: networks, tables, figures, and a report."""
+"""Downloads: networks, figures, tables and a report."""
 
 import functools
 
-import numpy as np
 import streamlit as st
 
 from dashboard.data import formats, frames
 from dashboard.data.point_filter import VisiblePoints, visible_points
 from dashboard.data.study_view import StudyView
-from dashboard.figures import history as course_figures
 from dashboard.figures.front import front
+from dashboard.figures.history import hypervolume
 from dashboard.figures.report import report
-from dashboard.figures.theme import PALETTES
+from dashboard.figures.style import for_export
+from dashboard.figures.theme import Mode
 from dashboard.parts import downloads, frame
 from dashboard.parts.front_controls import ControlState, draw_controls
 from dashboard.parts.front_selection import chosen_rows
@@ -23,7 +23,7 @@ SIZES = {"wide": (1200, 720), "column": (720, 540), "square": (900, 900)}
 
 
 def export_page() -> None:
-    """The page; what is chosen on the front comes with the address."""
+    """Draw the page; the address names the points chosen on the front."""
     url = store_url()
     with frame.store_errors():
         st.title("Export", anchor=False)
@@ -31,7 +31,7 @@ def export_page() -> None:
             study = frame.choose_study(url)
         view = study_view(url, study)
         if not len(view.table):
-            st.text("This study has no operating point yet: there is nothing to take away.")
+            st.text("This study has no operating point yet, so there is nothing to export.")
             return
         controls = draw_controls(view)
         visible = visible_points(view.table, controls.targets, per_trial=controls.per_trial)
@@ -54,18 +54,18 @@ def _what(view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
             st.markdown(f"**The front**, {visible.front.size:,} points.")
         st.page_link(
             frame.FRONT,
-            label="Choose others",
+            label="Choose other points",
             icon=":material/stairs:",
             query_params=frame.carried({"study": view.stored.name}),
         )
 
 
 def _networks(url: str, view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
-    """A line per network with its folder and its settings."""
+    """Draw a line per network with its downloads."""
     st.subheader("Networks", anchor=False)
     st.caption(
-        "The folder that `spikefront export` writes: weights, settings, figures, and a card "
-        "that a person can read. `config.toml` alone trains the same network again."
+        "Export: the folder that `spikefront export` writes, with weights, settings, metrics and "
+        "a model card. Settings: `config.toml`, which trains the same network again."
     )
     every = chosen or list(
         dict.fromkeys(row for row in (visible.knee, *visible.best.values()) if row is not None)
@@ -76,17 +76,19 @@ def _networks(url: str, view: StudyView, visible: VisiblePoints, chosen: list[in
         if len(every) > 1:
             _together(url, view, every[:MOST_ZIPPED])
         if len(every) > MOST_NETWORKS:
-            st.caption(f"The first {MOST_NETWORKS} of {len(every):,} have a line of their own.")
+            st.caption(f"The first {MOST_NETWORKS} of {len(every):,} networks are listed.")
 
 
 def _together(url: str, view: StudyView, rows: list[int]) -> None:
-    """All of these networks in one file, those without weights here left out."""
+    """Draw the download of all these networks that have weights on this machine."""
     table, study = view.table, view.stored.name
     trials = {int(table.trials[row]) for row in rows}
     lost = {trial for trial in trials if downloads.export_problem(url, study, trial)}
     kept = [row for row in rows if int(table.trials[row]) not in lost]
     points = [(int(table.trials[row]), int(table.ids[row])) for row in kept]
-    left_out = f" {len(rows) - len(kept):,} have no weights here." if lost else ""
+    left_out = (
+        f" {len(rows) - len(kept):,} networks have no weights on this machine." if lost else ""
+    )
     st.download_button(
         f"All {len(kept):,} as one file" if kept else "All as one file",
         data=lambda: downloads.networks_zip(url, study, points, _csv(view, kept)),
@@ -94,7 +96,7 @@ def _together(url: str, view: StudyView, rows: list[int]) -> None:
         mime="application/zip",
         key="export-all",
         icon=":material/folder_zip:",
-        help=f"A zip file with a folder for each, and a table of them.{left_out}",
+        help=f"A zip file with a folder for each network and a table.{left_out}",
         disabled=not kept,
         on_click="ignore",
     )
@@ -110,7 +112,7 @@ def _network(url: str, view: StudyView, visible: VisiblePoints, row: int) -> Non
             for name, best in visible.best.items()
             if best == row
         ]
-        words = [f"Trial {trial}", table.partition(row), f"T {table.timesteps[row]}", *roles]
+        words = [table.trial_words(row), table.partition(row), f"T {table.timesteps[row]}", *roles]
         st.markdown(f"**{formats.verbatim(' · '.join(w for w in words if w))}**", width=330)
         for name in table.objectives[:3]:
             value = formats.quantity(name, table.figure(name, row))
@@ -128,26 +130,23 @@ def _network(url: str, view: StudyView, visible: VisiblePoints, row: int) -> Non
                 mime="application/toml",
                 key=f"config-{point}",
                 icon=":material/settings:",
-                help="config.toml, which `spikefront train` runs again.",
+                help="config.toml for `spikefront train`.",
                 on_click="ignore",
             )
             frame.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
 
 
 def _figures(view: StudyView, controls: ControlState, visible: VisiblePoints) -> None:
-    """The figures on a background of their own, with the camera of plotly."""
+    """Draw the figures at the size of their files, each with a button that saves it."""
     st.subheader("Figures", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         form = frame.pick_one("Format", "format", {"svg": "SVG", "png": "PNG"})
-        size = frame.pick_one(
-            "Size",
-            "size",
-            {name: f"{name} {width} x {height}" for name, (width, height) in SIZES.items()},
-        )
-        mode = frame.pick_one("Colours", "colours", {"light": "Light", "dark": "Dark"})
-    st.caption("The camera at the upper right of a figure saves it; the browser draws the file.")
+        sizes = {name: f"{name} {width} x {height}" for name, (width, height) in SIZES.items()}
+        size = frame.pick_one("Size", "size", sizes)
+        colours = frame.pick_one("Colours", "colours", {"light": "Light", "dark": "Dark"})
+    st.caption("The camera at the upper right of a figure saves it as a file.")
     width, height = SIZES[size]
-    palette = PALETTES["dark" if mode == "dark" else "light"]
+    mode: Mode = "dark" if colours == "dark" else "light"
     shown = {
         "front": front(
             view.table,
@@ -156,46 +155,43 @@ def _figures(view: StudyView, controls: ControlState, visible: VisiblePoints) ->
             targets=controls.targets,
             references=controls.references,
             confirmed=view.confirmed,
-            mode="dark" if mode == "dark" else "light",
+            mode=mode,
         )
     }
-    known = [record for record in view.hypervolumes if np.isfinite(record.value)]
-    if len(known) > 1:
-        shown["hypervolume"] = course_figures.hypervolume(
-            [record.trial for record in known],
-            [record.value for record in known],
-            "dark" if mode == "dark" else "light",
-        )
+    trials, values = view.known_hypervolumes
+    if len(trials) > 1:
+        shown["hypervolume"] = hypervolume(trials, values, mode)
     for name, figure in shown.items():
-        figure.update_layout(paper_bgcolor=palette.background, plot_bgcolor=palette.background)
-        figure.update_layout(margin={"l": 24, "r": 24, "t": 48, "b": 24})
-        image = {
-            "format": form,
-            "filename": f"{view.stored.name}-{name}",
-            "width": width,
-            "height": height if name == "front" else height // 2,
-            "scale": 1 if form == "svg" else 2,
-        }
-        st.plotly_chart(
-            figure,
-            key=f"export-{name}",
-            theme=None,
-            config={
-                "displaylogo": False,
-                "displayModeBar": True,
-                "modeBarButtons": [["toImage"]],
-                "toImageButtonOptions": image,
-            },
-            alt=f"The {name} of the study as it will be saved",
-        )
+        tall = height if name == "front" else height // 2
+        with frame.scrolling(f"figure-{name}"):
+            frame.chart(
+                for_export(figure, width, tall, mode),
+                f"export-{name}",
+                f"The {name} of the study, as the file shows it",
+                config={
+                    "displaylogo": False,
+                    "displayModeBar": True,
+                    "modeBarButtons": [["toImage"]],
+                    "toImageButtonOptions": {
+                        "format": form,
+                        "filename": f"{view.stored.name}-{name}",
+                        "width": width,
+                        "height": tall,
+                        "scale": 1 if form == "svg" else 2,
+                    },
+                },
+                width="content",
+            )
 
 
 def _tables(view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
     st.subheader("Tables", anchor=False)
-    st.caption("CSV with objectives, settings and parameters; numbers in the units of the store.")
+    st.caption(
+        "CSV files of objectives, operating points and parameters, in the units of the store."
+    )
     sets = {"front": ("The front", visible.front.tolist())}
     if chosen:
-        sets = {"selection": ("The points chosen", chosen), **sets}
+        sets = {"selection": ("Chosen points", chosen), **sets}
     sets["points"] = ("All operating points", list(range(len(view.table))))
     for name, (label, rows) in sets.items():
         st.download_button(
@@ -222,8 +218,8 @@ def _report(
 ) -> None:
     st.subheader("Report", anchor=False)
     st.caption(
-        "Question, front, points, hypervolume and study file as one HTML file of 5 MB. It opens "
-        "without a server, and asks no other host for anything."
+        "Question, front, points, hypervolume and study file in one HTML file of 5 MB. It opens "
+        "without a server and without a network connection."
     )
     st.download_button(
         "Report",
@@ -249,7 +245,7 @@ def _report(
         mime="application/toml",
         key="study-file",
         icon=":material/draft:",
-        help="The study as it was given; `spikefront run` searches it again.",
+        help="The study file as it was given to `spikefront run`.",
         on_click="ignore",
     )
 

@@ -1,4 +1,4 @@
-"""The front of one study: options, choose points, take them away."""
+"""The front of one study: see it, choose points, download them."""
 
 import zlib
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from dashboard.data import formats, frames
 from dashboard.data.point_filter import VisiblePoints, visible_points
 from dashboard.data.points import PointTable
 from dashboard.data.study_view import StudyView
-from dashboard.figures import history as course_figures
 from dashboard.figures.front import HEIGHT, front, not_drawn
 from dashboard.figures.front_space import front_in_space
+from dashboard.figures.history import strip
 from dashboard.figures.style import MOST_FADED
 from dashboard.parts import frame
 from dashboard.parts.front_controls import ControlState, draw_controls
@@ -24,11 +24,11 @@ from search.trial.trial import TrialState
 MOST_CARDS = 6
 CHART = "front-chart"
 TOOLS = [["select2d", "lasso2d", "pan2d"], ["resetScale2d", "toImage"]]
-ENDED = {TrialState.FAILED: "failed", TrialState.PRUNED: "ended early"}
+ENDED = {TrialState.FAILED: "failed", TrialState.PRUNED: "stopped early"}
 
 
 def front_page() -> None:
-    """The page, drawn again while its study runs."""
+    """Draw the page, again every few seconds while a study runs."""
     url = store_url()
     frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
@@ -40,7 +40,7 @@ def _body(url: str) -> None:
             study = frame.choose_study(url)
         view = study_view(url, study)
         with top:
-            _headline(view)
+            _headline(view, visible_points(view.table))
         if not len(view.table):
             _nothing_yet(view)
             return
@@ -54,29 +54,30 @@ def _body(url: str) -> None:
         _below(url, view, visible, marked)
 
 
-def _headline(view: StudyView) -> None:
+def _headline(view: StudyView, visible: VisiblePoints) -> None:
     table = view.table
-    best = table.figures["accuracy"][table.on_front]
+    best = table.figures["accuracy"][visible.front]
     best = best[np.isfinite(best)]
-    last = view.hypervolumes[-1].value if view.hypervolumes else None
+    _, known = view.known_hypervolumes
     for label, value, meaning in (
-        ("On the front", f"{int(table.on_front.sum()):,}", "Operating points that none dominates."),
+        ("On the front", f"{visible.front.size:,}", "Operating points on the Pareto front."),
         (
             "Best accuracy",
             formats.quantity("accuracy", float(best.max())) if best.size else formats.NOTHING,
-            "Of the front, on validation images.",
+            "Best of the front, on validation images.",
         ),
         (
             "Hypervolume",
-            formats.NOTHING if last is None or not np.isfinite(last) else f"{last:.3f}",
-            "Share of the box between the ideal and the reference point that is dominated.",
+            f"{known[-1]:.3f}" if known else formats.NOTHING,
+            "Share (0 to 1) of the box between the ideal point and the reference point that the "
+            "front dominates. Higher is better.",
         ),
         (
             "Complete trials",
             f"{view.counts.get(TrialState.COMPLETE, 0):,}",
-            "Trained to the end and measured.",
+            "Trials that were trained to the end and evaluated.",
         ),
-        ("Operating points", f"{len(table):,}", "Kept in the store, of all complete trials."),
+        ("Operating points", f"{len(table):,}", "Of all complete trials, in the store."),
     ):
         st.metric(label, value, help=meaning, width="content")
 
@@ -84,14 +85,12 @@ def _headline(view: StudyView) -> None:
 def _nothing_yet(view: StudyView) -> None:
     st.subheader("No operating point yet", anchor=False)
     if view.stored.is_running:
-        st.text("The first trial is being trained; its points appear here when it is done.")
+        st.text("The first trials are running. Operating points appear here when one is complete.")
         return
     ended = [state for state in ENDED if view.counts.get(state)]
     for state in ended:
-        count, number = (
-            view.counts[state],
-            int(view.trials.numbers[view.trials.states.index(state)]),
-        )
+        count = view.counts[state]
+        number = int(view.trials.numbers[view.trials.states.index(state)])
         st.text(
             f"{count:,} {'trial' if count == 1 else 'trials'} {ENDED[state]}, none is complete."
         )
@@ -110,13 +109,13 @@ def _nothing_yet(view: StudyView) -> None:
 def _chart(view: StudyView, controls: ControlState, visible: VisiblePoints) -> None:
     options = controls.options
     names = [formats.label(name) for name in (options.y, options.x, options.z) if name]
-    alt = f"Operating points of the study: {' against '.join(names)}. The table has its figures."
+    alt = f"Operating points of the study: {' against '.join(names)}. The table has the values."
     if options.z is not None:
         figure = front_in_space(
             view.table, visible, options, selected=ids_in("selected"), mode=frame.mode()
         )
-        st.plotly_chart(figure, key="front-space", theme=None, config=frame.PLOT, alt=alt)
-        st.caption("Drag to turn, scroll to come nearer. Points are selected in the table.")
+        frame.chart(figure, "front-space", alt)
+        st.caption("Drag to turn, scroll to zoom. Select points in the table.")
     else:
         figure = front(
             view.table,
@@ -128,10 +127,10 @@ def _chart(view: StudyView, controls: ControlState, visible: VisiblePoints) -> N
             confirmed=view.confirmed,
             mode=frame.mode(),
         )
-        st.plotly_chart(
+        frame.chart(
             figure,
-            key=CHART,
-            theme=None,
+            CHART,
+            alt,
             config={
                 **frame.PLOT,
                 "scrollZoom": True,
@@ -140,29 +139,28 @@ def _chart(view: StudyView, controls: ControlState, visible: VisiblePoints) -> N
             },
             on_select=lambda: take_selection(CHART, view.table, visible, options),
             selection_mode=("points", "box", "lasso"),
-            alt=alt,
         )
     _remarks(view, controls, visible)
 
 
 def _remarks(view: StudyView, controls: ControlState, visible: VisiblePoints) -> None:
-    """What the figure does not show by itself."""
+    """Say what the figure does not show."""
     words = []
     if len(view.table) - visible.front.size > 2 * MOST_FADED and controls.options.z is None:
-        words.append("A box or lasso takes all points within it, those of the grey cloud too.")
+        words.append("A box or lasso selects all points within it, also those drawn in grey only.")
     lost = not_drawn(view.table, visible, controls.options)
     if lost:
         words.append(f"{lost:,} points have no finite value on these axes and are not drawn.")
     if not visible.front.size and len(view.table):
-        words.append("No point meets the constraints and targets: loosen a target.")
+        words.append("No point meets the constraints and targets. Loosen a target.")
     if controls.references:
-        words.append("Dash-dotted and starred: published results, on their own test images.")
+        words.append("Dash-dotted lines and stars: published results, on test images.")
     if words:
         st.caption(" ".join(words))
 
 
 def _table(view: StudyView, visible: VisiblePoints) -> list[int]:
-    """The points chosen, or the whole front, beside the figure. Returns the rows marked in it."""
+    """Draw the table of the points chosen, or of the front; return the rows marked in it."""
     table = view.table
     rows = table.rows_of(ids_in("selected"))
     is_chosen = bool(rows)
@@ -206,9 +204,7 @@ def _table(view: StudyView, visible: VisiblePoints) -> list[int]:
             query_params=frame.carried({"study": view.stored.name}),
         )
         if not is_chosen and "z" not in st.query_params:
-            st.caption(
-                "Click points to see them alone, or draw a box or lasso: the tools are above."
-            )
+            st.caption("Click a point, or draw a box or lasso with the tools above the figure.")
     return [rows[place] for place in places] or (rows if is_chosen else [])
 
 
@@ -219,7 +215,7 @@ def _best_first(table: PointTable, rows: Sequence[int]) -> list[int]:
 
 
 def _mark(table: PointTable, rows: Sequence[int], key: str) -> None:
-    """Put the ids of the rows marked in the table into the address bar."""
+    """Write the ids of the rows marked in the table into the address."""
     places = st.session_state[key]["selection"]["rows"]
     ids = [str(table.ids[rows[place]]) for place in places if place < len(rows)]
     frame.put("marked", ",".join(ids[:MOST_SELECTED]))
@@ -231,13 +227,11 @@ def _clear() -> None:
 
 
 def _below(url: str, view: StudyView, visible: VisiblePoints, marked: list[int]) -> None:
-    """The points to open or take away, and the course of the hypervolume."""
+    """Draw cards of single points, and the history of the hypervolume."""
     if marked:
         cards = [(row, "") for row in marked[:MOST_CARDS]]
         if len(marked) > MOST_CARDS:
-            st.caption(
-                f"The first {MOST_CARDS} of {len(marked):,}: mark rows in the table to choose."
-            )
+            st.caption(f"{MOST_CARDS} of {len(marked):,} points. Mark rows in the table to choose.")
     else:
         cards = _notable(visible)
     width = 4 if len(cards) == 4 else 3
@@ -248,11 +242,11 @@ def _below(url: str, view: StudyView, visible: VisiblePoints, marked: list[int])
                 st.markdown(f"**{title}**")
             _facts(view, row)
             _actions(url, view, row, key=f"point-{view.table.ids[row]}")
-    _course(view)
+    _history(view)
 
 
 def _notable(visible: VisiblePoints) -> list[tuple[int, str]]:
-    """The knee, and the best in each objective, as rows with their titles; no row twice."""
+    """Return the knee and the best point of each objective with titles, no row twice."""
     titles: dict[int, list[str]] = {}
     if visible.knee is not None:
         titles.setdefault(visible.knee, []).append("Knee of the front")
@@ -261,22 +255,22 @@ def _notable(visible: VisiblePoints) -> list[tuple[int, str]]:
     return [(row, " · ".join(words)) for row, words in list(titles.items())[:MOST_CARDS]]
 
 
-def _course(view: StudyView) -> None:
-    known = [record.value for record in view.hypervolumes if np.isfinite(record.value)]
+def _history(view: StudyView) -> None:
+    _, known = view.known_hypervolumes
     if len(known) > 1:
         st.markdown("**Hypervolume after each finished trial**")
-        st.html(course_figures.strip(known, frame.mode()))
+        st.html(strip(known, frame.mode()))
 
 
 def _facts(view: StudyView, row: int) -> None:
-    """Who a point is, its objectives, and what fresh seeds gave on the test images."""
+    """Draw trial, operating point, objectives and test accuracy of a point."""
     table = view.table
-    head = [f"Trial {table.trials[row]}", f"T {table.timesteps[row]}"]
+    head = [table.trial_words(row), f"T {table.timesteps[row]}"]
     if table.partition(row):
         head.insert(1, table.partition(row))
     exits = formats.thresholds(table.exit_thresholds([row])[0])
     if exits != formats.NOTHING:
-        head.append(f"exits at {exits}")
+        head.append(f"exit threshold {exits}")
     st.text(" · ".join(head))
     for name in table.objectives:
         with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
@@ -289,8 +283,8 @@ def _facts(view: StudyView, row: int) -> None:
             st.caption(
                 "On test images",
                 width="content",
-                help="Accuracy of the same point trained again with fresh seeds, mean and "
-                "standard deviation, by `spikefront confirm`.",
+                help="Test accuracy of this configuration trained again with new seeds by "
+                "`spikefront confirm`: mean and standard deviation.",
             )
             shown = formats.verbatim(formats.confirmed(found, "accuracy"))
             st.markdown(f"**{shown}**", width="content")
@@ -315,13 +309,14 @@ def _actions(url: str, view: StudyView, row: int, *, key: str) -> None:
 
 
 def columns(table: PointTable) -> dict[str, Any]:
-    """How the table shows its columns: labels, units and meanings."""
+    """Return label, unit and meaning of each column of the table."""
     config: dict[str, Any] = {
         "Trial": st.column_config.NumberColumn(pinned=True, help="Number of the trial."),
         "Partition": st.column_config.TextColumn(help=formats.meaning("partition") or None),
         "Timesteps run": st.column_config.NumberColumn(help="Timesteps at inference."),
-        "Exit thresholds": st.column_config.TextColumn(
-            help="Confidence at which an image leaves, per exit before the last."
+        "Exit thresholds": st.column_config.TextColumn(help=formats.EXIT_RULE),
+        "Same training": st.column_config.TextColumn(
+            help="Other trials with the same training and the same operating point."
         ),
     }
     for name in formats.LABELS:
@@ -333,7 +328,7 @@ def columns(table: PointTable) -> dict[str, Any]:
         )
     config["Test accuracy"] = st.column_config.NumberColumn(
         format="percent",
-        help="Mean over fresh seeds on the test images, by `spikefront confirm`.",
+        help="Mean over new seeds on the test images, by `spikefront confirm`.",
     )
     config["Test spread"] = st.column_config.NumberColumn(
         format="percent", help="Standard deviation of the test accuracy over the seeds."

@@ -1,4 +1,4 @@
-"""Launch: choose a study or put one together, see what it costs, start it, watch it, stop it."""
+"""Choose or make a study, see its cost, start it, watch it, stop it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,6 @@ from search.commands.study_file import Cost
 from search.runners.launch import RunOptions
 from search.store.store import StoreError
 from search.study.study import Study, StudyError
-from search.trial.trial import TrialState
 
 WATCH_S = 2.0
 SOURCES = {"file": "A study file", "form": "A new study"}
@@ -22,7 +21,7 @@ LOG_HEIGHT = 320
 
 
 def launch() -> None:
-    """The page: what could be started above, what runs below, looked at every two seconds."""
+    """Draw the studies to start above, and the running ones below, every WATCH_S seconds."""
     url = store_url()
     st.title("Launch", anchor=False)
     with st.container(border=True):
@@ -35,7 +34,7 @@ def launch() -> None:
     st.fragment(_runs, run_every=WATCH_S)(url)
 
 
-# --- what could be started ---------------------------------------------------------------
+# --- studies to start ---------------------------------------------------------------
 
 
 def _from_file(url: str) -> None:
@@ -55,8 +54,8 @@ def _from_file(url: str) -> None:
         st.error(formats.verbatim(f"{name} cannot be read: {error}"))
         return
     reading = read(text, name)
-    study_form.say(reading.elsewhere())
-    with st.expander("The file"):
+    study_form.show_faults(reading.elsewhere())
+    with st.expander("Study file"):
         st.code(text, language="toml")
     if reading.study is None:
         return
@@ -67,15 +66,15 @@ def _from_file(url: str) -> None:
 def _from_form(url: str) -> None:
     draft, reading = study_form.form()
     text = draft.text()
-    with st.expander("The file that this makes"):
+    with st.expander("Study file"):
         st.code(text, language="toml")
     if reading.study is None:
-        st.text("What is marked above has to be mended before this can be started.")
+        st.text("Correct the fields marked above; then the study can start.")
         return
     _cost(reading.study)
     study = reading.study
     replace = st.checkbox(
-        f"Replace {launching.SAVED}/{study.name}.toml if it says something else",
+        f"Replace {launching.SAVED}/{study.name}.toml if it differs",
         key="form-replace",
     )
     path = launching.SAVED / f"{study.name}.toml"
@@ -83,12 +82,12 @@ def _from_form(url: str) -> None:
 
 
 def _cost(study: Study) -> None:
-    """The size of the space and what a few runs need, as `spikefront validate` says it."""
+    """Draw the size of the space and the cost of some runs, as `spikefront validate` does."""
     budget = study.budget
     heads = [
-        f"{budget.trials:,} trials" if budget.trials else "no end of trials",
+        f"{budget.trials:,} trials" if budget.trials else "no limit of trials",
         f"{budget.workers} at a time",
-        f"{launching.size_words(study)} different runs",
+        f"{launching.size_words(study)} configurations",
         f"sampler {study.search.sampler}",
     ]
     st.markdown(f"**{formats.verbatim(study.name)}**: {formats.verbatim(', '.join(heads))}")
@@ -96,7 +95,7 @@ def _cost(study: Study) -> None:
         st.text(" ".join(study.question.split()))
     found = launching.costs(study.text)
     if not found:
-        st.text("None of the points that were drawn can run, so nothing is known of the cost.")
+        st.text("None of the random configurations can run, so there is no cost estimate.")
         return
     rows = [
         {
@@ -113,7 +112,10 @@ def _cost(study: Study) -> None:
         for name, cost in found.items()
     ]
     st.dataframe(rows, hide_index=True, width="stretch")
-    words = ["Of a few points drawn at random; operations as if nothing were sparse."]
+    words = [
+        "Cost of random configurations, sorted by training memory. MACs: as if every connection "
+        "existed and every input were non-zero."
+    ]
     if budget.trials:
         epochs = [budget.trials * cost.epochs for cost in found.values()]
         least, most = min(epochs), max(epochs)
@@ -130,10 +132,10 @@ def _settings(cost: Cost) -> str:
 
 
 def _start_row(url: str, study: Study, path: Path, made: Callable[[], Path], *, key: str) -> None:
-    """The button that starts the study, or why it cannot be started."""
+    """Draw the options and the button that starts the study, unless it is running."""
     seen = launching.watched(url, study.name)
     if seen.summary is not None and seen.summary.is_running:
-        st.text("This study is running; see below.")
+        st.text("This study is running, see below.")
         return
     is_there = seen.summary is not None
     options = run_options.ask(study, path, key=key, with_budget=key != "form")
@@ -143,11 +145,11 @@ def _start_row(url: str, study: Study, path: Path, made: Callable[[], Path], *, 
             key=f"start-{key}",
             type="primary",
             icon=":material/rocket_launch:",
-            help="The study is in the store; trials that are there are kept." if is_there else None,
+            help="The store has this study; its trials are kept." if is_there else None,
             on_click=_start,
             args=(url, study, made, options),
         )
-    _say_trouble()
+    _show_trouble()
 
 
 def _start(url: str, study: Study, made: Callable[[], Path], options: RunOptions) -> None:
@@ -159,17 +161,17 @@ def _start(url: str, study: Study, made: Callable[[], Path], options: RunOptions
     frame.put("watch", study.name)
 
 
-def _say_trouble() -> None:
+def _show_trouble() -> None:
     trouble = st.session_state.pop("launch-trouble", "")
     if trouble:
         st.error(formats.verbatim(trouble), icon=":material/error:")
 
 
-# --- what runs ---------------------------------------------------------------------------
+# --- running studies ---------------------------------------------------------------------------
 
 
 def _runs(url: str) -> None:
-    """Every study that runs, wherever it was started, and the one that is watched."""
+    """Draw all running studies, wherever they were started, and the one in the address."""
     try:
         summaries = open_store(url).study_summaries()
     except StoreError as error:
@@ -184,9 +186,9 @@ def _runs(url: str) -> None:
     if asked in known or is_launched:
         names = [asked, *(name for name in names if name != asked)]
     if not names:
-        st.text("Nothing runs.")
+        st.text("No study is running.")
         if known:
-            st.caption("A study of the store, to look at or to continue:")
+            st.caption("Choose a study of the store to see or continue it:")
     for name in names:
         _watched(url, launching.watched(url, name))
     others = [name for name in sorted(known) if name not in names]
@@ -218,14 +220,14 @@ def _watched(url: str, seen: launching.Watched) -> None:
                 )
         if seen.summary is None:
             st.text(
-                "It is starting; it will be in the store in a moment."
+                "Starting. The study appears in the store in a moment."
                 if seen.exit_code is None
-                else "It ended before it was in the store; its log says why."
+                else "The run ended before the study was in the store. See the log."
             )
         else:
             _progress(seen)
         _log(seen)
-        _say_trouble()
+        _show_trouble()
         if seen.summary is not None:
             _buttons(url, seen)
 
@@ -249,42 +251,32 @@ def _progress(seen: launching.Watched) -> None:
     summary = seen.summary
     assert summary is not None
     card = StudyCard(summary=summary)
-    asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
-    words = [f"{card.finished:,}{asked} trials finished"]
-    words += [
-        f"{summary.counts[state]:,} {state}"
-        for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)
-        if summary.counts.get(state)
-    ]
-    is_short = summary.epochs_trained < (summary.epochs_asked or 0)
-    epochs = f" of {summary.epochs_asked:,}" if is_short else ""
-    words.append(f"{summary.epochs_trained:,}{epochs} epochs")
-    words.append(f"front {summary.front_size:,}")
+    words = [*card.facts, f"front {summary.front_size:,}"]
     if summary.hypervolume is not None:
         words.append(f"hypervolume {summary.hypervolume:.3f}")
-    words.append(f"last change {frame.ago(summary.last_change_at)}")
     st.caption(" · ".join(words))
     if card.progress is not None:
         st.progress(card.progress)
     for trial, latest in seen.running:
         total = trial.config.total_epochs if trial.config else 0
         if latest is None:
-            st.caption(f"Trial {trial.number}: its first epoch")
+            st.caption(f"Trial {trial.number}: first epoch")
             continue
         st.caption(
             f"Trial {trial.number}: epoch {latest.epochs_done} of {latest.epochs_total or total}, "
             f"accuracy {formats.quantity('accuracy', latest.accuracy)}"
         )
     for event in seen.events:
-        st.text(f"{frame.ago(event.at)}: {event.message}")
+        st.text(f"{formats.ago(event.at)}: {event.message}")
 
 
 def _log(seen: launching.Watched) -> None:
     if seen.log is None:
         if seen.summary is not None and seen.summary.is_running:
             st.caption(
-                "It was started elsewhere, by "
-                f"{formats.verbatim(seen.summary.lease_holder or 'somebody')}; its log is there."
+                "Started elsewhere, by "
+                f"{formats.verbatim(seen.summary.lease_holder or 'an unknown process')}; the log "
+                "is there."
             )
         return
     with st.expander(formats.verbatim(f"Log, {seen.log}"), expanded=True):
@@ -300,7 +292,7 @@ def _buttons(url: str, seen: launching.Watched) -> None:
             key=f"stop-{seen.name}",
             icon=":material/stop:",
             disabled=seen.is_stopping,
-            help="Trials under way are put back, and run again when the study is continued.",
+            help="Running trials return to the queue. Continue starts them again.",
             on_click=_stop,
             args=(url, seen.name),
         )
@@ -308,21 +300,21 @@ def _buttons(url: str, seen: launching.Watched) -> None:
     try:
         study = launching.stored(url, seen.name)
     except (StudyError, StoreError) as error:  # of another version, or gone
-        st.caption(f"It cannot be continued here: {formats.verbatim(str(error))}")
+        st.caption(f"This study cannot be continued here: {formats.verbatim(str(error))}")
         return
-    with st.expander("Continue it", key=f"more-{seen.name}"):
+    with st.expander("Continue this study", key=f"more-{seen.name}"):
         _cost(study)
         path = launching.CONTINUED / f"{study.name}.toml"
         options = run_options.ask(study, path, key="more")
         if options is None:
             return
-        run_options.say_time(url, study, options)
+        run_options.show_time(url, study, options)
         st.button(
             "Continue",
             key=f"continue-{seen.name}",
             type="primary",
             icon=":material/play_arrow:",
-            help="Trials that are there are kept.",
+            help="The trials in the store are kept.",
             on_click=_continue,
             args=(url, study, options),
         )

@@ -1,19 +1,25 @@
-"""One network at one operating point: what it is, where inputs leave it, and what it costs."""
+"""One network at one operating point: architecture, exits, training and cost."""
 
 import streamlit as st
 
 from dashboard.data import formats, frames
 from dashboard.data.position import explained, nearest, of_point, parsed
-from dashboard.data.study_view import TrialView, partition_of
-from dashboard.figures import exits as exit_figures
+from dashboard.data.study_view import TrialView, partition_of, state_word
 from dashboard.figures import network_map
-from dashboard.figures import rungs as rung_figures
-from dashboard.figures import trial as trial_figures
+from dashboard.figures.exits import flow
+from dashboard.figures.rungs import add_rungs
+from dashboard.figures.trial import CURVES, LAYER_BARS, curve, exits, layers
 from dashboard.parts import downloads, frame, replays
 from dashboard.parts.image_view import image_section
 from dashboard.parts.operating_points import SelectedPoint, operating_section, replay_row
 from dashboard.parts.stopped_view import why
-from dashboard.parts.store_cache import is_anything_running, store_url, trial_view, trials_of
+from dashboard.parts.store_cache import (
+    is_anything_running,
+    open_store,
+    store_url,
+    trial_view,
+    trials_of,
+)
 from search.export.replay import Replay, ReplayError
 from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import METRICS, OperatingPoint
@@ -27,19 +33,19 @@ COLOURS = {
 }
 
 
-MEANINGS = {  # of curves and bars
-    "loss": "What training makes smaller, on the training images.",
-    "accuracy": "Of the validation images, at the deepest exit in training.",
+MEANINGS = {
+    "loss": "Mean training loss, on the training images.",
+    "accuracy": "Accuracy on the validation images, at the deepest trained exit.",
     "connectivity": formats.meaning("connectivity"),
-    "spikes_per_inference": "Spikes of the layer that one image causes, on average.",
-    "operations": "Accumulates that spikes cause, and multiply-accumulates where values that are "
-    "no spikes enter, per image.",
+    "spikes_per_inference": "Spikes of the layer per image, mean over the validation images.",
+    "operations": "Synaptic operations (additions) for spikes, and multiply-accumulates for inputs "
+    "that are not spikes, per image.",
     "energy": formats.meaning("est_energy_nj"),
 }
 
 
 def network() -> None:
-    """The page, drawn again while its study runs."""
+    """Draw the page, again every few seconds while a study runs."""
     url = store_url()
     frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
@@ -49,15 +55,15 @@ def _body(url: str) -> None:
         chosen = _choose(url)
         if chosen is None:
             return
-        study, view = chosen
+        study, view, is_running = chosen
         replayed, problem = _replayed(url, study, view.trial)
-        selected = _here(view, replayed)
+        selected = _selected(view, replayed)
         front = replays.front_of(url, study)
-    _head(url, study, view, selected)
+    _head(url, study, view, selected, is_running=is_running)
     if view.trial.state in (TrialState.FAILED, TrialState.PRUNED):
         why(study, view.trial, view.stop_reason)
     elif selected is None:
-        _not_yet(view)
+        _not_yet(view, is_running=is_running)
     if selected is not None:
         _figures(selected.point)
     _map(view, selected)
@@ -77,21 +83,26 @@ def _body(url: str) -> None:
 # --- what is shown -----------------------------------------------------------------------
 
 
-def _choose(url: str) -> tuple[str, TrialView] | None:
-    """The study and trial of the address bar, with the controls that change them."""
+def _choose(url: str) -> tuple[str, TrialView, bool] | None:
+    """Draw the boxes of study and trial; return them, and whether the study has a driver."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=320):
             study = frame.choose_study(url)
+        is_running = open_store(url).stored_study(study).is_running
         trials = {str(each.number): each for each in trials_of(url, study)}
         if not trials:
-            st.text("No trial has begun yet.")
+            st.text("This study has no trial yet.")
             return None
         names = list(trials)
         asked = st.query_params.get("trial")
         first = next((n for n, t in trials.items() if t.state is TrialState.COMPLETE), names[0])
         with st.container(width=420):
             number = frame.choose(
-                "Trial", "trial", names, first, show=lambda name: _trial_title(trials[name])
+                "Trial",
+                "trial",
+                names,
+                first,
+                show=lambda name: _trial_title(trials[name], is_running=is_running),
             )
         st.space("stretch")
         st.page_link(
@@ -104,11 +115,11 @@ def _choose(url: str) -> tuple[str, TrialView] | None:
         st.warning(
             f"There is no trial {formats.verbatim(repr(asked))}; this study has 0 to {names[-1]}."
         )
-    return study, trial_view(url, study, int(number))
+    return study, trial_view(url, study, int(number)), is_running
 
 
-def _trial_title(trial: Trial) -> str:
-    words = [f"{trial.number}", str(trial.state)]
+def _trial_title(trial: Trial, *, is_running: bool) -> str:
+    words = [f"{trial.number}", state_word(trial.state, is_running=is_running)]
     if trial.sampled is not None:
         words.append(formats.quantity("accuracy", trial.sampled.metrics["accuracy"]))
     partition = partition_of(trial)
@@ -116,7 +127,7 @@ def _trial_title(trial: Trial) -> str:
 
 
 def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
-    """The network run once more where the address asks for it, or why it cannot be."""
+    """Return the replayed network if the address asks for it, or the reason why it cannot run."""
     if trial.state is not TrialState.COMPLETE:
         return None, ""
     problem = downloads.export_problem(url, study, trial.number)
@@ -128,8 +139,8 @@ def _replayed(url: str, study: str, trial: Trial) -> tuple[Replay | None, str]:
         return None, str(error)
 
 
-def _here(view: TrialView, replayed: Replay | None) -> SelectedPoint | None:
-    """The place of the address bar, or the operating point that was sampled."""
+def _selected(view: TrialView, replayed: Replay | None) -> SelectedPoint | None:
+    """Return the operating point in the address, or the sampled one."""
     if not view.points:
         return None
     asked = st.query_params.get("point", "")
@@ -149,11 +160,13 @@ def _here(view: TrialView, replayed: Replay | None) -> SelectedPoint | None:
     )
 
 
-def _head(url: str, study: str, view: TrialView, selected: SelectedPoint | None) -> None:
+def _head(
+    url: str, study: str, view: TrialView, selected: SelectedPoint | None, *, is_running: bool
+) -> None:
     trial = view.trial
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(f"Trial {trial.number}", anchor=False, width="content")
-        st.badge(str(trial.state), color=COLOURS[trial.state])  # type: ignore[arg-type]
+        st.badge(state_word(trial.state, is_running=is_running), color=COLOURS[trial.state])  # type: ignore[arg-type]
         if selected is not None and selected.stored is not None and selected.stored.on_front:
             st.badge("on the front", icon=":material/stairs:", color="orange")
         if selected is not None and selected.stored is None:
@@ -188,34 +201,40 @@ def _facts(view: TrialView, selected: SelectedPoint | None) -> list[str]:
         done = trial.epochs_done + trial.epochs_reused
         facts.append(f"{done} of {trial.config.total_epochs} epochs")
     if selected is not None:
-        facts.append(f"run for {selected.point.timesteps} timesteps")
+        facts.append(f"{selected.point.timesteps} timesteps")
         exits = formats.thresholds(selected.point.exit_thresholds)
-        facts.append(f"exit thresholds {exits}" if exits != "–" else "a single exit")
+        facts.append(f"exit threshold {exits}" if exits != "–" else "a single exit")
     if trial.reused_trial is not None:
         facts.append(f"weights of trial {trial.reused_trial}")
     if trial.finished_at is not None:
-        facts.append(f"finished {frame.ago(trial.finished_at)}")
+        facts.append(f"finished {formats.ago(trial.finished_at)}")
     return facts
 
 
-def _not_yet(view: TrialView) -> None:
+def _not_yet(view: TrialView, *, is_running: bool) -> None:
     if view.trial.state is TrialState.COMPLETE:
-        st.text("The store keeps no operating point of this trial.")
+        st.text("The store has no operating point of this trial.")
     elif view.trial.state is TrialState.WAITING:
-        st.text("It waits to be run; what it achieves is measured when it was trained.")
+        st.text("Waiting. Metrics appear here when training has finished.")
+    elif is_running:
+        st.text("Running. Metrics appear here when training has finished.")
     else:
-        st.text("It is being trained; what it achieves is measured when that is done.")
+        st.text(
+            "Interrupted: the driver of this study ended before the trial did. The trial runs "
+            "again when the study is continued."
+        )
+        st.code("spikefront run STUDY.toml", language="bash")
 
 
 def _figures(point: OperatingPoint) -> None:
-    """Every metric of the operating point; the meaning is in the help."""
+    """Draw all metrics of the operating point, with their meaning as help."""
     names = list(METRICS)
     for row in (names[:7], names[7:]):
         with st.container(horizontal=True, gap="medium"):
             for name in row:
                 st.metric(
                     formats.label(name),
-                    formats.quantity(name, point.metrics[name]),
+                    formats.quantity(name, point.metrics.get(name)),
                     help=formats.meaning(name),
                     width="content",
                 )
@@ -229,9 +248,9 @@ def _map(view: TrialView, selected: SelectedPoint | None) -> None:
     layers = view.evaluation.layers if view.evaluation else ()
     if layers:
         st.caption(
-            "Per layer: the share of connections that exist, and spikes per image at full "
-            "inference. Per exit: what leaves there, and how much of it is right (coloured) or "
-            "wrong (orange)."
+            "Per layer: the share of existing connections, and the spikes per image with all "
+            "blocks and timesteps. Per exit: the share of images that exit there, correct "
+            "(coloured) or wrong (orange)."
         )
     st.html(
         network_map.network(
@@ -244,41 +263,37 @@ def _map(view: TrialView, selected: SelectedPoint | None) -> None:
     )
 
 
-# --- where inputs leave ------------------------------------------------------------------
+# --- exits ------------------------------------------------------------------
 
 
 def _exits(view: TrialView, selected: SelectedPoint) -> None:
-    st.subheader("Where inputs leave", anchor=False)
+    st.subheader("Exits", anchor=False, help=formats.EXIT_RULE)
     if not selected.exits:
-        st.text("Known at the sampled point only; run the network above to know it at every point.")
+        st.text("The exits of this operating point are unknown. Run the network above to see them.")
         return
     if len({report.exit for report in selected.exits}) < 2:
-        st.text("A single exit: every image takes the whole way.")
+        st.text("A single exit: every image runs through all blocks.")
     sentences = explained(selected.exits)
     if sentences:
         st.text(" ".join(sentences))
     left, right = st.columns(2, gap="large")
     with left:
-        st.markdown("**From class to exit, and whether that was right**")
-        st.plotly_chart(
-            exit_figures.flow(selected.exits, frame.mode()),
-            key="flow",
-            theme=None,
-            config=frame.PLOT,
-            alt="Images from their classes to the exits where they leave",
+        st.markdown("**Classes, exits and correct answers**")
+        frame.chart(
+            flow(selected.exits, frame.mode()),
+            "flow",
+            "Images from their classes to their exits, and to correct or wrong answers",
         )
     with right:
         st.markdown("**Easy and hard classes**")
-        st.plotly_chart(
-            trial_figures.exits(selected.exits, frame.mode()),
-            key="exits",
-            theme=None,
-            config=frame.PLOT,
-            alt="Share of each class that leaves at each exit",
+        frame.chart(
+            exits(selected.exits, frame.mode()),
+            "exits",
+            "Share of the images of each class at each exit",
         )
         st.caption(
-            "Where each class leaves. Numbers are the accuracy in percent of those that leave "
-            "there; hatched: the class was still hard behind that block."
+            "Share of each class that exits at each exit. Number: accuracy in percent of these "
+            "images. Hatched: hard class after this block."
         )
 
 
@@ -289,48 +304,38 @@ def _curves(view: TrialView) -> None:
     st.subheader("Training", anchor=False)
     words = []
     if len({measurement.block for measurement in view.measurements}) > 1:
-        words.append("Blocks are trained one after another, each in its own colour.")
-    words.append("Dotted: accuracy on the training images.")
+        words.append("Blocks are trained one after another; each has its own colour.")
+    words.append("Dotted: accuracy on training images.")
     if view.rungs:
-        words.append("Upright lines are rungs, a diamond the accuracy that was judged there.")
+        words.append("Vertical lines: rungs. Diamonds: accuracy measured at a rung.")
     if view.stop_reason is not None and view.stop_reason.others:
-        words.append("Ticks are the others at the last rung, strong where they beat it alone.")
+        words.append("Ticks: other trials at the last rung; strong: trials that dominate this one.")
     st.caption(" ".join(words))
-    for column, (name, title) in zip(st.columns(3, gap="large"), trial_figures.CURVES, strict=True):
+    for column, (name, title) in zip(st.columns(3, gap="large"), CURVES, strict=True):
         with column:
             st.markdown(f"**{title}**", help=MEANINGS[name])
-            figure = trial_figures.curve(view.measurements, name, frame.mode())
-            rung_figures.add_rungs(
-                figure, view.rungs, stopped=view.stop_reason, name=name, mode=frame.mode()
-            )
-            st.plotly_chart(
-                figure,
-                key=f"curve-{name}",
-                theme=None,
-                config=frame.PLOT,
-                alt=f"{title} over the epochs of each block",
-            )
+            figure = curve(view.measurements, name, frame.mode())
+            add_rungs(figure, view.rungs, stopped=view.stop_reason, name=name, mode=frame.mode())
+            frame.chart(figure, f"curve-{name}", f"{title} over the epochs of each block")
 
 
 def _layers(view: TrialView) -> None:
     assert view.evaluation is not None
     st.subheader("Layers", anchor=False)
-    st.caption("At full inference: every block, every timestep. Coloured by block.")
-    for pair in (trial_figures.LAYER_BARS[:2], trial_figures.LAYER_BARS[2:]):
+    st.caption("With all blocks and all timesteps. Colour: block.")
+    for pair in (LAYER_BARS[:2], LAYER_BARS[2:]):
         for column, (name, title) in zip(st.columns(2, gap="large"), pair, strict=True):
             with column:
                 st.markdown(f"**{title}**", help=MEANINGS[name])
-                st.plotly_chart(
-                    trial_figures.layers(view.evaluation.layers, name, frame.mode()),
-                    key=f"layers-{name}",
-                    theme=None,
-                    config=frame.PLOT,
-                    alt=f"{title}, per layer",
+                frame.chart(
+                    layers(view.evaluation.layers, name, frame.mode()),
+                    f"layers-{name}",
+                    f"{title}, per layer",
                 )
 
 
 def _config(view: TrialView) -> None:
-    """What the sampler chose, and everything that it did not."""
+    """Draw the tables of search parameters and of fixed settings."""
     st.subheader("Configuration", anchor=False)
     left, right = st.columns(2, gap="large")
     with left:

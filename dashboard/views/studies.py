@@ -1,4 +1,4 @@
-"""Every study of the store: what it asks, how far it is, what it found."""
+"""All studies of the store: question, progress and result of each."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,14 @@ import streamlit as st
 
 from dashboard.data import formats, frames
 from dashboard.data.study_view import StudyCard
-from dashboard.figures import history as course_figures
-from dashboard.parts import frame as page
+from dashboard.figures.history import sparkline
+from dashboard.parts import frame
 from dashboard.parts.store_cache import (
     hypervolume_histories,
     is_anything_running,
     store_url,
     study_cards,
 )
-from search.trial.trial import TrialState
 
 PER_PAGE = 12
 STATES = {
@@ -24,6 +23,7 @@ STATES = {
     "finished": ("Finished", ":material/check_circle:", "gray"),
     "stopped": ("Stopped", ":material/pause_circle:", "orange"),
 }
+SHOWN = {"": "All states", **{name: words[0] for name, words in STATES.items()}}
 ORDERS = {
     "change": "Changed last",
     "name": "Name",
@@ -33,23 +33,23 @@ ORDERS = {
 
 
 def studies() -> None:
-    """The page: a card or a row per study, looked at again while one runs."""
+    """Draw a card or a row per study, again every few seconds while one runs."""
     url = store_url()
-    page.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
+    frame.live(lambda: _body(url), is_running=lambda: is_anything_running(url))
 
 
 def _body(url: str) -> None:
-    with page.store_errors():
+    with frame.store_errors():
         every = study_cards(url)
         _title(every)
         if not every:
             st.subheader("No studies yet", anchor=False)
-            page.next_step()
+            frame.next_step()
             return
         is_table = len(every) > 1 and _controls(every)
-        cards = _wanted(every)
+        cards = _matching(every)
         if not cards:
-            st.text("No study has these words in its name or question.")
+            st.text("No study in this state has these words in its name or question.")
         elif is_table:
             _table(url, cards)
         else:
@@ -65,36 +65,26 @@ def _title(cards: Sequence[StudyCard]) -> None:
 
 
 def _controls(cards: Sequence[StudyCard]) -> bool:
-    """Search, order, and how they are shown. Returns whether as a table."""
+    """Draw search, order and form; return whether the studies are shown as a table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=360):
-            key = "find"
-            page.preset(key, st.query_params.get("find", ""))
-            st.text_input(
+            frame.type_text(
                 "Find",
-                key=key,
-                placeholder=f"a word, in {len(cards):,} names and questions",
+                "find",
+                most=100,
+                placeholder=f"words of {len(cards):,} names and questions",
                 icon=":material/search:",
-                max_chars=100,
-                on_change=_find,
             )
-        states = {"": "All states", **{name: words[0] for name, words in STATES.items()}}
-        with st.container(width=200):
-            page.choose_plainly("State", "state", states)
-        with st.container(width=200):
-            page.choose_plainly("Order", "order", ORDERS)
+        for label, name, options in (("State", "state", SHOWN), ("Order", "order", ORDERS)):
+            with st.container(width=200):
+                frame.choose_or_default(label, name, list(options), show=options.__getitem__)
         st.space("stretch")
-        shown = page.pick_one("Show as", "as", {"cards": "Cards", "table": "Table"})
+        shown = frame.pick_one("Show as", "as", {"cards": "Cards", "table": "Table"})
     return shown == "table"
 
 
-def _find() -> None:
-    page.put("find", str(st.session_state["find"]).strip())
-    page.put("page", "")
-
-
-def _wanted(cards: Sequence[StudyCard]) -> list[StudyCard]:
-    """Those that were asked for, in the order that was asked for."""
+def _matching(cards: Sequence[StudyCard]) -> list[StudyCard]:
+    """Return the studies that match the words and the state, in the chosen order."""
     words = st.query_params.get("find", "").casefold().split()
     state = st.query_params.get("state", "")
     found = [
@@ -121,9 +111,8 @@ def _known(value: float | None) -> float:
 
 
 def _table(url: str, cards: Sequence[StudyCard]) -> None:
-    frame = frames.studies(cards, hypervolume_histories(url, cards))
     st.dataframe(
-        frame,
+        frames.studies(cards, hypervolume_histories(url, cards)),
         key="studies-table",
         hide_index=True,
         height=min(640, 36 * (len(cards) + 1) + 3),
@@ -135,8 +124,8 @@ def _table(url: str, cards: Sequence[StudyCard]) -> None:
     opened = st.session_state.get("study-opened")
     if opened is not None:
         del st.session_state["study-opened"]
-        st.switch_page(page.FRONT, query_params={"study": opened})
-    st.caption("Tick a row to open its front. A click on a column's head sorts by it.")
+        st.switch_page(frame.FRONT, query_params={"study": opened})
+    st.caption("Tick a row to open its front. Click the head of a column to sort by it.")
 
 
 def _open_row(cards: Sequence[StudyCard]) -> None:
@@ -153,11 +142,11 @@ def _columns() -> dict[str, Any]:
             format="percent",
             min_value=0,
             max_value=1,
-            help="Share of the budget that is spent, of trials or of epochs.",
+            help="Spent share of the budget, in trials or epochs.",
         ),
         "Hypervolume": config.NumberColumn(format="%.3f", help=HYPERVOLUME),
-        "Course": config.LineChartColumn(help="The hypervolume over the finished trials."),
-        "Front": config.NumberColumn(help="Operating points that no other dominates."),
+        "History": config.LineChartColumn(help="Hypervolume after each finished trial."),
+        "Front": config.NumberColumn(help="Operating points on the Pareto front."),
         "Wall time": config.TextColumn(help="From the first trial to the last change."),
         "Last change": config.DatetimeColumn(format="distance"),
     }
@@ -166,14 +155,14 @@ def _columns() -> dict[str, Any]:
 # --- as cards ----------------------------------------------------------------------------
 
 HYPERVOLUME = (
-    "Share of the box between the ideal and the reference point that the front dominates, 0 to 1."
+    "Share (0 to 1) of the box between the ideal point and the reference point that the front "
+    "dominates. Higher is better."
 )
 
 
 def _cards(url: str, cards: Sequence[StudyCard]) -> None:
     pages = math.ceil(len(cards) / PER_PAGE)
-    asked = st.query_params.get("page", "1")
-    number = min(max(int(asked), 1), pages) if asked.isascii() and asked.isdigit() else 1
+    number = min(max(frame.number_in_address("page") or 1, 1), pages)
     shown = cards[(number - 1) * PER_PAGE : number * PER_PAGE]
     histories = hypervolume_histories(url, shown)
     for card in shown:
@@ -187,26 +176,26 @@ def _pages(number: int, pages: int, count: int) -> None:
         horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="small"
     ):
         st.button(
-            "Before",
+            "Previous",
             icon=":material/chevron_left:",
             disabled=number == 1,
-            on_click=page.put,
+            on_click=frame.put,
             args=("page", str(number - 1)),
         )
         first = (number - 1) * PER_PAGE + 1
         last = min(number * PER_PAGE, count)
         st.caption(f"{first:,} to {last:,} of {count:,}", width="content")
         st.button(
-            "After",
+            "Next",
             icon=":material/chevron_right:",
             icon_position="right",
             disabled=number == pages,
-            on_click=page.put,
+            on_click=frame.put,
             args=("page", str(number + 1)),
         )
 
 
-def _card(card: StudyCard, course: Sequence[float]) -> None:
+def _card(card: StudyCard, history: Sequence[float]) -> None:
     summary = card.summary
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -215,7 +204,7 @@ def _card(card: StudyCard, course: Sequence[float]) -> None:
             st.badge(name, icon=icon, color=colour)  # type: ignore[arg-type]
             st.space("stretch")
             st.page_link(
-                page.FRONT,
+                frame.FRONT,
                 label="Open the front",
                 icon=":material/arrow_forward:",
                 icon_position="right",
@@ -226,11 +215,11 @@ def _card(card: StudyCard, course: Sequence[float]) -> None:
         left, right = st.columns([5, 3], gap="large", vertical_alignment="center")
         with left:
             _figures(card)
-            st.caption(_progress_words(card))
+            st.caption(" · ".join(card.facts))
             if card.progress is not None and card.state != "finished":
                 st.progress(card.progress)
         with right:
-            _hypervolume(card, course)
+            _hypervolume(card, history)
 
 
 def _figures(card: StudyCard) -> None:
@@ -240,17 +229,17 @@ def _figures(card: StudyCard) -> None:
             (
                 "Front",
                 f"{summary.front_size:,}",
-                "Operating points that no other dominates, within the constraints.",
+                "Operating points on the Pareto front, within the constraints.",
             ),
             (
                 "Operating points",
                 f"{summary.operating_points:,}",
-                "Trained networks at given exit thresholds and timesteps, kept in the store.",
+                "Trained networks at given exit thresholds and timesteps, in the store.",
             ),
             (
                 "Epochs trained",
                 f"{summary.epochs_trained:,}",
-                "Of all trials together, without the epochs of blocks that were reused.",
+                "Epochs of all trials, without the epochs of reused blocks.",
             ),
             (
                 "Wall time",
@@ -261,36 +250,17 @@ def _figures(card: StudyCard) -> None:
             st.metric(label, value, width="content", help=meaning)
 
 
-def _hypervolume(card: StudyCard, course: Sequence[float]) -> None:
+def _hypervolume(card: StudyCard, history: Sequence[float]) -> None:
     value = card.summary.hypervolume
     is_known = value is not None and math.isfinite(value)
     st.metric(
         "Hypervolume",
         f"{value:.3f}" if is_known else formats.NOTHING,
-        help=f"{HYPERVOLUME} Below, its course over the finished trials.",
+        help=f"{HYPERVOLUME} Below: its value after each finished trial.",
     )
-    known = [value for value in course if math.isfinite(value)]
+    known = [value for value in history if math.isfinite(value)]
     if len(known) > 1:
-        st.image(course_figures.sparkline(known, page.mode()), width="stretch")
-
-
-def _progress_words(card: StudyCard) -> str:
-    summary = card.summary
-    asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
-    words = [f"{card.finished:,}{asked} trials finished"]
-    if summary.epochs_asked and summary.epochs_trained < summary.epochs_asked:
-        words.append(f"{summary.epochs_trained:,} of {summary.epochs_asked:,} epochs")
-    elif summary.epochs_asked:
-        words.append(f"all {summary.epochs_asked:,} epochs of the budget")
-    words += [
-        f"{summary.counts[state]:,} {state}"
-        for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED, TrialState.FAILED)
-        if summary.counts.get(state)
-    ]
-    if card.remaining_s is not None:
-        words.append(f"about {formats.duration(card.remaining_s)} to go")
-    words.append(f"last change {page.ago(summary.last_change_at)}")
-    return " · ".join(words)
+        st.image(sparkline(known, frame.mode()), width="stretch")
 
 
 studies()

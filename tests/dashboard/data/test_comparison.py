@@ -1,3 +1,4 @@
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -6,19 +7,26 @@ import pytest
 
 from dashboard.data import frames
 from dashboard.data.comparison import (
+    Compared,
+    Comparison,
     HypervolumeHistory,
+    attainment,
     band,
     compare,
-    course_of,
     group_of,
+    group_tests,
     hours_at_work,
+    hypervolume_history,
 )
 from dashboard.data.study_view import StudyView, read_study
 from dashboard.figures import comparison as comparison_figures
 from dashboard.parts.store_cache import open_store
 from search.store.columns import TrialColumns
+from search.store.store import Store
+from search.study.study import study_from_toml
 from search.trial.trial import TrialState
-from tests.dashboard.example_store import fill
+from tests.dashboard.example_store import TOML, fill
+from tests.dashboard.figures.test_figures import table
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def test_a_study_over_its_own_reference_has_the_volume_that_its_driver_kept(
 ) -> None:
     view = views[0]
     assert view.stored.reference
-    course = course_of(view, view.stored.reference)
+    course = hypervolume_history(view, view.stored.reference)
     assert course.values[-1] == pytest.approx(view.hypervolumes[-1].value)
     assert course.trials[-1] == len(view.hypervolumes)
     assert course.epochs[-1] == view.epochs_trained
@@ -66,8 +74,6 @@ def test_studies_are_measured_from_one_reference_the_worst_of_theirs(
 def test_names_that_differ_in_a_seed_alone_are_one_group(
     name: str, group: str, views: list[StudyView]
 ) -> None:
-    import dataclasses
-
     stored = dataclasses.replace(views[0].stored, name=name)
     assert group_of(dataclasses.replace(views[0], stored=stored), "name") == group
 
@@ -75,7 +81,7 @@ def test_names_that_differ_in_a_seed_alone_are_one_group(
 def test_repeats_are_drawn_as_a_mean_with_its_range(views: list[StudyView]) -> None:
     compared = compare(views, "name")
     assert compared.groups == ("tpe", "other")
-    figure = comparison_figures.courses(compared, along="epochs", mode="light")
+    figure = comparison_figures.histories(compared, along="epochs", mode="light")
     names = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert names == ["tpe · mean of 2", "other"]
     frame = frames.comparison(compared)
@@ -126,19 +132,63 @@ def test_a_pause_between_trials_is_no_work_and_parallel_trials_count_once() -> N
 
 
 def test_a_study_without_a_point_can_stand_in_a_comparison(tmp_path: Path) -> None:
-    from search.store.store import Store
-    from search.study.study import study_from_toml
-    from tests.dashboard.example_store import TOML
-
     url = f"sqlite:///{tmp_path / 'store.db'}"
     fill(url, name="full", count=4, is_running=False)
     with Store(url) as store:
         store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
     store = open_store(url)
     compared = compare([read_study(store, name) for name in ("full", "new")])
-    assert compared.studies[1].course.values.size == 0
-    comparison_figures.courses(compared, along="hours", mode="dark")
+    assert compared.studies[1].history.values.size == 0
+    comparison_figures.histories(compared, along="hours", mode="dark")
     comparison_figures.fronts(
         compared, x="synaptic_ops", y="accuracy", log_x=True, log_y=False, mode="dark"
     )
     assert len(frames.comparison(compared)) == 2
+
+
+def repeats(group: str, *points: tuple[float, float]) -> list[Compared]:
+    """Return one study for each point (operations, accuracy), with this point as its front."""
+    none = np.empty(0)
+    history = HypervolumeHistory(trials=none, epochs=none, hours=none, values=none)
+    return [
+        Compared(
+            name=f"{group}-{place}",
+            group=group,
+            sampler="",
+            table=table([accuracy], [ops]),
+            front=np.arange(1),
+            history=history,
+            best={},
+        )
+        for place, (ops, accuracy) in enumerate(points)
+    ]
+
+
+def sentences(*studies: Compared) -> list[str]:
+    compared = Comparison(
+        objectives=("accuracy", "synaptic_ops"), reference={}, studies=tuple(studies)
+    )
+    comparison_figures.fronts(
+        compared, x="synaptic_ops", y="accuracy", log_x=True, log_y=False, mode="light"
+    )
+    return group_tests(compared, "synaptic_ops", "accuracy")
+
+
+def test_half_of_three_repeats_attain_what_two_of_them_do() -> None:
+    found = attainment(repeats("a", (10, 0.8), (20, 0.9), (30, 0.7)), "synaptic_ops", "accuracy")
+    assert found is not None
+    assert found.median.tolist() == [[20, 0.7], [20, 0.8], [30, 0.8]]
+    quarter = [[10, 0.7], [10, 0.8], [20, 0.8], [20, 0.9], [30, 0.9]]
+    three_quarters = [[30, 0.7], [30, 0.7], [30, 0.7]]
+    assert found.band.tolist() == quarter + three_quarters
+    assert attainment(repeats("a", (10, 0.8)), "synaptic_ops", "accuracy") is None
+
+
+def test_four_repeats_of_each_can_show_which_group_is_better() -> None:
+    good = repeats("good", *((10 + n, 0.9) for n in range(4)))
+    poor = repeats("poor", *((50 + n, 0.8) for n in range(4)))
+    assert sentences(*good, *poor) == ["good is better than poor (p = 0.029, 4 and 4 repeats)."]
+    assert sentences(*poor[:2], *good[:2]) == [
+        "No significant difference between poor and good (p = 0.33, 2 and 2 repeats). "
+        "A significant one takes 4 repeats of each."
+    ]

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import os
 import zipfile
@@ -239,3 +240,26 @@ def test_a_selection_is_taken_away_as_one_file(
         assert archive.read("real-networks/points.csv") == b"Trial\n0\n1\n"
     for number, point in points:
         assert f"real-networks/real-{number}-{point}/config.toml" in names
+
+
+def test_equal_points_of_equal_trainings_are_shown_once_with_both_trials(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    example = next(example_trials(1, seed=1))
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="twins", trials=3)))
+        config = example.trial.config
+        assert config is not None
+        for number, seed in enumerate((0, 0, 1)):
+            same = dataclasses.replace(example.trial, number=number)
+            trial = dataclasses.replace(same, config=config.replace(seed=seed))
+            store.add_trial("twins", trial)
+            store.finish_trial("twins", number, next(example_trials(2, seed=1)).outcome)
+        points = store.operating_points("twins")
+        store.update_front("twins", {point.id for point in points})
+    table = study_view(url, "twins").table
+    visible = visible_points(table)
+    each = len(table) // 3
+    assert visible.front.size == 2 * each
+    assert {table.trial_words(row) for row in visible.front} == {"Trials 0 and 1", "Trial 2"}
+    shown = frames.points(table, visible.front.tolist())
+    assert shown["Same training"].tolist() == ["1"] * each + [""] * each

@@ -18,7 +18,7 @@ from dashboard.figures import front as front_figure
 from dashboard.figures import history as course_figures
 from dashboard.figures import style as figures
 from dashboard.figures import trial as trial_figures
-from dashboard.figures.raster_cloud import cloud
+from dashboard.figures.raster_cloud import raster_cloud
 from dashboard.figures.theme import PALETTES, Mode
 from snn.settings.measurement import METRICS, ExitReport, Measurement
 from tests.dashboard.example_store import example_trials
@@ -54,13 +54,13 @@ def table(
     )
 
 
-LOOK = ViewOptions(x="synaptic_ops", y="accuracy", colour="training_memory_bytes")
+OPTIONS = ViewOptions(x="synaptic_ops", y="accuracy", colour="training_memory_bytes")
 
 
 def drawn(
     points: PointTable,
     *,
-    look: ViewOptions = LOOK,
+    options: ViewOptions = OPTIONS,
     targets: tuple[Target, ...] = (),
     selected: Sequence[int] = (),
     references: Sequence[Reference] = (),
@@ -70,7 +70,7 @@ def drawn(
     return front_figure.front(
         points,
         visible_points(points, targets),
-        dataclasses.replace(look, **changes),  # type: ignore[arg-type]
+        dataclasses.replace(options, **changes),  # type: ignore[arg-type]
         selected=selected,
         targets=targets,
         references=references,
@@ -144,7 +144,7 @@ def test_of_many_dominated_points_some_can_be_chosen_and_all_are_seen() -> None:
 
 def test_a_picture_of_points_has_each_of_them_where_it_is() -> None:
     points = table([0.0, 1.0, 0.5], [0.0, 10.0, 5.0])
-    found = cloud(
+    found = raster_cloud(
         points.axis("synaptic_ops"),
         points.axis("accuracy"),
         np.arange(3),
@@ -226,7 +226,7 @@ def notes(figure: "figures.go.Figure") -> list["figures.go.layout.Annotation"]:
 
 def test_the_best_in_each_objective_is_marked() -> None:
     figure = drawn(table([0.5, 0.9, 0.8], [10, 1000, 100]))
-    assert sorted(trace(figure, "best in one").x) == [10, 1000]
+    assert sorted(trace(figure, "best of one objective").x) == [10, 1000]
 
 
 def test_rare_categories_share_a_colour_when_there_are_more_than_colours() -> None:
@@ -308,7 +308,7 @@ def test_a_loss_that_is_not_a_number_is_a_gap_in_its_curve() -> None:
 def test_the_family_marks_the_point_that_is_shown() -> None:
     evaluation = next(e.outcome.evaluation for e in example_trials(2) if e.outcome)
     assert evaluation is not None
-    figure = trial_figures.family(evaluation.points, here=evaluation.points[3], mode="light")
+    figure = trial_figures.family(evaluation.points, selected=evaluation.points[3], mode="light")
     ring = trace(figure, "shown here")
     assert list(ring.x) == [evaluation.points[3].metrics["synaptic_ops"]]
     places = sorted(

@@ -1,4 +1,4 @@
-"""What matters: the numbers behind the figures, the figures, and the page."""
+"""Parameter importance: data, figures and page."""
 
 import json
 from pathlib import Path
@@ -161,9 +161,9 @@ def test_ten_thousand_trials_make_figures_of_a_few_hundred_points() -> None:
 def test_each_view_is_reached_by_its_address(
     view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = shown(monkeypatch, example_url, "views/importance.py", study="digits", look=view)
-    assert "What matters" in words(app)
-    assert "From 13 trials" in words(app)
+    app = shown(monkeypatch, example_url, "views/importance.py", study="digits", **{"view": view})
+    assert "Parameter importance" in words(app)
+    assert "Computed from 13 trials" in words(app)
 
 
 def test_a_study_without_measurements_says_so(
@@ -174,12 +174,12 @@ def test_a_study_without_measurements_says_so(
         store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
         first = next(example_trials(3)).trial
         store.add_trial("new", first)
-    assert "as soon as trials are complete" in words(shown(monkeypatch, url, "views/importance.py"))
-    with Store(url) as store:
-        store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="x", error="y"))
-    assert "none of them with a measurement" in words(
+    assert "Importance appears when trials are complete" in words(
         shown(monkeypatch, url, "views/importance.py")
     )
+    with Store(url) as store:
+        store.finish_trial("new", 0, Outcome(state=TrialState.FAILED, reason="x", error="y"))
+    assert "ended without a measurement" in words(shown(monkeypatch, url, "views/importance.py"))
 
 
 @pytest.mark.parametrize("view", ["slices", "pairs", "parallel", "time"])
@@ -187,7 +187,7 @@ def test_a_marked_trial_is_ringed_described_and_opened(
     view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = shown(
-        monkeypatch, example_url, "views/importance.py", study="digits", look=view, trial="3"
+        monkeypatch, example_url, "views/importance.py", study="digits", **{"view": view}, trial="3"
     )
     assert app.selectbox(key="mark-trial").value == 3
     assert "Partition" in words(app)

@@ -71,12 +71,10 @@ def test_a_stopped_trial_is_held_against_those_that_came_before_it(reason: StopR
 
 def test_the_words_say_where_what_and_who(reason: StopReason) -> None:
     text = " ".join(explained(reason)).replace("\u202f", " ")
-    assert "There it had accuracy 50.0 %" in text
+    assert "Metrics at the rung: accuracy 50.0 %" in text
     assert "synaptic operations 50 k ops" in text
-    assert "1 more point of the same weights spoke for it." in text
-    assert (
-        "Of the 3 trials that had come there before, trials 0 and 2 beat it by themselves." in text
-    )
+    assert "1 more operating point of this network was also compared." in text
+    assert "Of the 3 trials before it at this rung, trials 0 and 2 dominate it." in text
 
 
 def test_many_trials_are_named_by_a_few() -> None:
@@ -85,15 +83,15 @@ def test_many_trials_are_named_by_a_few() -> None:
     assert named(range(9)) == "trials 0, 1, 2, 3, 4, 5 and 3 more"
 
 
-def test_who_has_not_lost_to_one_alone_lost_to_several_or_for_lack_of_places(
+def test_a_trial_that_none_dominates_lost_to_several_or_for_lack_of_places(
     reason: StopReason,
 ) -> None:
     together = replace(reason, superiors=())
-    assert "it lost against several together" in " ".join(explained(together))
+    assert "several trials together do" in " ".join(explained(together))
     crowded = replace(reason, superiors=(), is_on_front=True, others={7: reason.report})
     text = " ".join(explained(crowded))
-    assert "the front there had more trials than places" in text
-    assert "Trial 7 had measured the very same." in text
+    assert "the front at this rung had more trials than places" in text
+    assert "Trial 7 had the same metrics." in text
 
 
 def test_what_goes_on_or_diverged_was_not_judged_against_others(url: str) -> None:
@@ -107,8 +105,8 @@ def test_the_figure_rings_the_trial_and_leads_to_the_others(reason: StopReason) 
     figure = rung_figures.at_rung(reason, x="synaptic_ops", y="accuracy", mode="light")
     traces = {trace.name: list(trace.customdata) for trace in figure.data}
     assert traces == {
-        "others there": [1, 1],
-        "who beat it alone": [0, 2],
+        "other trials": [1, 1],
+        "trials that dominate it": [0, 2],
         "this trial": [3, 3],
     }
     alone = rung_figures.at_rung(reason, x=rung_figures.TRIAL, y="accuracy", mode="dark")
@@ -132,7 +130,7 @@ def test_the_page_of_a_stopped_trial_says_why(url: str, monkeypatch: pytest.Monk
     text = words(app)
     assert "It was stopped" in text
     assert "Stopped early at rung 1 of 2" in text
-    assert "trials 0 and 2 beat it by themselves" in text
-    assert "Upright lines are rungs" in text
+    assert "trials 0 and 2 dominate it" in text
+    assert "Vertical lines: rungs" in text
     diverged = shown(monkeypatch, url, "views/network.py", study="digits", trial="5")
     assert "Diverged: accuracy is nan" in words(diverged)

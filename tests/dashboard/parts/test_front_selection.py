@@ -12,10 +12,10 @@ ONE_ON_FRONT = [True, False, False, False]
 BOX = np.array([[5.0, 0.6], [500.0, 0.6], [500.0, 1.0], [5.0, 1.0]])
 
 
-def rows(outline: np.ndarray, **look: bool) -> list[int]:
+def rows(outline: np.ndarray, **options: bool) -> list[int]:
     accuracy, ops = zip(*POINTS, strict=True)
     points = table(list(accuracy), list(ops), front=ONE_ON_FRONT)
-    seen = ViewOptions(x="synaptic_ops", y="accuracy", colour="accuracy", **look)
+    seen = ViewOptions(x="synaptic_ops", y="accuracy", colour="accuracy", **options)
     return rows_within([outline], points, visible_points(points), seen)
 
 

@@ -100,7 +100,7 @@ def test_without_study_files_the_page_says_where_they_are_looked_for(
 ) -> None:
     text = words(page(monkeypatch, empty_url))
     assert "There is no study file in studies/ and runs/studies/" in text
-    assert "Nothing runs." in text
+    assert "No study is running." in text
 
 
 def test_a_study_file_is_shown_with_its_cost_and_started(
@@ -113,7 +113,7 @@ def test_a_study_file_is_shown_with_its_cost_and_started(
     (tmp_path / "studies" / "real.toml").write_text(real_study.study_text())
     app = page(monkeypatch, empty_url, file="../../etc/passwd")
     assert app.selectbox(key="choose-file").value == "studies/real.toml"
-    assert "infinitely many different runs" in words(app).replace("&#44;", ",")
+    assert "infinitely many configurations" in words(app).replace("&#44;", ",")
     assert next(iter(app.dataframe[0].value["Run"])) == "smallest"
     app.button(key="start-file").click().run()
     assert not app.exception
@@ -144,7 +144,7 @@ def test_a_form_is_filled_in_saved_and_started(
     app = page(monkeypatch, empty_url, **{"from": "form"})
     app.text_input(key="form-name").set_value("../../evil").run()
     assert "must be 1 to 100 letters" in app.error[0].value.replace("&#44;", ",")
-    assert "has to be mended" in words(app)
+    assert "Correct the fields marked above" in words(app)
     app.text_input(key="form-name").set_value("mine").run()
     app.text_input(key="form-low-timesteps").set_value("9").run()
     assert len(app.error) == 1
@@ -170,7 +170,7 @@ def test_a_run_that_was_started_elsewhere_is_shown_and_can_be_stopped(
         store.create_study(study_from_toml(real_study.study_text("there")))
         store.acquire_lease("there", "other-host:17", seconds=600)
     app = page(monkeypatch, url)
-    assert "It was started elsewhere" in words(app)
+    assert "Started elsewhere" in words(app)
     app.button(key="stop-there").click().run()
     assert not app.exception
     with Store(url, read_only=True) as store:

@@ -94,9 +94,12 @@ def test_the_sentences_say_what_leaves_where_and_which_classes_are_hard() -> Non
         report(2, 3, 20),
     ]
     text = " ".join(explained(reports)).replace("\u202f", "")
-    assert "Exit 1 takes 60.0% of the images and is right about 50.0% of them." in text
-    assert "Easy are the classes 0 and 3, hard are 2 and 1" in text
-    assert "hard behind some block: 2." in text
+    assert "Exit 1 takes 60.0% of the images; 50.0% of them are right." in text
+    assert (
+        "Easiest classes: 0 (1.10 blocks on average) and 3 (1.20). Hardest: 2 (1.90) and 1 (1.40)"
+        in text
+    )
+    assert "Hard classes (validation accuracy below the limit after some block): 2." in text
 
 
 def test_a_single_exit_and_no_image_need_no_explanation() -> None:
@@ -242,7 +245,7 @@ def test_weights_that_are_gone_or_changed_are_said_in_one_line(tmp_path: Path) -
         with pytest.raises(ReplayError, match="the file has changed since the trial"):
             replay(store, "real", 0, data_dir=tmp_path)
         path.unlink()
-        with pytest.raises(ReplayError, match="not there"):
+        with pytest.raises(ReplayError, match="are missing"):
             replay(store, "real", 0, data_dir=tmp_path)
 
 
@@ -265,7 +268,7 @@ def test_the_page_says_why_a_network_cannot_be_run(
     )
     assert "cannot be run here" in words(app)
     assert "kept no weights" in words(app)
-    assert "Known at the sampled point only" not in words(app)
+    assert "of this operating point are unknown" not in words(app)
 
 
 def test_without_a_run_sliders_go_to_the_nearest_stored_point(
@@ -313,7 +316,9 @@ def test_an_image_of_the_address_is_followed(
         image="17",
     )
     assert app.number_input(key="image").value == 17
-    assert re.search(r"is \d+\.\d.% sure of class \d, and that is (right|wrong)", words(app))
+    assert re.search(
+        r"probability at exit \d is \d+\.\d.%.* for class \d: (right|wrong)", words(app)
+    )
     app.button(key="next-image").click().run()
     assert app.number_input(key="image").value == 18
 

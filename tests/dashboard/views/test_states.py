@@ -67,7 +67,14 @@ def test_five_objectives_and_values_that_are_no_numbers(
 ) -> None:
     url = store_with(tmp_path / "store.db", odd=odd)
     for look in LOOKS if odd else LOOKS[:1]:
-        shown(monkeypatch, url, "views/importance.py", study="odd", look=look, metric="model_bytes")
+        shown(
+            monkeypatch,
+            url,
+            "views/importance.py",
+            study="odd",
+            **{"view": look},
+            metric="model_bytes",
+        )
     for against in ("synaptic_ops", "training_s"):
         shown(monkeypatch, url, "views/network.py", study="odd", trial="1", against=against)
 
@@ -94,9 +101,9 @@ def test_one_objective_and_one_measured_trial(
         store.add_trial("one", each.trial)
         store.finish_trial("one", 0, each.outcome)
     app = shown(monkeypatch, url, "views/importance.py", study="one")
-    assert "Nothing varied between the measured trials" in words(app)
+    assert "All measured trials have the same parameter values" in words(app)
     for look in LOOKS:
-        shown(monkeypatch, url, "views/importance.py", study="one", look=look)
+        shown(monkeypatch, url, "views/importance.py", study="one", **{"view": look})
 
 
 def test_a_study_of_failed_trials_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +116,4 @@ def test_a_study_of_failed_trials_alone(tmp_path: Path, monkeypatch: pytest.Monk
         store.finish_trial("failed", 0, outcome)
     app = shown(monkeypatch, url, "views/network.py", study="failed")
     assert "It failed" in words(app)
-    assert "none of them with a measurement" in words(
-        shown(monkeypatch, url, "views/importance.py")
-    )
+    assert "ended without a measurement" in words(shown(monkeypatch, url, "views/importance.py"))

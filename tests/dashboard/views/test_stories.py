@@ -176,7 +176,7 @@ def accuracy_of(document: dict[str, object]) -> float:
 
 
 def test_launch_a_study_and_watch_it_finish(tab: Tab, app: str, url: str, folder: Path) -> None:
-    opened(tab, f"{app}/launch", text="different runs")
+    opened(tab, f"{app}/launch", text="configurations")
     shows(tab, "Study file")
     press(tab, "Start")
     tab.wait_for("location.search.includes('watch=new')")
@@ -198,7 +198,7 @@ def test_compare_two_samplers(tab: Tab, app: str, url: str) -> None:
     address = urlencode([("with", "real"), ("with", "second")])
     opened(tab, f"{app}/compare?{address}", text="Fronts")
     names = tab.evaluate(
-        "[...document.querySelectorAll('.st-key-compared-courses .js-plotly-plot')]"
+        "[...document.querySelectorAll('.st-key-compared-hypervolumes .js-plotly-plot')]"
         ".flatMap(plot => plot._fullData.map(trace => trace.name)).join()"
     )
     assert names == "real,second"

@@ -1,3 +1,5 @@
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,8 @@ VIEWS = (
 )
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", **query: str) -> AppTest:
-    """A page, drawn once."""
+def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", /, **query: str) -> AppTest:
+    """Return a page, drawn once."""
     monkeypatch.setenv(STORE_VARIABLE, url)
     app = AppTest.from_file(APP, default_timeout=60)
     for name, value in query.items():
@@ -107,8 +109,8 @@ def test_the_front_opens_with_its_objectives_as_axes(
     chosen = {each.label: each.value for each in app.selectbox}
     assert chosen == {
         "Study": "digits",
-        "Across": "synaptic_ops",
-        "Up": "accuracy",
+        "Horizontal axis": "synaptic_ops",
+        "Vertical axis": "accuracy",
         "Colour": "training_memory_bytes",
         "Third axis": "none",
         "Shape": "none",
@@ -305,7 +307,7 @@ def test_many_studies_are_found_by_a_word_and_shown_as_a_table(
     app = shown(monkeypatch, example_url, state="finished")
     assert [each.value for each in app.subheader] == ["finished"]
     app = shown(monkeypatch, example_url, find="no such word")
-    assert "No study has these words" in words(app)
+    assert "No study in this state has these words" in words(app)
 
 
 def test_what_is_chosen_on_the_front_is_what_is_exported(
@@ -344,17 +346,23 @@ def test_a_study_of_one_objective_or_five_is_shown_on_every_page(
         shown(monkeypatch, url, view, study="new")
 
 
-def test_missing_and_infinite_figures_are_left_out_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("accuracy = NULL WHERE id % 2 = 0", "synaptic_ops = 9e999 WHERE id % 3 = 0"),
+        ("accuracy = NULL",),
+        ("synaptic_ops = 9e999", "model_bytes = -9e999", "latency_steps = NULL"),
+        ("training_memory_bytes = 0", "synaptic_ops = NULL", "mean_blocks = 9e999"),
+    ],
+)
+def test_missing_and_infinite_metrics_are_left_out_and_counted(
+    changes: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sqlite3
-
     path = tmp_path / "store.db"
     fill(f"sqlite:///{path}", name="new", count=4, is_running=False)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE operating_points SET accuracy = NULL WHERE id % 2 = 0")
-        connection.execute("UPDATE operating_points SET synaptic_ops = 9e999 WHERE id % 3 = 0")
-    connection.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for change in changes:
+            connection.execute(f"UPDATE operating_points SET {change}")
     for view in VIEWS:
         app = shown(monkeypatch, f"sqlite:///{path}", view, study="new")
         if "front" in view:
@@ -366,3 +374,59 @@ def test_the_dashboard_serves_this_machine_alone_and_reports_to_nobody() -> None
     assert options["server.address"] == "127.0.0.1"
     assert options["browser.gatherUsageStats"] is False
     assert options["server.port"] == 8600
+
+
+@pytest.mark.parametrize("view", ["views/network.py", "views/importance.py", "views/export.py"])
+def test_a_control_on_another_page_is_told_its_value(
+    view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A box of another page begins at its first option in the browser unless it is told."""
+    app = shown(monkeypatch, example_url, "views/front.py", study="finished", x="model_bytes")
+    app.run()
+    assert not app.selectbox(key="choose-study").proto.set_value  # it has its value
+    app.switch_page(view).run()
+    for box in app.selectbox:
+        assert box.proto.set_value, box.label
+    study = app.selectbox(key="choose-study")
+    assert study.proto.raw_value == study.value == "finished"
+
+
+def test_studies_of_the_address_that_are_not_there_are_named(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/compare.py", **{"with": "nope"})
+    assert "There is no study &#39;nope&#39;" in words(app)
+    assert app.multiselect[0].value == ["digits", "finished"]
+
+
+def test_studies_without_a_point_on_the_front_are_compared_without_empty_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="new", count=2, is_running=False)
+    with Store(url) as store:
+        store.update_front("new", set())
+    app = shown(monkeypatch, url, "views/compare.py")
+    assert "None of these studies has a point on its front yet." in words(app)
+    assert not app.get("plotly_chart")
+
+
+def test_a_trial_whose_driver_was_killed_is_interrupted_on_every_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="killed", count=3)
+    with Store(url) as store:
+        store.release_lease("killed", "example")
+    assert "1 interrupted" in words(shown(monkeypatch, url))
+    assert "1 interrupted" in words(shown(monkeypatch, url, "views/launch.py", watch="killed"))
+    app = shown(monkeypatch, url, "views/network.py", study="killed", trial="2")
+    assert "Interrupted: the driver of this study ended" in words(app)
+    assert "running" not in words(app).lower()
+
+
+def test_repeats_are_grouped_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    for seed in (1, 2):
+        fill(url, name=f"digits-seed{seed}", count=3, is_running=False)
+    assert "reached by half of the repeats" in words(shown(monkeypatch, url, "views/compare.py"))
