@@ -1,7 +1,8 @@
 """CONTRIBUTING names files that exist, and a new part is one file and at most one line.
 
 Each kind is added to a copy of the packages as somebody from outside would add it, and used there.
-Kinds that other files add from outside: commands in `tests/search/commands/test_registry.py`.
+Kinds that other files add from outside: commands in `tests/search/commands/test_registry.py`,
+time rules, rewiring and surrogates in `tests/snn/rules/test_own_methods.py`.
 """
 
 import os
@@ -25,8 +26,8 @@ objectives = ["accuracy", "{objective}"]
 trials = 1
 workers = 0
 [run]
-dataset = "digits"
-backbone = "mlp"
+dataset = "{dataset}"
+backbone = "{backbone}"
 width = 4
 head_hidden = 0
 train_images = 60
@@ -62,6 +63,13 @@ def insert_after(file: Path, line: str, new: str) -> None:
     file.write_text("".join(lines), encoding="utf-8")
 
 
+def replace_once(file: Path, old: str, new: str) -> None:
+    """Replace a text that a file has exactly once."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} in {file.name}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def python(tree: Path, *words: str, **environment: str) -> str:
     """Run Python on the changed packages and return its output."""
     done = subprocess.run(
@@ -73,13 +81,22 @@ def python(tree: Path, *words: str, **environment: str) -> str:
     return done.stdout
 
 
-def search(tree: Path, *, settings: str = "", objective: str = "parameters") -> str:
+def search(
+    tree: Path,
+    *,
+    objective: str = "parameters",
+    settings: str = "",
+    dataset: str = "digits",
+    backbone: str = "mlp",
+    extension: Path | None = None,
+) -> str:
     """Run a study of one tiny trial, and return its front with every metric."""
-    study = STUDY.format(settings=settings, objective=objective)
+    study = STUDY.format(objective=objective, settings=settings, dataset=dataset, backbone=backbone)
     (tree / "tiny.toml").write_text(study, encoding="utf-8")
+    named = {} if extension is None else {"SPIKEFRONT_EXTENSIONS": str(extension)}
     cli = ("-m", "search.commands.cli")
-    python(tree, *cli, "run", "tiny.toml")
-    return python(tree, *cli, "front", "tiny", "--all-metrics", "--json")
+    python(tree, *cli, "run", "tiny.toml", **named)
+    return python(tree, *cli, "front", "tiny", "--all-metrics", "--json", **named)
 
 
 def test_the_table_has_a_row_for_each_kind() -> None:
@@ -123,6 +140,60 @@ def test_a_metric_is_added_as_its_page_says(tree: Path) -> None:
     assert '"energy_delay"' in search(tree, objective="energy_delay")
 
 
+ENCODING = """
+
+@encoding("first-spike")
+def first_spike(images, mean, std, *, timesteps, generator):
+    values = to_unit(images)
+    times = ((1 - values) * (timesteps - 1)).round()
+    steps = torch.arange(timesteps, device=images.device).view(-1, 1, 1, 1, 1)
+    return (steps == times).to(values) * (values > 0)
+"""
+
+
+def test_an_encoding_is_a_function_and_a_name(tree: Path) -> None:
+    with (tree / "snn" / "data" / "encoding.py").open("a") as file:
+        file.write(ENCODING)
+    replace_once(
+        tree / "snn" / "settings" / "config.py", '("direct", "poisson")',
+        '("direct", "poisson", "first-spike")',
+    )  # fmt: skip
+    front = search(tree, settings='encoding = "first-spike"', objective="macs")
+    assert re.search(r'"macs": 0\b', front), "the first layer gets spikes, no real numbers"
+
+
+UNIT = """
+from snn.network.units.dense import Dense
+from snn.network.units.unit import unit_module
+from snn.settings.backbones import NarrowUnit
+
+
+@unit_module(NarrowUnit)
+class Narrow(Dense):
+    pass
+"""
+UNIT_SPEC = """
+@dataclass(frozen=True, kw_only=True)
+class NarrowUnit:
+    neurons: int
+
+
+Unit = NarrowUnit | """
+
+
+def test_a_unit_is_a_file_and_its_declaration(tree: Path, tmp_path: Path) -> None:
+    (tree / "snn" / "network" / "units" / "narrow.py").write_text(UNIT)
+    backbones = tree / "snn" / "settings" / "backbones.py"
+    replace_once(backbones, "\nUnit = ", UNIT_SPEC)
+    extension = tmp_path / "mine.py"
+    extension.write_text(
+        "from snn.extensions import add_backbone\n"
+        "from snn.settings.backbones import NarrowUnit\n"
+        "add_backbone('narrow', [NarrowUnit(neurons=1)])\n"
+    )
+    assert '"accuracy"' in search(tree, backbone="narrow", extension=extension)
+
+
 def test_a_page_of_the_dashboard_is_a_file_and_a_line(tree: Path) -> None:
     view = "import streamlit as st\n\nst.title('A page from outside')\n"
     (tree / "dashboard" / "views" / "outside.py").write_text(view)
@@ -141,7 +212,8 @@ def test_a_page_of_the_dashboard_is_a_file_and_a_line(tree: Path) -> None:
 def test_an_architecture_and_a_data_set_are_a_file_outside_of_the_packages(
     tree: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "mine.py").write_text(
+    extension = tmp_path / "mine.py"
+    extension.write_text(
         "import numpy as np\n"
         "from snn.extensions import DenseUnit, add_backbone, add_dataset\n"
         "draws = np.random.default_rng(0)\n"
@@ -153,8 +225,4 @@ def test_an_architecture_and_a_data_set_are_a_file_outside_of_the_packages(
         "parts = part(80), part(20)\n"
         "add_dataset('two', image_shape=(1, 4, 4), classes=2, read=lambda root: parts)\n"
     )
-    study = STUDY.replace('"digits"', '"two"').replace('"mlp"', '"wide"')
-    (tree / "tiny.toml").write_text(study.format(settings="", objective="parameters"))
-    words = ("-m", "search.commands.cli", "run", "tiny.toml", "--json")
-    extension = str(tmp_path / "mine.py")
-    assert '"complete": 1' in python(tree, *words, SPIKEFRONT_EXTENSIONS=extension)
+    assert '"accuracy"' in search(tree, dataset="two", backbone="wide", extension=extension)

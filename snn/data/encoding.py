@@ -1,4 +1,11 @@
-"""Encodings: images as input currents or spikes over time."""
+"""Encodings: images as input currents or spikes over time.
+
+A new encoding is a function marked with `@encoding(name)`, and its name among the choices of
+`RunConfig.encoding`.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -6,18 +13,75 @@ from torch import Tensor
 from snn.data.dataset import normalise, to_unit
 
 
-def direct(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+class Encode(Protocol):
+    """Returns images (batch, channels, height, width) as input over time.
+
+    The result is (time or 1, batch, channels, height, width); `mean` and `std` are those of
+    the training images, (channels,).
+    """
+
+    def __call__(
+        self,
+        images: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        *,
+        timesteps: int,
+        generator: torch.Generator | None,
+    ) -> Tensor: ...
+
+
+ENCODINGS: dict[str, Encode] = {}
+"""Encodings by their name in `RunConfig.encoding`."""
+
+CONSTANT: set[str] = set()
+"""Names of encodings that give one real-valued current for all timesteps, without noise."""
+
+Function = TypeVar("Function", bound=Encode)
+
+
+def encoding(name: str, *, is_constant: bool = False) -> Callable[[Function], Function]:
+    """Register an encoding under a name, which is also a choice of `RunConfig.encoding`."""
+
+    def register(encode: Function) -> Function:
+        ENCODINGS[name] = encode
+        if is_constant:
+            CONSTANT.add(name)
+        return encode
+
+    return register
+
+
+@encoding("direct", is_constant=True)
+def direct(
+    images: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    *,
+    timesteps: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Return the normalised image as a constant current: (1, batch, channels, height, width)."""
+    del timesteps, generator
     return normalise(images, mean, std).unsqueeze(0)
 
 
-def poisson(images: Tensor, mean: Tensor, *, timesteps: int, generator: torch.Generator) -> Tensor:
+@encoding("poisson")
+def poisson(
+    images: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    *,
+    timesteps: int,
+    generator: torch.Generator | None,
+) -> Tensor:
     """Return signed random spikes: (time, batch, channels, height, width), in {-1, 0, 1}.
 
     The spike probability of a grey pixel is its brightness. Of a colour pixel the mean is
     subtracted first; the probability is twice the absolute value of the rest and the spike
     has its sign, so that dark and bright pixels both spike (after Lee et al. 2020).
     """
+    del std
     values = to_unit(images)
     if values.shape[1] > 1:
         values = (2 * (values - mean.view(1, -1, 1, 1))).clamp(-1, 1)

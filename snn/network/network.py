@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from snn.data.encoding import CONSTANT
 from snn.network.blocks import Block, connections_of
 from snn.network.layers import Connections, ForwardContext
 from snn.network.time_chunk import Outputs, TimeChunk, run_checkpointed
@@ -137,4 +138,4 @@ def _largest_layer(config: RunConfig, task: Task) -> int:
 
 def input_signal(config: RunConfig, task: Task) -> SignalSpec:
     """Return the form of the input of the first block."""
-    return SignalSpec(shape=task.image_shape, is_analog=config.encoding == "direct", kind="image")
+    return SignalSpec(shape=task.image_shape, is_analog=config.encoding in CONSTANT, kind="image")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from snn.data import encoding
+from snn.data.encoding import ENCODINGS
 from snn.network.network import Network
 from snn.network.seeding import generator
 from snn.settings.config import RunConfig
@@ -57,7 +57,5 @@ def encode(
     images: Tensor, config: RunConfig, *, mean: Tensor, std: Tensor, draws: Generator | None
 ) -> Tensor:
     """Return images as the config encodes them: (time or 1, batch, channels, height, width)."""
-    if config.encoding == "direct":
-        return encoding.direct(images, mean, std)
-    assert draws is not None
-    return encoding.poisson(images, mean, timesteps=config.timesteps, generator=draws)
+    chosen = ENCODINGS[config.encoding]
+    return chosen(images, mean, std, timesteps=config.timesteps, generator=draws)

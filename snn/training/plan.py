@@ -12,6 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from snn.data.encoding import CONSTANT
 from snn.network.blocks import Block, build_block, connections_of, layers_of
 from snn.network.cost import OPTIMIZER_COPIES, SavedBytes, fan_out, held_bytes, parameter_count
 from snn.network.layers import Connections, ForwardContext, Layer
@@ -167,7 +168,7 @@ def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
 
 
 def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
-    steps = 1 if config.encoding == "direct" else config.timesteps
+    steps = 1 if config.encoding in CONSTANT else config.timesteps
     return torch.zeros(steps, images, *task.image_shape, device=device)
 
 
