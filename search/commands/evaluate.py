@@ -210,6 +210,8 @@ def _say_graph(output: Output, run: "GraphMeasured", *, is_test: bool) -> None:
     )
     output.say(tables.metric_columns({"now": run.measured.metrics}))
     output.say("training_memory_bytes and training_s are not known: a graph has no training")
+    for note in run.measured.notes:
+        output.note(note)
     if about.exit > 1:
         output.say(f"this is exit {about.exit} alone: every image runs through all its blocks")
     if not run.is_ours:

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from search.worker.engine import dataset_fingerprint, images_of
-from snn.interchange.description import DT_S, Description, InterchangeError, Measured
+from snn.interchange.description import (
+    DT_S,
+    Description,
+    InterchangeError,
+    Measured,
+    stated_dt,
+)
 from snn.settings.config import DATASETS, RunConfig, nearest
 
 FORMS = ("plain", "norse")
@@ -21,13 +27,13 @@ class GraphRun:
     encoding: str | None = None
     dt_s: float | None = None
 
-    def completed(self, about: Description | None) -> Description:
-        """Return all settings of the run. Raises InterchangeError."""
+    def completed(self, about: Description | None, *, dt_s: float = DT_S) -> Description:
+        """Return all settings of the run; `dt_s` is the graph's own. Raises InterchangeError."""
         if self.dataset is not None and self.dataset not in DATASETS:
             hint = nearest(self.dataset, DATASETS) or f"; known: {', '.join(DATASETS)}"
             raise InterchangeError(f"--dataset: {self.dataset!r} is not a data set{hint}")
         if about is None:
-            about = self._elsewhere()
+            about = replace(self._elsewhere(), dt_s=dt_s)
         elif self.dataset not in (None, about.dataset):
             about = replace(about, dataset=str(self.dataset), mean=None, std=None)
         steps = self.timesteps or about.timesteps
@@ -62,7 +68,6 @@ class GraphRun:
             seed=usual.seed,
             validation_fraction=usual.validation_fraction,
             train_images=usual.train_images,
-            dt_s=DT_S,
         )
 
 
@@ -109,7 +114,7 @@ def measure_graph(path: Path, asked: GraphRun, *, data_dir: Path, test: bool) ->
     try:
         graph = files.read(path)
         own = description_of(graph)
-        about = asked.completed(own)
+        about = asked.completed(own, dt_s=stated_dt(graph) or DT_S)
         config = run_settings(about)
         images = images_of(config, data_dir=data_dir, test=test)
         measured = measure(graph, images, about)

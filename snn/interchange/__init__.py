@@ -1,11 +1,11 @@
 """Interchange: networks as NIR graphs, which other simulators and chips read (neuroir.org).
 
-The one home of the package `nir`, which is an extra: it is loaded when it is used.
+Only this package imports `nir`, an optional dependency, and only when it is used.
 
-A graph has no timesteps of its own; ours is written for Euler steps of DT_S seconds,
-as snnTorch and SpikingJelly take them. With NIR's equation tau dv/dt = v_leak - v + R I
-a step keeps the share 1 - dt / tau of a potential, and R = tau / dt leaves currents as
-they are. So a leak becomes tau = dt / (1 - leak), and weights stay as they were trained.
+A graph has no timestep of its own. Ours are written for Euler steps of DT_S seconds, as
+snnTorch and SpikingJelly assume. By NIR's equation tau dv/dt = v_leak - v + R I a step
+multiplies a potential by 1 - dt / tau, and R = tau / dt leaves currents unchanged.
+Therefore tau = dt / (1 - leak), and weights stay as trained.
 """
 
 from snn.interchange.description import DT_S, InterchangeError

@@ -1,7 +1,7 @@
-"""The files of an exported network: a graph per exit, and how the exits work together.
+"""Bundle: the files of an exported network, a graph per exit and the plan of all exits.
 
-The deepest exit's graph is the network that never stops early. The graph of an earlier
-exit is the same network until there, so that a simulator may run exit after exit.
+The graph of the last exit is the network without early exits. The graph of an earlier exit
+is the same network up to this exit, so that a simulator can run exit after exit.
 """
 
 import json
@@ -24,9 +24,9 @@ def write_all(
     std: Sequence[float] | None,
     form: Form = "plain",
 ) -> list[str]:
-    """Write the graphs of a folded network and their plan; returns the files' names.
+    """Write the graphs of a folded network and their plan; return the names of the files.
 
-    Raises InterchangeError naming everything that NIR cannot express.
+    Raises InterchangeError with every part that NIR cannot express.
     """
     made = graphs(network, mean=mean, std=std, form=form)
     names = [_name(exit_graph, len(made)) for exit_graph in made]

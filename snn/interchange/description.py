@@ -1,6 +1,7 @@
-"""What a NIR graph cannot say of itself: how its input is made, and how its output is read."""
+"""Description: the input encoding and the readout of a graph, which NIR has no nodes for."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,22 +9,22 @@ from typing import Any
 from snn.settings.measurement import LayerReport
 
 DT_S = 1e-4
-"""Seconds of a timestep: what snnTorch and SpikingJelly assume of every graph."""
+"""Timestep in seconds; snnTorch and SpikingJelly assume it for every graph."""
 
 GRAPH, PLAN = "network.nir", "network.json"
-"""Files of an exported network: the deepest exit's graph, and how the exits work together."""
+"""Files of an exported network: the graph of the last exit, and the plan of all exits."""
 
 KEY = "spikefront"
-"""The description's name among the metadata of a graph."""
+"""Key of the description in the metadata of a graph."""
 
 
 class InterchangeError(ValueError):
-    """A network that NIR cannot express, or a graph that cannot be run; one line each."""
+    """A network that NIR cannot express, or a graph that cannot run; one line per fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """How the graph of one exit is run; it travels in the graph's metadata."""
+    """Settings of a run of the graph of one exit, stored in the graph's metadata."""
 
     dataset: str
     encoding: str  # direct: the standardised image at every timestep; poisson: signed spikes
@@ -42,12 +43,12 @@ class Description:
     dt_s: float = DT_S
 
     def to_json(self) -> str:
-        """As it is written into a graph."""
+        """Return the text that is written into a graph."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
-        """Read back. Raises InterchangeError."""
+        """Return the description in a text. Raises InterchangeError."""
         try:
             values: Mapping[str, Any] = json.loads(text)
             known = {name: _tupled(values[name]) for name in cls.__dataclass_fields__}
@@ -60,16 +61,26 @@ class Description:
 
 
 UNKNOWN = ("training_memory_bytes", "training_s")
-"""Metrics of how a network was trained, of which a graph says nothing."""
+"""Metrics of the training of a network, which a graph does not contain."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a graph did on some images."""
+    """The result of a graph on images."""
 
     images: int
     metrics: dict[str, float]  # all of METRICS but UNKNOWN
     layers: tuple[LayerReport, ...]
+    notes: tuple[str, ...] = ()  # a line for each sign of a wrong setting
+
+
+def stated_dt(graph: Any) -> float | None:
+    """Return the timestep in seconds in a graph's metadata `dt`, if it has a valid one."""
+    try:
+        dt = float((graph.metadata or {})["dt"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return dt if math.isfinite(dt) and dt > 0 else None
 
 
 def _tupled(value: Any) -> Any:

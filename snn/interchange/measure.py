@@ -1,6 +1,7 @@
-"""Figures of a NIR graph on labelled images, counted as those of our own networks are."""
+"""Metrics of a NIR graph on labelled images, counted as for our own networks."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from snn.settings.measurement import LayerReport, energy_nj
 
 
 def description_of(graph: Any) -> Description | None:
-    """How a graph of ours is run; None for one from elsewhere. Raises InterchangeError."""
+    """Return how to run a graph of ours; None for another graph. Raises InterchangeError."""
     text = (graph.metadata or {}).get(KEY)
     if text is None:
         return None
@@ -24,7 +25,7 @@ def description_of(graph: Any) -> Description | None:
 
 
 def run_settings(about: Description) -> RunConfig:
-    """The settings that decide which images a graph is run on, and how they come in."""
+    """Return a config with the images and the encoding that a graph is run on."""
     return RunConfig(
         dataset=about.dataset,
         encoding=about.encoding,
@@ -36,10 +37,10 @@ def run_settings(about: Description) -> RunConfig:
 
 
 def measure(graph: Any, images: Images, about: Description) -> Measured:
-    """Run a graph on images, read out as `about` says. Raises InterchangeError."""
+    """Run a graph on images as `about` says. Raises InterchangeError."""
     simulation = Simulation(graph, dt_s=about.dt_s)
     shape = tuple(int(side) for side in simulation.nodes[simulation.input].input_type["input"])
-    is_flat = _is_flat(shape, tuple(images.images.shape[1:]))
+    is_flat = _is_flat(shape, tuple(images.images.shape[1:]), about.dataset)
     tally, correct = _Tally(simulation), 0
     for drive, labels in images.batches(run_settings(about)):
         x = drive[: about.timesteps]
@@ -49,29 +50,36 @@ def measure(graph: Any, images: Images, about: Description) -> Measured:
         correct += int((decided == labels).sum())
         tally.add(spent)
     count = len(images.labels)
-    return Measured(
-        images=count,
-        metrics={"accuracy": correct / count, **tally.metrics(count, about)},
-        layers=tally.layers(count, about),
-    )
+    metrics = {"accuracy": correct / count, **tally.metrics(count, about)}
+    notes = []
+    if simulation.populations and metrics["spikes_per_inference"] == 0:
+        notes.append(
+            f"no neuron spiked in {about.timesteps} timesteps of {about.dt_s:g} s; the graph may "
+            "need another timestep: set it with --dt"
+        )
+    layers = tally.layers(count, about)
+    return Measured(images=count, metrics=metrics, layers=layers, notes=tuple(notes))
 
 
 def _run(simulation: Simulation, x: Tensor, timesteps: int) -> tuple[Tensor, bool, Spent]:
     try:
-        return simulation.run(x, timesteps=timesteps)
-    except RuntimeError as error:  # torch, of shapes that do not meet
+        with warnings.catch_warnings():  # torch's hints on speed name lines of ours
+            warnings.simplefilter("ignore", UserWarning)
+            return simulation.run(x, timesteps=timesteps)
+    except RuntimeError as error:  # of torch, for shapes that do not match
         reason = (str(error).splitlines() or [""])[0]
         raise InterchangeError(f"it cannot be run: {reason}") from error
 
 
-def _is_flat(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
+def _is_flat(shape: tuple[int, ...], image: tuple[int, ...], dataset: str) -> bool:
+    """Return whether images enter as vectors. Raises InterchangeError for other shapes."""
     if shape == image:
         return False
     if shape == (math.prod(image),):
         return True
     raise InterchangeError(
-        f"its input has shape {_times(shape)} and an image of the data set {_times(image)}; "
-        "name its data set with --dataset"
+        f"its input has shape {_times(shape)}, but images of {dataset} have shape "
+        f"{_times(image)}; choose the data set that it was made for with --dataset"
     )
 
 
@@ -80,20 +88,24 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def _decided(outputs: Tensor, about: Description, *, are_spikes: bool) -> Tensor:
-    """Labels (batch,) from outputs (time, batch, outputs)."""
+    """Return labels (batch,) from outputs (time, batch, outputs)."""
     leak = 1.0 if are_spikes else about.readout_leak
     total = integrated(outputs.flatten(2), leak=leak)
-    if total.shape[1] != len(about.classes) * about.votes:
+    needed = len(about.classes) * about.votes
+    if total.shape[1] != needed:
         raise InterchangeError(
-            f"it has {total.shape[1]} outputs, which is no multiple of the "
-            f"{len(about.classes)} classes of {about.dataset}; name its data set with --dataset"
+            f"it has {total.shape[1]} outputs, but {about.dataset} needs {needed}, "
+            f"{about.votes} for each of {len(about.classes)} classes; choose the data set that it "
+            "was made for with --dataset"
         )
+    if not bool(torch.isfinite(total).all()):
+        raise InterchangeError("its outputs become infinite or nan, so that no class is predicted")
     votes = total.unflatten(1, (len(about.classes), about.votes)).mean(dim=2)
     return torch.tensor(about.classes)[votes.argmax(dim=1)]
 
 
 class _Tally:
-    """Sums over batches."""
+    """Sums of operations and spikes over batches."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -105,7 +117,7 @@ class _Tally:
         }
 
     def add(self, spent: Spent) -> None:
-        """A batch more."""
+        """Add the operations and spikes of one batch."""
         for sums, more in (
             (self._accumulates, spent.accumulates),
             (self._spikes, spent.spikes),
@@ -115,7 +127,7 @@ class _Tally:
         self._macs.update(spent.macs)
 
     def metrics(self, count: int, about: Description) -> dict[str, float]:
-        """Everything but the accuracy."""
+        """Return all metrics but the accuracy."""
         weights = self._simulation.connections.values()
         possible = sum(part.weight.numel() for part in weights)
         alive = sum(int(torch.count_nonzero(part.weight)) for part in weights)
@@ -139,7 +151,7 @@ class _Tally:
         }
 
     def layers(self, count: int, about: Description) -> tuple[LayerReport, ...]:
-        """A line per population of neurons, with the nodes that drive it; and the readout."""
+        """Return a report per node of neurons, with the weights into it; and of the readout."""
         return tuple(
             self._layer(name, self._driving(name), count, about)
             for name in (*self._simulation.populations, self._simulation.output)
@@ -175,6 +187,6 @@ def _size(shaped: Any) -> int:
 
 
 def _stored(weight: Tensor) -> int:
-    """Bytes of weights as `snn.network.cost.model_bytes` counts them."""
+    """Return the bytes of weights as `snn.network.cost.model_bytes` counts them."""
     possible, alive = weight.numel(), int(torch.count_nonzero(weight))
     return min(4 * possible, 4 * alive + math.ceil(possible / 8))

@@ -1,5 +1,6 @@
-"""Nodes of a NIR graph at work: what each does with what arrives at a timestep."""
+"""Nodes of a NIR graph: the check of their parameters, and what each computes at a timestep."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,28 +8,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.interchange.description import InterchangeError
-
 SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
 INTEGRATING = ("I", "LI", "CubaLI")
 LINEAR = ("Linear", "Affine", "Conv1d", "Conv2d")
 SHAPING = ("Flatten", "AvgPool2d", "SumPool2d", "Scale", "Delay")
 KNOWN = (*SPIKING, *INTEGRATING, *LINEAR, *SHAPING, "Input", "Output")
+STATEFUL = (*SPIKING, *INTEGRATING, "Delay")
+
+TIME_CONSTANTS = ("tau", "tau_mem", "tau_syn")
+PARAMETERS = (
+    *TIME_CONSTANTS,
+    *("weight", "bias", "r", "w_in", "v_leak", "v_threshold", "v_reset", "threshold", "scale"),
+    "delay",
+)
 
 
 def kind_of(node: Any) -> str:
-    """The name of a node's type."""
+    """Return the name of a node's type."""
     return type(node).__name__
 
 
+def faults_of(node: Any, dt_s: float) -> Iterator[str]:
+    """Yield a message for each parameter with which a node cannot run at timesteps of `dt_s`."""
+    for name in PARAMETERS:
+        if getattr(node, name, None) is None:
+            continue
+        values = np.asarray(getattr(node, name))
+        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+            yield f"{name} must be real numbers, got {values.dtype}"
+            continue
+        with np.errstate(over="ignore"):
+            wrong = values[~np.isfinite(values.astype(np.float32))]
+        if wrong.size:
+            yield f"{name} must be finite in single precision, got {wrong.flat[0]}"
+        elif name in TIME_CONSTANTS and values.min() <= 0:
+            yield f"{name} must be above 0, got {values.min():g}"
+        # Euler steps of a shorter time constant overshoot; exactly dt is used by our own graphs
+        elif name in TIME_CONSTANTS and values.min() < dt_s * (1 - 1e-6):
+            yield (
+                f"{name} must be at least one timestep of {dt_s:g} s, got {values.min():g} s; "
+                "choose a shorter timestep with --dt"
+            )
+        elif name == "delay" and values.min() < 0:
+            yield f"delay must be at least 0, got {values.min():g}"
+        elif name == "delay" and len(np.unique(np.round(values / dt_s))) > 1:
+            yield "delay must be the same for all values, got several"
+
+
 class Weights:
-    """A node with weights."""
+    """The connections of a node with weights."""
 
     def __init__(self, node: Any) -> None:
         self.kind = kind_of(node)
-        self.weight = torch.from_numpy(np.asarray(node.weight, dtype=np.float32))
+        self.weight = _single(node.weight)
         bias = getattr(node, "bias", None)
-        self.bias = None if bias is None else torch.from_numpy(np.asarray(bias, dtype=np.float32))
+        self.bias = None if bias is None else _single(bias)
         self._exists = (self.weight != 0).to(torch.float64)
         self._options: dict[str, Any] = {}
         if self.kind in ("Conv1d", "Conv2d"):
@@ -40,7 +74,7 @@ class Weights:
         return self._map(x, self.weight, self.bias)
 
     def reached(self, spikes: Tensor) -> Tensor:
-        """Spikes times the connections that exist behind them, (batch,)."""
+        """Return the sum of spikes times their existing outgoing connections, (batch,)."""
         return self._map(spikes.to(torch.float64), self._exists, None).flatten(1).sum(dim=1)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -52,7 +86,7 @@ class Weights:
 
 
 def _whole(value: Any) -> Any:
-    """A number, or one per side; strings as they are."""
+    """Return a number, a tuple with one per side, or the string."""
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, str):
@@ -62,18 +96,18 @@ def _whole(value: Any) -> Any:
 
 
 class State:
-    """What a node without weights does at a timestep; holds what it keeps until the next."""
+    """A node without weights: its output at a timestep, and its state until the next one."""
 
     def __call__(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
     def counted(self, spikes: Tensor) -> Tensor:
-        """Where spikes are afterwards."""
+        """Return the numbers of spikes in the outputs, from those in the inputs."""
         return self(spikes)
 
 
 class _Neurons(State):
-    """IF, LIF, CubaLIF, Threshold, and those of them that never fire."""
+    """IF, LIF, CubaLIF, Threshold, and the neurons that never fire: I, LI, CubaLI."""
 
     def __init__(self, node: Any, dt_s: float) -> None:
         kind = kind_of(node)
@@ -121,11 +155,11 @@ def _float64(value: Any) -> Any:
 
 
 def _single(value: Any) -> Tensor:
-    return torch.as_tensor(np.asarray(value, dtype=np.float32))
+    return torch.from_numpy(np.array(value, dtype=np.float32))  # a copy: torch writes to it
 
 
 class _Shaped(State):
-    """Flatten and pools; they keep nothing."""
+    """Flatten and pools, which have no state."""
 
     def __init__(self, node: Any) -> None:
         self._kind = kind_of(node)
@@ -139,16 +173,16 @@ class _Shaped(State):
             )
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._kind == "Flatten":
-            return x.flatten(self._start, self._end)
-        divisor = None if self._kind == "AvgPool2d" else 1
-        return F.avg_pool2d(x, self._kernel, self._stride, self._padding, divisor_override=divisor)
+        return self._pooled(x, divisor=None if self._kind == "AvgPool2d" else 1)
 
     def counted(self, spikes: Tensor) -> Tensor:
-        """All of a window's."""
+        """Return the sum of the spike counts of each pooling window."""
+        return self._pooled(spikes, divisor=1)
+
+    def _pooled(self, x: Tensor, *, divisor: int | None) -> Tensor:
         if self._kind == "Flatten":
-            return self(spikes)
-        return F.avg_pool2d(spikes, self._kernel, self._stride, self._padding, divisor_override=1)
+            return x.flatten(self._start, self._end)
+        return F.avg_pool2d(x, self._kernel, self._stride, self._padding, divisor_override=divisor)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -157,7 +191,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 class _Scaled(State):
-    """Scale: a factor per value, which spikes carry on to the weights behind."""
+    """Scale: one factor per value; the number of spikes stays the same."""
 
     def __init__(self, node: Any) -> None:
         self._scale = _single(node.scale)
@@ -170,13 +204,10 @@ class _Scaled(State):
 
 
 class _Delayed(State):
-    """Delay, in whole timesteps and the same for all."""
+    """Delay, in whole timesteps, the same for all values."""
 
     def __init__(self, node: Any, dt_s: float) -> None:
-        steps = np.unique(np.round(_float64(node.delay) / dt_s))
-        if len(steps) != 1:
-            raise InterchangeError("its Delay node must have one delay for all, got several")
-        self._steps = int(steps[0])
+        self._steps = round(float(_float64(node.delay).flat[0]) / dt_s)
         self._values: list[Tensor] = []
         self._counts: list[Tensor] = []
 
@@ -191,12 +222,8 @@ class _Delayed(State):
         return queue.pop(0) if len(queue) > self._steps else torch.zeros_like(x)
 
 
-class _Nothing(State):
-    """Nodes that `Simulation` handles itself."""
-
-
 def state_of(node: Any, dt_s: float) -> State:
-    """A node's state at rest."""
+    """Return the state of a node before the first timestep."""
     kind = kind_of(node)
     if kind in (*SPIKING, *INTEGRATING):
         return _Neurons(node, dt_s)
@@ -204,6 +231,4 @@ def state_of(node: Any, dt_s: float) -> State:
         return _Shaped(node)
     if kind == "Scale":
         return _Scaled(node)
-    if kind == "Delay":
-        return _Delayed(node, dt_s)
-    return _Nothing()
+    return _Delayed(node, dt_s) if kind == "Delay" else State()  # Simulation runs all others

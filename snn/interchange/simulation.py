@@ -1,11 +1,12 @@
-"""Running a NIR graph, whoever wrote it, by NIR's equations in Euler steps.
+"""Simulation of a NIR graph of any origin: NIR's equations in Euler steps.
 
-What arrives over a loop arrives a timestep later: a loop is cut where it enters
-neurons. Beside every value goes the number of spikes that it is made of, through pools
-and sums, so that operations are counted spike by spike as in our own networks.
+Connections of a loop into neurons act a timestep later. With each value goes the number of
+spikes that it contains, through pools and sums, so that operations are counted spike by
+spike, as in our own networks.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,25 +21,29 @@ from snn.interchange.nodes import (
     KNOWN,
     LINEAR,
     SPIKING,
+    STATEFUL,
     State,
     Weights,
+    faults_of,
     kind_of,
     state_of,
 )
 
+Edge = tuple[str, str]  # source and target
+
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """What a node sends at one timestep."""
+    """The output of a node at one timestep."""
 
     value: Tensor  # (batch, ...)
-    spikes: Tensor | None  # spikes in each value; None where values are no spikes
+    spikes: Tensor | None  # number of spikes in each value; None if values are not spikes
     is_constant: bool = False  # the same at every timestep
 
 
 @dataclass
 class Spent:
-    """What one batch cost, per node; sums over timesteps."""
+    """The operations and spikes of one batch by node, summed over timesteps."""
 
     accumulates: dict[str, Tensor] = field(default_factory=dict)  # (batch,)
     spikes: dict[str, Tensor] = field(default_factory=dict)  # (batch,)
@@ -46,81 +51,134 @@ class Spent:
 
 
 class Simulation:
-    """A graph made ready to run. Raises InterchangeError naming all that cannot be."""
+    """A graph that can run. Raises InterchangeError with every fault of it."""
 
     def __init__(self, graph: Any, *, dt_s: float) -> None:
         self.dt_s = dt_s
         self.nodes, edges = _flattened(graph)
-        unknown = sorted({k for k in map(kind_of, self.nodes.values()) if k not in KNOWN})
-        if unknown:
-            raise InterchangeError(
-                f"it has nodes that are not run here: {', '.join(unknown)}; "
-                f"those that are: {', '.join(KNOWN)}"
-            )
+        self._check_nodes()
         self.sources: dict[str, list[str]] = {name: [] for name in self.nodes}
         for source, target in edges:
             self.sources[target].append(source)
         self.output = self._single("Output")
         self.input = self._single("Input")
+        self._delayed = frozenset(self._loop_edges(self.nodes))
         self.order = self._ordered()
         self.resets = frozenset(self._resets())
         self._weights = {
             name: Weights(node) for name, node in self.nodes.items() if kind_of(node) in LINEAR
         }
-        self._places = {name: place for place, name in enumerate(self.order)}
+
+    def _check_nodes(self) -> None:
+        unknown = sorted({k for k in map(kind_of, self.nodes.values()) if k not in KNOWN})
+        if unknown:
+            raise InterchangeError(
+                f"it has nodes of kinds that cannot be run: {', '.join(unknown)}; "
+                f"known: {', '.join(KNOWN)}"
+            )
+        faults = [
+            f"node {name!r}: {fault}"
+            for name, node in self.nodes.items()
+            for fault in faults_of(node, self.dt_s)
+        ]
+        if faults:
+            raise InterchangeError("\n".join(faults))
 
     def _single(self, kind: str) -> str:
         names = [name for name, node in self.nodes.items() if kind_of(node) == kind]
         if len(names) != 1:
-            raise InterchangeError(f"it must have one {kind} node, got {len(names)}")
+            listed = f" ({', '.join(names)})" if names else ""
+            end = "target" if kind == "Output" else "source"
+            raise InterchangeError(
+                f"it must have one {kind} node, got {len(names)}{listed}; a node without a {end} "
+                f"counts as one: connect it or remove it"
+            )
         return names[0]
 
     @property
     def populations(self) -> list[str]:
-        """Nodes that are spiking neurons, in the order in which a spike meets them."""
+        """Nodes of spiking neurons, in the order in which a spike reaches them."""
         return [name for name in self.order if kind_of(self.nodes[name]) in SPIKING]
 
     @property
     def connections(self) -> dict[str, Weights]:
-        """Nodes with weights, what only resets neurons left away."""
+        """Nodes with weights, without those that only reset neurons."""
         return {name: w for name, w in self._weights.items() if name not in self.resets}
 
     def targets(self, name: str) -> list[str]:
-        """Nodes that read `name`."""
+        """Return the nodes that `name` sends to."""
         return [target for target, sources in self.sources.items() if name in sources]
 
+    def _loop_edges(self, part: Collection[str]) -> Iterator[Edge]:
+        """Yield the edges within `part` that act a timestep later, by structure and no name.
+
+        Loops lie within strongly connected components. Each is cut in front of the stateful
+        nodes that the rest of the graph reaches first; the components that then remain are
+        cut in the same way.
+        """
+        reached = {name: self._reached(name, part) for name in part}
+        done: set[str] = set()
+        for name in part:
+            if name in done or name not in reached[name]:
+                continue
+            component = {other for other in reached[name] if name in reached[other]}
+            done |= component
+            heads = self._heads(component)
+            yield from (
+                (source, head)
+                for head in heads
+                for source in self.sources[head]
+                if source in component
+            )
+            yield from self._loop_edges(component - heads)
+
+    def _reached(self, start: str, part: Collection[str]) -> set[str]:
+        """Return the nodes of `part` with a path of at least one edge from `start`."""
+        found: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = [n for n in self._targets[waiting.pop()] if n in part and n not in found]
+            found.update(new)
+            waiting += new
+        return found
+
+    @functools.cached_property
+    def _targets(self) -> dict[str, list[str]]:
+        return {name: self.targets(name) for name in self.nodes}
+
+    def _heads(self, component: set[str]) -> set[str]:
+        """Return the stateful nodes of a component with the fewest edges from outside of it."""
+        stateful = {n for n in component if kind_of(self.nodes[n]) in STATEFUL}
+        if not stateful:
+            raise InterchangeError(
+                f"it has a loop without neurons ({', '.join(sorted(component))}), so that no "
+                "node can be computed first"
+            )
+        level = {n for n in component if not component.issuperset(self.sources[n])}
+        seen = set(level)
+        while level and not level & stateful:
+            level = {t for n in level for t in self._targets[n] if t in component} - seen
+            seen |= level
+        return level & stateful or stateful
+
     def _ordered(self) -> list[str]:
-        """Every node behind what it reads; loops are cut where they enter neurons."""
-        waiting = {name: set(sources) for name, sources in self.sources.items()}
+        """Return the nodes, each after its sources of the same timestep."""
+        waiting = {
+            name: {source for source in sources if (source, name) not in self._delayed}
+            for name, sources in self.sources.items()
+        }
         order: list[str] = []
         while waiting:
-            ready = [name for name, of in waiting.items() if not of]
-            if not ready:
-                ready = self._cut(waiting, order)
+            ready = [name for name, sources in waiting.items() if not sources]
             for name in ready:
                 del waiting[name]
-                order.append(name)
-            for of in waiting.values():
-                of.difference_update(ready)
+            for sources in waiting.values():
+                sources.difference_update(ready)
+            order += ready
         return order
 
-    def _cut(self, waiting: Mapping[str, set[str]], done: Sequence[str]) -> list[str]:
-        """The neurons that have to wait only for what they send themselves."""
-        stateful = (*SPIKING, *INTEGRATING, "Delay")
-        for name in waiting:
-            begun = any(source in done for source in self.sources[name])
-            if begun and kind_of(self.nodes[name]) in stateful:
-                return [name]
-        for name in waiting:
-            if kind_of(self.nodes[name]) in stateful:
-                return [name]
-        raise InterchangeError(
-            f"it has a loop without neurons, of {', '.join(sorted(waiting))}, so that nothing can "
-            "be computed first"
-        )
-
     def _resets(self) -> Iterator[str]:
-        """Connections of neurons each with itself alone: what a spike takes off its own neuron."""
+        """Yield connections of each neuron only with itself: the soft reset of our graphs."""
         for name, node in self.nodes.items():
             if kind_of(node) not in LINEAR or len(self.sources[name]) != 1:
                 continue
@@ -140,10 +198,11 @@ class Simulation:
         timesteps: int,
         watch: Callable[[str, Tensor], None] | None = None,
     ) -> tuple[Tensor, bool, Spent]:
-        """Outputs (time, batch, ...), whether they are spikes, and what was spent.
+        """Return the outputs (time, batch, ...), whether they are spikes, and the operations.
 
-        `drive` is (time, batch, ...) or (1, batch, ...) where it never changes; whole
-        numbers in it are spikes. `watch` sees the value of every node at every timestep.
+        `drive` is (time, batch, ...), or (1, batch, ...) if it is constant; if all of its
+        values are whole numbers they are spikes. `watch` is called with the name and the
+        value of every node at every timestep.
         """
         batch, spent = drive.shape[1], Spent()
         counted = bool((drive == drive.round()).all())
@@ -158,7 +217,7 @@ class Simulation:
                     spikes = x.abs() if counted else None
                     now[name] = Signal(value=x, spikes=spikes, is_constant=len(drive) == 1)
                 else:
-                    arriving = self._arriving(name, now, last)
+                    arriving = self._arriving(name, now, last) or [self._silence(name, batch)]
                     now[name] = self._sent(name, arriving, states[name], spent, batch)
                 if watch is not None:
                     watch(name, now[name].value)
@@ -172,11 +231,17 @@ class Simulation:
     ) -> list[tuple[str, Signal]]:
         found = []
         for source in self.sources[name]:
-            if self._places[source] < self._places[name]:
+            if (source, name) not in self._delayed:
                 found.append((source, now[source]))
-            elif source in last:  # over a loop, a timestep later
+            elif source in last:
                 found.append((source, last[source]))
         return found
+
+    def _silence(self, name: str, batch: int) -> tuple[str, Signal]:
+        """Return the input of a node without any, as at the first timestep of a loop."""
+        shape = [int(side) for side in np.atleast_1d(self.nodes[name].input_type["input"])]
+        zeros = torch.zeros(batch, *shape)
+        return name, Signal(value=zeros, spikes=zeros)
 
     def _sent(
         self,
@@ -191,7 +256,7 @@ class Simulation:
         if kind in LINEAR:
             return self._mapped(name, total, spent, batch)
         if kind in (*SPIKING, *INTEGRATING):
-            for _, signal in arriving:  # without weights: an accumulate per spike
+            for _, signal in arriving:  # no weights between: an accumulate per spike
                 if signal.spikes is not None:
                     _add(spent.accumulates, name, signal.spikes.flatten(1).sum(dim=1))
             value = state(total.value)
@@ -219,7 +284,7 @@ class Simulation:
 
 
 def _summed(signals: Sequence[Signal]) -> Signal:
-    """The sum of what arrives; spikes where all of it is."""
+    """Return the sum of signals; it counts spikes if all of them do."""
     value, counts = signals[0].value, signals[0].spikes
     for signal in signals[1:]:
         value = value + signal.value
@@ -232,12 +297,13 @@ def _add(sums: dict[str, Tensor], name: str, more: Tensor) -> None:
     sums[name] = sums[name] + more if name in sums else more
 
 
-def _flattened(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Nodes and edges with the graphs inside opened."""
+def _flattened(graph: Any) -> tuple[dict[str, Any], list[Edge]]:
+    """Return the nodes and edges of a graph, those of nested graphs included."""
     nir = nir_library()
     nodes: dict[str, Any] = {}
-    edges: list[tuple[str, str]] = []
-    ends: dict[str, tuple[str, str]] = {}  # of a graph inside: its input and its output
+    edges: list[Edge] = []
+    ends: dict[str, Edge] = {}  # input and output node of each nested graph
+    taken = set(graph.nodes)
     for name, node in graph.nodes.items():
         if not isinstance(node, nir.NIRGraph):
             nodes[name] = node
@@ -246,12 +312,19 @@ def _flattened(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         into = [n for n, part in inner.items() if kind_of(part) == "Input"]
         out = [n for n, part in inner.items() if kind_of(part) == "Output"]
         if len(into) != 1 or len(out) != 1:
-            raise InterchangeError(f"its graph {name!r} must have one Input and one Output node")
+            raise InterchangeError(
+                f"its graph {name!r} must have one Input and one Output node, got {len(into)} "
+                f"and {len(out)}"
+            )
+        prefix = f"{name}."
+        while any(prefix + inside in taken for inside in inner):
+            prefix += "."
+        taken.update(prefix + inside for inside in inner)
         for inside, part in inner.items():
             passing = inside in (into[0], out[0])
-            nodes[f"{name}.{inside}"] = nir.Scale(scale=np.ones(1)) if passing else part
-        edges += [(f"{name}.{a}", f"{name}.{b}") for a, b in inner_edges]
-        ends[name] = (f"{name}.{into[0]}", f"{name}.{out[0]}")
+            nodes[prefix + inside] = nir.Scale(scale=np.ones(1)) if passing else part
+        edges += [(prefix + a, prefix + b) for a, b in inner_edges]
+        ends[name] = (prefix + into[0], prefix + out[0])
     for source, target in graph.edges:
         start = ends[source][1] if source in ends else source
         end = ends[target][0] if target in ends else target
@@ -260,7 +333,7 @@ def _flattened(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
 
 def _is_diagonal(node: Any) -> bool:
-    """Whether each output depends on the input of the same place alone, without a bias."""
+    """Return whether each output depends only on the input with its index, without a bias."""
     weight = np.asarray(node.weight)
     if np.any(np.asarray(getattr(node, "bias", 0.0))):
         return False

@@ -1,16 +1,15 @@
-"""From a trained network to NIR graphs, one per exit.
+"""Wiring: a trained network as NIR graphs, one per exit.
 
-Connections go out as they are folded: norm folded in, connections that are gone at
-zero. Average pools stay pools; where several currents meet, their edges meet, and NIR
-sums them. A hard reset is a LIF node. NIR has no soft reset, and it is put together from what
-every simulator that was tried runs:
+Weights are written with the norm folded in; removed connections are zero. Average pools
+stay pools. Several currents into one node are several edges, which NIR sums. Neurons with
+a hard reset are LIF nodes. NIR has no soft reset; it is built from nodes that every tested
+simulator runs:
 
     h[t] = leak * h[t-1] + x[t] - leak * threshold * s[t-1]        s[t] = h[t] > threshold
 
-is a CubaLIF whose *current* is h (tau_syn from the leak; a spike resets only the
-membrane), whose membrane forgets at once (tau_mem = dt, so that it equals the current),
-and one connection of each neuron with itself, of weight -leak * threshold, which acts a
-timestep later as every loop in a graph does.
+is a CubaLIF whose synaptic current is h (tau_syn from the leak; a spike resets only the
+membrane) and whose membrane equals the current (tau_mem = dt), with a connection of each
+neuron to itself of weight -leak * threshold. It acts a timestep later, as every loop does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,23 +32,23 @@ from snn.network.units.residual import Residual
 from snn.settings.config import RunConfig
 
 ENDLESS_STEPS = 2.0**40
-"""Time constant of neurons without leak, in timesteps: 1 - 2^-40 is 1 in single precision."""
+"""Time constant without leak, in timesteps: 1 - 2^-40 rounds to 1 in single precision."""
 
 Form = Literal["plain", "norse"]
-"""`norse` writes what Norse has no node for with nodes that it has: average pools as
-convolutions, and neurons with a hard reset as CubaLIF, too, because it takes R of a LIF for 1."""
+"""`norse` avoids nodes that Norse does not run: average pools become convolutions, and neurons
+with a hard reset become CubaLIF, because Norse takes R of a LIF for 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tap:
-    """A node whose output is read, and its shape."""
+    """A node of a graph and the shape of its output."""
 
     node: str
     shape: tuple[int, ...]
 
 
 def inexpressible(config: RunConfig) -> list[str]:
-    """What NIR has no node for, each with what to use instead; none where all can be said."""
+    """Return a line for each part that NIR has no node for, with what to use instead."""
     found = []
     if config.pooling == "max":
         found.append(
@@ -58,24 +57,24 @@ def inexpressible(config: RunConfig) -> list[str]:
         )
     if config.feedback != "none":
         found.append(
-            f"feedback {config.feedback!r} has no NIR node (a map spread to the nearest pixel of "
-            "a larger one); use feedback 'none'"
+            f"feedback {config.feedback!r} has no NIR node (nearest-neighbour upsampling); "
+            "use feedback 'none'"
         )
     if config.exits > 1 and config.detector == "head" and config.detector_threshold < 1:
         found.append(
-            "detector 'head' decides by a second readout, and a graph has one output; use "
-            "detector 'mass' or 'predicted', which the outputs decide, or detector_threshold 1"
+            "detector 'head' needs a second readout, but a graph has one output; use "
+            "detector 'mass' or 'predicted', which need only the outputs, or detector_threshold 1"
         )
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExitGraph:
-    """The graph of a network down to one of its exits."""
+    """The graph of a network up to one of its exits."""
 
     graph: Any
     about: Description
-    reads: str  # the node whose output the exit reads
+    reads: str  # the node that the exit takes its input from
 
 
 def graphs(
@@ -85,11 +84,10 @@ def graphs(
     std: Sequence[float] | None,
     form: Form = "plain",
 ) -> list[ExitGraph]:
-    """A graph per exit of a folded network, the first exit's first.
+    """Return a graph per exit of a folded network, the first exit first.
 
-    `mean` and `std` of the training pixels are written down for whoever makes the
-    input; None where they are not known.
-    Raises InterchangeError naming everything that cannot be expressed.
+    `mean` and `std` of the training pixels are stored for programs that prepare the input;
+    None if unknown. Raises InterchangeError with every part that NIR cannot express.
     """
     faults = inexpressible(network.config)
     if faults:
@@ -131,7 +129,7 @@ def _described(
 
 
 class Wiring:
-    """Nodes and edges of a graph in the making. Names have no dots: simulators change those."""
+    """Builder of a graph. Names of nodes have no dots, because simulators replace them."""
 
     def __init__(self, *, form: Form) -> None:
         self._nir, self._form = nir_library(), form
@@ -139,17 +137,17 @@ class Wiring:
         self._edges: list[tuple[str, str]] = []
 
     def graph(self, about: Description) -> Any:
-        """The whole, its types checked."""
+        """Return the graph; nir checks its types."""
         metadata = {"dt": about.dt_s, "timesteps": about.timesteps, KEY: about.to_json()}
         return self._nir.NIRGraph(nodes=self._nodes, edges=self._edges, metadata=metadata)
 
     def input(self, shape: tuple[int, ...]) -> Tap:
-        """Where images come in."""
+        """Add the input node for images."""
         node = self._nir.Input(input_type={"input": np.array(shape)})
         return self._add("input", node, [], shape)
 
     def unit(self, unit: object, signal: Tap) -> Tap:
-        """A unit of a backbone behind `signal`."""
+        """Add a unit of a backbone after `signal`."""
         if isinstance(unit, Conv):
             pooled = self._pool(unit.pool, self._layer(unit.layer, [signal]))
             return pooled if unit.pooled is None else self._neurons(unit.pooled, [pooled])
@@ -160,7 +158,7 @@ class Wiring:
         return self._layer(unit.layer, [signal])
 
     def head(self, head: Head, signal: Tap) -> None:
-        """The exit, down to the output."""
+        """Add an exit and the output node."""
         signal = self._pool(head.pool, signal)
         if head.hidden is not None:
             signal = self._layer(head.hidden, [signal])
@@ -217,7 +215,7 @@ class Wiring:
         return self._add(name, node, [signal], (weight.shape[0], *sides))
 
     def _flat(self, signal: Tap) -> Tap:
-        """As a vector; the last three axes, so that a batch in front stays one."""
+        """Flatten the last three axes, so that a batch axis in front stays."""
         if len(signal.shape) == 1:
             return signal
         name = f"{signal.node}_flat"
@@ -238,7 +236,7 @@ class Wiring:
         )
 
     def _sampled(self, name: str, signal: Tap, stride: int) -> Tap:
-        """Every `stride`-th pixel: an average over single pixels."""
+        """Take every `stride`-th pixel, as an average over single pixels."""
         if stride == 1:
             return signal
         return self._averaged(name, signal, kernel=1, stride=stride, padding=0)
@@ -263,7 +261,7 @@ class Wiring:
         leak = layer.lif.leak if layer.leak is None else float(layer.leak)
         threshold = layer.lif.threshold if layer.threshold is None else float(layer.threshold)
         fire = layer.lif.firing_share * threshold
-        limit = _beside(fire, above=layer.lif.strict)
+        limit = _next_to(fire, above=layer.lif.strict)
         steps = ENDLESS_STEPS if leak >= 1 else 1 / (1 - leak)
         given = {"v_leak": 0.0, "v_threshold": float(limit), "v_reset": 0.0}
         is_soft = layer.lif.reset == "soft" and leak > 0
@@ -279,7 +277,7 @@ class Wiring:
         return spikes
 
     def _subtract(self, spikes: Tap, weight: float) -> None:
-        """What a spike takes off its neuron a timestep later: the soft reset."""
+        """Add the soft reset: each spike subtracts from its neuron a timestep later."""
         units = spikes.shape[0]
         own = np.eye(units, dtype=np.float32) * np.float32(weight)
         if len(spikes.shape) == 3:
@@ -287,8 +285,8 @@ class Wiring:
             own = own[:, :, None, None]
             back = self._convolved(f"{spikes.node}_reset", own, bias, spikes, stride=1, padding=0)
         else:
-            # snnTorch takes a LIF and a Linear that lead to each other for a layer of its own,
-            # and then wires the input to the Linear; with a node between it does not
+            # snnTorch takes a LIF and a Linear in a loop for its own recurrent layer, and then
+            # connects the input to the Linear; a node between them prevents this
             between = self._nir.Flatten(
                 start_dim=-1, end_dim=-1, input_type={"input": np.array(spikes.shape)}
             )
@@ -307,21 +305,21 @@ def _array(tensor: Tensor) -> Any:
 
 
 def _filled(parameters: dict[str, float], shape: tuple[int, ...]) -> dict[str, Any]:
-    """A value per neuron, which is what type checks accept."""
+    """Return one value per neuron, which nir's type check needs."""
     return {name: np.full(shape, value) for name, value in parameters.items()}
 
 
-def _beside(value: float, *, above: bool) -> Any:
-    """The single-precision number next to a threshold at, or only above, which neurons fire.
+def _next_to(value: float, *, above: bool) -> Any:
+    """Return the float32 just above (neurons fire above the threshold) or below (at it).
 
-    NIR fires above a threshold, some simulators at it, too. Beside the threshold both do
-    what is meant, but for a potential that is this very number.
+    By NIR a neuron fires above its threshold; in some simulators also at it. With this
+    number both are right, except for a potential equal to it.
     """
     return np.nextafter(np.float32(value), np.float32(np.inf if above else -np.inf))
 
 
 def neuron_names(network: Network, depth: int) -> Iterator[tuple[Layer, str]]:
-    """The layers of the graph of exit `depth`, and the nodes that are their neurons."""
+    """Yield the layers of the graph of exit `depth`, each with the node of its neurons."""
     for index in range(depth):
         block = network.block(index)
         parts = [*block.units, block.head] if index + 1 == depth else [*block.units]

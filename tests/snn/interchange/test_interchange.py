@@ -1,10 +1,12 @@
-"""NIR: our networks in other people's simulators spike for spike, and theirs with us."""
+"""NIR: other simulators run our networks spike for spike, and we run theirs."""
 
 import copy
 import functools
 import json
+import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.nir_agreement import NETWORKS, Agreement, agreements, trained
 from benchmarks.simulators import SIMULATORS
@@ -20,6 +22,7 @@ from snn.evaluation.evaluate import evaluate, infer, sampled_setting
 from snn.evaluation.recording import record
 from snn.interchange import InterchangeError, files
 from snn.interchange.bundle import write_all
+from snn.interchange.description import Description, Measured, stated_dt
 from snn.interchange.measure import description_of, measure
 from snn.interchange.simulation import Simulation
 from snn.interchange.wiring import Form, graphs, inexpressible
@@ -43,7 +46,7 @@ def network_of(name: str) -> tuple[Network, Images]:
 
 
 def of_digits(config: RunConfig) -> Network:
-    """Baked, but not trained."""
+    """A network that is folded, but not trained."""
     task = Task(image_shape=(1, 8, 8), classes=10)
     network, signal = Network(config, task), input_signal(config, task)
     for index in range(config.exits):
@@ -124,7 +127,7 @@ def _trained_weights(graph: Any) -> dict[str, Any]:
         ({"feedback": "last-to-first"}, "feedback 'last-to-first' has no NIR node .* use feedback"),
         (
             {"partition": "1+1", "block_classes": "hard"},
-            "detector 'head' decides by a second readout.* use detector 'mass' or 'predicted'",
+            "detector 'head' needs a second readout.* use detector 'mass' or 'predicted'",
         ),
     ],
 )
@@ -154,9 +157,9 @@ def test_exits_go_out_one_by_one_and_say_where_they_read(tmp_path: Path) -> None
 
 
 def test_the_plan_of_exits_is_enough_to_decide_as_the_network_does(tmp_path: Path) -> None:
-    """Graph by graph, by what network.json says; an image leaves where an exit is sure."""
+    """Run exit after exit by network.json; an image stops at the first confident exit."""
     trained_one, images = network_of("resnet7 exits")
-    network = copy.copy(trained_one)  # with thresholds in the middle of what its exits say
+    network = copy.copy(trained_one)  # each threshold is the median confidence of its exit
     confidence = record(network, images).confidence[:2, -1]
     middle = tuple(float(np.median(of_exit)) for of_exit in confidence)
     network.config = network.config.replace(exit_threshold=middle)
@@ -207,7 +210,7 @@ def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path)
     "name", ["resnet5 sparse", "vgg5 spiking readout", "vgg5 spiking pools", "mlp2 poisson"]
 )
 def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path) -> None:
-    """Figure for figure: borders, strides, pools, skips, and resets that are no synapses."""
+    """Every metric is equal: borders, strides, pools, skips, and resets that are not synapses."""
     network, images = network_of(name)
     graph = graph_of(network, tmp_path / "network.nir")
     about = description_of(graph)
@@ -287,33 +290,49 @@ def test_a_graph_that_spikingjelly_wrote_decides_as_spikingjelly_does(tmp_path: 
     assert (outputs != expected).double().mean() < 0.01
 
 
+def lif(neurons: int = 1, **changes: float) -> Any:
+    """Neurons with a threshold of 0.5 that forget their potential at each step of 0.1 ms."""
+    values = {"tau": 1e-4, "r": 1.0, "v_leak": 0.0, "v_threshold": 0.5, "v_reset": 0.0} | changes
+    return nir.LIF(**{name: np.full(neurons, value) for name, value in values.items()})
+
+
+def linear(*rows: Any) -> Any:
+    return nir.Linear(weight=np.array(rows, dtype=np.float32))
+
+
+def wired(parts: Mapping[str, Any], *edges: str, shape: tuple[int, ...] = (1,)) -> Any:
+    """A graph of nodes and of edges like `in>lif`; `in` and `out` are added."""
+    ends = {"in": nir.Input({"input": np.array(shape)})}
+    out = parts.get("out") or nir.Output({"output": np.array(shape)})
+    pairs = [(a, b) for a, b in (edge.split(">") for edge in edges)]
+    return nir.NIRGraph({**ends, **parts, "out": out}, pairs, type_check=False)
+
+
+def ran(graph: Any, drive: Tensor, *, timesteps: int, dt_s: float = 1e-4) -> Tensor:
+    """Outputs (time, neurons) for one image."""
+    outputs, _, _ = Simulation(graph, dt_s=dt_s).run(drive, timesteps=timesteps)
+    return outputs[:, 0]
+
+
 def test_neurons_follow_nir_s_equations() -> None:
     """By hand, in steps of 1 ms: a LIF with tau 4 ms, R 2, v_leak 1, threshold 2, reset 0.5."""
-    one = np.ones(1)
-    lif = nir.LIF(tau=4e-3 * one, r=2 * one, v_leak=one, v_threshold=2 * one, v_reset=0.5 * one)
-    nodes = {"in": nir.Input({"input": np.array([1])}), "lif": lif}
-    nodes["out"] = nir.Output({"output": np.array([1])})
-    graph = nir.NIRGraph(nodes, [("in", "lif"), ("lif", "out")])
-    simulation = Simulation(graph, dt_s=1e-3)
+    cell = lif(tau=4e-3, r=2, v_leak=1, v_threshold=2, v_reset=0.5)
     v, expected = 0.0, []
     for _ in range(12):
         v += (1 - v + 2 * 1.5) / 4
         expected.append(float(v > 2))
         v = 0.5 if v > 2 else v
-    outputs, _, _ = simulation.run(torch.full((1, 1, 1), 1.5), timesteps=12)
+    graph = wired({"lif": cell}, "in>lif", "lif>out")
+    outputs = ran(graph, torch.full((1, 1, 1), 1.5), timesteps=12, dt_s=1e-3)
     assert 0 < sum(expected) < 12
     assert outputs.flatten().tolist() == expected
 
 
 def test_a_loop_arrives_a_timestep_later_and_its_operations_count() -> None:
-    """Two neurons that drive each other; connections with itself alone would be a reset."""
-    two = np.ones(2)
-    lif = nir.LIF(tau=1e-4 * two, r=two, v_leak=0 * two, v_threshold=0.5 * two, v_reset=0 * two)
-    swap = nir.Linear(weight=np.array([[0.0, 1.0], [1.0, 0.0]]))
-    nodes = {"in": nir.Input({"input": np.array([2])}), "lif": lif, "swap": swap}
-    nodes["out"] = nir.Output({"output": np.array([2])})
-    edges = [("in", "lif"), ("lif", "swap"), ("swap", "lif"), ("lif", "out")]
-    simulation = Simulation(nir.NIRGraph(nodes, edges), dt_s=1e-4)
+    """Two neurons drive each other; connections of each with itself would be a reset."""
+    parts = {"lif": lif(2), "swap": linear([0, 1], [1, 0])}
+    graph = wired(parts, "in>lif", "lif>swap", "swap>lif", "lif>out", shape=(2,))
+    simulation = Simulation(graph, dt_s=1e-4)
     drive = torch.zeros(4, 1, 2)
     drive[0, 0, 0] = 1
     outputs, _, spent = simulation.run(drive, timesteps=4)
@@ -322,14 +341,207 @@ def test_a_loop_arrives_a_timestep_later_and_its_operations_count() -> None:
     assert simulation.resets == frozenset()
 
 
-def test_a_graph_inside_a_graph_runs_as_if_it_were_written_out() -> None:
-    inner = nir.NIRGraph.from_list(nir.Linear(weight=np.eye(3, dtype=np.float32) * 2))
-    outer = {"in": nir.Input({"input": np.array([3])}), "inner": inner}
-    outer["out"] = nir.Output({"output": np.array([3])})
-    edges = [("in", "inner"), ("inner", "out")]
-    graph = nir.NIRGraph(outer, edges, type_check=False)
-    outputs, _, _ = Simulation(graph, dt_s=1e-4).run(torch.full((1, 1, 3), 0.5), timesteps=2)
-    assert outputs.tolist() == [[[1.0, 1.0, 1.0]]] * 2
+@pytest.mark.parametrize("names", ["abrs", "srba", "bars", "rsab"])
+def test_connections_out_of_a_loop_are_not_late_whatever_nodes_are_called(names: str) -> None:
+    """Neurons with a recurrent connection, and two ways to the next neurons: both at once."""
+    recurrent, back, straight, skip = (f"node_{name}" for name in names)
+    parts = {recurrent: lif(), back: linear([0.0]), straight: linear([0.3]), skip: linear([0.3])}
+    graph = wired(
+        {**dict(sorted(parts.items())), "last": lif()},
+        f"in>{recurrent}", f"{recurrent}>{back}", f"{back}>{recurrent}",
+        f"{recurrent}>{straight}", f"{straight}>last", f"{recurrent}>{skip}", f"{skip}>last",
+        "last>out",
+    )  # fmt: skip
+    drive = torch.tensor([1.0, 0.0, 1.0, 0.0]).reshape(4, 1, 1)
+    assert ran(graph, drive, timesteps=4).flatten().tolist() == [1, 0, 1, 0]
+
+
+def random_graph(generator: np.random.Generator, names: list[str]) -> Any:
+    """Six populations, connected at random with loops, and an input to the first ones."""
+    cells, edges, parts = names[:6], ["in>" + names[6]], {}
+    for name in cells:
+        parts[name] = lif(2)
+    parts[names[6]] = linear([1.2, 0.1], [0.3, 0.9])
+    edges += [f"{names[6]}>{cell}" for cell in cells[:2]]
+    pairs = [(a, b) for a in range(6) for b in range(6) if generator.random() < 0.3]
+    pairs += [(a, a + 1) for a in range(5)]  # so that the output is reached
+    for place, (a, b) in enumerate(dict.fromkeys(pairs)):
+        name = names[7 + place]
+        parts[name] = nir.Linear(generator.normal(size=(2, 2)).astype(np.float32))
+        edges += [f"{cells[a]}>{name}", f"{name}>{cells[b]}"]
+    edges.append(f"{cells[5]}>out")
+    order = sorted(parts)  # as a file has them
+    return wired({name: parts[name] for name in order}, *sorted(edges), shape=(2,))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_names_of_nodes_change_no_output_and_no_operation(seed: int) -> None:
+    found = []
+    drive = torch.rand(8, 1, 2, generator=torch.Generator().manual_seed(seed))
+    for shuffle in range(3):
+        generator = np.random.default_rng(shuffle)
+        names = [f"n{place:02}" for place in generator.permutation(50)]
+        graph = random_graph(np.random.default_rng(seed), names)
+        outputs, _, spent = Simulation(graph, dt_s=1e-4).run(drive, timesteps=8)
+        operations = sorted(float(count.sum()) for count in spent.accumulates.values())
+        found.append((outputs.tolist(), operations))
+    assert found[0] == found[1] == found[2]
+
+
+def test_neurons_without_an_input_but_their_own_run_from_silence() -> None:
+    parts = {"w": linear([1.0]), "self": lif(v_leak=1.0), "back": linear([-2.0]), "last": lif()}
+    edges = ("in>w", "w>last", "self>back", "back>self", "self>last", "last>out")
+    outputs = ran(wired(parts, *edges), torch.zeros(1, 1, 1), timesteps=4)
+    assert outputs.flatten().tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("inner", "linear"), ("a", "b.c"), ("a.b", "c")])
+def test_a_nested_graph_runs_as_if_it_were_written_out(outer: str, inner: str) -> None:
+    """Also where a node of the outer graph has the name that a nested node would get."""
+    nested = wired({inner: linear([2.0])}, f"in>{inner}", f"{inner}>out")
+    other = f"{outer}.{inner}"
+    parts = {outer: nested, other: linear([10.0])}
+    graph = wired(parts, f"in>{outer}", f"{outer}>out", f"in>{other}", f"{other}>out")
+    outputs = ran(graph, torch.full((1, 1, 1), 0.5), timesteps=2)
+    assert outputs.tolist() == [[6.0], [6.0]]
+    nested = wired({"x": linear([1.0]), "end": nir.Output({"output": np.array([1])})}, "in>x")
+    with pytest.raises(
+        InterchangeError, match="its graph 'sub' must have one Input and one Output"
+    ):
+        Simulation(wired({"sub": nested}, "in>sub", "sub>out"), dt_s=1e-4)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("name", ["tau", "r", "v_leak", "v_threshold", "v_reset"])
+def test_parameters_that_are_not_finite_are_refused_with_their_node(
+    name: str, value: float
+) -> None:
+    graph = wired({"cell": lif(**{name: value})}, "in>cell", "cell>out")
+    with pytest.raises(InterchangeError, match=f"^node 'cell': {name} must be finite .*, got "):
+        Simulation(graph, dt_s=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (lif(tau=0), "tau must be above 0, got 0"),
+        (lif(tau=-1e-3), r"tau must be above 0, got -0\.001"),
+        (lif(tau=1e-5), r"tau must be at least one timestep of 0\.0001 s, got 1e-05 s; .* --dt"),
+        (linear([math.nan]), "weight must be finite in single precision, got nan"),
+        (nir.Affine(np.ones((1, 1)), np.array([math.inf])), "bias must be finite"),
+        (nir.Scale(np.array([math.nan])), "scale must be finite"),
+        (nir.Threshold(np.array([math.nan])), "threshold must be finite"),
+        (nir.Delay(np.array([math.nan])), "delay must be finite"),
+        (nir.Delay(np.array([-1e-4])), r"delay must be at least 0, got -0\.0001"),
+        (nir.Delay(np.array([1e-4, 3e-4])), "delay must be the same for all values, got several"),
+        (nir.Linear(np.array([["a"]])), "weight must be real numbers, got <U1"),
+    ],
+)
+def test_parameters_that_cannot_run_are_refused_with_their_node(node: Any, message: str) -> None:
+    with pytest.raises(InterchangeError, match=f"^node 'x': {message}"):
+        Simulation(wired({"x": node}, "in>x", "x>out"), dt_s=1e-4)
+
+
+def test_every_fault_of_a_graph_is_reported_at_once() -> None:
+    parts = {"a": lif(tau=0, r=math.nan), "w": linear([math.inf])}
+    with pytest.raises(InterchangeError) as caught:
+        Simulation(wired(parts, "in>a", "a>w", "w>out"), dt_s=1e-4)
+    assert str(caught.value).count("\n") == 2
+
+
+def test_a_node_without_a_target_is_named(tmp_path: Path) -> None:
+    """The package nir gives it an Output node of its own when the file is read."""
+    parts = {"a": lif(), "dead": lif()}
+    files.write(wired(parts, "in>a", "a>out", "in>dead"), tmp_path / "x.nir")
+    message = r"one Output node, got 2 \(out, output_dead\); a node without a target counts as one"
+    with pytest.raises(InterchangeError, match=message):
+        Simulation(files.read(tmp_path / "x.nir"), dt_s=1e-4)
+
+
+def test_a_loop_without_neurons_is_refused() -> None:
+    parts = {"a": linear([1.0]), "b": linear([1.0])}
+    with pytest.raises(InterchangeError, match=r"a loop without neurons \(a, b\)"):
+        Simulation(wired(parts, "in>a", "a>b", "b>a", "b>out"), dt_s=1e-4)
+
+
+def test_grouped_convolutions_are_read_and_run(tmp_path: Path) -> None:
+    """nir's type check refuses them, because it takes the channels of a group for all."""
+    weight = np.arange(8, dtype=np.float32).reshape(4, 2, 1, 1)
+    conv = nir.Conv2d(
+        input_shape=(2, 2), weight=weight, stride=1, padding=0, dilation=1, groups=2,
+        bias=np.zeros(4, np.float32),
+    )  # fmt: skip
+    graph = wired({"conv": conv}, "in>conv", "conv>out", shape=(4, 2, 2))
+    files.write(graph, tmp_path / "x.nir")
+    x = torch.rand(1, 1, 4, 2, 2)
+    found = ran(files.read(tmp_path / "x.nir"), x, timesteps=1)
+    expected = nn.functional.conv2d(x[0], torch.from_numpy(weight), groups=2)
+    assert torch.equal(found, expected[0:1].reshape(found.shape))
+
+
+ABOUT: dict[str, Any] = {
+    "dataset": "digits", "encoding": "direct", "mean": None, "std": None, "timesteps": 2,
+    "trained_timesteps": 2, "readout": "", "readout_leak": 1.0, "classes": tuple(range(10)),
+    "votes": 1, "exit": 1, "seed": 0, "validation_fraction": 0.2, "train_images": 0,
+}  # fmt: skip
+
+
+def measured(*parts: Any, inputs: int = 64, outputs: int = 10) -> Measured:
+    """A chain of nodes, measured on the images of digits."""
+    ends = {"out": nir.Output({"output": np.array([outputs])})}
+    named = {f"n{place}": part for place, part in enumerate(parts)}
+    names = ["in", *named, "out"]
+    edges = [f"{a}>{b}" for a, b in pairwise(names)]
+    graph = wired(named | ends, *edges, shape=(inputs,))
+    return measure(graph, network_of("mlp2 poisson")[1], Description(**ABOUT))
+
+
+def test_a_graph_that_never_spikes_hints_at_the_timestep() -> None:
+    weights = nir.Linear(np.ones((10, 64), np.float32))
+    silent = measured(weights, lif(10, v_threshold=1e6))
+    assert silent.notes == (
+        "no neuron spiked in 2 timesteps of 0.0001 s; the graph may need another timestep: set it "
+        "with --dt",
+    )
+    assert measured(weights, lif(10)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes", "message"),
+    [
+        (
+            [nir.Linear(np.ones((10, 9), np.float32))],
+            {"inputs": 9},
+            "its input has shape 9, but images of digits have shape 1x8x8; choose the data set",
+        ),
+        (
+            [nir.Linear(np.ones((20, 64), np.float32))],
+            {"outputs": 20},
+            "it has 20 outputs, but digits needs 10, 1 for each of 10 classes; choose the data",
+        ),
+        (
+            [nir.Linear(np.full((10, 64), 1e38, np.float32)), nir.Scale(np.full(10, 1e38))],
+            {},
+            "its outputs become infinite or nan, so that no class is predicted",
+        ),
+    ],
+)
+def test_a_graph_that_does_not_fit_its_data_is_refused(
+    parts: list[Any], sizes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(InterchangeError, match=message):
+        measured(*parts, **sizes)
+
+
+@pytest.mark.parametrize(
+    ("dt", "found"),
+    [(1e-3, 1e-3), (np.array(2e-3), 2e-3), ("nan", None), (-1.0, None), ("1 ms", None)],
+)
+def test_the_timestep_in_the_metadata_is_read(dt: object, found: float | None) -> None:
+    graph = wired({"a": lif()}, "in>a", "a>out")
+    assert stated_dt(graph) is None
+    graph.metadata = {"dt": dt}
+    assert stated_dt(graph) == found
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
