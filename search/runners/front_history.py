@@ -25,15 +25,15 @@ class FrontStep:
 class FrontHistory:
     """The front of a study, updated in the store after every trial that finishes.
 
-    Only the front and the newest trial are looked at. While the reference point settles
-    (the first complete trials), all hypervolumes are made anew with it.
+    An update reads only the front and the newest trial. Until the reference point is fixed (the
+    first complete trials), each update recomputes all hypervolumes.
     """
 
     def __init__(self, study: Study, store: Store) -> None:
         self._study = study
         self._store = store
         self._front = self._new_front()
-        self._early: list[FrontStep] = []  # while the reference point settles
+        self._early: list[FrontStep] = []  # until the reference point is fixed
         self._completed = 0
         self._reference: Mapping[str, float] = {}
         self.hypervolume: float | None = None

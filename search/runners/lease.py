@@ -95,8 +95,8 @@ class Lease:
         """Renew the lease; returns whether it is held."""
         try:
             self._renew_once()
-        except LeaseHeldError as taken:
-            self._lost = LeaseLostError(self._study, taken)
+        except LeaseLostError as lost:
+            self._lost = lost
             self._ended.set()
         except StoreError as error:
             LOG.info("the lease of %s is not renewed: %s", self._study, error)

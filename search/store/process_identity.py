@@ -60,7 +60,7 @@ def is_gone(holder: str) -> bool:
 
 
 def _namespace() -> str | None:
-    """Return boot id and inode of the PID namespace; None where Linux does not tell."""
+    """Return boot id and inode of the PID namespace; None if unknown."""
     with contextlib.suppress(OSError):
         boot = BOOT_ID.read_text(encoding="ascii").strip().replace("-", "")
         return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"

@@ -1,4 +1,4 @@
-"""What the store answers: rows of the database as values, never the rows themselves."""
+"""Queries of the store; rows of the database are returned as values."""
 
 import dataclasses
 import datetime
@@ -58,7 +58,7 @@ class StoredStudy:
     toml: str  # the study file as given
     question_fingerprint: str
     objectives: tuple[str, ...]
-    reference: Mapping[str, float] | None  # point of the hypervolume, None before there is one
+    reference: Mapping[str, float] | None  # point of the hypervolume; None before the first
     created_at: datetime.datetime
     lease_holder: str | None  # `host:pid`
     lease_until: datetime.datetime | None
@@ -89,16 +89,16 @@ class StoredLease:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
-    """One line about a study."""
+    """The summary of a study for a list."""
 
     name: str
     version: str  # see `StoreReader.version`
     question: str
     objectives: tuple[str, ...]
-    counts: Mapping[TrialState, int]  # trials in each state, all states there
+    counts: Mapping[TrialState, int]  # trials by state, for all states
     trials_asked: int | None  # by the budget
     epochs_trained: int  # those of interrupted attempts included
-    epochs_reused: int  # of blocks that were trained before
+    epochs_reused: int  # of reused blocks
     operating_points: int
     front_size: int
     hypervolume: float | None  # the newest
@@ -112,7 +112,7 @@ class StudySummary:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyHead:
-    """The least that there is to know of a study."""
+    """The name, version and state of a study."""
 
     name: str
     version: str  # see `StoreReader.version`
@@ -121,15 +121,15 @@ class StudyHead:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPoint(FrontPoint):
-    """An operating point with the id that `Store.update_front` knows it by."""
+    """An operating point with its id in the store."""
 
     id: int
 
 
 class StoreReader:
-    """The questions that a store answers. Each is one transaction, in a fixed number of queries.
+    """Queries of a store, each one transaction with a fixed number of SQL queries.
 
-    Raises StoreError for a study or trial that is not there. Times are UTC.
+    Raises StoreError for an unknown study or trial. Times are UTC.
     """
 
     def __init__(self, database: Database) -> None:
@@ -138,15 +138,15 @@ class StoreReader:
 
     @property
     def url(self) -> str:
-        """Where the store is, its password masked."""
+        """Return the URL of the store with a masked password."""
         return self._database.name
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self._database.close()
 
     def stored_study(self, name: str) -> StoredStudy:
-        """The study of that name."""
+        """Return the study."""
         names = [f.name for f in dataclasses.fields(StoredStudy) if f.name != "is_running"]
         query = select(*(getattr(StudyRow, each) for each in names)).where(StudyRow.name == name)
         with self._database.reading() as connection:
@@ -187,14 +187,14 @@ class StoreReader:
         return bool(row.lease_until > self._database.now(connection))
 
     def stop_requested(self, name: str) -> bool:
-        """Whether someone asked the study's driver to stop."""
+        """Return whether the driver of the study is requested to stop."""
         with self._database.reading() as connection:
             study_id = self._study_id(connection, name)
             query = select(StudyRow.stop_requested).where(StudyRow.id == study_id)
             return connection.execute(query).scalar_one()
 
     def version(self, name: str) -> str:
-        """Differs from what it was whenever anything of the study has changed.
+        """Return a text that differs after every change of the study.
 
         A renewed lease is not a change.
         """
@@ -206,7 +206,7 @@ class StoreReader:
         return _version(row)
 
     def study_heads(self) -> list[StudyHead]:
-        """All studies, the one changed last first: what a page asks again and again."""
+        """Return all studies, the last changed one first; cheap enough for polling."""
         query = select(
             StudyRow.name,
             StudyRow.created_at,
@@ -226,7 +226,7 @@ class StoreReader:
             ]
 
     def study_summaries(self) -> list[StudySummary]:
-        """A line for each study, by name."""
+        """Return the summaries of all studies by name."""
         newest = select(func.max(HypervolumeRow.id)).group_by(HypervolumeRow.study_id)
         with self._database.reading() as connection:
             studies = connection.execute(select(StudyRow.__table__).order_by(StudyRow.name)).all()
@@ -279,9 +279,9 @@ class StoreReader:
         ]
 
     def trials(self, study: str, *, configs: bool = True) -> list[Trial]:
-        """The study's trials, by number.
+        """Return the trials of the study by number.
 
-        Without `configs` those that have finished have none, and thousands are read faster.
+        Without `configs` finished trials have no config, which reads thousands faster.
         """
         chosen = TRIALS if configs else LIGHT_TRIALS
         with self._database.reading() as connection:
@@ -291,15 +291,15 @@ class StoreReader:
                 return [self._trial_of(row) for row in connection.execute(query).all()]
 
     def trial(self, study: str, number: int) -> Trial:
-        """One trial of the study."""
+        """Return one trial of the study."""
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
             return self._trial_of(connection.execute(TRIALS.where(TrialRow.id == trial_id)).one())
 
     def weights_of(self, study: str, training_fingerprint: str) -> tuple[int, str] | None:
-        """A complete trial of the study that trained just that, and where its weights are.
+        """Return number and weights of a complete trial with this training, or None.
 
-        The one with the lowest number.
+        The trial with the lowest number.
         """
         wanted = {"of_study": study, "of_training": training_fingerprint}
         with self._database.reading() as connection:
@@ -310,7 +310,7 @@ class StoreReader:
         return number, self._moved.current(uri)
 
     def find_run(self, study: str, run_fingerprint: str) -> Trial | None:
-        """The study's finished trial of that run config: a complete one before any other."""
+        """Return a finished trial of that run config, preferably a complete one."""
         finished = [state.value for state in TrialState if state.is_finished]
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
@@ -325,9 +325,9 @@ class StoreReader:
         return None if row is None else self._trial_of(row)
 
     def find_training(self, training_fingerprint: str) -> tuple[str, Trial] | None:
-        """A complete trial of any study that trained just that and kept its weights.
+        """Return a complete trial of any study with this training and weights, or None.
 
-        The oldest, with the name of its study.
+        The oldest one, with the name of its study.
         """
         query = (
             TRIALS.add_columns(StudyRow.name.label("study_name"))
@@ -345,7 +345,7 @@ class StoreReader:
         return None if row is None else (row.study_name, self._trial_of(row))
 
     def measurements(self, study: str, number: int) -> list[Measurement]:
-        """What the trial's epochs showed, in the order of training."""
+        """Return the measurements of the trial in the order of training."""
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
             query = values_of(MeasurementRow, Measurement).where(
@@ -355,14 +355,14 @@ class StoreReader:
             return [measurement_of(row) for row in connection.execute(query)]
 
     def rungs(self, study: str, number: int) -> list[RungReport]:
-        """What was measured of the trial at the rungs that it came to, the lowest first."""
+        """Return the rung reports of the trial, the lowest rung first."""
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
             query = select(RungRow.__table__).where(RungRow.trial_id == trial_id)
             return [rung_of(row) for row in connection.execute(query.order_by(RungRow.rung))]
 
     def newest_rungs(self, study: str, count: int) -> list[tuple[int, RungReport]]:
-        """The newest `count` reports of each rung of the study, the oldest first, by trial."""
+        """Return the newest `count` reports of each rung with their trial, oldest first."""
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
             place = func.row_number().over(partition_by=RungRow.rung, order_by=RungRow.id.desc())
@@ -375,9 +375,9 @@ class StoreReader:
     def rung_until(
         self, study: str, number: int, rung: int, *, count: int
     ) -> list[tuple[int, RungReport]]:
-        """The reports of a rung up to that of the trial, the oldest first, by trial.
+        """Return the reports of a rung until that of the trial, with their trials, oldest first.
 
-        At most the newest `count`; the trial's own is the last. None where it has none.
+        At most the newest `count`, that of the trial last. None if the trial has no report there.
         """
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
@@ -395,7 +395,7 @@ class StoreReader:
     def operating_points(
         self, study: str, number: int | None = None, *, front_only: bool = False
     ) -> list[StoredPoint]:
-        """The operating points of the study, or of one trial, by trial."""
+        """Return the operating points of the study, or of one trial, by trial."""
         with self._database.reading() as connection:
             if number is None:
                 wanted = {"of_study": self._study_id(connection, study)}
@@ -419,7 +419,7 @@ class StoreReader:
         return sorted(points, key=lambda point: (point.trial, point.id))
 
     def evaluation(self, study: str, number: int) -> Evaluation | None:
-        """What evaluating the trial gave; None where it never was."""
+        """Return the evaluation of the trial; None if it has none."""
         with self._database.reading() as connection:
             trial_id = self._trial_id(connection, study, number)
             trial = connection.execute(
@@ -453,22 +453,22 @@ class StoreReader:
             )
 
     def confirmed(self, study: str) -> dict[int, Confirmed]:
-        """What confirming the study gave, by the id of the operating point (`StoredPoint.id`)."""
+        """Return the test runs of the study by point id (`StoredPoint.id`)."""
         with self._database.reading() as connection:
             return confirmed_points(connection, self._study_id(connection, study))
 
     def prior_trials(self, study: str) -> list[Trial]:
-        """Finished trials from elsewhere that the study's sampler learns from."""
+        """Return the external trials that are reported to the sampler of the study."""
         with self._database.reading() as connection:
             return prior_trials_of(connection, self._study_id(connection, study))
 
     def prior_trial_sources(self, study: str) -> dict[str, int]:
-        """How many lessons there are from where, in the order in which they came."""
+        """Return the number of prior trials by source, oldest source first."""
         with self._database.reading() as connection:
             return prior_trial_sources_of(connection, self._study_id(connection, study))
 
     def hypervolume(self, study: str) -> list[HypervolumeRecord]:
-        """The hypervolume after each trial that finished, oldest record first."""
+        """Return the hypervolume after each finished trial, oldest record first."""
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
             query = select(HypervolumeRow.trial, HypervolumeRow.epochs, HypervolumeRow.value)
@@ -479,7 +479,7 @@ class StoreReader:
             ]
 
     def hypervolume_courses(self, studies: Sequence[str]) -> dict[str, tuple[float, ...]]:
-        """The values of `hypervolume` alone, of several studies; unknown ones are left out."""
+        """Return the values of `hypervolume` of several studies, without unknown ones."""
         query = (
             select(StudyRow.name, HypervolumeRow.value)
             .join(HypervolumeRow, HypervolumeRow.study_id == StudyRow.id)
@@ -493,28 +493,28 @@ class StoreReader:
         return {name: tuple(values) for name, values in courses.items()}
 
     def columns(self, study: str, metrics: Collection[str] = tuple(METRICS)) -> "StudyColumns":
-        """Trials and operating points of the study as arrays; for studies of any size."""
+        """Return trials and operating points of the study as arrays."""
         from search.store.columns import read_columns
 
         with self._database.reading() as connection:
             return read_columns(connection, self._study_id(connection, study), metrics)
 
     def figure_column(self, study: str, name: str) -> "tuple[Integers, Floats]":
-        """Ids of the study's points, and of each a metric or the `detector_threshold`."""
+        """Return the point ids of the study, and a metric or `detector_threshold` of each."""
         from search.store.columns import read_figure
 
         with self._database.reading() as connection:
             return read_figure(connection, self._study_id(connection, study), name)
 
     def exit_thresholds(self, ids: Sequence[int]) -> dict[int, tuple[float, ...]]:
-        """Exit thresholds by operating point; unknown ids are left out."""
+        """Return exit thresholds by point id, without unknown ids."""
         from search.store.columns import read_thresholds
 
         with self._database.reading() as connection:
             return read_thresholds(connection, ids)
 
     def events(self, study: str) -> list[Event]:
-        """What happened to the study, oldest first."""
+        """Return the events of the study, oldest first."""
         with self._database.reading() as connection:
             study_id = self._study_id(connection, study)
             query = values_of(EventRow, Event).where(EventRow.study_id == study_id)
@@ -539,7 +539,7 @@ class StoreReader:
         return trial_id
 
     def _find_trial(self, connection: Connection, study: str, number: int) -> Row[Any]:
-        """The trial's `id` and `state`."""
+        """Return `id` and `state` of a trial."""
         wanted = {"of_name": study, "of_number": number}
         found = connection.execute(FIND_TRIAL, wanted).one_or_none()
         if found is not None:
@@ -599,7 +599,7 @@ def _summary(
 
 @functools.lru_cache(maxsize=4096)
 def _epochs_asked(toml: str) -> int | None:
-    """The epochs that a study file gives; None also for one that this version cannot read."""
+    """Return `budget.epochs` of a study file; None also if it cannot be read."""
     try:
         budget = tomllib.loads(toml).get("budget")
     except tomllib.TOMLDecodeError:

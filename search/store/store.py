@@ -75,15 +75,15 @@ class LeaseHeldError(StoreError):
         )
 
 
-class LeaseLostError(LeaseHeldError):
+class LeaseLostError(StoreError):
     """Another driver took over the study of this one, whose lease had expired."""
 
-    def __init__(self, study: str, taken: LeaseHeldError) -> None:
-        super().__init__(study, taken.holder, taken.until)
-        self.args = (
-            f"this run lost the study {study!r} to {holder_name(taken.holder)}: its lease expired, "
-            "because this process was suspended or could not reach the store. Trials that were "
-            "running here run there again; this run stores nothing more",
+    def __init__(self, study: str, holder: str | None) -> None:
+        to = "another run, which has ended" if holder is None else holder_name(holder)
+        super().__init__(
+            f"this run lost the study {study!r} to {to}: its lease expired, because this process "
+            "was suspended or could not reach the store. Trials that were running here run there "
+            "again; this run stores nothing more"
         )
 
 
@@ -206,15 +206,16 @@ class Store(StoreReader):
     ) -> None:
         """Extend the lease of `holder` to `seconds` from now, and store the seconds of all runs.
 
-        An expired lease is renewed if no other driver took it. Raises LeaseHeldError.
+        An expired lease is renewed if no other driver took it. Raises LeaseLostError.
         """
         renew = update(StudyRow).where(StudyRow.name == name, StudyRow.lease_holder == holder)
         spent = {} if run_s is None else {"run_s": run_s}
         with self._database.writing() as connection:
             until = self._database.now(connection) + datetime.timedelta(seconds=seconds)
             if connection.execute(renew.values(lease_until=until, **spent)).rowcount == 0:
-                self._refuse_held(connection, name, by=holder)
-                raise StoreError(f"study {name!r}: {holder_name(holder)} has no lease to renew")
+                self._study_id(connection, name)
+                owner = select(StudyRow.lease_holder).where(StudyRow.name == name)
+                raise LeaseLostError(name, connection.execute(owner).scalar())
 
     def release_lease(self, name: str, holder: str) -> None:
         """Release the lease, if `holder` has it."""
@@ -296,8 +297,8 @@ class Store(StoreReader):
         row = measurement_row(measurement)
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
-            told = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
-            connection.execute(DELETE_MEASUREMENT, told)
+            epoch = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
+            connection.execute(DELETE_MEASUREMENT, epoch)
             connection.execute(insert_into(MeasurementRow), {"trial_id": trial_id, **row})
             progress = {
                 "epochs_done": measurement.epochs_trained,

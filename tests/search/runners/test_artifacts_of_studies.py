@@ -58,7 +58,7 @@ def test_studies_of_one_name_in_two_stores_share_no_file(tmp_path: Path) -> None
     assert all(path.is_file() for path in (*first, *second))
 
 
-def test_a_copy_of_a_store_that_goes_on_overwrites_nothing(tmp_path: Path) -> None:
+def test_a_copy_of_a_store_that_continues_overwrites_nothing(tmp_path: Path) -> None:
     one, two = (f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two"))
     run(one, artifacts=tmp_path / "artifacts", trials=1)
     shutil.copy(tmp_path / "one.db", tmp_path / "two.db")
@@ -69,7 +69,7 @@ def test_a_copy_of_a_store_that_goes_on_overwrites_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", [BLOCKS, "a", "A"])
-def test_the_folder_of_a_study_is_not_told_by_its_name_alone(name: str, tmp_path: Path) -> None:
+def test_the_folder_of_a_study_has_an_id(name: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     run(url, artifacts=tmp_path, name=name, trials=1)
     [path] = weights(url, name)

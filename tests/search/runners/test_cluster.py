@@ -191,7 +191,7 @@ def test_a_worker_reads_a_data_set_once_for_all_its_trials(start: Start, tmp_pat
         assert re.fullmatch(r"process \d+ has read data 1 times", told.message)
 
 
-def test_ctrl_c_twice_leaves_at_once_and_the_next_driver_goes_on(
+def test_ctrl_c_twice_leaves_at_once_and_the_next_driver_continues(
     start: Start, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "fifo"

@@ -138,7 +138,7 @@ def _counts(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name != "training_s"}
 
 
-def test_on_ray_a_seed_gives_what_it_gives_here(
+def test_confirming_on_ray_equals_confirming_locally(
     searched: tuple[Store, Path], tmp_path: Path
 ) -> None:
     store, folder = searched
@@ -157,7 +157,7 @@ def test_on_ray_a_seed_gives_what_it_gives_here(
     assert _counts(on_ray.metrics) == _counts(here.outcome.evaluation.points[0].metrics)
 
 
-def test_a_seed_that_crashed_is_told_and_run_again_and_one_that_diverged_is_not(
+def test_a_crashed_seed_runs_again_and_a_diverged_one_does_not(
     searched: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, folder = searched
@@ -236,7 +236,7 @@ def start(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def test_what_was_done_when_it_was_killed_or_interrupted_is_not_done_again(tmp_path: Path) -> None:
+def test_finished_trainings_are_not_repeated_after_a_kill_or_an_interrupt(tmp_path: Path) -> None:
     search(tmp_path, trials=2).close()
     done = 0
     for number in (signal.SIGKILL, signal.SIGINT):
@@ -290,7 +290,7 @@ def member(identity: int, trial: int, blocks: int) -> StoredPoint:
     return StoredPoint(id=identity, trial=trial, params={}, point=point, on_front=True)
 
 
-def test_a_training_serves_all_points_that_it_gives_and_no_block_is_trained_for_nothing() -> None:
+def test_a_training_confirms_all_its_points_and_trains_no_unused_block() -> None:
     whole = RunConfig(partition="1+1+1", exit_threshold=(0.5, 0.6))
     later = whole.replace(exit_threshold=(0.7, 0.8))  # another point of the same training
     joint = whole.replace(space_rule="end-to-end")

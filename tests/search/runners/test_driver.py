@@ -17,7 +17,7 @@ from search.runners.budget_spent import BudgetSpent
 from search.runners.driver import StudyDriver
 from search.runners.progress import Silent, StudyProgress
 from search.store.process_identity import holder_name, is_gone, new_holder
-from search.store.store import LeaseHeldError, Store
+from search.store.store import LeaseHeldError, LeaseLostError, Store
 from search.study.feedback import FeedbackBuilder
 from search.study.study import Budget, Study, StudyError, study_from_toml
 from search.trial.trial import Outcome, Timings, Trial, TrialState
@@ -86,9 +86,7 @@ def states(store: Store) -> list[TrialState]:
     return [trial.state for trial in store.trials("small")]
 
 
-def test_an_order_is_in_the_store_as_running_before_anybody_has_it(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_job_is_stored_as_running_before_it_is_returned(store: Store, tmp_path: Path) -> None:
     with StudyDriver(make_study(), store=store, artifacts=tmp_path) as opened:
         job = opened.next()
         assert job is not None
@@ -181,7 +179,7 @@ def test_trials_that_are_stopped_early_cost_what_they_trained_and_give_no_point(
     assert set(summary.stopped_at) == {1, 2}
 
 
-def test_a_study_that_stops_early_goes_on_as_an_undisturbed_one_when_its_driver_was_lost(
+def test_a_study_with_early_stopping_continues_after_a_lost_driver_as_an_undisturbed_one(
     store: Store, context: WorkerContext, tmp_path: Path
 ) -> None:
     study = stopping_study()
@@ -236,7 +234,7 @@ def test_a_driver_lost_between_judging_a_trial_and_ending_it_judges_the_same_aga
         assert outcomes(other) == outcomes(store)
 
 
-def test_what_a_sampler_hears_of_a_trial_that_was_stopped_early_is_no_more_than_that(
+def test_a_trial_stopped_early_is_reported_to_the_sampler_without_values(
     store: Store, context: WorkerContext
 ) -> None:
     study = make_study(budget="trials = 40", run="epochs = 9", stopping="moasha", sampler="tpe")
@@ -326,7 +324,9 @@ def dead_process() -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_second_driver_is_refused_and_told_who_is_there(store: Store, tmp_path: Path) -> None:
+def test_a_second_driver_is_refused_with_the_name_of_the_first(
+    store: Store, tmp_path: Path
+) -> None:
     study = make_study()
     with (
         StudyDriver(study, store=store, artifacts=tmp_path, holder=ANOTHER),
@@ -360,7 +360,7 @@ def test_a_driver_that_has_lost_its_study_stops_instead_of_writing(
         store.release_lease("small", opened._lease.holder)  # as if it had slept through its lease
         store.acquire_lease("small", ANOTHER, 60)
         opened._lease.renew()
-        with pytest.raises(LeaseHeldError, match=ANOTHER):
+        with pytest.raises(LeaseLostError, match=f"lost the study 'small' to {ANOTHER}"):
             opened.finish(job.number, complete(job))
     assert states(store) == [TrialState.RUNNING]  # it is the other driver's to deal with
     assert store.stored_study("small").lease_holder == ANOTHER
@@ -402,7 +402,7 @@ def test_a_point_that_is_no_run_costs_no_trial_and_is_an_event(
     assert of_trials == [event.trial for event in events]
 
 
-def test_what_all_trials_have_against_them_ends_the_study(store: Store, tmp_path: Path) -> None:
+def test_twenty_failed_trials_in_a_row_end_the_study(store: Store, tmp_path: Path) -> None:
     context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=7))
     space = "width = 7\nlearning_rate = { low = 1e-3, high = 1e-1 }"
     done = drive(make_study(space=space, budget="trials = 99"), store, context)
@@ -483,7 +483,7 @@ def _front(store: Store, study: str) -> list[tuple[int, int]]:
     return [(point.trial, point.point.timesteps) for point in points]
 
 
-def test_a_stop_that_was_asked_for_puts_the_running_trial_back(
+def test_a_stop_request_requeues_the_running_trial(
     store: Store, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "POLL_S", 0.0)
@@ -554,7 +554,7 @@ def test_epochs_of_blocks_trained_before_cost_nothing(store: Store, tmp_path: Pa
     assert (summary.epochs_trained, summary.epochs_reused) == (6, 3)
 
 
-def test_what_trials_note_is_kept_and_said_once(store: Store, tmp_path: Path) -> None:
+def test_notes_of_trials_are_stored_and_shown_once(store: Store, tmp_path: Path) -> None:
     context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(notes=("the disk is full",)))
     said: list[str] = []
     watcher = Silent()
@@ -600,7 +600,7 @@ def test_hours_are_those_of_all_drivers() -> None:
     assert 1799 < left <= 1800
 
 
-def test_a_crash_is_kept_with_its_traceback_and_the_study_goes_on(
+def test_a_crash_is_stored_with_its_traceback_and_the_study_continues(
     store: Store, tmp_path: Path
 ) -> None:
     context = WorkerContext(data_dir=tmp_path, trainable=FakeEngine(crash_at_width=4))
@@ -675,7 +675,9 @@ class Watcher(Silent):
         self.seen.append(progress)
 
 
-def test_people_see_where_the_study_stands(store: Store, context: WorkerContext) -> None:
+def test_progress_shows_running_trials_counts_and_front(
+    store: Store, context: WorkerContext
+) -> None:
     watcher = Watcher()
     study = make_study()
     with StudyDriver(study, store=store, artifacts=context.data_dir, progress=watcher) as opened:

@@ -121,7 +121,7 @@ def test_a_driver_killed_at_random_moments_ends_with_what_an_undisturbed_one_has
     assert history(tmp_path / "killed") == history(tmp_path / "undisturbed")
 
 
-def test_a_trial_that_hangs_is_ended_at_the_end_of_its_time_and_the_study_goes_on(
+def test_a_trial_that_hangs_ends_at_its_time_limit_and_the_study_continues(
     tmp_path: Path,
 ) -> None:
     usual = signal.getsignal(signal.SIGALRM)
@@ -244,7 +244,7 @@ def check_end(folder: Path, before: list[Trial], *, trials: int) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_puts_running_trials_back_and_twice_leaves_at_once(
+def test_ctrl_c_requeues_running_trials_and_twice_leaves_at_once(
     times: int, tmp_path: Path
 ) -> None:
     driver = command.start(*write(tmp_path), engine={"epoch_s": 0.2})
@@ -262,7 +262,7 @@ def test_ctrl_c_puts_running_trials_back_and_twice_leaves_at_once(
     check_end(tmp_path, before, trials=len(before) + 1)
 
 
-def test_a_driver_that_sleeps_through_its_lease_loses_the_study_and_writes_nothing_more(
+def test_a_driver_suspended_longer_than_its_lease_loses_the_study_and_writes_nothing_more(
     tmp_path: Path,
 ) -> None:
     """Two drivers: the second is refused while the first one lives, told who it is, and takes over
@@ -279,7 +279,7 @@ def test_a_driver_that_sleeps_through_its_lease_loses_the_study_and_writes_nothi
         while store.stored_study("small").is_running:
             time.sleep(0.1)
     before = trials_of(tmp_path)
-    second = command.start(*write(tmp_path), engine={"epoch_s": 0.02}, lease_s=30.0)
+    second = command.start(*write(tmp_path), engine={"epoch_s": 0.02}, lease_s=6.0)
     wait_for(tmp_path, finished=sum(trial.state.is_finished for trial in before) + 1)
     first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=60)
@@ -299,7 +299,7 @@ def test_a_driver_that_sleeps_through_its_lease_loses_the_study_and_writes_nothi
         ]
 
 
-def test_a_driver_that_was_killed_is_not_said_to_run(tmp_path: Path) -> None:
+def test_a_killed_driver_is_not_shown_as_running(tmp_path: Path) -> None:
     driver = command.start(*write(tmp_path), engine={"epoch_s": 0.1})
     wait_for(tmp_path, finished=0)
     url = f"sqlite:///{tmp_path}/store.db"
@@ -368,7 +368,7 @@ sampler = "random"
         (DivergedError("loss is nan"), "diverged: loss is nan"),
     ],
 )
-def test_what_a_training_runs_into_prunes_it_and_the_study_goes_on(
+def test_divergence_and_lack_of_memory_prune_a_trial_and_the_study_continues(
     error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = train.Training.__iter__

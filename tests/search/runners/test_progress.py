@@ -72,7 +72,7 @@ def test_without_a_terminal_every_finished_trial_is_a_plain_line() -> None:
     )
 
 
-def test_those_who_want_quiet_get_nothing() -> None:
+def test_quiet_shows_no_progress() -> None:
     stream = Terminal()
     with watch(stream=stream, quiet=True) as progress:
         shown(progress)
@@ -88,7 +88,7 @@ def test_on_a_terminal_finished_trials_stay_above_what_is_redrawn() -> None:
     assert text.index("Ray started after 4 s") < text.index("trial 2  complete  accuracy 87.6 %")
 
 
-def test_what_is_redrawn_says_what_runs_and_where_the_study_stands() -> None:
+def test_the_redrawn_part_shows_running_trials_and_a_summary() -> None:
     live = LiveProgress(Terminal())
     live.update(STANDING)
     console = Console(file=io.StringIO(), width=200)

@@ -133,7 +133,7 @@ def _timeless(evaluation: Evaluation) -> Evaluation:
     return dataclasses.replace(evaluation, points=points, wall_s=0.0)
 
 
-def test_one_worker_on_ray_gives_the_trials_of_the_local_loop_without_a_word(
+def test_one_worker_on_ray_gives_the_trials_of_the_local_loop_and_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folders = [tmp_path / "local", tmp_path / "ray"]
@@ -195,7 +195,9 @@ def test_workers_share_the_blocks_that_they_trained(tmp_path: Path, cluster: str
     assert len(list((tmp_path / "blocks").iterdir())) == 2
 
 
-def test_a_lost_worker_is_replaced_once_and_the_study_goes_on(tmp_path: Path, cluster: str) -> None:
+def test_a_lost_worker_is_replaced_once_and_the_study_continues(
+    tmp_path: Path, cluster: str
+) -> None:
     engine = FakeEngine(crash_at_width=4, die_at_width=5, die_once=tmp_path / "died")
     said = Said()
     report = run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=engine, progress=said)
@@ -231,7 +233,7 @@ def test_a_worker_that_hangs_in_native_code_ends_with_its_trial(
         assert store.events("small") == []  # nobody was given it again
 
 
-def test_an_interrupt_of_the_driver_ends_its_workers_and_puts_their_trials_back(
+def test_an_interrupt_of_the_driver_ends_its_workers_and_requeues_their_trials(
     tmp_path: Path, cluster: str
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -284,7 +286,7 @@ def ancestors(process: int, *, of: int) -> list[int]:
         found.append(process)
 
 
-def test_what_a_worker_says_behind_the_outcome_of_its_trial_is_not_heard(tmp_path: Path) -> None:
+def test_messages_after_the_outcome_of_a_trial_are_ignored(tmp_path: Path) -> None:
     """Tune starts a trial anew whose worker is lost between its last word and its end."""
     study = study_from_toml(STUDY)
     with (
@@ -378,7 +380,7 @@ def test_results_are_recorded_while_the_sampler_thinks(
     assert report.trials == {TrialState.COMPLETE: 5}
 
 
-def test_what_workers_log_arrives_at_the_driver(
+def test_records_of_workers_arrive_at_the_driver(
     cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="spikefront")
@@ -401,7 +403,7 @@ def test_ray_starts_for_a_user_without_a_home_folder(tmp_path: Path) -> None:
     assert "trial 0  complete" in said
 
 
-def test_a_cluster_that_cannot_be_joined_is_said_to_want_a_token_perhaps(
+def test_a_failed_join_says_how_to_set_a_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(**_: object) -> None:

@@ -19,7 +19,7 @@ STUDY = """
 name = "many"
 objectives = {objectives}
 [budget]
-trials = 200
+trials = 100
 [run]
 epochs = 1
 [space]
@@ -28,7 +28,7 @@ timesteps = {{ low = 1, high = 16 }}
 [search]
 sampler = "random"
 """
-WINDOW = 40
+WINDOW = 20
 INSTRUCTIONS = 100  # of SQLite's machine, between two counts
 
 

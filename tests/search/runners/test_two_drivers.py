@@ -109,7 +109,7 @@ def said(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="this user cannot create PID namespaces")
-def test_drivers_in_two_pid_namespaces_of_one_host_name_are_told_apart(
+def test_drivers_in_two_pid_namespaces_of_one_host_name_are_distinguished(
     store: Store, study: Study, tmp_path: Path
 ) -> None:
     """Both were `host:1`: the second was let in, and requeued the trial of the first."""
@@ -200,6 +200,16 @@ def test_the_hours_of_runs_are_stored_with_the_lease_and_no_clock_of_the_day_cou
 
 
 NOON = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.UTC)
+
+
+def test_a_driver_whose_study_was_run_and_released_meanwhile_has_lost_it(
+    store: Store, study: Study, tmp_path: Path
+) -> None:
+    with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
+        store.release_lease("small", opened._lease.holder)  # and taken, and released again
+        opened._lease.renew()
+        with pytest.raises(LeaseLostError, match="to another run, which has ended"):
+            opened.next()
 
 
 def test_a_driver_that_is_suspended_asks_the_store_before_it_writes(

@@ -78,7 +78,7 @@ def test_a_study_without_trials_has_empty_columns(tmp_path: Path) -> None:
     assert columns.points.metrics["accuracy"].dtype == np.float64
 
 
-def test_heads_and_courses_say_what_the_long_way_says(store: Store) -> None:
+def test_heads_and_hypervolume_values_equal_the_full_queries(store: Store) -> None:
     heads = store.study_heads()
     assert [head.name for head in heads] == ["digits", "other"]
     assert all(head.version == store.version(head.name) for head in heads)

@@ -68,13 +68,13 @@ def refused(match: str) -> Iterator[None]:
         ("sqlite:///x.db?timeout=3", "must have no options, got timeout"),
     ],
 )
-def test_a_url_that_names_no_store_is_told(url: str, message: str) -> None:
+def test_a_url_that_names_no_store_is_reported(url: str, message: str) -> None:
     with refused(message):
         Database(url)
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_a_file_that_is_no_database_is_told(tmp_path: Path, read_only: bool) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path, read_only: bool) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 100)
     with refused(r"^sqlite:///.*notes.txt: file is not a database$"):
@@ -83,12 +83,12 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path, read_only: bool) -> 
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_a_folder_is_told(tmp_path: Path, read_only: bool) -> None:
+def test_a_folder_is_reported(tmp_path: Path, read_only: bool) -> None:
     with refused("must be a file, got a folder"):
         Database(f"sqlite:///{tmp_path}", read_only=read_only)
 
 
-def test_a_file_in_the_way_of_the_folder_is_told(path: Path) -> None:
+def test_a_file_in_the_way_of_the_folder_is_reported(path: Path) -> None:
     with refused("cannot be opened: Not a directory"):
         Database(f"sqlite:///{path}/below/store.db")
 
@@ -141,7 +141,7 @@ def test_an_older_store_is_migrated_by_writing_and_loses_nothing(older: Path) ->
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_a_server_that_refuses_is_told_without_the_password(read_only: bool) -> None:
+def test_a_server_that_refuses_is_reported_without_the_password(read_only: bool) -> None:
     pytest.importorskip("psycopg")
     url = "postgresql://me:secret@127.0.0.1:1/x?password=hidden"
     with refused(r"^postgresql://me:\*\*\*@127.0.0.1:1/x: .*refused") as _:
@@ -152,7 +152,7 @@ def test_a_server_that_refuses_is_told_without_the_password(read_only: bool) -> 
     assert "hidden" not in str(refusal.value)
 
 
-def test_a_driver_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with refused(r"postgresql://host/x needs psycopg: pip install 'spikefront\[postgres\]'"):
         Database("postgresql://host/x")
@@ -180,7 +180,7 @@ def test_a_store_is_read_where_nothing_can_be_written(path: Path) -> None:
     assert "pareto_front" in tables(database)
 
 
-def test_changes_that_cannot_be_read_are_told(path: Path, tmp_path: Path) -> None:
+def test_changes_that_cannot_be_read_are_reported(path: Path, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as writer:
         writer.execute("CREATE TABLE newest (id INTEGER)")
         writer.commit()
@@ -240,7 +240,7 @@ def test_a_file_shared_with_another_program_keeps_its_journal_mode(tmp_path: Pat
         database.close()
 
 
-def test_a_locked_store_says_that_it_waits(
+def test_waiting_for_a_locked_store_is_reported(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("search.store.database.QUIET_S", 0)

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from search.store.schema import REVISION, Base
-from search.store.store import LeaseHeldError, Store, StoreError
+from search.store.store import LeaseHeldError, LeaseLostError, Store, StoreError
 from search.study.study import Study, study_from_toml
 from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.rung import RungPoint, RungReport
@@ -251,7 +251,7 @@ class TestStudies:
         with pytest.raises(StoreError, match=r"study 'digits' in .* created with other settings"):
             store.create_study(a_study(fingerprint="beef"))
 
-    def test_an_unknown_study_is_told_with_the_nearest_name(self, store: Store) -> None:
+    def test_an_unknown_study_is_reported_with_the_nearest_name(self, store: Store) -> None:
         message = r"^no study 'digit' in .*; known: digits; did you mean 'digits'\?$"
         with pytest.raises(StoreError, match=message):
             store.stored_study("digit")
@@ -330,7 +330,7 @@ class TestTrials:
         with pytest.raises(StoreError, match="study 'digits' already has a trial 0"):
             store.add_trial("digits", a_trial(0))
 
-    def test_a_trial_that_is_absent_is_told_with_the_range(self, store: Store) -> None:
+    def test_a_trial_that_is_absent_is_reported_with_the_range(self, store: Store) -> None:
         with pytest.raises(StoreError, match="study 'digits' has no trial 7; it has none yet"):
             store.trial("digits", 7)
         store.add_trial("digits", a_trial(0))
@@ -338,7 +338,7 @@ class TestTrials:
         with pytest.raises(StoreError, match="has no trial 7; its trials are 0 to 1"):
             store.measurements("digits", 7)
 
-    def test_what_came_of_a_trial_comes_back(self, store: Store) -> None:
+    def test_outcomes_are_read_as_stored(self, store: Store) -> None:
         outcome = an_outcome(reused_trial=4, constraint_violation=2.5)
         store.add_trial("digits", a_trial(0))
         store.finish_trial("digits", 0, outcome)
@@ -374,7 +374,7 @@ class TestTrials:
         assert trial.artifact is None
         assert store.evaluation("digits", 0) is None
 
-    def test_text_that_no_database_holds_is_kept_as_far_as_it_goes(self, store: Store) -> None:
+    def test_characters_that_no_database_stores_are_replaced(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         failed = Outcome(state=TrialState.FAILED, error="nul \0 surrogate \ud800 snow ☃")
         store.finish_trial("digits", 0, failed)
@@ -387,7 +387,7 @@ class TestTrials:
             store.finish_trial("digits", 0, an_outcome())
         assert len(store.operating_points("digits")) == 2
 
-    def test_what_cannot_be_kept_whole_is_not_kept_at_all(self, store: Store) -> None:
+    def test_a_transaction_is_stored_completely_or_not_at_all(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         before = store.version("digits")
         twice_sampled = an_outcome(a_point(is_sampled=True), a_point(is_sampled=True))
@@ -424,9 +424,7 @@ class TestTrials:
         ]
         assert store.requeue_running("digits", "its driver was lost") == []
 
-    def test_what_was_measured_at_rungs_comes_back_in_the_order_in_which_it_came(
-        self, store: Store
-    ) -> None:
+    def test_rung_reports_are_read_in_the_order_in_which_they_came(self, store: Store) -> None:
         for number in (0, 1, 2):
             store.add_trial("digits", a_trial(number))
         store.record_rung("digits", 1, a_rung_report())
@@ -441,7 +439,9 @@ class TestTrials:
         newest = [(n, report.rung) for n, report in store.newest_rungs("digits", 1)]
         assert newest == [(1, 2), (2, 1)]
 
-    def test_what_is_told_of_a_rung_again_replaces_it_and_is_the_newest(self, store: Store) -> None:
+    def test_a_second_report_of_a_rung_replaces_the_first_and_is_the_newest(
+        self, store: Store
+    ) -> None:
         for number in (0, 1):
             store.add_trial("digits", a_trial(number))
             store.record_rung("digits", number, a_rung_report())
@@ -449,7 +449,7 @@ class TestTrials:
         newest = store.newest_rungs("digits", 9)
         assert newest == [(1, a_rung_report()), (0, a_rung_report(accuracy=0.75))]
 
-    def test_who_had_come_to_a_rung_before_a_trial_is_known(self, store: Store) -> None:
+    def test_reports_of_a_rung_before_that_of_a_trial_are_read(self, store: Store) -> None:
         for number in (0, 1, 2):
             store.add_trial("digits", a_trial(number))
         for number in (2, 0, 1):
@@ -460,7 +460,7 @@ class TestTrials:
         assert store.rung_until("digits", 1, 2, count=9) == [(1, a_rung_report(2))]
         assert store.rung_until("digits", 0, 2, count=9) == []
 
-    def test_what_a_lost_trial_measured_at_a_rung_stays(self, store: Store) -> None:
+    def test_rung_reports_of_a_requeued_trial_stay(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         store.record_rung("digits", 0, a_rung_report())
         store.requeue_running("digits", "its driver was lost")
@@ -475,7 +475,7 @@ class TestTrials:
         [summary] = store.study_summaries()
         assert list(summary.stopped_at.items()) == [(1, 2), (2, 1)]
 
-    def test_epochs_come_back_in_order_and_are_told_once(self, store: Store) -> None:
+    def test_measurements_are_read_in_order_and_one_per_epoch(self, store: Store) -> None:
         store.add_trial("digits", a_trial(0))
         second, again = a_measurement(block=2), a_measurement(loss=0.5)
         for measurement in (a_measurement(), second, again):
@@ -563,7 +563,7 @@ class TestFront:
         assert not any(point.on_front for point in points)
         assert store.operating_points("digits", 1) == points[2:]
 
-    def test_the_front_is_what_was_told_last(self, store: Store) -> None:
+    def test_the_front_is_the_last_one_stored(self, store: Store) -> None:
         finished(store, 0)
         finished(store, 1)
         ids = [point.id for point in store.operating_points("digits")]
@@ -653,7 +653,7 @@ class TestFront:
 
 
 class TestSummaries:
-    def test_a_summary_counts_what_is_there(self, store: Store) -> None:
+    def test_a_summary_counts_trials_epochs_and_points(self, store: Store) -> None:
         finished(store, 0)
         store.add_trial("digits", a_trial(1))
         store.record_measurement("digits", 1, a_measurement(block=2, epoch=5))
@@ -739,7 +739,7 @@ class TestSummaries:
 
 
 class TestLease:
-    def test_a_held_lease_is_refused_with_who_holds_it_and_until_when(self, store: Store) -> None:
+    def test_a_held_lease_is_refused_with_its_holder_and_end(self, store: Store) -> None:
         store.acquire_lease("digits", "driver-1", 60)
         held = r"study 'digits' is being run by driver-1, whose lease lasts until \d{4}.* UTC"
         with pytest.raises(LeaseHeldError, match=held) as refusal:
@@ -767,18 +767,18 @@ class TestLease:
         assert not store.stored_study("digits").is_running
         store.acquire_lease("digits", "other", 60)
 
-    def test_a_lease_that_ran_out_is_taken_over_and_told(self, store: Store) -> None:
+    def test_an_expired_lease_is_taken_over_with_an_event(self, store: Store) -> None:
         store.acquire_lease("digits", "lost", -1)
         assert not store.stored_study("digits").is_running
         store.acquire_lease("digits", "next", 60)
         assert store.stored_study("digits").lease_holder == "next"
         [event] = store.events("digits")
         assert event.message == "next took over from lost, whose lease had expired"
-        with pytest.raises(LeaseHeldError, match="is being run by next"):
+        with pytest.raises(LeaseLostError, match="lost the study 'digits' to next: "):
             store.renew_lease("digits", "lost", 60)
 
     def test_a_lease_that_nobody_has_is_not_renewed(self, store: Store) -> None:
-        with pytest.raises(StoreError, match="study 'digits': me has no lease to renew"):
+        with pytest.raises(LeaseLostError, match="lost the study 'digits' to another run, which"):
             store.renew_lease("digits", "me", 60)
 
     def test_of_drivers_that_race_one_wins(self, store: Store, url: str) -> None:
@@ -909,7 +909,7 @@ class TestOpening:
         with pytest.raises(StoreError, match=r"no store at .*: run a study first"):
             Store(fresh_url, read_only=True)
 
-    def test_what_is_not_json_is_refused_in_one_line(self, store: Store) -> None:
+    def test_values_that_are_not_json_are_refused_in_one_line(self, store: Store) -> None:
         odd = a_trial(0, sampler_state={"best": math.nan})
         with pytest.raises(StoreError, match=r"^\S+: Out of range float values are not JSON"):
             store.add_trial("digits", odd)

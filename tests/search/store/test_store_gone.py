@@ -69,9 +69,7 @@ def check_whole(store: Store, trials: int) -> None:
     assert store.stored_study("small").lease_holder is None
 
 
-def test_a_study_waits_for_its_database_and_goes_on_with_nothing_lost(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_study_waits_for_its_database_and_loses_nothing(server: Server, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
     words = ["run", tmp_path / "small.toml", "--workers", 0, "--artifacts", tmp_path]
     url = f"{server.url}?application_name=waits"
@@ -93,7 +91,7 @@ def test_a_study_waits_for_its_database_and_goes_on_with_nothing_lost(
         store.delete_study("small")
 
 
-def test_a_database_that_stays_away_ends_the_run_and_the_same_command_goes_on(
+def test_a_database_that_never_responds_ends_the_run_and_the_same_command_continues_it(
     server: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
@@ -124,7 +122,7 @@ def test_a_database_that_stays_away_ends_the_run_and_the_same_command_goes_on(
         store.delete_study("small")
 
 
-def test_what_was_kept_before_the_connection_was_lost_is_not_kept_twice(
+def test_a_transaction_committed_before_the_connection_was_lost_is_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server may die between keeping a transaction and saying so: here behind each of them."""
@@ -169,7 +167,7 @@ def test_a_stop_is_obeyed_while_the_store_is_waited_for(tmp_path: Path) -> None:
         waiting.run(never)
 
 
-def test_what_no_waiting_will_mend_is_not_waited_for(tmp_path: Path) -> None:
+def test_permanent_errors_are_not_retried(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         store.retry_policy = retry.StoreRetry(
             seconds=60, say=pytest.fail, interrupted=threading.Event()

@@ -96,7 +96,7 @@ def test_weights_that_cannot_be_sent_are_missing_with_the_reason(
         assert (event.kind, event.message) == ("note", store.trial("far", 0).reason)
 
 
-def test_what_is_written_appears_whole_under_its_name(place: str, tmp_path: Path) -> None:
+def test_uploads_appear_complete_under_their_name(place: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         artifacts.upload(tmp_path, f"{place}/sub/weights")
     assert files(tmp_path) == []
@@ -107,7 +107,7 @@ def test_what_is_written_appears_whole_under_its_name(place: str, tmp_path: Path
     assert files(tmp_path / "shelf") == ["sub/weights"]
 
 
-def test_a_place_is_tried_before_anything_else_is_done(place: str, tmp_path: Path) -> None:
+def test_a_location_is_checked_first(place: str, tmp_path: Path) -> None:
     artifacts.check(place)
     assert files(tmp_path) == []
     with pytest.raises(

@@ -56,14 +56,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return _run
 
 
-def test_by_default_progress_is_all_that_is_said(run: Run) -> None:
+def test_by_default_only_progress_is_shown(run: Run) -> None:
     code, _, err = run()
     assert code == 0
     assert len(err.splitlines()) == 3
     assert all(re.match(r"trial \d  (complete|failed)  ", line) for line in err.splitlines())
 
 
-def test_verbose_says_what_is_done_and_repeats_no_progress(run: Run) -> None:
+def test_verbose_logs_steps_and_repeats_no_progress(run: Run) -> None:
     _, _, err = run("-v")
     lines = err.splitlines()
     handed = [line for line in lines if "handed out, width=" in line]
@@ -74,7 +74,7 @@ def test_verbose_says_what_is_done_and_repeats_no_progress(run: Run) -> None:
     assert not any("debug" in line for line in lines)
 
 
-def test_twice_verbose_says_every_epoch(run: Run) -> None:
+def test_twice_verbose_logs_every_epoch(run: Run) -> None:
     _, _, err = run("-vv")
     assert re.search(r"debug   driver   trial \d: epoch 1 of 2", err)
     assert re.search(r"debug   sampler  asked for trial 0, took \d", err)
@@ -88,7 +88,7 @@ def test_quiet_leaves_the_result_and_what_went_wrong(run: Run) -> None:
     assert re.match(r"spikefront: warning: trial \d  failed  .*ZeroDivisionError", line)
 
 
-def test_a_file_gets_all_of_it_and_keeps_what_it_had(run: Run, tmp_path: Path) -> None:
+def test_a_log_file_is_appended(run: Run, tmp_path: Path) -> None:
     _, _, err = run("--log", "logs/search.log")
     assert len(err.splitlines()) == 3
     kept = (tmp_path / "logs" / "search.log").read_text()
@@ -99,7 +99,7 @@ def test_a_file_gets_all_of_it_and_keeps_what_it_had(run: Run, tmp_path: Path) -
     assert (tmp_path / "logs" / "search.log").read_text().startswith(kept)
 
 
-def test_a_file_gets_what_libraries_warn_of_and_not_what_they_chat(tmp_path: Path) -> None:
+def test_a_file_gets_warnings_of_libraries_and_no_more_of_them(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     with log.logging_to(log.LogSettings(file=file)):
         logging.getLogger("alembic").info("chat")
@@ -145,7 +145,7 @@ def test_a_command_leaves_logging_as_it_was(run: Run, tmp_path: Path) -> None:
     assert logging.getLogger(log.ROOT).level == logging.NOTSET
 
 
-def test_who_asks_for_no_log_from_python_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_code_without_log_settings_gets_no_log(capsys: pytest.CaptureFixture[str]) -> None:
     program = "from search.text import log; log.logger('driver').warning('heard')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
@@ -156,7 +156,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_records_stand_above_what_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_printed_above_the_redrawn_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     settings = log.LogSettings(level=logging.INFO)
@@ -175,7 +175,7 @@ def test_a_terminal_that_cannot_redraw_gets_lines(
         assert isinstance(progress, Lines)
 
 
-def test_what_a_worker_logs_can_be_sent_and_is_heard_as_it_was(tmp_path: Path) -> None:
+def test_records_of_a_worker_can_be_sent_and_replayed(tmp_path: Path) -> None:
     with log.collecting(logging.INFO) as taken:
         with log.about("trial 7"):
             log.logger("trial").info("takes %s", "weights")

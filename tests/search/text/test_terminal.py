@@ -83,7 +83,7 @@ def test_replacements_are_readable(folder: Path) -> None:
     assert done.stdout == b"97.3 +/- 0.3 -> ?...\n"
 
 
-def test_a_name_that_is_no_text_is_told_and_does_not_crash(folder: Path) -> None:
+def test_a_name_that_is_no_text_is_refused_without_a_crash(folder: Path) -> None:
     done = ran("run", os.fsdecode(b"caf\xe9.toml"), folder=folder)
     assert done.returncode == 2
     assert done.stderr.startswith(b"spikefront: caf?.toml: ")
@@ -114,7 +114,7 @@ def test_a_reader_of_both_streams_may_leave_in_the_middle_of_a_run(folder: Path)
         assert TrialState.RUNNING not in {trial.state for trial in store.trials("logged")}
 
 
-def test_a_full_disk_is_said_once(folder: Path) -> None:
+def test_a_full_disk_is_reported_once(folder: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = ran("front", "logged", folder=folder, stdout=full)
     assert done.returncode == 1
@@ -180,7 +180,7 @@ def test_tables_keep_within_a_narrow_terminal_and_are_whole_in_a_pipe(folder: Pa
     assert len(piped.splitlines()) < len(lines)
 
 
-def test_an_encoding_is_asked_what_it_has() -> None:
+def test_the_characters_of_an_encoding_are_known() -> None:
     assert terminal.shows_all(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     assert not terminal.shows_all(io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert terminal.shows_all(None)

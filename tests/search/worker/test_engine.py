@@ -88,7 +88,7 @@ def test_a_trial_takes_the_blocks_that_another_one_trained(tmp_path: Path) -> No
     )
 
 
-def test_what_goes_wrong_with_the_cache_is_noted_in_the_outcome(tmp_path: Path) -> None:
+def test_errors_of_the_block_cache_are_notes_of_the_outcome(tmp_path: Path) -> None:
     blocks = BlockFolder(path=tmp_path / "blocks", limit_bytes=10_000_000)
     list(TrialRun(TINY, data_dir=tmp_path, blocks=blocks))
     for path in blocks.path.iterdir():
@@ -179,7 +179,7 @@ def test_a_trial_whose_blocks_were_trained_before_is_judged_where_they_end(tmp_p
     assert rungs_and_epochs(reusing) == [(2, 4)]
 
 
-def test_memory_of_a_trial_that_is_stopped_at_a_rung_is_freed_behind_its_network(
+def test_memory_of_a_trial_stopped_at_a_rung_is_freed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from snn.network.network import Network
@@ -205,7 +205,7 @@ def test_memory_of_a_trial_that_is_stopped_at_a_rung_is_freed_behind_its_network
 
 
 @pytest.mark.parametrize("partition", ["3", "1+2"])
-def test_a_silent_network_is_stopped_after_its_first_epoch_and_told_as_infeasible(
+def test_a_network_without_spikes_is_stopped_after_its_first_epoch_as_infeasible(
     tmp_path: Path, partition: str
 ) -> None:
     config = TINY.replace(partition=partition, threshold=1e6, epochs=3)
@@ -220,7 +220,7 @@ def test_a_silent_network_is_stopped_after_its_first_epoch_and_told_as_infeasibl
     assert run.outcome.constraint_violation > 0
 
 
-def test_a_block_that_is_silent_behind_one_that_is_not_is_named(tmp_path: Path) -> None:
+def test_a_block_without_spikes_after_one_with_spikes_is_named(tmp_path: Path) -> None:
     config = TINY.replace(partition="1+1", threshold=3.0, learning_rate=1e-3)
     run = TrialRun(config, data_dir=tmp_path)
     rates = [m.spike_rate for m in run if isinstance(m, Measurement)]
@@ -263,7 +263,7 @@ def test_memory_that_the_processor_does_not_have_is_no_crash(
     assert "out of memory" in run.outcome.reason
 
 
-def test_what_is_known_to_be_over_a_bound_is_not_trained(tmp_path: Path) -> None:
+def test_a_run_with_a_lower_bound_over_a_constraint_is_not_trained(tmp_path: Path) -> None:
     smallest = plan(TINY).stage_memory_bytes[0]
     bound = {"training_memory_bytes": Bound(min=None, max=smallest / 2)}
     run = TrialRun(TINY, data_dir=tmp_path, constraints=bound)
