@@ -324,9 +324,7 @@ def dead_process() -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_second_driver_is_refused_with_the_name_of_the_first(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_second_driver_is_refused_with_its_holder(store: Store, tmp_path: Path) -> None:
     study = make_study()
     with (
         StudyDriver(study, store=store, artifacts=tmp_path, holder=ANOTHER),
@@ -675,9 +673,7 @@ class Watcher(Silent):
         self.seen.append(progress)
 
 
-def test_progress_shows_running_trials_counts_and_front(
-    store: Store, context: WorkerContext
-) -> None:
+def test_progress_shows_trials_counts_and_front(store: Store, context: WorkerContext) -> None:
     watcher = Watcher()
     study = make_study()
     with StudyDriver(study, store=store, artifacts=context.data_dir, progress=watcher) as opened:

@@ -195,9 +195,7 @@ def test_workers_share_the_blocks_that_they_trained(tmp_path: Path, cluster: str
     assert len(list((tmp_path / "blocks").iterdir())) == 2
 
 
-def test_a_lost_worker_is_replaced_once_and_the_study_continues(
-    tmp_path: Path, cluster: str
-) -> None:
+def test_a_lost_worker_is_replaced_once(tmp_path: Path, cluster: str) -> None:
     engine = FakeEngine(crash_at_width=4, die_at_width=5, die_once=tmp_path / "died")
     said = Said()
     report = run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=engine, progress=said)

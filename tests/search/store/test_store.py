@@ -439,9 +439,7 @@ class TestTrials:
         newest = [(n, report.rung) for n, report in store.newest_rungs("digits", 1)]
         assert newest == [(1, 2), (2, 1)]
 
-    def test_a_second_report_of_a_rung_replaces_the_first_and_is_the_newest(
-        self, store: Store
-    ) -> None:
+    def test_a_second_report_of_a_rung_replaces_the_first(self, store: Store) -> None:
         for number in (0, 1):
             store.add_trial("digits", a_trial(number))
             store.record_rung("digits", number, a_rung_report())
