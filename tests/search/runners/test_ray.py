@@ -293,7 +293,7 @@ def test_messages_after_the_outcome_of_a_trial_are_ignored(tmp_path: Path) -> No
     ):
         job = driver.next()
         assert job is not None
-        heard = ray_tune.Driver(driver, threading.Event())
+        heard = ray_tune.TrialCallback(driver, threading.Event())
         trial = SimpleNamespace(config={"job": job}, error_file=None)
         messages = list(WorkerContext(data_dir=tmp_path, trainable=FakeEngine()).run(job))
         for message in [*messages, *messages]:
@@ -387,7 +387,7 @@ def test_records_of_workers_arrive_at_the_driver(
     assert sorted(vars(record)["about"] for record in begun) == [f"trial {n}: " for n in range(5)]
     for record in begun:
         assert (
-            record.getMessage() == f"begins in process {record.process} of {socket.gethostname()}"
+            record.getMessage() == f"starting in process {record.process} of {socket.gethostname()}"
         )
         assert record.process != os.getpid()
 

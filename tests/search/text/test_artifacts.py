@@ -120,9 +120,7 @@ def test_a_name_goes_to_the_path_of_an_address(tmp_path: Path) -> None:
     address = "s3://bucket/folder/?region=eu-west-1"
     weights = artifacts.inside(address, "study", "00001")
     assert weights == "s3://bucket/folder/study/00001?region=eu-west-1"
-    assert artifacts.unsaved_bytes(weights, ".json").startswith(
-        "s3://bucket/folder/study/00001.json?"
-    )
+    assert artifacts.beside(weights, ".json").startswith("s3://bucket/folder/study/00001.json?")
     assert artifacts.located(tmp_path.as_uri()) == str(tmp_path)
     assert artifacts.inside("hdfs:///folder", "study") == "hdfs:///folder/study"
     assert artifacts.inside(str(tmp_path), "a", "b") == f"{tmp_path}/a/b"
