@@ -54,7 +54,8 @@ LIGHT = {"snn.settings", "snn.interchange.description"}
 LIGHT_WITH_NUMPY = LIGHT | {"snn.data.image_files", "snn.evaluation.raster"}
 HEAVY = {"torch", "ray", "optuna", "pyarrow"}
 LOADS_HEAVY = {
-    "search.samplers.sampler",
+    "search.samplers.nsga",
+    "search.samplers.optuna_sampler",
     "search.samplers.optuna_mirror",
     "search.samplers.importance",
     "search.runners.ray_tune",

@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 from benchmarks.search.record import Record
 from benchmarks.search.replay import Ended, Epoch
-from search.pruners.moasha import RungReport, Rungs, rule_of
+from search.pruners.moasha import Moasha
+from search.pruners.rungs import rule_of
 from search.samplers.proposals import Proposal, Proposals
+from search.trial.rung import RungReport
 from search.trial.trial import Params, Trial, TrialState
 
 
@@ -35,7 +37,7 @@ class Ours:
         self._running: dict[int, Proposal] = {}
         self._reached = 0  # rung of the running trial
         rule = rule_of(study)
-        self._rungs = None if rule is None else Rungs(dataclasses.replace(rule, judged=judged))
+        self._rungs = None if rule is None else Moasha(dataclasses.replace(rule, judged=judged))
 
     def ask(self, number: int) -> Params | None:
         """See Strategy."""

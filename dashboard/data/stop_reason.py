@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboard.data import formats
-from search.pruners.moasha import RECORDS, Rungs, rule_of
+from search.pruners.moasha import Moasha
+from search.pruners.pruner import RECORDS, pruner_of
 from search.store.store import Store
 from search.study.study import StudyError, study_from_toml
 from search.trial.rung import RungReport
@@ -49,10 +50,10 @@ def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
         return None
     *earlier, (number, own) = came
     try:
-        rule = rule_of(study_from_toml(store.stored_study(study).toml, study))
+        pruner = pruner_of(study_from_toml(store.stored_study(study).toml, study))
     except StudyError:
-        rule = None
-    rungs = None if rule is None else Rungs(rule)
+        pruner = None
+    rungs = pruner if isinstance(pruner, Moasha) else None
     if rungs is not None:
         for each, report in came:
             rungs.restore(each, report)

@@ -13,7 +13,7 @@ from rich.text import Text
 from search.commands import InputError, tables
 from search.commands.options import JSON, STUDY_FILE, command, option
 from search.commands.output import Output
-from search.pruners.moasha import rule_of
+from search.pruners.rungs import rule_of
 from search.study.axes import ExitAxis, When
 from search.study.space import RandomSuggest
 from search.study.study import Study, load_study, study_from_toml

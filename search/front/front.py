@@ -70,8 +70,15 @@ def pareto_mask(values: Floats) -> Mask:
     return mask
 
 
+def pareto_ranks(values: Floats) -> NDArray[np.int64]:
+    """Return the front of each row of `values` by non-dominated sorting, from 0. All are finite."""
+    import moocore
+
+    return np.asarray(moocore.pareto_rank(values), dtype=np.int64)
+
+
 def minimised(points: Sequence[HasPoint], objectives: Sequence[str]) -> Floats:
-    """The points' objectives as rows in which lower is better; a missing figure is NaN."""
+    """Return the objectives as rows (points x objectives), minimised; missing ones are NaN."""
     rows = [
         [METRICS[name].sign * p.point.metrics.get(name, math.nan) for name in objectives]
         for p in points
@@ -82,14 +89,14 @@ def minimised(points: Sequence[HasPoint], objectives: Sequence[str]) -> Floats:
 def front_of(
     points: Sequence[P], objectives: Sequence[str], constraints: Mapping[str, Bound] | None = None
 ) -> list[P]:
-    """The points within the constraints that no other such point dominates, in their order."""
+    """Return the points that no other dominates, of those within the constraints, in order."""
     feasible = within(points, constraints or {})
     mask = pareto_mask(minimised(feasible, objectives))
     return [p for p, is_kept in zip(feasible, mask.tolist(), strict=True) if is_kept]
 
 
 def within(points: Sequence[P], constraints: Mapping[str, Bound]) -> list[P]:
-    """The points that no constraint excludes, in their order."""
+    """Return the points that violate no constraint, in order."""
     bounds = constraints.items()
     return [
         p

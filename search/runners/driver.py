@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from search.pruners.moasha import RECORDS, Rungs, rule_of
+from search.pruners.pruner import RECORDS, pruner_of
 from search.runners.budget_spent import BudgetSpent
 from search.runners.front_history import FrontHistory
 from search.runners.lease import Lease
@@ -152,11 +152,11 @@ class StudyDriver:
                 return self._start_job(self._waiting.popleft())
             suggestion = self._sampler.take(self._number)
             if suggestion.proposal is None:
-                self._record_rejected(suggestion.passed, None)
+                self._record_rejected(suggestion.rejected, None)
                 self.stopped = suggestion.exhausted
             else:
                 job = self._start_job(self._new_trial(suggestion.proposal))
-                self._record_rejected(suggestion.passed, job.number)
+                self._record_rejected(suggestion.rejected, job.number)
                 if self._ask_ahead and not self.is_spent():
                     self._sampler.begin(self._number)
                 return job
@@ -201,11 +201,11 @@ class StudyDriver:
 
     def judge(self, number: int, report: RungReport) -> bool:
         """Return whether early stopping ends a trial at a rung; if so, it is finished."""
-        assert self._rungs is not None, "a rung report without early stopping"
+        assert self._pruner is not None, "a rung report without early stopping"
         self._lease.check()
         if number in self._retraining:
             return False
-        decision = self._rungs.judge(number, report)
+        decision = self._pruner.judge(number, report)
         what = "stopped" if decision.stops else "continues"
         LOG.info("trial %d: rung %d, %s", number, report.rung, what)
         begun = time.perf_counter()
@@ -324,18 +324,17 @@ class StudyDriver:
         self._front.restore(trials)
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
         self._number = max((trial.number for trial in trials), default=-1) + 1
-        rule = rule_of(self._study)
-        self._rungs = None if rule is None else Rungs(rule)
-        if self._rungs is not None:
+        self._pruner = pruner_of(self._study)
+        if self._pruner is not None:
             for number, report in self._store.newest_rungs(self._study.name, RECORDS):
-                self._rungs.restore(number, report)
+                self._pruner.restore(number, report)
         self.store_s += time.perf_counter() - begun
         is_over = bool(self._spent.spent())  # then no proposals are needed
         self._proposals = Proposals(
             self._study,
             () if is_over else self._store.trials(self._study.name),
-            lessons=() if is_over else self._store.prior_trials(self._study.name),
-            families={} if is_over else self._families(),
+            prior=() if is_over else self._store.prior_trials(self._study.name),
+            shared={} if is_over else self._families(),
         )
         self._sampler = BackgroundSampler(self._proposals, ahead=self._ask_ahead)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.pruners.moasha import rule_of
+from search.pruners.rungs import rule_of
 from search.runners.driver import StudyDriver
 from search.runners.progress import Progress, Silent
 from search.store.store import Store

@@ -1,10 +1,9 @@
-"""Asks: proposals made while trials run, so that nobody who has a result waits for the sampler.
+"""Proposals computed in a background thread while trials run.
 
-With several workers the sampler thinks in a thread of its own, always about one
-trial ahead: what it proposes does not know of the trials that end meanwhile, no
-more than it would with one more worker. With one worker there is nobody else to
-wait: each proposal is made when it is needed and knows of all trials before it,
-so that an interrupted study is continued by the very trials that were to come.
+With several workers a thread computes the proposal for one trial ahead. The proposal does not
+use trials that end meanwhile, as if there were one more worker. With one worker each proposal
+is computed when it is needed and uses all earlier trials, so that an interrupted study
+continues with exactly the trials of an uninterrupted one.
 """
 
 import queue
@@ -22,23 +21,23 @@ from snn.settings.measurement import OperatingPoint
 
 LOG = log.logger("sampler")
 
-PATIENCE_S = 0.02  # how long the question whether an answer is there may wait for it
-ENDING_S = 5.0  # for a thought that nobody needs any more
+POLL_S = 0.02  # how long `is_ready` may wait for a proposal
+ENDING_S = 5.0  # how long `close` waits for a proposal that nobody needs any more
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """What there is to try next."""
+    """The proposal for the next trial."""
 
     proposal: Proposal | None  # None: the space has nothing new
-    passed: tuple[str, ...]  # points that were ruled out on the way, and why
-    exhausted: str  # that there is nothing new, as a sentence
+    rejected: tuple[str, ...]  # reasons and configurations that were infeasible
+    exhausted: str  # a sentence that says why there is no proposal
 
 
 class BackgroundSampler:
-    """The sampler's side of a driver. `waited_s` is how long somebody stood still for it."""
+    """Computes proposals in a background thread. `waited_s`: seconds that the driver waited."""
 
     def __init__(self, proposals: Proposals, *, ahead: bool) -> None:
         self.waited_s = 0.0
@@ -53,28 +52,28 @@ class BackgroundSampler:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether the sampler thinks beside everything else."""
+        """Whether proposals are computed in a thread."""
         return self._thread is not None
 
     def begin(self, number: int) -> None:
-        """Think about trial `number`, if that was not begun before."""
+        """Begin to compute the proposal for trial `number`, if that was not begun before."""
         if self._asked is None:
             self._asked = number, self._do(lambda: self._answer(number))
 
     def is_ready(self, number: int) -> bool:
-        """Whether the next `take` answers at once; otherwise it is being thought about."""
+        """Whether the next `take` answers at once; otherwise its proposal is being computed."""
         if not self.is_ahead:
             return True
         self.begin(number)
         assert self._asked is not None
         if not self._asked[1].done():
             begun = time.perf_counter()
-            wait_for(self._asked[1], PATIENCE_S)
+            wait_for(self._asked[1], POLL_S)
             self.waited_s += time.perf_counter() - begun
         return self._asked[1].done()
 
     def take(self, number: int) -> Suggestion:
-        """What trial `number` should try."""
+        """Return the proposal for trial `number`; wait for it."""
         begun = time.perf_counter()
         self.begin(number)
         assert self._asked is not None
@@ -87,14 +86,14 @@ class BackgroundSampler:
         return answer
 
     def tell(self, trial: Trial, points: Sequence[OperatingPoint] = ()) -> None:
-        """What came of a trial; the sampler hears it before it thinks about another one."""
+        """Tell the sampler the result of a trial before its next proposal."""
         begun = time.perf_counter()
         self._told.append(self._do(lambda: self._proposals.tell(trial, points)))
         self._check_told()
         self.waited_s += time.perf_counter() - begun
 
     def close(self) -> None:
-        """There will be no more questions."""
+        """End the thread."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join(ENDING_S)
@@ -105,12 +104,12 @@ class BackgroundSampler:
         LOG.debug("asked for trial %d, took %.3f s", number, time.perf_counter() - begun)
         return Suggestion(
             proposal=proposal,
-            passed=self._proposals.passed,
+            rejected=self._proposals.rejected,
             exhausted="" if proposal else self._proposals.exhausted(),
         )
 
     def _check_told(self) -> None:
-        """Raise what went wrong with something that was told."""
+        """Raise the error of an earlier `tell`, if there was one."""
         while self._told and self._told[0].done():
             self._told.pop(0).result()
 
@@ -120,7 +119,7 @@ class BackgroundSampler:
         def job() -> None:
             try:
                 future.set_result(what())
-            except BaseException as error:  # whoever asks for the result gets it
+            except BaseException as error:  # raised where the result is read
                 future.set_exception(error)
 
         if self._thread is None:
@@ -135,7 +134,7 @@ class BackgroundSampler:
 
 
 def wait_for(future: Future[T], seconds: float) -> None:
-    """Wait until the future is done, but no longer than that."""
+    """Wait until the future is done, at most `seconds`."""
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     done.wait(seconds)

@@ -1,7 +1,4 @@
-"""How much each parameter of a study decides over a metric, as Optuna's importances have it.
-
-Beside `search.samplers.sampler` and its memory the only file that knows Optuna.
-"""
+"""Importance of each parameter of a study for a metric, computed by Optuna."""
 
 import math
 import warnings
@@ -29,18 +26,21 @@ from snn.settings.measurement import METRICS
 
 Method = Literal["ped-anova", "fanova"]
 METHODS: tuple[Method, ...] = ("ped-anova", "fanova")
-LEAST_TRIALS = 10  # below, an importance says more about chance than about the parameter
-MOST_TRIALS: Mapping[Method, int] = {"ped-anova": 2_000, "fanova": 400}  # beyond, thinned evenly
+LEAST_TRIALS = 10  # with fewer, importance is mostly chance
+MOST_TRIALS: Mapping[Method, int] = {
+    "ped-anova": 2_000,
+    "fanova": 400,
+}  # of more, evenly spaced ones are used
 TOP = 0.1  # share of the trials that count as good to PED-ANOVA
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """What the parameters have to say about one metric; shares add up to 1, or are all 0."""
+    """Importance of the parameters for one metric; shares add up to 1, or are all 0."""
 
     metric: str
     shares: Mapping[str, float]  # by parameter, the most important first
-    trials: int  # that were looked at
+    trials: int  # that were used
 
 
 def importances(
@@ -50,13 +50,13 @@ def importances(
     *,
     method: Method = "ped-anova",
 ) -> list[Importance]:
-    """The importance of each parameter for each metric, from the trials that were measured.
+    """Return the importance of each parameter for each metric, from the measured trials.
 
-    `ped-anova` asks which parameters tell the best tenth of the trials from all of them
+    `ped-anova`: how well a parameter tells the best tenth of the trials from all of them
     (Watanabe et al., IJCAI 2023; for parameters that not every trial has, its conditional form);
-    `fanova` how much of the variance each explains by itself (Hutter et al., ICML 2014), only
+    `fanova`: which share of the variance it explains alone (Hutter et al., ICML 2014), only
     of parameters that all trials have. Without a `space`, ranges are those of the values tried.
-    Nothing for a metric with fewer than LEAST_TRIALS finite values.
+    Empty for a metric with fewer than LEAST_TRIALS finite values.
     """
     measured = [trial for trial in trials if trial.sampled is not None]
     measured = _thinned(measured, MOST_TRIALS[method])
@@ -88,7 +88,7 @@ def _shares(
             )
         )
     values = [_value(trial, metric) for trial in trials]
-    if len(set(values)) < 2 or not distributions:  # nothing to tell apart
+    if len(set(values)) < 2 or not distributions:  # nothing varies
         return dict.fromkeys(distributions, 0.0)
     evaluator: BaseImportanceEvaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
     if method == "fanova":
@@ -116,7 +116,7 @@ def _quiet_study() -> optuna.Study:
 def _distributions(
     names: Sequence[str], trials: Sequence[Trial], space: Space | None
 ) -> dict[str, BaseDistribution]:
-    """Where each parameter may lie; none for those that never varied."""
+    """Return the distribution of each parameter that varied."""
     axes = space.dimensions() if space is not None else {}
     found = {}
     for name in names:

@@ -103,7 +103,7 @@ def write_study(
         target.set_metric_names(list(study.objectives))
         target.set_user_attr(MARK, study.name)
         target.set_user_attr("question", study.question)
-        judge = FeedbackBuilder(study=study, hears_pruned=True, penalties=fixed_penalties(study))
+        judge = FeedbackBuilder(study=study, reads_pruned=True, penalties=fixed_penalties(study))
         finished = [trial for trial in trials if trial.state.is_finished]
         made = [_frozen(study, judge, trial, curves.get(trial.number, ())) for trial in finished]
         target.add_trials(made)
@@ -132,7 +132,7 @@ def _make_room(storage: Any, name: str, address: Address, *, force: bool) -> Non
 def _frozen(
     study: Study, judge: FeedbackBuilder, trial: Trial, curve: Sequence[Measurement]
 ) -> optuna.trial.FrozenTrial:
-    verdict = judge.verdict(trial)
+    verdict = judge.feedback(trial)
     dimensions = study.space.dimensions()
     distributions = {
         name: _distribution(dimensions.get(name), value) for name, value in trial.params.items()

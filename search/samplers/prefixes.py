@@ -1,69 +1,62 @@
-"""Prefixes: points that let stand the first blocks of a network which is on the front.
+"""Prefixes: configurations that reuse the first blocks of a network on the front.
 
-Blocks that are trained one after another do not depend on those behind them.
-A point that agrees with an earlier one on all that its first blocks depend on
-takes these as they are, and trains only the rest. This proposes such points:
-a finished trial of the front, its units cut otherwise behind its first blocks,
-and with new exit thresholds and whatever else is only decided at inference.
+Blocks that are trained one after another do not depend on later blocks. A configuration
+that agrees with an earlier one in everything its first blocks depend on takes these from
+the block cache and trains only the rest. Such configurations are proposed here: a
+finished trial of the front, with another partition after its first blocks, and new values
+of exit thresholds and other settings of inference.
 """
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from search.front.archive import FrontArchive
 from search.study.axes import Value
 from search.study.dimension import Drawn
 from search.study.feedback import is_measured
 from search.study.space import EXIT_THRESHOLD, RandomSuggest
 from search.study.study import Study
-from search.trial.trial import Params, Trial
+from search.trial.trial import FrontPoint, Params, Trial
 from search.worker.job import run_config
 from snn.settings.config import SETTINGS, ConfigError, RunConfig
-from snn.settings.measurement import METRICS
 from snn.settings.partition import parse_partition
 from snn.settings.prefix import is_chain, shared_blocks
 
-BASES = 8  # trials of the front that are looked at for something new to be made of them
+BASES = 8  # most trials of the front that are varied
 
 
 class Prefixes:
-    """Knows the front of a study's sampled points, and what can be made of their first blocks."""
+    """The front of a study's sampled points, and proposals that keep their first blocks."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._share = study.prefix_share
-        self._front: list[Trial] = []
-        self._values: NDArray[np.float64] = np.empty((0, len(study.objectives)))
+        self._trials: dict[int, Trial] = {}  # of the front, by number
+        self._front: FrontArchive[FrontPoint] = FrontArchive(study.objectives, study.constraints)
 
-    def learn(self, trial: Trial) -> None:
-        """A trial has finished."""
+    def add(self, trial: Trial) -> None:
+        """Add a finished trial."""
         if not self._share or trial.config is None or not is_measured(self._study, trial):
             return
         assert trial.sampled is not None
-        metrics = trial.sampled.metrics
-        bounds = self._study.constraints.items()
-        if any(bound.violation(metrics[name]) > 0 for name, bound in bounds):
-            return
-        signs = [METRICS[name].sign * metrics[name] for name in self._study.objectives]
-        row = np.array(signs, dtype=np.float64)
-        if bool(_dominates(self._values, row).any()):
-            return
-        stays = ~_dominates(row, self._values)
-        self._front = [t for t, is_kept in zip(self._front, stays, strict=True) if is_kept]
-        self._front.append(trial)
-        self._values = np.vstack([self._values[stays], row])
+        point = FrontPoint(
+            trial=trial.number, params=trial.params, point=trial.sampled, on_front=True
+        )
+        change = self._front.add([point])
+        if change:
+            self._trials[trial.number] = trial
+        for left in change.left:
+            del self._trials[left.trial]
 
     def proposal(self, number: int, is_new: Callable[[RunConfig], bool]) -> Params | None:
-        """What trial `number` should try, if it is one that extends a prefix.
+        """Return a configuration for trial `number`; None if it is not to extend a prefix.
 
-        Of what can be made of a trial, that of which the largest share is trained already.
+        Of the new ones of a base, the one with the largest share of already trained blocks.
         """
         generator = random.Random(f"prefix {self._study.search.seed} {number}")
         if generator.random() >= self._share:
             return None
-        bases = [t for t in self._front if t.config is not None and is_chain(t.config)]
+        bases = [t for t in self._trials.values() if t.config and is_chain(t.config)]
         bases.sort(key=lambda trial: trial.number)
         generator.shuffle(bases)
         suggest = RandomSuggest(generator.randrange(2**32))
@@ -82,9 +75,9 @@ class Prefixes:
 def extensions(
     study: Study, base: Trial, suggest: RandomSuggest
 ) -> Iterator[tuple[Params, RunConfig, int]]:
-    """Every other partition that lets a first block of `base` stand, with the blocks it shares.
+    """Yield every other partition that keeps the first block of `base`, with the blocks it shares.
 
-    What is decided only at inference is drawn anew.
+    Settings of inference are drawn anew.
     """
     assert base.config is not None
     axis = study.space.dimensions().get("partition")
@@ -95,7 +88,7 @@ def extensions(
             continue
         kept = {name: v for name, v in base.params.items() if not _is_operating(name)}
         kept["partition"] = partition
-        if kept.get("space_rule") == "end-to-end":  # of a single block there is no other
+        if kept.get("space_rule") == "end-to-end":  # possible with a single block only
             kept["space_rule"] = "block-local"
         params = study.space.sample(_Kept(kept, suggest))
         try:
@@ -113,28 +106,20 @@ def _is_operating(name: str) -> bool:
     return setting.operating if setting else name.startswith(f"{EXIT_THRESHOLD}_")
 
 
-def _dominates(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Row for row, whether `first` is nowhere worse and somewhere better."""
-    no_worse = np.logical_and.reduce(first <= second, axis=-1)
-    better = np.logical_or.reduce(first < second, axis=-1)
-    answer: NDArray[np.bool_] = no_worse & better
-    return answer
-
-
 class _Kept:
-    """Answers a space with values that stay, and draws the others."""
+    """Suggests values that are kept, and random ones for the others."""
 
     def __init__(self, values: Params, other: RandomSuggest) -> None:
         self._values, self._drawn, self._other = values, Drawn(values), other
 
     def integer(self, name: str, low: int, high: int, step: int, log: bool) -> int:
-        who = self._drawn if name in self._values else self._other
-        return who.integer(name, low, high, step, log)
+        source = self._drawn if name in self._values else self._other
+        return source.integer(name, low, high, step, log)
 
     def real(self, name: str, low: float, high: float, step: float | None, log: bool) -> float:
-        who = self._drawn if name in self._values else self._other
-        return who.real(name, low, high, step, log)
+        source = self._drawn if name in self._values else self._other
+        return source.real(name, low, high, step, log)
 
     def choice(self, name: str, values: Sequence[Value]) -> Value:
-        who = self._drawn if name in self._values else self._other
-        return who.choice(name, values)
+        source = self._drawn if name in self._values else self._other
+        return source.choice(name, values)

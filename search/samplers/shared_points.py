@@ -1,9 +1,8 @@
-"""Family: what a finished trial teaches beside the point that was sampled.
+"""Further operating points of a finished trial that the sampler is told of.
 
-Exit thresholds and timesteps of inference change nothing that was trained, so
-that one training has answered every point that differs from the sampled one
-only in these. The best of them are told to the sampler as if each had been
-tried. Values in, values out.
+Exit thresholds and timesteps of inference do not change the trained weights, so that one
+training has measured every configuration that differs from the sampled one only in these.
+The best of them are told to the sampler as if each had been a trial.
 """
 
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ from snn.settings.config import ConfigError
 from snn.settings.measurement import METRICS, OperatingPoint
 from snn.settings.partition import format_partition
 
-MEMBERS = 4  # of a family that are told, beside the sampled one
+MOST = 4  # for each trial
 
 
-def members(study: Study, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:
-    """The best points of a finished trial's family that are points of the space, as trials.
+def shared_points(study: Study, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:
+    """Return the best operating points of a finished trial that lie in the space, as trials.
 
-    On the front of the family over the objectives, within the constraints, and spread over it.
+    Of `points`, up to MOST that are spread over their front within the constraints.
     """
     if trial.state is not TrialState.COMPLETE or trial.config is None:
         return []
@@ -50,10 +49,10 @@ def members(study: Study, trial: Trial, points: Sequence[OperatingPoint]) -> lis
 
 
 def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | None:
-    """An operating point of a trial as a point of the study's space; None where it is none."""
+    """Return the configuration of an operating point; None if it is not in the study's space."""
     config, space = trial.config, study.space
     assert config is not None
-    said: dict[str, Value] = {
+    given: dict[str, Value] = {
         "partition": format_partition(config.blocks[: point.blocks]),
         "inference_timesteps": point.timesteps,
     }
@@ -62,16 +61,16 @@ def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | Non
         "inference_timesteps": config.inference_timesteps,
     }
     if point.blocks > 1:
-        said["detector_threshold"] = point.detector_threshold
+        given["detector_threshold"] = point.detector_threshold
         known["detector_threshold"] = config.detector_threshold
     for place, threshold in enumerate(point.exit_thresholds):
-        said[f"{EXIT_THRESHOLD}_{place + 1}"] = threshold
+        given[f"{EXIT_THRESHOLD}_{place + 1}"] = threshold
         known[f"{EXIT_THRESHOLD}_{place + 1}"] = config.exit_threshold[place]
     names = space.param_names()
-    if any(said[name] != known[name] for name in said if name not in names):
+    if any(given[name] != known[name] for name in given if name not in names):
         return None
     kept = {n: v for n, v in trial.params.items() if not n.startswith(f"{EXIT_THRESHOLD}_")}
-    values = {**kept, **{n: v for n, v in said.items() if n in names}}
+    values = {**kept, **{n: v for n, v in given.items() if n in names}}
     params = {name: values[name] for name in names if name in values}
     try:
         space.validate(params)
@@ -81,7 +80,7 @@ def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | Non
 
 
 def _spread(points: list[FrontPoint]) -> list[FrontPoint]:
-    """At most MEMBERS of them, evenly, the first and the last included."""
-    if len(points) <= MEMBERS:
+    """Return at most MOST points, evenly spaced, with the first and the last."""
+    if len(points) <= MOST:
         return points
-    return [points[round(k * (len(points) - 1) / (MEMBERS - 1))] for k in range(MEMBERS)]
+    return [points[round(k * (len(points) - 1) / (MOST - 1))] for k in range(MOST)]

@@ -1,4 +1,4 @@
-"""What a trial says to a sampler: objective values, constraints, or that it is no evidence."""
+"""What a sampler is told of a trial: objective values, constraint violations, or nothing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ from search.study.study import Study
 from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import METRICS
 
-RUN = "run"  # the constraint of what ended a trial early, beside those of the study
+RUN = "run"  # the constraint that a trial violates which was ended early
 _PENALTY = 1e15  # a value that no metric is worse than
 _LARGEST_VIOLATION = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFeedback:
-    """One trial as a sampler hears of it."""
+    """The result of one trial for a sampler."""
 
     state: TrialState  # RUNNING, COMPLETE, PRUNED or FAILED
     values: tuple[float, ...] | None = None  # by objective, for COMPLETE
@@ -24,15 +24,15 @@ class TrialFeedback:
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackBuilder:
-    """Passes verdicts on the trials of one study."""
+    """Builds the feedback for the sampler of one study."""
 
     study: Study
-    hears_pruned: bool  # whether the sampler looks at trials that are not complete
-    penalties: tuple[float, ...]  # values for those it would not look at
+    reads_pruned: bool  # whether the sampler uses pruned trials
+    penalties: tuple[float, ...]  # objective values of pruned trials for the other samplers
     has_run_constraint: bool = True
 
-    def verdict(self, trial: Trial) -> TrialFeedback:
-        """Every constraint is set on every complete trial, also the satisfied ones."""
+    def feedback(self, trial: Trial) -> TrialFeedback:
+        """Return the feedback of a trial; for a complete one, all constraints are set."""
         if not trial.state.is_finished:
             return TrialFeedback(state=TrialState.RUNNING)
         if trial.state == TrialState.FAILED:
@@ -42,7 +42,7 @@ class FeedbackBuilder:
         if not is_penalised(trial):
             return TrialFeedback(state=TrialState.PRUNED)
         violation = {RUN: min(trial.constraint_violation, _LARGEST_VIOLATION)}
-        if self.hears_pruned:
+        if self.reads_pruned:
             return TrialFeedback(state=TrialState.PRUNED, constraints=violation)
         constraints = dict.fromkeys(self.study.constraints, 0.0) | violation
         return TrialFeedback(
@@ -62,7 +62,7 @@ class FeedbackBuilder:
 
 
 def is_measured(study: Study, trial: Trial) -> bool:
-    """Whether the trial is complete, and every figure that a sampler hears is finite."""
+    """Whether the trial is complete with finite objectives and constrained metrics."""
     metrics = trial.sampled.metrics if trial.sampled else {}
     names = (*study.objectives, *study.constraints)
     is_finite = all(math.isfinite(metrics.get(name, math.nan)) for name in names)
@@ -70,18 +70,18 @@ def is_measured(study: Study, trial: Trial) -> bool:
 
 
 def is_penalised(trial: Trial) -> bool:
-    """Whether the trial was ended for something that makes its point infeasible."""
+    """Whether the trial was pruned for a reason that makes its configuration infeasible."""
     return trial.state == TrialState.PRUNED and trial.constraint_violation > 0
 
 
 def fixed_penalties(study: Study) -> tuple[float, ...]:
-    """Worse than anything measured: for samplers that only compare."""
+    """Return values worse than any measured one, for samplers that only compare."""
     worst = (0.0 if METRICS[n].better == "higher" else _PENALTY for n in study.objectives)
     return tuple(worst)
 
 
 def worst_values(study: Study, history: Sequence[Trial]) -> tuple[float, ...]:
-    """The worst of each objective so far: for models, which anything larger would tear."""
+    """Return the worst value of each objective so far, for models, which larger ones distort."""
     measured = [t.sampled.metrics for t in history if t.sampled and is_measured(study, t)]
     if not measured:
         return tuple(0.0 for _ in study.objectives)

@@ -19,7 +19,6 @@ from search.study.space import Space, conflict
 from search.study.space_table import read_space
 from search.study.tables import (
     EARLIER_NAMES,
-    SAMPLERS,
     Bound,
     Budget,
     SearchSettings,
@@ -282,7 +281,6 @@ def _override(name: str, value: object) -> object:
 
 
 __all__ = [
-    "SAMPLERS",
     "Bound",
     "Budget",
     "SearchSettings",

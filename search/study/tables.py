@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from search.study.methods import PRUNERS, SAMPLERS
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import (
     SETTINGS,
@@ -18,8 +19,6 @@ from snn.settings.config import (
 from snn.settings.measurement import METRICS
 
 MAX_OBJECTIVES = 5
-SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "auto")
-STOPPINGS = ("none", "moasha")
 _ANY = Setting(kind="real", meaning="any number")
 
 
@@ -94,9 +93,11 @@ BUDGET_SETTINGS = {
 }
 SEARCH_SETTINGS = {
     "sampler": Setting(
-        kind="choice", choices=SAMPLERS, meaning="method that proposes configurations"
+        kind="choice", choices=tuple(SAMPLERS), meaning="method that proposes configurations"
     ),
-    "stopping": Setting(kind="choice", choices=STOPPINGS, meaning="early stopping of trials"),
+    "stopping": Setting(
+        kind="choice", choices=("none", *PRUNERS), meaning="early stopping of trials"
+    ),
     "reduction_factor": Setting(
         kind="real", low=1.5, high=100, meaning="at a rung the best 1/reduction_factor continue"
     ),
@@ -270,7 +271,7 @@ def _stopping_faults(given: Mapping[str, Any], settings: SearchSettings) -> Iter
     """Yield a fault for each setting of early stopping that would have no effect."""
     if given.get("stopping", "none") == "none":
         for name in [name for name in ("reduction_factor", "grace_period") if name in given]:
-            message = "has no effect without search.stopping = 'moasha'"
+            message = f"has no effect without search.stopping = {next(iter(PRUNERS))!r}"
             yield Fault(key=f"search.{name}", message=message)
     elif settings.grace_period > (last := 1 / settings.reduction_factor) + 1e-9:
         message = (

@@ -1,7 +1,7 @@
-"""Points that were passed over: proposed for a trial and ruled out before they ran.
+"""Rejected configurations: proposed for a trial and found infeasible before they ran.
 
-They are no trials. Each is kept in the sampler state of the trial that was
-found behind them, so that a rebuilt sampler knows of them what its predecessor did.
+They are no trials. Each is stored in the sampler state of the trial for which it was
+proposed, so that a rebuilt sampler knows it too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,26 +9,28 @@ from typing import Any
 
 from search.trial.trial import Trial, TrialState
 
-RULED_OUT = "ruled_out"  # the part of a sampler's state that holds them
+REJECTED = "ruled_out"  # their part of a sampler state, as stores have it
 SamplerState = Mapping[str, object]
 
 
-def rejection(trial: Trial) -> Iterator[tuple[str, Trial]]:
-    """The points that a trial passed over, in their order, each with a name of its own.
+def rejected_of(trial: Trial) -> Iterator[tuple[str, Trial]]:
+    """Yield the configurations that were rejected for a trial, in order, each with its key.
 
-    As pruned trials that violate a constraint, which is how samplers hear of them.
+    As pruned trials that violate a constraint: samplers are told of them like that.
     """
-    for place, note in enumerate(_notes(trial)):
-        yield name(trial.number, place), rejected_points(trial.number, note)
+    notes = trial.sampler_state.get(REJECTED, ())
+    assert isinstance(notes, Sequence)
+    for place, note in enumerate(notes):
+        yield key_of(trial.number, place), rejected_trial(trial.number, note)
 
 
-def name(number: int, place: int) -> str:
-    """What the `place`-th point that was ruled out for trial `number` is called."""
+def key_of(number: int, place: int) -> str:
+    """Return the key of the `place`-th rejected configuration of trial `number`."""
     return f"{number}.{place}"
 
 
-def rejected_points(number: int, note: Mapping[str, Any]) -> Trial:
-    """A point ruled out for trial `number`; what else stands in `note` is not read."""
+def rejected_trial(number: int, note: Mapping[str, Any]) -> Trial:
+    """Return a configuration rejected for trial `number`, from its `note_of`."""
     return Trial(
         number=number,
         params=note["params"],
@@ -39,15 +41,9 @@ def rejected_points(number: int, note: Mapping[str, Any]) -> Trial:
 
 
 def note_of(trial: Trial) -> dict[str, Any]:
-    """Such a point as JSON can hold it."""
+    """Return a rejected configuration as JSON can hold it."""
     return {
         "params": dict(trial.params),
         "violation": trial.constraint_violation,
         **trial.sampler_state,
     }
-
-
-def _notes(trial: Trial) -> Sequence[Mapping[str, Any]]:
-    notes = trial.sampler_state.get(RULED_OUT, ())
-    assert isinstance(notes, Sequence)
-    return notes

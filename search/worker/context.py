@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.pruners.moasha import StoppingRule
+from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.text import log
 from search.text.artifacts import is_remote, local_path

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from search.pruners.moasha import StoppingRule
+from search.pruners.rungs import StoppingRule
 from search.study.space import run_values
 from search.study.study import Bound, Study
 from search.trial.rung import RungReport

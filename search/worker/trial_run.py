@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.pruners.moasha import StoppingRule
+from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.text import log
 from search.trial.rung import RungReport

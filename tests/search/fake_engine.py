@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.pruners.moasha import StoppingRule
+from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.trial.rung import RungReport
 from search.trial.trial import Artifact, Outcome, Timings, TrialState

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from search.front.front import dominates
-from search.pruners.moasha import RECORDS, Decision, RungPoint, RungReport, Rungs, StoppingRule
+from search.pruners.moasha import Moasha
+from search.pruners.pruner import RECORDS, Decision
+from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
+from search.trial.rung import RungPoint, RungReport
 from snn.settings.measurement import METRICS, OperatingPoint
 
 NAMES = ("accuracy", "synaptic_ops")
@@ -32,14 +35,14 @@ def report(*points: Pair, rung: int = 1, epochs: tuple[int, int] = (1, 9)) -> Ru
     )
 
 
-def rungs_of(*reports: RungReport, rule: StoppingRule = RULE) -> Rungs:
-    rungs = Rungs(rule)
+def rungs_of(*reports: RungReport, rule: StoppingRule = RULE) -> Moasha:
+    rungs = Moasha(rule)
     for trial, earlier in enumerate(reports):
         rungs.restore(trial, earlier)
     return rungs
 
 
-def stops(rungs: Rungs, *points: Pair, trial: int = 99) -> bool:
+def stops(rungs: Moasha, *points: Pair, trial: int = 99) -> bool:
     return rungs.judge(trial, report(*points)).stops
 
 
@@ -225,7 +228,7 @@ def test_the_order_in_which_trials_came_to_a_rung_decides_nothing() -> None:
         reports = random_reports(draws, 12, points=3)
         answers = set()
         for _ in range(4):
-            rungs = Rungs(RULE)
+            rungs = Moasha(RULE)
             for trial in draws.sample(range(11), 11):
                 rungs.restore(trial, reports[trial])
             answers.add(rungs.judge(11, reports[11]).stops)
@@ -272,19 +275,19 @@ def test_whoever_is_less_far_outside_its_constraints_is_superior() -> None:
 
 
 def test_only_the_newest_trials_of_a_rung_are_looked_at() -> None:
-    rungs = Rungs(RULE)
+    rungs = Moasha(RULE)
     for trial in range(RECORDS):
         rungs.restore(trial, report((0.9, 1.0)))
     for trial in range(RECORDS, 2 * RECORDS - 1):
         rungs.restore(trial, report((0.1, 9.0)))
     assert not stops(rungs, (0.2, 8.0), trial=5_000)
-    assert sum(len(rung) for rung in rungs._standings.values()) == RECORDS
+    assert sum(len(rung) for rung in rungs._measured.values()) == RECORDS
 
 
 @pytest.mark.parametrize("points", [1, 8])
 def test_a_decision_among_a_thousand_trials_takes_milliseconds(points: int) -> None:
     draws = random.Random(4)
-    rungs = Rungs(RULE)
+    rungs = Moasha(RULE)
     for trial in range(RECORDS):
         pairs = ((draws.random(), draws.random()) for _ in range(points))
         rungs.restore(trial, report(*pairs))

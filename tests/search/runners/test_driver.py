@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from search.front.front import front_of
-from search.pruners.moasha import rule_of
+from search.pruners.rungs import rule_of
 from search.runners import driver, front_history, local
 from search.runners.budget_spent import BudgetSpent
 from search.runners.driver import StudyDriver
@@ -240,8 +240,8 @@ def test_a_trial_stopped_early_is_reported_to_the_sampler_without_values(
     study = make_study(budget="trials = 40", run="epochs = 9", stopping="moasha", sampler="tpe")
     drive(study, store, dataclasses.replace(context, stopping=rule_of(study)))
     trials = store.trials("small")
-    judge = FeedbackBuilder(study=study, hears_pruned=True, penalties=())
-    stopped = [judge.verdict(trial) for trial in trials if trial.stopped_rung]
+    judge = FeedbackBuilder(study=study, reads_pruned=True, penalties=())
+    stopped = [judge.feedback(trial) for trial in trials if trial.stopped_rung]
     assert {(v.state, v.values, bool(v.constraints)) for v in stopped} == {
         (TrialState.PRUNED, None, False)
     }
@@ -391,7 +391,7 @@ def test_a_point_that_is_no_run_costs_no_trial_and_is_an_event(
     assert states(store) == [TrialState.COMPLETE] * 12
     events = [event for event in store.events("small") if event.kind == "ruled out"]
     assert events
-    assert events[0].message.startswith("no valid run: inference_timesteps must be at most")
+    assert events[0].message.startswith("the run is invalid: inference_timesteps must be at most")
     of_trials = [
         trial.number
         for trial in store.trials("small")

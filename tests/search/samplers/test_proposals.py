@@ -9,7 +9,7 @@ import pytest
 from search.runners import local
 from search.runners.driver import StudyDriver
 from search.samplers.proposals import Proposal, Proposals
-from search.samplers.shared_points import MEMBERS, members
+from search.samplers.shared_points import MOST, shared_points
 from search.store.store import Store
 from search.study.initial_points import initial_points
 from search.study.repeats import together
@@ -100,7 +100,8 @@ def test_a_space_with_nothing_feasible_ends_with_the_reason(store: Store, tmp_pa
     study = a_study(space=space, constraints="training_memory_bytes = { max = 10 }")
     done = drive(study, store, tmp_path)
     assert store.trials("small") == []
-    assert done.stopped.startswith("no point is left that can run within the constraints: ")
+    assert done.stopped.startswith("no further feasible configuration found: the last ")
+    assert done.stopped.endswith("Loosen [constraints] or widen [space]")
     assert "training_memory_bytes would be " in done.stopped
     assert "the constraint allows 10" in done.stopped
     assert {event.kind for event in store.events("small")} == {"ruled out"}
@@ -397,14 +398,14 @@ def test_the_family_of_a_trial_teaches_what_its_training_has_answered() -> None:
 
     good, worse = point(0.9, 50, 0.8, 3), point(0.8, 60, 0.8, 2)
     outside, part = point(0.95, 90, 0.99, 4), point(0.5, 10, 0, 4, blocks=1)
-    found = members(study, trial, [good, worse, outside, part])
+    found = shared_points(study, trial, [good, worse, outside, part])
     assert [member.params for member in found] == [
         {"width": 9, "partition": "1+2", "exit_threshold_1": 0.8, "inference_timesteps": 3}
     ]
     assert found[0].sampled is good
     several = [point(0.5 + k / 100, 10 + k, 0.8, 3) for k in range(20)]
-    told = [m.sampled for m in members(study, trial, several)]
-    assert len(told) == MEMBERS
+    told = [m.sampled for m in shared_points(study, trial, several)]
+    assert len(told) == MOST
     assert told[0] in (several[0], several[-1])
     assert told[-1] in (several[0], several[-1])
     assert told[0] is not told[-1]

@@ -8,9 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
-from search.samplers import optuna_mirror
-from search.samplers.sampler import AUTO_SWITCH, SAMPLERS, Sampler, make_sampler
+from search.samplers import nsga
+from search.samplers.optuna_sampler import AUTO_SWITCH
+from search.samplers.sampler import Sampler, make_sampler
 from search.study.feedback import FeedbackBuilder, fixed_penalties
+from search.study.methods import SAMPLERS
 from search.study.study import Study, study_from_toml
 from search.trial.trial import Params, Trial, TrialState
 from snn.settings.measurement import METRICS, OperatingPoint
@@ -59,7 +61,7 @@ def _a_gaussian_process_that_looks_around_less(monkeypatch: pytest.MonkeyPatch) 
             self._n_preliminary_samples = 64
             self._n_local_search = 2
 
-    monkeypatch.setattr("search.samplers.sampler.GPSampler", Hasty)
+    monkeypatch.setattr("search.samplers.optuna_sampler.GPSampler", Hasty)
 
 
 def metrics_of(params: Params) -> dict[str, float]:
@@ -175,7 +177,7 @@ def test_points_that_were_ruled_out_are_remembered_behind_a_restart(name: str) -
         for number in range(start, start + trials):
             params, state = sampler.ask(number)
             for attempt in range(number % 3):
-                sampler.rule_out(number, 0.5 + attempt)
+                sampler.reject(number, 0.5 + attempt)
                 params, state = sampler.ask(number, attempt + 1)
             if number % 5 == 4:
                 params, state = sampler.ask(number, 7)  # takes the one before back
@@ -202,7 +204,7 @@ def test_points_that_were_ruled_out_are_avoided(name: str) -> None:
         attempt = 0
         params, state = sampler.ask(number)
         while int(params["width"]) > 20:
-            sampler.rule_out(number, (int(params["width"]) - 20) / 20)
+            sampler.reject(number, (int(params["width"]) - 20) / 20)
             attempt += 1
             params, state = sampler.ask(number, attempt)
         passed.append(attempt)
@@ -315,7 +317,7 @@ def test_auto_turns_from_tpe_to_nsga2_and_starts_from_the_best_so_far() -> None:
 def test_auto_crosses_the_switch_live_as_it_does_rebuilt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("search.samplers.sampler.AUTO_SWITCH", 60)
+    monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 60)
     study = a_study("auto")
     live = make_sampler(study, [])
     history = run(live, 0, 60)
@@ -328,7 +330,7 @@ def test_generations_are_found_as_optuna_finds_them(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where four trials run at a time and end in any order."""
-    monkeypatch.setattr("search.samplers.sampler.AUTO_SWITCH", 30)
+    monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 30)
 
     def asked() -> list[Params]:
         sampler, running, points = make_sampler(a_study(name)), [], []
@@ -341,20 +343,20 @@ def test_generations_are_found_as_optuna_finds_them(
         return points
 
     quickly = asked()
-    monkeypatch.delattr(optuna_mirror._Generations, "get_trial_generation")
-    monkeypatch.delattr(optuna_mirror._Generations, "get_parent_population")
+    monkeypatch.delattr(nsga._Generations, "get_trial_generation")
+    monkeypatch.delattr(nsga._Generations, "get_parent_population")
     assert asked() == quickly
 
 
 def test_auto_counts_what_it_learned_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.samplers.sampler.AUTO_SWITCH", 60)
+    monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 60)
     study = a_study("auto")
     lessons = run(make_sampler(a_study("random"), []), 0, 50)
-    sampler = make_sampler(study, [], lessons=lessons)
+    sampler = make_sampler(study, [], prior=lessons)
     history = run(sampler, 0, 12)
     is_genetic = ["trial" in trial.sampler_state for trial in history]
     assert is_genetic == [False] * 10 + [True] * 2
-    assert run(make_sampler(study, history, lessons=lessons), 12, 3) == run(sampler, 12, 3)
+    assert run(make_sampler(study, history, prior=lessons), 12, 3) == run(sampler, 12, 3)
 
 
 def test_the_state_of_a_sampler_is_json() -> None:
@@ -370,7 +372,7 @@ def test_a_number_is_asked_and_told_once() -> None:
         sampler.ask(0)
     with pytest.raises(ValueError, match="trial 0 was told before"):
         sampler.tell(trial)
-    with pytest.raises(ValueError, match="trial 7 is running, it has nothing to tell"):
+    with pytest.raises(ValueError, match="trial 7 is running, not finished"):
         sampler.tell(dataclasses.replace(trial, number=7, state=TrialState.RUNNING))
 
 
@@ -382,9 +384,7 @@ def test_trials_from_elsewhere_are_learned_from_and_must_be_points_of_the_space(
         sampler.tell(dataclasses.replace(trial, sampler_state={}))
     assert sampler.ask(40)[0] != before[0]
     stray = Trial(number=99, params={"width": 4}, state=TrialState.FAILED)
-    with pytest.raises(
-        ValueError, match=r"trial 99 is no point of the space: .*width must be 8 to"
-    ):
+    with pytest.raises(ValueError, match=r"trial 99 is not in the space: .*width must be 8 to"):
         make_sampler(study, [stray])
 
 
@@ -404,16 +404,16 @@ def test_a_stepped_real_is_written_as_people_would() -> None:
         assert trial.params["dropout"] in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
 
-def a_judge(*, hears_pruned: bool = True) -> FeedbackBuilder:
+def a_judge(*, reads_pruned: bool = True) -> FeedbackBuilder:
     study = a_study()
-    return FeedbackBuilder(study=study, hears_pruned=hears_pruned, penalties=fixed_penalties(study))
+    return FeedbackBuilder(study=study, reads_pruned=reads_pruned, penalties=fixed_penalties(study))
 
 
 def test_a_complete_trial_is_told_with_every_constraint() -> None:
     params: Params = {"width": 60, "dropout": 0.1, "partition": "3", "optimizer": "adam"}
-    outside = a_judge().verdict(finished(0, params, {}))
+    outside = a_judge().feedback(finished(0, params, {}))
     assert outside.constraints == {"model_bytes": 0.5, "run": 0.0}
-    inside = a_judge().verdict(finished(0, {**params, "width": 20}, {}))
+    inside = a_judge().feedback(finished(0, {**params, "width": 20}, {}))
     assert inside.constraints == {"model_bytes": -0.5, "run": 0.0}
 
 
@@ -422,14 +422,14 @@ def test_a_complete_trial_without_a_finite_figure_counts_as_pruned() -> None:
     assert trial.sampled is not None
     metrics = dict(trial.sampled.metrics) | {"accuracy": math.nan}
     broken = dataclasses.replace(trial, sampled=dataclasses.replace(trial.sampled, metrics=metrics))
-    assert a_judge().verdict(broken).state == TrialState.PRUNED
+    assert a_judge().feedback(broken).state == TrialState.PRUNED
 
 
 def test_an_infeasible_trial_is_pruned_or_for_those_who_ignore_that_complete_and_worst() -> None:
     trial = Trial(number=0, params={}, state=TrialState.PRUNED, constraint_violation=math.inf)
-    heard = a_judge().verdict(trial)
+    heard = a_judge().feedback(trial)
     assert (heard.state, heard.values) == (TrialState.PRUNED, None)
     assert heard.constraints == {"run": 1e6}
-    worst = a_judge(hears_pruned=False).verdict(trial)
+    worst = a_judge(reads_pruned=False).feedback(trial)
     assert (worst.state, worst.values) == (TrialState.COMPLETE, (0.0, 1e15))
     assert worst.constraints == {"model_bytes": 0.0, "run": 1e6}

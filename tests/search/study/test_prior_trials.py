@@ -97,14 +97,14 @@ def test_a_search_starts_from_its_lessons(study: Study) -> None:
     """TPE draws its first ten points at random; with 24 lessons it has a model from the first."""
     asked: dict[float, float] = {}
     for best in (3e-4, 3e-2):
-        sampler = make_sampler(study, lessons=fitting(study, around(best)).trials)
+        sampler = make_sampler(study, prior=fitting(study, around(best)).trials)
         drawn = [sampler.ask(number)[0]["learning_rate"] for number in range(8)]
         asked[best] = sorted(float(rate) for rate in drawn)[4]
     assert asked[3e-4] < 3e-3 < asked[3e-2]
 
 
 def test_without_lessons_the_first_points_know_nothing(study: Study) -> None:
-    sampler, taught = make_sampler(study), make_sampler(study, lessons=())
+    sampler, taught = make_sampler(study), make_sampler(study, prior=())
     assert [sampler.ask(k)[0] for k in range(3)] == [taught.ask(k)[0] for k in range(3)]
 
 
@@ -179,7 +179,7 @@ def test_an_optuna_study_is_imported_once_and_is_on_no_front(run: Run, tmp_path:
         assert [event.kind for event in store.events("rates")] == ["import"]
     assert "has no front yet" in run("front", "rates")[1]
     assert json.loads(run("status", "rates", "--json")[1])["lessons"] == {f"{url}#theirs": 12}
-    assert "learned from" in run("status", "rates")[1]
+    assert "given to the sampler" in run("status", "rates")[1]
 
 
 def test_a_study_runs_from_what_was_imported(run: Run, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_study_runs_from_what_was_imported(run: Run, tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'store.db'}", read_only=True) as store:
         (trial,) = store.trials("rates")
         lessons = store.prior_trials("rates")
-        taught = make_sampler(study_from_toml(STUDY, "rates.toml"), lessons=lessons)
+        taught = make_sampler(study_from_toml(STUDY, "rates.toml"), prior=lessons)
         assert trial.params == taught.ask(0)[0]
         assert trial.params != make_sampler(study_from_toml(STUDY, "rates.toml")).ask(0)[0]
         assert trial.state is TrialState.COMPLETE

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from search.pruners.moasha import StoppingRule
+from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.trial.rung import RungReport
 from search.trial.trial import Timings, TrialState
