@@ -626,8 +626,23 @@ def test_a_graph_from_elsewhere_needs_a_data_set_that_fits(run: Run, tmp_path: P
     nir.write(tmp_path / "wide.nir", nir.NIRGraph.from_list(wide))
     refused(
         run("evaluate", "wide.nir", "--dataset", "digits"),
-        "wide.nir: its input has shape 5 and an image of the data set 1x8x8",
+        "wide.nir: its input has shape 5, but images of digits have shape 1x8x8",
     )
+
+
+def test_a_graph_runs_at_the_timestep_of_its_metadata_and_silence_is_reported(
+    run: Run, tmp_path: Path
+) -> None:
+    nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikefront[nir]'")
+    weight, one = np.zeros((10, 64), np.float32), np.ones(10)
+    neurons = nir.IF(r=one, v_threshold=one, v_reset=0 * one)
+    graph = nir.NIRGraph.from_list(nir.Linear(weight=weight), neurons)
+    graph.metadata = {"dt": 0.002}
+    nir.write(tmp_path / "SILENT.NIR", graph)
+    ran = run("evaluate", "SILENT.NIR", "--dataset", "digits", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.document["run"]["dt_s"] == 0.002
+    assert "no neuron spiked in 4 timesteps of 0.002 s" in ran.err
 
 
 def test_what_belongs_to_graphs_is_refused_elsewhere(run: Run, exported: Path) -> None:
