@@ -1,14 +1,15 @@
-"""Ten thousand trials in one study: what asking, recording and the front cost then.
+"""The driver's time per trial in a study of ten thousand trials, and on large fronts.
 
-A driver's driver runs a study to 10,000 trials, each of one epoch and 20
-operating points over three objectives, in a process that does nothing else
-(no Ray, an engine that trains nothing): for each trial the time of asking for
-it, recording its epoch and its outcome, and bringing front and hypervolume up
-to date. On SQLite trial by trial from 0; on PostgreSQL from 0 to the first
-marks, and for the last one on a copy of the SQLite study. The sampler is
-NSGA-II, which `auto` is from 2,000 trials on; what asking the others costs
-is listed beside. `--postgres` names a database in which a schema is made and
-dropped; without a server that answers there are no figures of it.
+A study driver runs a study to 10,000 trials, each of one epoch and 20 operating points over
+three objectives, in a process of its own (no Ray, an engine that trains nothing). Measured
+for each trial: the time to ask for it, to record its epoch and its outcome, and to
+update front and hypervolume. On SQLite from trial 0; on PostgreSQL from 0 to the first
+marks, and for the last mark on a copy of the SQLite study. The sampler is NSGA-II, which
+`auto` uses from 2,000 trials on. `--postgres` names a database in which a schema is created
+and dropped; without a server there are no figures for it.
+
+`hypervolume_ms_3`, `_4`, `_5`: the time to update front and hypervolume after a trial (median)
+with so many objectives and 1,000 points on the front.
 """
 
 import argparse
@@ -28,23 +29,25 @@ from typing import Any
 import sqlalchemy
 
 from benchmarks.report import Figure, Report, arguments
-from benchmarks.stand_in import StandIn, study_text
+from benchmarks.stand_in import FAMILY, StandIn, study_text
 from search.runners.driver import StudyDriver
 from search.store.schema import Base
 from search.store.store import Store
 from search.study.study import study_from_toml
-from search.trial.trial import Outcome
+from search.trial.trial import Outcome, TrialState
 from search.worker.context import WorkerContext
-from snn.settings.measurement import Measurement
+from snn.settings.measurement import METRICS, Measurement
 
 POSTGRES = "postgresql+psycopg://postgres@localhost:5432/postgres"
 MARKS, QUICK_MARKS = (100, 1_000, 10_000), (100, 300)
 LAST = 100  # trials that a figure is the median of
 AIM_MS = 100.0
+FRONT, QUICK_FRONT = 1_000, 200  # points on the front
+OBJECTIVES = ("accuracy", "synaptic_ops", "model_bytes", "latency_steps", "training_memory_bytes")
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     parser = arguments(__doc__ or "")
     default = os.environ.get("SPIKEFRONT_TEST_POSTGRES", POSTGRES)
     parser.add_argument("--postgres", default=default, metavar="URL", help="a database to use")
@@ -55,6 +58,8 @@ def main() -> None:
         return
     marks = QUICK_MARKS if options.quick else MARKS
     report = Report("scale", against=("optuna", "sqlalchemy"), setting={"marks": marks})
+    for count in (3, 4, 5):
+        hypervolume(report, count, QUICK_FRONT if options.quick else FRONT)
     with tempfile.TemporaryDirectory(prefix="spikefront-scale-") as folder:
         url = f"sqlite:///{folder}/store.db"
         show(report, "SQLite", grown := in_a_process(url, marks))
@@ -75,7 +80,7 @@ def main() -> None:
 
 
 def grow(url: str, marks: Sequence[int]) -> None:
-    """Run the study to the last mark; a JSON line at each."""
+    """Run the study to the last mark; print a JSON line at each mark."""
     study = study_from_toml(study_text(trials=marks[-1], sampler="nsga2"))
     place = WorkerContext(data_dir=Path(), trainable=StandIn())
     spent: list[tuple[float, float, float]] = []
@@ -107,7 +112,7 @@ def grow(url: str, marks: Sequence[int]) -> None:
 
 
 def _trial(driver: StudyDriver, place: WorkerContext) -> tuple[int, float, float, float] | None:
-    """One trial: its number, and the driver's seconds before, in and behind it."""
+    """Run one trial; return its number and the driver's seconds before, during and after it."""
     begun = time.perf_counter()
     job = driver.next()
     asking, recording, finishing = time.perf_counter() - begun, 0.0, 0.0
@@ -124,8 +129,42 @@ def _trial(driver: StudyDriver, place: WorkerContext) -> tuple[int, float, float
     return job.number, asking, recording, finishing
 
 
+def hypervolume(report: Report, objectives: int, points: int) -> None:
+    """Add the time to update a front of `points` points and its hypervolume after a trial."""
+    names = OBJECTIVES[:objectives]
+    text = study_text(trials=points // FAMILY + LAST // 5, sampler="random").replace(
+        'objectives = ["accuracy", "synaptic_ops", "model_bytes"]',
+        f"objectives = {json.dumps(names)}",
+    )
+    reference = ", ".join(f"{name} = 1.0" for name in names if METRICS[name].better == "lower")
+    study = study_from_toml(f"{text}\nreference = {{ {reference} }}\n")
+    spent: list[float] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store(f"sqlite:///{folder}/store.db") as store,
+        StudyDriver(study, store=store, artifacts=Path("artifacts")) as driver,
+    ):
+        front = driver._front
+        add = front.add
+
+        def timed(trial: int, state: TrialState, epochs: int) -> None:
+            begun = time.perf_counter()
+            add(trial, state, epochs)
+            if front.front_size >= points:
+                spent.append(time.perf_counter() - begun)
+
+        front.add = timed  # type: ignore[method-assign]
+        place = WorkerContext(data_dir=Path(), trainable=StandIn(front_of=names))
+        while _trial(driver, place) is not None:
+            pass
+    milliseconds = statistics.median(spent) * 1e3
+    report.line(f"{objectives} objectives, {points} points on the front: {milliseconds:.1f} ms")
+    name = f"hypervolume_ms_{objectives}"
+    report.add(Figure(name=name, value=milliseconds, unit="ms", better="lower", aim=AIM_MS))
+
+
 def resident_mb() -> float:
-    """Memory of this process that is in RAM, MB."""
+    """Return the resident memory of this process, MB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -133,14 +172,14 @@ def resident_mb() -> float:
 
 
 def in_a_process(url: str, marks: Sequence[int]) -> list[Mapping[str, Any]]:
-    """What `grow` said of each mark."""
+    """Run `grow` in a process of its own; return its lines."""
     words = [sys.executable, "-m", "benchmarks.scale", "--grow", url, ",".join(map(str, marks))]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def show(report: Report, store: str, marks: Sequence[Mapping[str, Any]]) -> None:
-    """A line per mark."""
+    """Print a line for each mark."""
     for m in marks:
         report.line(
             f"{store}: {m['trials']} trials: {m['trial_ms']:.1f} ms a trial "
@@ -150,7 +189,7 @@ def show(report: Report, store: str, marks: Sequence[Mapping[str, Any]]) -> None
 
 
 def publish(report: Report, grown: Sequence[Mapping[str, Any]], marks: Sequence[int]) -> None:
-    """The figures of SQLite."""
+    """Add the figures of SQLite."""
     add_cost(report, grown, marks[-1])
     low, high = grown[-2], grown[-1]
     report.add(
@@ -166,7 +205,7 @@ def publish(report: Report, grown: Sequence[Mapping[str, Any]], marks: Sequence[
 
 
 def add_table(report: Report, grown: Sequence[Mapping[str, Any]], *, suffix: str = "") -> None:
-    """The same at each mark."""
+    """Add the time per trial at each mark."""
     for mark in grown:
         name = f"trial_ms_at_{mark['trials']}{suffix}"
         report.add(Figure(name=name, value=mark["trial_ms"], unit="ms", better="lower"))
@@ -175,7 +214,7 @@ def add_table(report: Report, grown: Sequence[Mapping[str, Any]], *, suffix: str
 def add_cost(
     report: Report, grown: Sequence[Mapping[str, Any]], trials: int, *, suffix: str = ""
 ) -> None:
-    """Asking, recording, front and hypervolume together at the last mark."""
+    """Add the time of asking, recording, front and hypervolume at the last mark."""
     report.add(
         Figure(
             name=f"ask_record_front_ms_at_{trials}{suffix}",
@@ -188,7 +227,7 @@ def add_cost(
 
 
 def finished(report: Report, url: str, trials: int) -> None:
-    """How long `spikefront run` takes to say that a study of that size is done."""
+    """Add the time that `spikefront run` takes for a study of that size that is done."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "study.toml")
         file.write_text(study_text(trials=trials, sampler="nsga2"))
@@ -203,7 +242,7 @@ def finished(report: Report, url: str, trials: int) -> None:
 
 @contextlib.contextmanager
 def a_schema(url: str) -> Iterator[str]:
-    """A schema of a PostgreSQL database, dropped behind it; its URL."""
+    """Create a schema of a PostgreSQL database, yield its URL, and drop it."""
     parsed = sqlalchemy.make_url(url).set(drivername="postgresql+psycopg")
     engine = sqlalchemy.create_engine(parsed, isolation_level="AUTOCOMMIT")
     name = f"spikefront_scale_{uuid.uuid4().hex}"
@@ -219,7 +258,7 @@ def a_schema(url: str) -> Iterator[str]:
 
 
 def copy(source: str, target: str) -> None:
-    """All rows of a store into another one of the same version, in place of its own."""
+    """Replace the rows of a store by those of another store of the same version."""
     with Store(source, read_only=True) as one, Store(target) as other:
         with one._database.reading() as reading, other._database.writing() as writing:
             for table in reversed(Base.metadata.sorted_tables):

@@ -6,6 +6,7 @@ figures follow from the config alone and trade off against each other as those
 of real networks do, so that fronts have hundreds of members.
 """
 
+import dataclasses
 import math
 import random
 import time
@@ -59,9 +60,13 @@ def study_text(
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
-    """Takes `seconds` for each trial, asleep, and reports a family of points."""
+    """Sleeps `seconds` in each trial, and reports a family of points.
+
+    With `front_of` objectives all points of all trials are on the front over these.
+    """
 
     seconds: float = 0.0
+    front_of: tuple[str, ...] = ()
 
     def __call__(
         self,
@@ -76,14 +81,21 @@ class StandIn:
         blocks: BlockFolder | None,
         **_: object,
     ) -> "StandInRun":
-        return StandInRun(config, self.seconds, weights_path)
+        return StandInRun(config, self.seconds, weights_path, self.front_of)
 
 
 class StandInRun:
     """One trial: a measurement for each epoch, then its outcome."""
 
-    def __init__(self, config: RunConfig, seconds: float, weights: Path | None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        seconds: float,
+        weights: Path | None,
+        front_of: tuple[str, ...] = (),
+    ) -> None:
         self._config, self._seconds, self._weights = config, seconds, weights
+        self._front_of = front_of
 
     def __iter__(self) -> Iterator[Measurement]:
         total = self._config.total_epochs
@@ -99,7 +111,7 @@ class StandInRun:
             artifact = Artifact(uri=str(self._weights), sha256="0" * 64, size_bytes=100_000)
         return Outcome(
             state=TrialState.COMPLETE,
-            evaluation=evaluation(self._config),
+            evaluation=evaluation(self._config, self._front_of),
             timings=Timings(training_s=self._seconds, evaluation_s=0.0),
             artifact=artifact,
         )
@@ -123,11 +135,13 @@ def measurement(epoch: int, total: int) -> Measurement:
     )
 
 
-def evaluation(config: RunConfig) -> Evaluation:
+def evaluation(config: RunConfig, front_of: tuple[str, ...] = ()) -> Evaluation:
     """A family of points of decreasing cost, and what else an evaluation says."""
     draw = random.Random(config.fingerprint)
     blocks = config.exits
     points = [_point(config, place, draw) for place in range(FAMILY)]
+    if front_of:
+        points = [_on_a_sphere(point, front_of, draw) for point in points]
     layers = [
         LayerReport(
             block=1 + place * blocks // 7,
@@ -155,6 +169,18 @@ def evaluation(config: RunConfig) -> Evaluation:
         wall_s=0.01,
         images=288,
     )
+
+
+def _on_a_sphere(
+    point: OperatingPoint, objectives: tuple[str, ...], draw: random.Random
+) -> OperatingPoint:
+    """Return the point with objectives on a sphere around the worst corner: none dominates."""
+    gains = [draw.gammavariate(1, 1) for _ in objectives]
+    values = {}
+    for name, gain in zip(objectives, gains, strict=True):
+        gained = math.sqrt(gain / sum(gains))  # 0 to 1, the squares add up to 1
+        values[name] = gained if METRICS[name].better == "higher" else 1 - gained
+    return dataclasses.replace(point, metrics={**point.metrics, **values})
 
 
 def _point(config: RunConfig, place: int, draw: random.Random) -> OperatingPoint:
