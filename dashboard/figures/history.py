@@ -37,7 +37,9 @@ def hypervolume(trials: Sequence[int], values: Sequence[float], mode: Mode) -> g
     )
     figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
     figure.update_xaxes(title="finished trials", showgrid=False, fixedrange=True)
-    figure.update_yaxes(range=[max(0.0, low - pad), high + pad], nticks=6, fixedrange=True)
+    figure.update_yaxes(
+        title="hypervolume", range=[max(0.0, low - pad), high + pad], nticks=6, fixedrange=True
+    )
     return figure
 
 
