@@ -98,12 +98,14 @@ def template(mode: Mode) -> go.layout.Template:
 def for_export(figure: go.Figure, width: int, height: int, mode: Mode) -> go.Figure:
     """Return the figure with a size and a background of its own, for a file.
 
-    The margins hold ticks, titles, legend and colour bar whatever their length is.
+    The margins hold ticks, titles, legend and colour bar whatever their length is. The font is one
+    of every machine: a file has no other, and texts of another width would overlap.
     """
     palette = PALETTES[mode]
     figure.update_layout(
         width=width,
         height=height,
+        font={"family": "Arial, sans-serif"},
         paper_bgcolor=palette.background,
         plot_bgcolor=palette.background,
         margin={"l": 24, "r": 24, "t": 48, "b": 24, "autoexpand": True},

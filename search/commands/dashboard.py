@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,16 @@ from search.text.requirements import is_there, needs
 HOST = "127.0.0.1"  # of dashboard.serving.server; only this machine, since there is no login
 
 
+def base_path(text: str) -> str:
+    """Return a path like `/results`, or "" for the root. Raises ArgumentTypeError."""
+    path = "/".join(["", *(part for part in text.split("/") if part)])
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path) or ".." in path:
+        raise argparse.ArgumentTypeError(
+            f"must be a path of letters, digits and -._~ like /results, got {text!r}"
+        )
+    return path
+
+
 @command(
     STORE,
     option(
@@ -23,6 +34,13 @@ HOST = "127.0.0.1"  # of dashboard.serving.server; only this machine, since ther
         type=port_number,
         default=8501,
     ),
+    option(
+        "--base-path",
+        "path of the pages for a proxy that passes it on, like /results",
+        metavar="PATH",
+        type=base_path,
+        default="",
+    ),
     examples=("spikefront dashboard", "spikefront dashboard --port 8600"),
 )
 def dashboard(arguments: argparse.Namespace) -> int:
@@ -30,11 +48,13 @@ def dashboard(arguments: argparse.Namespace) -> int:
     _check_installed()
     _check_store(arguments.store)
     _check_port(arguments.port)
-    print(f"dashboard at http://{HOST}:{arguments.port} (Ctrl-C stops it)", flush=True)
+    address = f"http://{HOST}:{arguments.port}{arguments.base_path}"
+    print(f"dashboard at {address} (Ctrl-C stops it)", flush=True)
+    options = ["--port", str(arguments.port), "--base-path", arguments.base_path]
     environment = {**os.environ, "SPIKEFRONT_STORE": arguments.store}
     # In a process group of its own, so that a Ctrl-C at the terminal reaches it once, from here.
     process = subprocess.Popen(
-        [sys.executable, "-m", "dashboard.serving.server", "--port", str(arguments.port)],
+        [sys.executable, "-m", "dashboard.serving.server", *options],
         env=environment,
         process_group=0,
         stdin=subprocess.DEVNULL,

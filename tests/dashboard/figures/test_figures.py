@@ -19,6 +19,7 @@ from dashboard.figures import history as course_figures
 from dashboard.figures import style as figures
 from dashboard.figures import trial as trial_figures
 from dashboard.figures.raster_cloud import raster_cloud
+from dashboard.figures.style import for_export
 from dashboard.figures.theme import PALETTES, Mode
 from snn.settings.measurement import METRICS, ExitReport, Measurement
 from tests.dashboard.example_store import example_trials
@@ -329,3 +330,13 @@ def test_ticks_of_a_narrow_range_lie_closer() -> None:
     assert figures.log_ticks(1e3, 1e4) == [1e3, 2e3, 5e3, 1e4]
     assert figures.log_ticks(1.2e6, 4.2e6) == [1.5e6, 2e6, 3e6, 4e6]
     assert figures.log_ticks(1.01e6, 1.02e6) == []
+
+
+@pytest.mark.parametrize("size", [(1200, 720), (320, 240)])
+def test_an_exported_figure_has_room_for_ticks_and_titles(size: tuple[int, int]) -> None:
+    """The page fixes the margins of the front; a file of another size would cut its labels."""
+    figure = for_export(drawn(table([0.9, 0.8], [10, 5])), *size, "light")
+    axes = (figure.layout.xaxis, figure.layout.yaxis)
+    assert [axis.automargin for axis in axes] == [True, True]
+    assert (figure.layout.width, figure.layout.height) == size
+    assert figure.layout.paper_bgcolor == PALETTES["light"].background

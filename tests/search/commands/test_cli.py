@@ -194,6 +194,7 @@ def test_no_command_is_explained_and_counts_as_wrong(run: Run) -> None:
         (["run", "s.toml", "--workers", "0", "--ray", "auto"], ["--ray", "--workers 0"]),
         (["show", "tiny", "first"], ["TRIAL: must be a whole number from 0, got 'first'"]),
         (["dashboard", "--port", "0"], ["--port: must be a port from 1 to 65535"]),
+        (["dashboard", "--base-path", "/a b"], ["--base-path: must be a path", "got '/a b'"]),
     ],
 )
 def test_a_command_line_that_cannot_be_read_says_why(
