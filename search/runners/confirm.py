@@ -5,15 +5,12 @@ into tables of their own, which no sampler, pruner or front reads.
 """
 
 import dataclasses
-import logging
-import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from search.runners.confirmation_runs import (
@@ -22,11 +19,9 @@ from search.runners.confirmation_runs import (
     confirmation_runs_of,
     fresh_seeds,
 )
-from search.runners.driver import MAX_FAILURES, POLL_S
-from search.runners.lease import Lease
-from search.runners.progress import Progress, RunningTrial, Silent, StudyProgress
+from search.runners.leased_run import MAX_FAILURES, LeasedRun
+from search.runners.progress import Progress, RunningTrial, StudyProgress
 from search.runners.run import block_folder, run_jobs
-from search.store.retry import waiting_for
 from search.store.store import Store, StoredPoint
 from search.study.study import Study, study_from_toml
 from search.text import log
@@ -138,12 +133,14 @@ def confirm_study(
     )
 
 
-class ConfirmationDriver:
+class ConfirmationDriver(LeasedRun):
     """Creates trainings with new seeds and stores their test runs, as a context manager.
 
     Holds the lease of the study, so that the front does not change. Unfinished trainings start
     again in the next call.
     """
+
+    log = LOG
 
     def __init__(
         self,
@@ -156,43 +153,23 @@ class ConfirmationDriver:
         progress: Progress | None = None,
         holder: str | None = None,
     ) -> None:
+        super().__init__(study, store, progress=progress, holder=holder)
         self.members: tuple[StoredPoint, ...] = ()
         self.seeds: tuple[int, ...] = ()
-        self.finished_here: Counter[TrialState] = Counter()
-        self.training_s = self.evaluation_s = 0.0
-        self.stopped = ""
-        self.interrupted = threading.Event()  # by Ctrl-C under Ray
-        self._study, self._store = study, store
         self._count, self._picks = seeds, picks
         self._artifacts = located(artifacts)
-        self._display = progress or Silent()
-        self._lease = Lease(store, study.name, holder=holder)
         self._open: deque[ConfirmationJob] = deque()
         self._asked = 0
         self._running: dict[int, tuple[ConfirmationJob, RunningTrial]] = {}
-        self._noted: set[str] = set()
-        self._failures = 0  # in a row
         self._epochs = 0
-        self._started = self._polled = time.monotonic()
-        self._is_halted = False
-        self._exit = ExitStack()
+        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            waiting = waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
-            stack.enter_context(waiting)
-            stack.enter_context(self._lease)
+            self._take_lease(stack)
             self._plan()
             self._exit = stack.pop_all()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._exit.__exit__(kind, error, trace)
 
     def _plan(self) -> None:
         name = self._study.name
@@ -270,42 +247,13 @@ class ConfirmationDriver:
         self._epochs += running.epochs_trained
         runs = seed_runs(job, outcome)
         self._store.record_test_runs(self._study.name, runs)
-        self.finished_here[outcome.state] += 1
-        self.training_s += outcome.timings.training_s
-        self.evaluation_s += outcome.timings.evaluation_s
-        self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
-        for note in outcome.notes:
-            if note not in self._noted:
-                self._noted.add(note)
-                self.warn(f"{job.title}  {note}")
+        level = self._add_result(outcome)
+        for note in self._new_notes(outcome.notes):
+            self.warn(f"{job.title}  {note}")
         done = self.finished_here.total()
-        level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
         result = f"{job.title}  {_result(runs, outcome)}"
         self._say(f"{result}  [{done}/{self._asked} trainings]", level)
         self._display.update(self.progress())
-
-    def should_halt(self) -> bool:
-        """Return whether a stop was requested. Raises LeaseLostError."""
-        self._lease.check()
-        now = time.monotonic()
-        if now - self._polled >= POLL_S:
-            self._polled = now
-            self._is_halted = self._store.stop_requested(self._study.name)
-        if self._is_halted:
-            self.stopped = "a stop was requested"
-        return self._is_halted
-
-    def say(self, text: str) -> None:
-        """Show a message."""
-        self._say(text, logging.INFO)
-
-    def warn(self, text: str) -> None:
-        """Show a warning."""
-        self._say(text, logging.WARNING)
-
-    def _say(self, text: str, level: int) -> None:
-        self._display.say(text)
-        LOG.log(level, text, extra=log.SHOWN)
 
     def progress(self) -> StudyProgress:
         """Return the progress of the confirmation."""

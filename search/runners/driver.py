@@ -6,9 +6,8 @@ Everything that a run writes to the store goes through it.
 import dataclasses
 import itertools
 import logging
-import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,13 +17,12 @@ from typing import Self
 from search.pruners.pruner import RECORDS, pruner_of
 from search.runners.budget_spent import BudgetSpent
 from search.runners.front_history import FrontHistory
-from search.runners.lease import Lease
-from search.runners.progress import Progress, Silent, StudyProgress, trial_line
+from search.runners.leased_run import MAX_FAILURES, LeasedRun
+from search.runners.progress import Progress, StudyProgress, trial_line
 from search.runners.warm_start import check_warm_start, take_over
 from search.samplers.background import BackgroundSampler
 from search.samplers.proposals import Proposal, Proposals
 from search.store.database import AlreadyError
-from search.store.retry import waiting_for
 from search.store.store import Store, StoreError, StoreGoneError
 from search.study.study import Study, StudyError, study_from_toml
 from search.text import log
@@ -37,11 +35,8 @@ from snn.settings.measurement import Measurement, OperatingPoint
 
 LOG = log.logger("driver")
 
-MAX_FAILURES = 20  # failed trials in a row that end a run
-POLL_S = 1.0  # between two checks for a stop request
 
-
-class StudyDriver:
+class StudyDriver(LeasedRun):
     """Drives one study as a context manager; used from one thread.
 
     Entering creates or continues the study (StudyError if the stored one has another question),
@@ -54,6 +49,8 @@ class StudyDriver:
     weights; their metrics stay as they are.
     """
 
+    log = LOG
+
     def __init__(
         self,
         study: Study,
@@ -64,27 +61,16 @@ class StudyDriver:
         holder: str | None = None,
         ask_ahead: bool = False,
     ) -> None:
-        self.stopped = ""  # why there are no more jobs, as a sentence
-        self.finished_here: Counter[TrialState] = Counter()
-        self.training_s = self.evaluation_s = self.store_s = 0.0
-        self._study = study
-        self._store = store
+        super().__init__(study, store, progress=progress, holder=holder, run_s=self._run_s)
+        self.store_s = 0.0
         self._artifacts = located(artifacts)
         self._ask_ahead = ask_ahead
-        self._display = progress or Silent()
-        self._lease = Lease(store, study.name, holder=holder, run_s=self._run_s)
         self._budget: BudgetSpent | None = None
-        self._exit = ExitStack()
         self._running: dict[int, tuple[Job, Trial]] = {}
         self._unsaved: deque[Trial] = deque()  # complete trials to be trained for their weights
         self._retraining: set[int] = set()  # those of them that run
         self.without_weights = 0  # complete trials whose weights were not saved in this run
         self._is_new = self._has_begun = False
-        self._noted: set[str] = set()  # notes that were shown
-        self._failures = 0  # in a row
-        self._polled = 0.0
-        self._is_halted = False
-        self.interrupted = threading.Event()  # by Ctrl-C under Ray
 
     def __enter__(self) -> Self:
         self._is_new = check_question(self._store, self._study)
@@ -92,10 +78,7 @@ class StudyDriver:
             check_warm_start(self._store, self._study)
             self._store.create_study(self._study)
         with ExitStack() as stack:
-            stack.enter_context(
-                waiting_for(self._store, say=self.warn, interrupted=self.interrupted)
-            )
-            stack.enter_context(self._lease)
+            self._take_lease(stack)
             stack.push(self._leave)
             reason = "its driver was lost; it will run again"
             self._store.requeue_running(self._study.name, reason, holder=self._lease.holder)
@@ -115,14 +98,6 @@ class StudyDriver:
             if self._unsaved:
                 self.say(f"training again for missing weights: {len(self._unsaved)} trials")
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._exit.__exit__(kind, error, trace)
 
     @property
     def sampler_s(self) -> float:
@@ -244,12 +219,11 @@ class StudyDriver:
             return
         if job.reuse is not None and not self._spent.has_trained(number):
             outcome = dataclasses.replace(outcome, reused_trial=job.reused_trial)
-        self._note(number, outcome.notes)
+        unseen = () if outcome.artifact is None else _unseen(outcome.artifact.uri)
+        for note in self._new_notes((*outcome.notes, *unseen)):
+            self._store.add_event(self._study.name, "note", note, trial=number)
+            self.warn(f"trial {number}  {note}")
         self._close(trial, outcome)
-        self.training_s += outcome.timings.training_s
-        self.evaluation_s += outcome.timings.evaluation_s
-        if outcome.artifact is not None:
-            self._note(number, _unseen(outcome.artifact.uri))
 
     def _finish_retraining(self, number: int, outcome: Outcome) -> None:
         self._retraining.remove(number)
@@ -259,18 +233,6 @@ class StudyDriver:
             return
         self._store.add_weights(self._study.name, number, outcome.artifact)
         self.say(f"trial {number}  trained again, its weights are saved")
-
-    def say(self, text: str) -> None:
-        """Show a message."""
-        self._say(text, logging.INFO)
-
-    def warn(self, text: str) -> None:
-        """Show a warning."""
-        self._say(text, logging.WARNING)
-
-    def _say(self, text: str, level: int) -> None:
-        self._display.say(text)
-        LOG.log(level, text, extra=log.SHOWN)
 
     @property
     def has_given_up(self) -> bool:
@@ -288,20 +250,6 @@ class StudyDriver:
     def has_jobs(self) -> bool:
         """Return whether there is anything to run."""
         return bool(self._unsaved) or not self.is_spent()
-
-    def should_halt(self) -> bool:
-        """Return whether a stop was requested. Cheap enough to be called often.
-
-        Raises LeaseLostError if another driver has taken the study.
-        """
-        self._lease.check()
-        now = time.monotonic()
-        if now - self._polled >= POLL_S:
-            self._polled = now
-            self._is_halted = self._store.stop_requested(self._study.name)
-        if self._is_halted:
-            self.stopped = "a stop was requested"
-        return self._is_halted
 
     def progress(self) -> StudyProgress:
         """Return the progress of the study."""
@@ -431,19 +379,9 @@ class StudyDriver:
         self.store_s += time.perf_counter() - begun
         points = outcome.evaluation.points if outcome.evaluation else ()
         self._sampler.tell(_finished(trial, outcome), points)
-        self.finished_here[outcome.state] += 1
-        self._failures = self._failures + 1 if outcome.state is TrialState.FAILED else 0
+        level = self._add_result(outcome)
         self._display.finished(trial.number, outcome, self.progress())
-        level = logging.WARNING if outcome.state is TrialState.FAILED else logging.INFO
         LOG.log(level, trial_line(trial.number, outcome), extra=log.SHOWN)
-
-    def _note(self, number: int, notes: tuple[str, ...]) -> None:
-        """Store and show the notes of a trial, each text once per run."""
-        for note in notes:
-            if note not in self._noted:
-                self._noted.add(note)
-                self._store.add_event(self._study.name, "note", note, trial=number)
-                self.warn(f"trial {number}  {note}")
 
     def _leave(
         self,
@@ -524,4 +462,4 @@ def check_question(store: Store, study: Study) -> bool:
     raise StudyError(study.source, [Fault(key=", ".join(keys) or "keys", message=message)])
 
 
-__all__ = ["MAX_FAILURES", "StudyDriver", "check_question"]
+__all__ = ["StudyDriver", "check_question"]

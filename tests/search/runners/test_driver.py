@@ -12,7 +12,7 @@ import pytest
 
 from search.front.front import front_of
 from search.pruners.rungs import rule_of
-from search.runners import driver, front_history, local
+from search.runners import front_history, leased_run, local
 from search.runners.budget_spent import BudgetSpent
 from search.runners.driver import StudyDriver
 from search.runners.progress import Silent, StudyProgress
@@ -484,7 +484,7 @@ def _front(store: Store, study: str) -> list[tuple[int, int]]:
 def test_a_stop_request_requeues_the_running_trial(
     store: Store, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "POLL_S", 0.0)
+    monkeypatch.setattr(leased_run, "POLL_S", 0.0)
     study = make_study()
     with StudyDriver(study, store=store, artifacts=context.data_dir) as opened:
         local_order = opened.next()
