@@ -15,6 +15,7 @@ from tests.page_folder import DOCS, new_folder, run_page
 from tests.pages import ROOT
 from tests.search.postgres import any_server, free_port, own_server
 from tests.search.store.test_store import a_fresh_url
+from tests.two_hosts import two_hosts
 
 CLUSTER = DOCS / "how-to" / "cluster.md"
 SQL = DOCS / "how-to" / "sql.md"
@@ -31,21 +32,30 @@ def test_a_page_runs_as_it_stands(page: Path, prepared: Path, tmp_path: Path) ->
 
 
 @pytest.mark.timeout(600)
-def test_the_page_on_clusters_runs_with_postgresql_and_two_nodes(
+def test_the_page_on_clusters_runs_with_postgresql_and_two_hosts(
     prepared: Path, tmp_path: Path
 ) -> None:
+    """Two nodes of one host where no second one can be made."""
     folder = new_folder(prepared, tmp_path / "page")
     with (
         own_server() as server,
+        two_hosts() as hosts,
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder,
     ):
+        head, join = "127.0.0.1", "ray start --address"
+        if hosts is not None:
+            head = hosts.here
+            join = (
+                f"{' '.join(hosts.run_there)} ray start --node-ip-address={hosts.there} --address"
+            )
         database = sqlalchemy.make_url(server.url)
         port = free_port()
         swaps = [
             ("user@dbhost", f"{database.username}@{database.host}:{database.port}"),
             ("RAY_AUTH_TOKEN=...", f"RAY_AUTH_TOKEN={secrets.token_hex(32)}"),
-            ("--port=6379", f"--port={port}"),
-            ("HEAD:6379", f"127.0.0.1:{port}"),
+            ("--head --port=6379", f"--head --node-ip-address={head} --port={port}"),
+            ("ray start --address", join),
+            ("HEAD:6379", f"{head}:{port}"),
             ("/shared/data", str(folder / "data")),
             ("/shared/artifacts", str(folder / "shared")),
         ]
@@ -58,7 +68,8 @@ def test_the_page_on_clusters_runs_with_postgresql_and_two_nodes(
         }
         said = pages.run(CLUSTER, folder, swaps=swaps, environment=where)
     assert re.search(r"ok +store +postgresql://\S+/spikefront, 0 studies|no store at", said)
-    assert len(list((folder / "shared" / "mnist").glob("*.safetensors"))) == 2
+    assert len(set(re.findall(r"\b1 node_\w+", said))) == 2
+    assert len(list((folder / "shared").glob("mnist-*/*.safetensors"))) == 2
 
 
 def test_the_queries_run_on_postgresql_too(tmp_path: Path) -> None:
