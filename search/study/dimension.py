@@ -1,7 +1,7 @@
-"""Dimensions: the axes as a sampler sees them, stepped reals counted in whole steps.
+"""Dimensions: the axes for a sampler, with stepped reals as integer numbers of steps.
 
-Counting in steps keeps every value exact: no rounding can differ between a
-sampler that lived on and one that was rebuilt from stored values.
+Integers keep every value exact: a sampler that was rebuilt from stored values has the same
+values as one that kept running.
 """
 
 import math
@@ -12,7 +12,7 @@ from search.study.axes import PlainAxis, Real, Value
 
 
 def encoded(axis: PlainAxis, value: Value) -> Value:
-    """A value of params as the sampler has it."""
+    """Return a value of params as the sampler stores it."""
     if isinstance(axis, Real) and axis.step is not None:
         assert not isinstance(value, str)
         return round((value - axis.low) / axis.step)
@@ -20,7 +20,7 @@ def encoded(axis: PlainAxis, value: Value) -> Value:
 
 
 def decoded(axis: PlainAxis, raw: Any) -> Value:
-    """A value of the sampler as params have it."""
+    """Return a value of the sampler as params store it."""
     if isinstance(axis, Real) and axis.step is not None:
         return axis.on_grid(axis.low + axis.step * raw)
     value: Value = raw
@@ -28,14 +28,14 @@ def decoded(axis: PlainAxis, raw: Any) -> Value:
 
 
 def middle(axis: PlainAxis) -> Value:
-    """A value for a dimension that does not exist at a point."""
+    """Return a value for a dimension that is inactive in a configuration."""
     if isinstance(axis, Real) and axis.step is None:
         return math.sqrt(axis.low * axis.high) if axis.log else (axis.low + axis.high) / 2
-    return axis.values[len(axis.values) // 2]
+    return axis.values[int(axis.size) // 2]
 
 
 class Drawn:
-    """Answers a space with values that were drawn already, one for every dimension."""
+    """Suggests values that were drawn before, one for each dimension."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values

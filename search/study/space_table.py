@@ -2,10 +2,12 @@
 
 import dataclasses
 import graphlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.study.axes import (
+    MOST_VALUES,
     Axis,
     Choice,
     ExitAxis,
@@ -24,12 +26,16 @@ from snn.settings.partition import format_partition, parse_partition
 _RANGE_KEYS = ("low", "high", "step", "log", "when")
 _CHOICE_KEYS = ("values", "when")
 _PARTITION_KEYS = ("max_blocks", "min_blocks", "when")
+NO_EXIT = (
+    "has no effect: with one block there is no early exit. "
+    "Remove it, or set partition = { max_blocks = 2 }"
+)
 _PLACES = {name: place for place, name in enumerate(SETTINGS)}
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
 
 
 class _Reader:
-    """Reads axes and remembers what was wrong with them."""
+    """Reads axes and collects their faults."""
 
     def __init__(self, table: Mapping[str, object], run: Mapping[str, Any]) -> None:
         self.table = table
@@ -41,7 +47,7 @@ class _Reader:
         self.faults.append(Fault(key=f"space.{key}", message=message))
 
     def _backbones(self) -> tuple[str, ...]:
-        """The backbones that a trial of this space can have."""
+        """Return the backbones that a trial of this space can have."""
         given = self.table.get("backbone", self.run.get("backbone", _DEFAULTS["backbone"]))
         if isinstance(given, dict):
             given = given.get("values")
@@ -50,16 +56,16 @@ class _Reader:
 
     @property
     def units(self) -> int:
-        """Units that every backbone of the space has."""
+        """Number of units that every backbone of the space has."""
         return min((len(BACKBONES[name].units) for name in self.backbones), default=0)
 
     def axis(self, name: str, given: object) -> Axis | None:
-        """One axis, or None with at least one fault."""
+        """Return one axis, or None and add at least one fault."""
         if name not in SETTINGS:
             self._unknown(name)
             return None
         if name in self.run:
-            self.fault(name, "is in [run] too: it is either shared by every trial or searched")
+            self.fault(name, "is in [run] too; remove it from [run] or from [space]")
             return None
         faults = len(self.faults)
         axis = self._read(name, given, SETTINGS[name])
@@ -68,7 +74,7 @@ class _Reader:
     def _unknown(self, name: str) -> None:
         if name.startswith(f"{EXIT_THRESHOLD}_"):
             self.fault(
-                name, f"is not a setting of a run; {EXIT_THRESHOLD} stands for that of every exit"
+                name, f"is not a setting of a run; use {EXIT_THRESHOLD}, one range for all exits"
             )
         else:
             self.fault(name, unknown_setting(name).message)
@@ -100,7 +106,7 @@ class _Reader:
                 self.fault(f"{name}.{key}", f"is not a key of this axis{hint}")
 
     def _value(self, key: str, value: object, setting: Setting) -> Value | None:
-        """`value` as the setting has it, or None with a fault."""
+        """Return `value` in the type of the setting, or None and add a fault."""
         message = setting.fault(value)
         if not message and key == "partition":
             message = self._partition_fault(str(value))
@@ -137,7 +143,7 @@ class _Reader:
         return Choice(values=tuple(kept), when=when)
 
     def _bounds(self, name: str, given: Mapping[str, object], setting: Setting) -> bool:
-        """Whether low and high are there, allowed and in order."""
+        """Whether low and high are given, valid and in order."""
         faults = len(self.faults)
         for key in ("low", "high"):
             if key not in given:
@@ -158,7 +164,7 @@ class _Reader:
         return len(self.faults) == faults
 
     def _step(self, name: str, given: Mapping[str, object], setting: Setting) -> bool:
-        """Whether the step, if there is one, is a length."""
+        """Whether the step, if given, is positive."""
         kind: Kind = "integer" if setting.kind == "integer" else "real"
         allowed = Setting(kind=kind, meaning="", low=0, open_low=True)
         message = allowed.fault(given.get("step", 1))
@@ -167,14 +173,23 @@ class _Reader:
         return message is None
 
     def _range(self, name: str, given: Mapping[str, object], setting: Setting) -> bool:
-        """Whether `given` is a range; every fault is remembered."""
+        """Whether `given` is a valid range; otherwise add its faults."""
         self._check_keys(name, given, _RANGE_KEYS)
         is_stepped = self._step(name, given, setting)
         if not self._bounds(name, given, setting) or not is_stepped:
             return False
         span = _number(given["high"]) - _number(given["low"])
-        if "step" in given and _number(given["step"]) > span * (1 + 1e-9):
+        step = _number(given.get("step", 1 if setting.kind == "integer" else span or 1))
+        if "step" in given and step > span * (1 + 1e-9):
             self.fault(f"{name}.step", f"must be at most high - low, got {given['step']}")
+        smallest = math.ulp(max(abs(given["low"]), abs(given["high"])))  # type: ignore[arg-type]
+        if setting.kind != "integer" and step < smallest:
+            self.fault(f"{name}.step", f"must be at least {smallest:.2g} here, got {given['step']}")
+            return False
+        if span / step >= MOST_VALUES:
+            key = "step" if "step" in given else "high"
+            self.fault(f"{name}.{key}", f"must leave at most {MOST_VALUES} values")
+            return False
         return True
 
     def _integer(
@@ -200,7 +215,9 @@ class _Reader:
         if name != EXIT_THRESHOLD or each is None:
             return each
         when, plain = each.when, dataclasses.replace(each, when={})
-        return ExitAxis(each=plain, exits=0, when=when)  # how many is known when all axes are
+        return ExitAxis(
+            each=plain, exits=0, when=when
+        )  # their number is known when all axes are read
 
     def _partition(self, given: Mapping[str, Any], when: When) -> PartitionAxis | None:
         self._check_keys("partition", given, _PARTITION_KEYS)
@@ -236,7 +253,7 @@ class _Reader:
             self.fault(f"partition.{key}", message)
 
     def _when(self, name: str, given: object) -> When:
-        """The condition as values by axis; `check_conditions` looks at them."""
+        """Return the condition as values by axis; `check_conditions` checks them."""
         if not isinstance(given, dict):
             self.fault(
                 f"{name}.when", f"must be like {{ space_rule = 'block-local' }}, got {given!r}"
@@ -245,7 +262,7 @@ class _Reader:
         return {o: tuple(v) if isinstance(v, list) else (v,) for o, v in given.items()}
 
     def check_conditions(self, axes: Mapping[str, Axis]) -> None:
-        """Faults of conditions on axes that do not exist or values that are never taken."""
+        """Add the faults of conditions on missing axes or on values that are never taken."""
         for name, axis in axes.items():
             for other, values in axis.when.items():
                 self._check_condition(f"{name}.when.{other}", other, values, axes)
@@ -255,18 +272,18 @@ class _Reader:
     ) -> None:
         if other not in self.table:
             hint = "; it is fixed in [run]" if other in self.run else nearest(other, self.table)
-            self.fault(key, f"must be about an axis of [space], {other!r} is none{hint}")
+            self.fault(key, f"must name an axis of [space], {other!r} is none{hint}")
             return
         target = axes.get(other)
         if isinstance(target, ExitAxis) or (isinstance(target, Real) and not target.values):
-            self.fault(key, f"must be about an axis of separate values, {other} is continuous")
+            self.fault(key, f"must name an axis with separate values, {other} is continuous")
         elif target is not None:
             for value in values:
                 if message := target.fault(value):
                     self.fault(key, message)
 
     def order(self, axes: Mapping[str, Axis]) -> tuple[str, ...]:
-        """The axes, each behind those that it depends on; a circle is a fault."""
+        """Return the axes, each after those it depends on; a cycle is a fault."""
         after = {name: [o for o in axis.when if o in axes] for name, axis in axes.items()}
         if EXIT_THRESHOLD in axes and "partition" in axes:
             after[EXIT_THRESHOLD].append("partition")
@@ -275,7 +292,7 @@ class _Reader:
             return tuple(sorter.static_order())
         except graphlib.CycleError as error:
             circle = " -> ".join(reversed(error.args[1]))
-            self.fault(f"{error.args[1][0]}.when", f"must not go in a circle: {circle}")
+            self.fault(f"{error.args[1][0]}.when", f"must not form a cycle: {circle}")
             return ()
 
 
@@ -285,14 +302,14 @@ def _number(value: object) -> int | float:
 
 
 def _shown(value: object) -> str:
-    """A value as TOML people would recognise it."""
+    """Return a value as TOML shows it."""
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_shown(item)}' for key, item in value.items())} }}"
     return repr(value)
 
 
 def _exits(axes: Mapping[str, Axis], run: Mapping[str, Any]) -> tuple[int, int]:
-    """Exits before the last: where no axis says it, and the most that a point can have."""
+    """Return the exits before the last: of a fixed partition, and the largest number."""
     partition = axes.get("partition")
     if partition is None:
         text = run.get("partition", "")
@@ -307,12 +324,12 @@ def _exits(axes: Mapping[str, Axis], run: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, list[Fault]]:
-    """The space of a `[space]` table beside the shared settings `run`, and what is wrong.
+    """Read the `[space]` table; return the space and the faults.
 
-    There is a space exactly when nothing is wrong.
+    `run` are the shared settings. The space is None if and only if there are faults.
     """
     if not isinstance(table, dict) or not table:
-        message = "must be a table with at least one axis: a study varies something"
+        message = "must be a table with at least one axis"
         return None, [Fault(key="space", message=message)]
     reader = _Reader(table, run)
     # In the order of SETTINGS: how a file is written changes nothing that is drawn.
@@ -326,7 +343,7 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
     if isinstance(exit_axis, ExitAxis):
         axes[EXIT_THRESHOLD] = dataclasses.replace(exit_axis, exits=most)
         if most == 0 and read.get("partition", "") is not None and reader.backbones:
-            reader.fault(EXIT_THRESHOLD, "has no exit to be for: every partition has one block")
+            reader.fault(EXIT_THRESHOLD, NO_EXIT)
     if reader.faults:
         return None, reader.faults
     return Space(axes=axes, order=order, fixed_exits=fixed), []

@@ -196,6 +196,9 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StudyError(source, [Fault(key="", message=f"is not TOML: {error}")]) from None
+    except (ValueError, RecursionError):  # more than 4,300 digits, or lists in lists in lists
+        message = "has a number with too many digits, or tables nested too deeply"
+        raise StudyError(source, [Fault(key="", message=message)]) from None
     faults = [unknown_key(key, key, KEYS) for key in document if key not in KEYS]
     objectives = read_objectives(document.get("objectives"), faults)
     name = _name(document.get("name"), faults)
@@ -276,8 +279,8 @@ def _override(name: str, value: object) -> object:
         return list(value) if isinstance(value, tuple) else value
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return value  # the reader of the table says what it should have been
+    except (ValueError, RecursionError):
+        return value  # the reader of the table reports it
 
 
 __all__ = [

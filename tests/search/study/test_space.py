@@ -154,7 +154,7 @@ def test_every_point_that_is_drawn_is_a_point_and_runs(seed: int) -> None:
 
 def test_a_point_survives_the_rounding_of_its_steps() -> None:
     space = a_space({"dropout": {"low": 0.0, "high": 0.3, "step": 0.05}})
-    assert space.axes["dropout"].values == (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # type: ignore[union-attr]
+    assert tuple(space.axes["dropout"].values) == (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # type: ignore[union-attr]
     space.validate({"dropout": 3 * 0.05})  # which is 0.15000000000000002
 
 
@@ -270,7 +270,7 @@ def test_run_values_collects_the_thresholds_in_order_and_takes_the_rest_as_it_is
         (None, "space must be a table with at least one axis"),
         ({"tau_m": [1]}, "space.tau_m is not a setting of a run; known: dataset"),
         ({"widht": [1]}, "space.widht is not a setting of a run; did you mean 'width'?"),
-        ({"exit_threshold_1": [0.5]}, "exit_threshold stands for that of every exit"),
+        ({"exit_threshold_1": [0.5]}, "use exit_threshold, one range for all exits"),
         ({"width": {"low": 8}}, "space.width.high must be given"),
         ({"width": {"low": 8, "high": 4}}, "space.width.low must be at most high (4), got 8"),
         ({"width": {"low": 8, "high": 9.5}}, "space.width.high must be an integer, got 9.5"),
@@ -335,14 +335,14 @@ def test_run_values_collects_the_thresholds_in_order_and_takes_the_rest_as_it_is
             {"backbone": ["resnet5", "vgg9"], "partition": ["2+1"]},
             "space.partition must cover at most the 2 units of resnet5, got '2+1' with 3",
         ),
-        ({"exit_threshold": [0.5]}, "space.exit_threshold has no exit to be for"),
+        ({"exit_threshold": [0.5]}, "space.exit_threshold has no effect: with one block"),
         (
             {"leak": {"low": 0.1, "high": 0.2, "when": 3}},
             "space.leak.when must be like { space_rule = 'block-local' }, got 3",
         ),
         (
             {"leak": {"values": [0.1], "when": {"rest": "soft"}}, "reset": ["soft"]},
-            "space.leak.when.rest must be about an axis of [space], 'rest' is none; did you mean",
+            "space.leak.when.rest must name an axis of [space], 'rest' is none; did you mean",
         ),
         (
             {"leak": {"values": [0.1], "when": {"reset": "sfot"}}, "reset": ["soft", "hard"]},
@@ -354,18 +354,18 @@ def test_run_values_collects_the_thresholds_in_order_and_takes_the_rest_as_it_is
         ),
         (
             {"leak": {"values": [0.1], "when": {"dropout": 0}}, "dropout": {"low": 0, "high": 0.9}},
-            "space.leak.when.dropout must be about an axis of separate values",
+            "space.leak.when.dropout must name an axis with separate values",
         ),
         (
             {
                 "leak": {"values": [0.1], "when": {"reset": "soft"}},
                 "reset": {"values": ["soft"], "when": {"leak": 0.1}},
             },
-            "must not go in a circle: ",
+            "must not form a cycle: ",
         ),
         (
             {"leak": {"values": [0.1], "when": {"leak": 0.1}}},
-            "space.leak.when must not go in a circle: leak -> leak",
+            "space.leak.when must not form a cycle: leak -> leak",
         ),
     ],
 )
@@ -379,9 +379,8 @@ def test_what_cannot_be_an_axis_is_one_fault_that_says_what_can(
 def test_an_axis_is_shared_or_searched_and_a_condition_is_about_what_is_searched() -> None:
     table = {"leak": {"values": [0.1, 0.2], "when": {"reset": "soft"}}, "width": [8, 16]}
     assert faults_of(table, width=8, reset="soft") == [
-        "space.width is in [run] too: it is either shared by every trial or searched",
-        "space.leak.when.reset must be about an axis of [space], 'reset' is none; "
-        "it is fixed in [run]",
+        "space.width is in [run] too; remove it from [run] or from [space]",
+        "space.leak.when.reset must name an axis of [space], 'reset' is none; it is fixed in [run]",
     ]
 
 
@@ -423,3 +422,59 @@ def test_a_space_in_which_something_can_run_is_no_conflict() -> None:
     assert "space.inference_timesteps" in str(
         conflict({"timesteps": 4}, a_space({"inference_timesteps": [5, 6]}, timesteps=4))
     )
+
+
+@pytest.mark.parametrize(
+    ("axis", "size", "text"),
+    [
+        (
+            {"dropout": {"low": 0.0, "high": 0.3, "step": 0.07}},
+            5,
+            "dropout  0 to 0.28 in steps of 0.07; 0.3 is not reached",
+        ),
+        (
+            {"timesteps": {"low": 2, "high": 9, "step": 3}},
+            3,
+            "timesteps  2 to 8 in steps of 3; 9 is not reached",
+        ),
+        (
+            {"learning_rate": {"low": 0.001, "high": 0.5, "step": 1e-9}},
+            499_000_001,
+            "learning_rate  0.001 to 0.5 in steps of 1e-09",
+        ),
+        (
+            {"weight_decay": {"low": 1e-13, "high": 1e-11, "step": 1e-13}},
+            100,
+            "weight_decay  1e-13 to 1e-11 in steps of 1e-13",
+        ),
+    ],
+)
+def test_steps_of_any_size_are_counted_and_their_last_value_is_said(
+    axis: dict[str, object], size: int, text: str
+) -> None:
+    """Grids used to be made whole, and their values rounded to 12 decimals."""
+    space, faults = read_space(axis, {})
+    assert space is not None, faults
+    assert space.size() == pytest.approx(size, abs=1)
+    assert space.describe() == [text]
+    drawn = {value for k in range(50) for value in space.sample(RandomSuggest(k)).values()}
+    assert len(drawn) == min(size, len(drawn)) > 2
+    for value in drawn:
+        space.validate({next(iter(axis)): value})
+
+
+@pytest.mark.parametrize(
+    ("axis", "fault"),
+    [
+        (
+            {"learning_rate": {"low": 0.001, "high": 0.5, "step": 5e-324}},
+            "space.learning_rate.step must be at least 1.1e-16 here, got 5e-324",
+        ),
+        (
+            {"seed": {"low": 0, "high": 2**63 - 1}},
+            "space.seed.high must leave at most 9007199254740992 values",
+        ),
+    ],
+)
+def test_ranges_that_nobody_can_count_are_refused(axis: dict[str, object], fault: str) -> None:
+    assert [str(found) for found in read_space(axis, {})[1]] == [fault]

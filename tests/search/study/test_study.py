@@ -406,3 +406,9 @@ def test_names_of_earlier_versions_ask_the_same_question() -> None:
     message = "search.family is the earlier name of share_operating_points, which is given too"
     with pytest.raises(StudyError, match=message):
         read(changed("seed = 7", "family = true\nshare_operating_points = true"))
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "[" * 5_000 + "]" * 5_000], ids=["long", "deep"])
+def test_numbers_and_tables_that_cannot_be_read_are_a_fault_of_the_file(number: str) -> None:
+    faults = faults_of(changed("trials = 24", f"trials = {number}"))
+    assert faults == ["has a number with too many digits, or tables nested too deeply"]
