@@ -20,11 +20,13 @@ def learn(
 ) -> BatchResult:
     """Train on a batch by the time rule of the network's config; see TimeRule.
 
-    Online rules receive the batch undivided, because they learn at every timestep.
+    The batch is undivided for online rules, which learn at every timestep, and for batch
+    norm, whose statistics are those of the whole batch.
     """
     name, images = network.config.time_rule, len(batch.labels)
     rule, size = TIME_RULES[name], network.micro_batch
-    if name in ONLINE_RULES or size >= images:
+    is_whole = name in ONLINE_RULES or network.config.norm == "batch-over-time"
+    if is_whole or size >= images:
         return rule(network, batch, state, apply=apply)
     losses, correct = [], []
     with gathered(state, network.live_connections(batch.frozen)):

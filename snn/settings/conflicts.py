@@ -101,6 +101,14 @@ def _memory(config: Settings) -> Conflicts:
             "'checkpointed' is not possible with norm 'batch-over-time', which needs all "
             "timesteps at once; use memory_mode 'packed' or norm 'weight-standardised'",
         )
+    if config.norm == "batch-over-time":
+        for name in ("batch_size", "train_images"):
+            if getattr(config, name) == 1:
+                yield (
+                    name,
+                    "must be at least 2 with norm 'batch-over-time', which takes its statistics "
+                    "over the images of a batch, got 1; use norm 'weight-standardised'",
+                )
     if config.micro_batch > 0 and config.norm == "batch-over-time":
         yield (
             "micro_batch",

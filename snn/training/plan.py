@@ -116,7 +116,7 @@ def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = Tr
 
     `images`: number of training images, at least.
     """
-    config = _with_real_batch(config, images)
+    config = with_real_batch(config, images)
     blocks = _fresh_blocks(config, task)
     first = blocks if config.stages == 1 else blocks[:1]
     weights = [conn.weight.numel() for block in first for conn in connections_of(block)]
@@ -133,7 +133,7 @@ def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEst
 
     `images`: number of training images, if known; a batch holds no more.
     """
-    config = _with_real_batch(config, images)
+    config = with_real_batch(config, images)
     started = time.perf_counter()
     blocks = _fresh_blocks(config, task)
     stages = [blocks] if config.stages == 1 else [[block] for block in blocks]
@@ -151,10 +151,11 @@ def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEst
     )
 
 
-def _with_real_batch(config: RunConfig, images: int | None) -> RunConfig:
+def with_real_batch(config: RunConfig, images: int | None) -> RunConfig:
     """Return the config with the batch size that the number of training images allows."""
     limits = [n for n in (images, config.train_images) if n]
-    return config.replace(batch_size=min([config.batch_size, *limits]))
+    least = 2 if config.norm == "batch-over-time" else 1
+    return config.replace(batch_size=max(min([config.batch_size, *limits]), least))
 
 
 def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:

@@ -4,7 +4,7 @@ Routing never changes a block: the same block may be followed by deeper blocks o
 with any class rule and any detector (BlocTrain, Srinivasan & Roy 2021).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 
 import torch
@@ -30,24 +30,31 @@ def route(
     confusions: Sequence[Tensor],
     examples: Callable[[], Examples],
     *,
+    present: Collection[int],
     device: str,
 ) -> None:
     """Set the hard classes of `folded` blocks, which follow `done`, and fit their detectors.
 
     `confusions` has a matrix per block, (classes, classes) of the block: validation images
     by label and decision. `examples` returns the training images of the stage; it is called
-    only to fit a detector. After the last block no class is hard, because no block follows.
+    only to fit a detector. `present` are the labels with training images: no other class
+    can be hard, because the next block could not learn it. After the last block no class is
+    hard, because no block follows.
     """
     config, first = done.config, len(done.blocks)
     for offset, (block, confusion) in enumerate(zip(folded, confusions, strict=True)):
         is_last = first + offset + 1 == config.exits
-        block.head.hard = () if is_last else hard_classes(config, block.head.classes, confusion)
-    if config.detector == "head" and any(_needs_detector(block) for block in folded):
-        _fit_detectors(done, folded, examples(), device=device)
+        classes = block.head.classes
+        block.head.hard = () if is_last else hard_classes(config, classes, confusion, present)
+    needing = [block for block in folded if _needs_detector(block, present)]
+    if config.detector == "head" and needing:
+        _fit_detectors(done, folded, needing, examples(), device=device)
 
 
-def hard_classes(config: RunConfig, classes: Sequence[int], confusion: Tensor) -> tuple[int, ...]:
-    """Return the classes that `class_rule` calls hard.
+def hard_classes(
+    config: RunConfig, classes: Sequence[int], confusion: Tensor, present: Collection[int]
+) -> tuple[int, ...]:
+    """Return the classes that `class_rule` calls hard, of those that are `present`.
 
     `confusion` (classes, classes) counts validation images by label and decision. The score
     of a class, by `class_score`, is the share of correct images among those with its label
@@ -58,17 +65,20 @@ def hard_classes(config: RunConfig, classes: Sequence[int], confusion: Tensor) -
     """
     right = confusion.diagonal().tolist()
     counts = confusion.sum(dim=1 if config.class_score == "recall" else 0).tolist()
-    scores = [Fraction(*pair) for pair in zip(right, (max(n, 1) for n in counts), strict=True)]
+    scores = {
+        label: Fraction(correct, max(count, 1))
+        for label, correct, count in zip(classes, right, counts, strict=True)
+        if label in present
+    }
     if config.class_rule == "worst-fraction":
         count = int(_exact(config.hard_fraction) * len(scores) + Fraction(1, 2))
-        hard = set(sorted(range(len(scores)), key=lambda index: scores[index])[:count])
-    elif config.class_rule == "mean":
-        mean = sum(scores, Fraction(0)) / len(scores)
-        hard = {index for index, score in enumerate(scores) if score < mean}
+        worst = set(sorted(scores, key=lambda label: scores[label])[:count])
+        return tuple(label for label in scores if label in worst)
+    if config.class_rule == "mean":
+        limit = sum(scores.values(), Fraction(0)) / len(scores)
     else:
-        threshold = _exact(config.class_threshold)
-        hard = {index for index, score in enumerate(scores) if score < threshold}
-    return tuple(label for index, label in enumerate(classes) if index in hard)
+        limit = _exact(config.class_threshold)
+    return tuple(label for label, score in scores.items() if score < limit)
 
 
 def _exact(value: float) -> Fraction:
@@ -76,20 +86,25 @@ def _exact(value: float) -> Fraction:
     return Fraction(str(value))
 
 
-def _needs_detector(block: Block) -> bool:
-    """Return whether some classes of the block are hard, and some are not."""
-    return 0 < len(block.head.hard) < len(block.head.classes)
+def _needs_detector(block: Block, present: Collection[int]) -> bool:
+    """Return whether some of the present classes of the block are hard, and some are not."""
+    return 0 < len(block.head.hard) < len(set(block.head.classes) & set(present))
 
 
 def _fit_detectors(
-    done: Network, folded: Sequence[Block], examples: Examples, *, device: str
+    done: Network,
+    folded: Sequence[Block],
+    needing: Sequence[Block],
+    examples: Examples,
+    *,
+    device: str,
 ) -> None:
     config, first = done.config, len(done.blocks)
     runner = Network(config, done.task)
     runner.blocks.extend([*list(done.blocks)[: examples.frozen], *folded])
     runner.eval()
     for offset, block in enumerate(folded):
-        if _needs_detector(block):
+        if block in needing:
             draws = generator(config.seed, "detector", first, device)
             features, labels = _features(runner, examples, draws, offset)
             hard = [label in block.head.hard for label in block.head.classes]

@@ -20,8 +20,8 @@ from snn.rewiring import ConnectivityReport, connectivity, make_rewirer
 from snn.rules import ONLINE_RULES, Batch, BatchResult, learn
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
-from snn.training.examples import examples_after
-from snn.training.plan import stage_memory
+from snn.training.examples import Examples, examples_after
+from snn.training.plan import stage_memory, with_real_batch
 
 
 class DivergedError(RuntimeError):
@@ -44,8 +44,11 @@ def deterministic() -> Iterator[None]:
 class Stage:
     """Trains the next block after `done`, or all blocks at once if the config says so.
 
-    `classes` are the labels to separate; only their images are used. Iterate `epochs`, then
-    call `confusions` and `fold_for_inference`.
+    `classes` are the labels to separate; only their images are used, and at least one of
+    them must have a training image. Iterate `epochs`, then call `confusions` and
+    `fold_for_inference`.
+
+    Raises ValueError if batch norm has only one training image.
     """
 
     def __init__(self, done: Network, split: Split, classes: Sequence[int], *, device: str) -> None:
@@ -61,6 +64,11 @@ class Stage:
         started = time.perf_counter()
         self.examples, self.validation = examples_after(done, split, self.classes)
         self.training_s = time.perf_counter() - started  # validation not included
+        if config.norm == "batch-over-time" and len(self.examples) < 2:
+            raise ValueError(
+                "norm 'batch-over-time' needs at least 2 training images, got "
+                f"{len(self.examples)}; use norm 'weight-standardised'"
+            )
         self.runner = self._runner(self.live)
         self.runner.memory_mode = self._memory_mode()
         parameters = [p for block in self.live for p in block.parameters()]
@@ -78,8 +86,7 @@ class Stage:
         if self.config.memory_mode != "auto":
             return self.config.memory_mode
         blocks = [*(self.done.block(index) for index in range(self.first)), *self.live]
-        images = min(self.config.batch_size, max(len(self.examples), 1))
-        config = self.config.replace(batch_size=images)
+        config = with_real_batch(self.config, len(self.examples))
         return stage_memory(config, self.done.task, blocks, frozen=self.first).mode
 
     def _runner(self, live: Sequence[Block]) -> Network:
@@ -140,10 +147,13 @@ class Stage:
         return loss, float(torch.stack(correct).sum()) / count
 
     def _batches(self, order: Tensor) -> Sequence[Tensor]:
-        batches = list(order.split(self.config.batch_size))
+        """Return the images of each batch; with batch norm none has a single image."""
+        size = self.config.batch_size
+        batches = list(order.split(size))
         is_single = len(batches) > 1 and len(batches[-1]) == 1
-        if is_single and self.config.norm == "batch-over-time":  # one image has no statistics
-            batches[-2:] = [torch.cat(batches[-2:])]
+        if is_single and self.config.norm == "batch-over-time":
+            last = torch.cat(batches[-2:])
+            batches[-2:] = last.tensor_split(2) if size > 2 else [last]
         return batches
 
     def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
@@ -186,13 +196,13 @@ class Stage:
             else:
                 conn.weight.mul_(factor)
 
-    def _validation_runs(
-        self, counter: "_SpikeCounter | None" = None
+    def _runs(
+        self, examples: Examples, counter: "_SpikeCounter | None" = None
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
-        """Yield validation batches with the readouts of the live blocks."""
+        """Yield batches of examples with the readouts of the live blocks."""
         self.runner.eval()
         draws = generator(self.config.seed, "validation", 0, self.device)
-        for batch in self.validation.in_order(draws):
+        for batch in examples.in_order(draws):
             outputs = self.runner.run(
                 batch.drive,
                 ForwardContext(observer=counter),
@@ -208,12 +218,17 @@ class Stage:
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        """Return the accuracy of the deepest exit, and spikes per neuron and timestep."""
+        """Return the accuracy of the deepest exit, and spikes per neuron and timestep.
+
+        Classes without a validation image are measured on their training images: without
+        an image a network would appear to be silent.
+        """
         counter, correct = _SpikeCounter(self.live), 0
-        for batch, readouts in self._validation_runs(counter):
+        examples = self.validation if len(self.validation) else self.examples
+        for batch, readouts in self._runs(examples, counter):
             decided = self._output(readouts[-1]).argmax(dim=1)
             correct += int((decided == batch.labels).sum())
-        return correct / max(len(self.validation), 1), counter.rate
+        return correct / len(examples), counter.rate
 
     @deterministic()
     def fold_for_inference(self) -> list[Block]:
@@ -236,7 +251,7 @@ class Stage:
         """Return validation images by label and decision, a matrix per live block."""
         size = len(self.classes)
         counts = [torch.zeros(size * size, dtype=torch.int64) for _ in self.live]
-        for batch, readouts in self._validation_runs():
+        for batch, readouts in self._runs(self.validation):
             labels = batch.labels.cpu()
             for count, readout in zip(counts, readouts, strict=True):
                 decided = self._output(readout).argmax(dim=1).cpu()

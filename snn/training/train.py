@@ -55,6 +55,7 @@ class Training:
         self.parameters: list[int] = []  # per block
         self.epochs_reused = 0  # epochs of blocks from the cache
         self._environment = environment_of(split, device)
+        self._present = frozenset(split.train_labels.unique().tolist())
         self._stage: Stage | _CachedStage | None = None  # the stage whose epochs are yielded
 
     @property
@@ -176,7 +177,14 @@ class Training:
         """Route the classes after the blocks, and add the blocks to the network."""
         started = time.perf_counter()
         with deterministic():
-            route(self.network, folded, confusions, examples, device=self.device)
+            route(
+                self.network,
+                folded,
+                confusions,
+                examples,
+                present=self._present,
+                device=self.device,
+            )
         self.training_s.append(training_s + time.perf_counter() - started)
         self.network.blocks.extend(folded)
         self._stage = None

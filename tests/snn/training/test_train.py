@@ -318,7 +318,7 @@ def test_training_learns_the_digits() -> None:
 
 
 def test_a_loss_that_is_no_number_is_a_divergence() -> None:
-    config = SMALL.replace(norm="none", optimizer="sgd", learning_rate=1e38)
+    config = SMALL.replace(norm="none", optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
     with pytest.raises(DivergedError, match="lower learning_rate"):
         list(Training(config, split_of(config)))
 
