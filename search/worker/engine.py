@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.text.provenance import project_version
-from snn.settings.config import DATASETS, RunConfig
+from snn.settings.config import DATASETS, ConfigError, Fault, RunConfig
 from snn.settings.measurement import Evaluation
 
 if TYPE_CHECKING:
@@ -178,10 +178,30 @@ def _task(config: RunConfig) -> Task:
 
 
 def plan(config: RunConfig) -> CostEstimate:
-    """Return the cost estimate of a run; builds the network without training it."""
+    """Return the cost estimate of a run; builds the network without training it.
+
+    Raises ConfigError if this machine has too little memory for the network.
+    """
     from snn.training.plan import plan as plan_task
 
-    return plan_task(config, _task(config))
+    try:
+        return plan_task(config, _task(config))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        message = f"must be lower: this machine has no memory for a width of {config.width}"
+        raise ConfigError([Fault(key="width", message=message)]) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error is a failed allocation."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU allocator of torch has no exception class of its own.
+    phrases = ("DefaultCPUAllocator", "not enough memory")
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
 def lower_bound(config: RunConfig, *, images: int, memory: bool = True) -> LowerBound:

@@ -17,7 +17,15 @@ from search.study.study import Bound
 from search.text import log
 from search.trial.rung import RungReport
 from search.trial.trial import Artifact, Outcome, Timings, TrialState
-from search.worker.engine import TEST, VALIDATION, evaluated, load_split, part_of, pick_device
+from search.worker.engine import (
+    TEST,
+    VALIDATION,
+    evaluated,
+    is_out_of_memory,
+    load_split,
+    part_of,
+    pick_device,
+)
 from search.worker.job import BlockFolder
 from search.worker.uploading import without_weights
 from snn.settings.config import RunConfig
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
     from snn.training.train import Training
 
 LOG = log.logger("trial")
+TARGET_TOLERANCE = 0.05
+"""Difference from `target_sparsity` up to which a trial is not noted."""
 
 
 class TrialRun:
@@ -83,7 +93,7 @@ class TrialRun:
                 state=TrialState.PRUNED, reason=f"silent: {error}", constraint_violation=1.0
             )
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 self._outcome = Outcome(
                     state=TrialState.PRUNED,
                     reason="out of memory: lower batch_size, width or timesteps",
@@ -120,6 +130,8 @@ class TrialRun:
                 evaluation_s=time.perf_counter() - trained_at + self._rungs_s,
             ),
         )
+        note = missed_target(self.config, evaluation.sampled.metrics["connectivity"])
+        self._notes += [note] if note else []
         if save_error is not None:
             self._outcome = without_weights(self._outcome, save_error)
             self._notes.extend(self._outcome.notes)
@@ -289,14 +301,17 @@ def _check_silence(measurement: Measurement) -> None:
         )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU allocator of torch has no exception class of its own.
-    phrases = ("DefaultCPUAllocator", "not enough memory")
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
+def missed_target(config: RunConfig, connectivity: float) -> str | None:
+    """Return a note on a training that ended far from its target sparsity, or None."""
+    if config.target_sparsity == 0:
+        return None
+    if abs(1 - connectivity - config.target_sparsity) <= TARGET_TOLERANCE:
+        return None
+    other = ", or use rewiring 'closed-loop'" if config.rewiring == "open-loop" else ""
+    return (
+        f"rewiring {config.rewiring!r} missed target_sparsity by more than {TARGET_TOLERANCE} in a "
+        f"trial; train for more epochs{other}"
+    )
 
 
 def _free_memory() -> None:

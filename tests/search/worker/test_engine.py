@@ -1,6 +1,7 @@
 """The engine's door: trials become outcomes, whatever happens in them."""
 
 import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from search.trial.trial import Timings, TrialState
 from search.worker import engine
 from search.worker.engine import cut_weights, evaluate_weights, plan
 from search.worker.job import BlockFolder
-from search.worker.trial_run import TrialRun
+from search.worker.trial_run import TrialRun, missed_target
 from snn.data.dataset import DataError
-from snn.settings.config import RunConfig
+from snn.settings.config import ConfigError, RunConfig
 from snn.settings.measurement import Evaluation, Measurement
 
 TINY = RunConfig(
@@ -261,6 +262,44 @@ def test_memory_that_the_processor_does_not_have_is_no_crash(
     list(run)
     assert run.outcome.state is TrialState.PRUNED
     assert "out of memory" in run.outcome.reason
+
+
+def test_a_network_without_room_in_memory_is_refused_in_a_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hungry(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("snn.training.plan.plan", hungry)
+    message = "width must be lower: this machine has no memory for a width of 60000"
+    with pytest.raises(ConfigError, match=message):
+        plan(TINY.replace(width=60_000))
+
+
+@pytest.mark.parametrize(
+    ("rewiring", "target", "connectivity", "advice"),
+    [
+        ("open-loop", 0.9, 0.65, "train for more epochs, or use rewiring 'closed-loop'"),
+        ("closed-loop", 0.9, 0.16, "rewiring 'closed-loop' missed .* train for more epochs$"),
+        ("deep-r", 0.5, 0.4, "rewiring 'deep-r' missed target_sparsity by more than 0.05"),
+        ("open-loop", 0.9, 0.06, None),
+        ("open-loop", 0.0, 1.0, None),
+    ],
+)
+def test_a_training_that_missed_its_target_sparsity_is_noted(
+    rewiring: str, target: float, connectivity: float, advice: str | None
+) -> None:
+    note = missed_target(TINY.replace(rewiring=rewiring, target_sparsity=target), connectivity)
+    assert (note is None) == (advice is None)
+    assert advice is None or re.search(advice, str(note))
+
+
+def test_the_note_of_a_missed_target_is_part_of_the_outcome(tmp_path: Path) -> None:
+    config = TINY.replace(rewiring="open-loop", target_sparsity=0.95, partition="3")
+    run = TrialRun(config, data_dir=tmp_path)
+    list(run)
+    assert run.outcome.state is TrialState.COMPLETE
+    assert any("missed target_sparsity" in note for note in run.outcome.notes)
 
 
 def test_a_run_with_a_lower_bound_over_a_constraint_is_not_trained(tmp_path: Path) -> None:
