@@ -2,7 +2,8 @@
 
 Each kind is added to a copy of the packages as somebody from outside would add it, and used there.
 Kinds that other files add from outside: commands in `tests/search/commands/test_registry.py`,
-time rules, rewiring and surrogates in `tests/snn/rules/test_own_methods.py`.
+time rules, rewiring and surrogates in `tests/snn/rules/test_own_methods.py`, samplers and
+pruners in `tests/search/samplers/test_added_methods.py`.
 """
 
 import os
