@@ -10,6 +10,7 @@ import functools
 import importlib.metadata
 import logging
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -174,7 +175,7 @@ def _guarded(words: list[str], *, is_process: bool) -> int:
     except ValueError as error:
         if not _is_for_people(error):
             raise
-        _complain(str(error))
+        _complain(str(error) + _extension_hint(str(error)))
         return WRONG_INPUT
 
 
@@ -226,6 +227,17 @@ def log_settings(arguments: argparse.Namespace) -> log.LogSettings:
     elif verbose:
         level = logging.INFO if verbose == 1 else logging.DEBUG
     return log.LogSettings(level=level, file=getattr(arguments, "log", None), quiet=quiet)
+
+
+def _extension_hint(message: str) -> str:
+    """Return a line about extensions for the name of an unknown data set or backbone."""
+    unknown = re.search(r"\b(dataset|backbone) must be one of .*, got ", message)
+    if unknown is None or os.environ.get(extensions.VARIABLE):
+        return ""
+    return (
+        f"\nif an extension has this {unknown[1]}, set {extensions.VARIABLE} to the file of the "
+        "extension"
+    )
 
 
 def _check_encoding(words: list[str]) -> None:

@@ -163,7 +163,7 @@ def datasets(root: Path) -> Iterator[Check]:
         except DataError as error:
             finding, _, remedy = str(error).partition("; ")
             yield Check(name=f"data: {name}", status="missing", finding=finding, remedy=remedy)
-        except Exception as error:  # raised by the code of an extension
+        except (Exception, SystemExit) as error:  # raised by the code of an extension
             yield Check(
                 name=f"data: {name}",
                 status="problem",

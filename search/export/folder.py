@@ -122,12 +122,17 @@ def read_folder(path: Path) -> Folder:
 def read_config(path: Path) -> RunConfig:
     """Read the run config of a TOML file. Raises ExportError, or ConfigError with every fault."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         reason = "is a folder" if path.is_dir() else error.strerror or str(error)
         raise ExportError(f"{path}: must be a TOML file of run settings, got: {reason}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise ExportError(f"{path}: must be a TOML file of run settings, got: {error}") from error
+    if not values:
+        raise ExportError(
+            f"{path}: must have at least one setting of a run, such as 'backbone = \"mlp\"', got "
+            "an empty file"
+        )
     if {"space", "run"} & values.keys():
         raise ExportError(
             f"{path}: must hold the settings of one run, got a study file; "
@@ -142,8 +147,8 @@ def read_config(path: Path) -> RunConfig:
 
 def _recorded(path: Path) -> Recorded:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError, OSError) as error:
         raise ExportError(f"{path}: must be the JSON of an export, got: {error}") from error
     form = document.get("spikefront_export") if isinstance(document, dict) else None
     if not isinstance(form, int):
@@ -164,7 +169,7 @@ def _recorded(path: Path) -> Recorded:
             environment=dict(document["environment"]),
             trained_as=document["trained_as"],
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ExportError(
             f"{path}: must be the JSON of an export, got one that was changed "
             f"({type(error).__name__}: {error}); export it again"
