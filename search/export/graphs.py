@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from search.worker.engine import dataset_fingerprint, images_of
+from snn.data.image_files import DataError
 from snn.interchange.description import (
     DT_S,
     Description,
@@ -13,7 +14,7 @@ from snn.interchange.description import (
     Measured,
     stated_dt,
 )
-from snn.settings.config import DATASETS, RunConfig, nearest
+from snn.settings.config import DATASETS, ConfigError, RunConfig, nearest
 
 FORMS = ("plain", "norse")
 
@@ -120,6 +121,13 @@ def measure_graph(path: Path, asked: GraphRun, *, data_dir: Path, test: bool) ->
         measured = measure(graph, images, about)
     except InterchangeError as error:
         raise InterchangeError("\n".join(_placed(path, error))) from None
+    except (DataError, ConfigError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        lines = str(error).splitlines() or [""]
+        raise InterchangeError(
+            f"{path}: has values that cannot be run ({type(error).__name__}: {lines[0]})"
+        ) from error
     return GraphMeasured(
         about=about,
         measured=measured,

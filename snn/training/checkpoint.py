@@ -27,6 +27,10 @@ from snn.settings.config import ConfigError, RunConfig
 FORMAT = 1
 
 
+# Raised for values of a damaged header.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 class CheckpointError(ValueError):
     """A weights file that cannot be read as a network."""
 
@@ -97,6 +101,38 @@ def load(path: Path, *, config: RunConfig | None = None, device: str = "cpu") ->
             f"{path}: weights of format {header.get('format')!r}, this version reads {FORMAT}"
         )
     try:
+        _check(header)
+        return _trained(path, header, tensors, config, device)
+    except CheckpointError:
+        raise
+    except DAMAGE as error:
+        raise CheckpointError(
+            f"{path}: not a spikefront weights file (damaged header: {type(error).__name__})"
+        ) from None
+
+
+def _check(header: Mapping[str, Any]) -> None:
+    """Raise an error of DAMAGE unless the header describes a network of a training."""
+    classes = range(int(header["task"]["classes"]))
+    for block in header["blocks"]:
+        if not all(type(label) is int and label in classes for label in block["classes"]):
+            raise ValueError("classes of a block")
+        if not all(type(label) is int and label in classes for label in block["hard"]):
+            raise ValueError("hard classes of a block")
+    for name in ("memory_bytes", "parameters"):
+        counts = header[name]
+        if not counts or not all(type(count) is int and 0 <= count < 2**63 for count in counts):
+            raise ValueError(name)
+
+
+def _trained(
+    path: Path,
+    header: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+    config: RunConfig | None,
+    device: str,
+) -> Trained:
+    try:
         stored = RunConfig.from_mapping(header["config"])
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error.faults[0]}") from None
@@ -128,8 +164,10 @@ def _read(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["spikefront"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a spikefront weights file ({error})") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: not a spikefront weights file (damaged header)")
     return header, tensors
 
 
