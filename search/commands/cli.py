@@ -247,7 +247,7 @@ def _check_encoding(words: list[str]) -> None:
         if any("\ud800" <= character <= "\udfff" for character in word):
             shown = os.fsencode(word).decode("utf-8", "backslashreplace")
             raise UsageError(
-                f"{place} must be UTF-8 text, got {shown!r}; rename the file or folder"
+                f"{place} must be UTF-8 text, got '{shown}'; rename the file or folder"
             )
 
 

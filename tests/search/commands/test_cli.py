@@ -687,8 +687,8 @@ def test_a_config_file_is_trained_without_a_search(run: Run, tmp_path: Path) -> 
 
 
 def test_a_training_that_diverges_is_a_failure(run: Run, tmp_path: Path) -> None:
-    settings = 'backbone = "mlp"\nwidth = 4\nepochs = 1\nlearning_rate = 1e38\noptimizer = "sgd"\n'
-    (tmp_path / "mine.toml").write_text(settings)
+    settings = 'backbone = "mlp"\nwidth = 4\nepochs = 1\nlearning_rate = 1000\noptimizer = "sgd"\n'
+    (tmp_path / "mine.toml").write_text(settings + 'loss = "squared-error"\n')
     ran = run("train", "mine.toml", "--out", "mine")
     assert ran.code == 1
     assert "diverged" in ran.err

@@ -347,7 +347,7 @@ def test_processors_that_a_container_may_not_use_are_told(tmp_path: Path) -> Non
     check = machine.processors(a_system(tmp_path, **quota))
     assert check.status == "warning"
     assert check.finding.endswith("of which this process may use 0.5")
-    assert "at most 1" in check.remedy
+    assert "at 1 or less" in check.remedy
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
@@ -432,7 +432,7 @@ def test_a_ray_that_does_not_start_says_why_and_a_run_does_too(
     assert cli.main(["run", "study.toml", "--workers", "1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("spikefront: Ray does not start on this machine: ")
-    assert line.endswith("see `spikefront doctor`")
+    assert line.endswith("run `spikefront doctor`")
 
 
 # ---- the environment

@@ -27,6 +27,7 @@ from search.study.study import study_from_toml
 from search.text.artifacts import local_path
 from search.trial.trial import Artifact, Outcome, Trial, TrialState
 from search.worker import engine, trial_run
+from search.worker.job import run_config
 from snn.data.image_files import DataError
 from snn.settings.config import ConfigError, RunConfig
 from snn.settings.measurement import METRICS, Evaluation, OperatingPoint
@@ -164,7 +165,7 @@ def test_a_config_file_may_stand_in_the_run_table_of_a_study(store: Store, tmp_p
     config = (tmp_path / "best" / "config.toml").read_text().replace("\nseed = 0\n", "\n")
     head = 'name = "more"\nobjectives = ["accuracy"]\n[space]\nseed = [1, 2, 3]\n[run]\n'
     study = study_from_toml(head + config)
-    assert engine.run_config(study, {"seed": 0}) == CONFIG
+    assert run_config(study, {"seed": 0}) == CONFIG
 
 
 def test_metrics_json_says_what_was_measured_of_what_and_where(

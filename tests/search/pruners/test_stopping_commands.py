@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.commands import cli
-from search.worker import trial_run
+from search.runners import run as study_run
 from tests.search.fake_engine import FakeEngine
 
 STUDY = """
@@ -34,7 +34,7 @@ stopping = "moasha"
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Says which store; the engine is a fake one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trial_run, "TrialRun", FakeEngine())
+    monkeypatch.setattr(study_run, "TrialRun", FakeEngine())
     (tmp_path / "study.toml").write_text(STUDY)
     return ["--store", f"sqlite:///{tmp_path}/store.db"]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from search.commands import cli
+from search.runners import run as study_run
 from search.runners.display import watch
 from search.runners.progress import Lines
 from search.text import log
 from search.text.terminal import can_redraw
-from search.worker import trial_run
 from tests.search.fake_engine import FakeEngine
 
 STUDY = """
@@ -45,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Runs the study, one of whose three trials crashes; exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(log.VARIABLE, raising=False)
-    monkeypatch.setattr(trial_run, "TrialRun", FakeEngine(crash_at_width=CRASHES_AT))
+    monkeypatch.setattr(study_run, "TrialRun", FakeEngine(crash_at_width=CRASHES_AT))
     (tmp_path / "study.toml").write_text(STUDY)
 
     def _run(*words: str) -> Ran:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from search.commands import cli
+from search.runners import run as study_run
 from search.store.store import Store
 from search.text import terminal
 from search.trial.trial import TrialState
-from search.worker import trial_run
 from tests.search import command
 from tests.search.fake_engine import FakeEngine
 from tests.search.text.test_log import STUDY
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.toml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(trial_run, "TrialRun", FakeEngine())
+        patch.setattr(study_run, "TrialRun", FakeEngine())
         assert cli.main(["run", "study.toml", "--quiet"]) == 0
     return folder
 
@@ -86,7 +86,9 @@ def test_replacements_are_readable(folder: Path) -> None:
 def test_a_name_that_is_no_text_is_refused_without_a_crash(folder: Path) -> None:
     done = ran("run", os.fsdecode(b"caf\xe9.toml"), folder=folder)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"spikefront: caf?.toml: ")
+    assert done.stderr.startswith(
+        b"spikefront: an argument must be UTF-8 text, got 'caf\\xe9.toml'"
+    )
     assert done.stderr.count(b"\n") == 1
 
 
