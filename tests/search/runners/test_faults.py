@@ -180,7 +180,8 @@ def test_trials_keep_all_but_their_weights_when_the_disk_of_artifacts_is_full(
     )
     if done.returncode in (1, 77) and "store.db" not in os.listdir(tmp_path):
         pytest.skip(f"no file system can be mounted here: {done.stderr}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "trials could not be saved, so they cannot be exported; free space" in done.stderr
     digests = dict(line.split()[::-1] for line in (tmp_path / "kept").read_text().splitlines())
     with Store(f"sqlite:///{tmp_path}/store.db", read_only=True) as store:
         trials = store.trials("small")
@@ -265,37 +266,32 @@ def test_ctrl_c_requeues_running_trials_and_twice_leaves_at_once(
 def test_a_driver_suspended_longer_than_its_lease_loses_the_study_and_writes_nothing_more(
     tmp_path: Path,
 ) -> None:
-    """Two drivers: the second is refused while the first one lives, told who it is, and takes over
-    once the lease has run out; the first one finds out when it wakes up."""
-    first = command.start(*write(tmp_path), engine={"epoch_s": 0.1}, lease_s=3.0)
+    few = STUDY.replace("trials = 40", "trials = 6")
+    first = command.start(*write(tmp_path, few), engine={"epoch_s": 0.4}, lease_s=3.0)
     wait_for(tmp_path, finished=1)
-    holder = f"{socket.gethostname()}:{first.pid}"
-    refused = command.start(*write(tmp_path), engine={}, lease_s=3.0)
-    _, said = refused.communicate(timeout=120)
-    assert refused.returncode == 2, said
-    assert f"study 'small' is being run by {holder}, whose lease lasts until " in said
     first.send_signal(signal.SIGSTOP)
     with Store(f"sqlite:///{tmp_path}/store.db", read_only=True) as store:
         while store.stored_study("small").is_running:
-            time.sleep(0.1)
+            time.sleep(0.05)
     before = trials_of(tmp_path)
-    second = command.start(*write(tmp_path), engine={"epoch_s": 0.02}, lease_s=6.0)
+    second = command.start(*write(tmp_path, few), engine={"epoch_s": 0.02}, lease_s=3.0)
     wait_for(tmp_path, finished=sum(trial.state.is_finished for trial in before) + 1)
     first.send_signal(signal.SIGCONT)
-    _, said = first.communicate(timeout=60)
+    _, said = first.communicate(timeout=120)
     assert first.returncode == 2, said
-    lost = (
-        f"this run lost the study 'small' to {socket.gethostname()}:{second.pid}: its lease expired"
-    )
-    assert lost in said.splitlines()[-1]
+    assert "this run lost the study 'small' to " in said.splitlines()[-1]
     _, said = second.communicate(timeout=120)
     assert second.returncode == 0, said
-    check_end(tmp_path, before, trials=40)
+    after = trials_of(tmp_path)
+    assert {trial.state for trial in after} == {TrialState.COMPLETE}
+    done = [trial for trial in before if trial.state.is_finished]
+    assert (len(after), after[: len(done)]) == (6, done)
+    host = socket.gethostname()
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
-        for trial in store.trials("small"):
+        for trial in after:
             assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
         assert [e.message for e in store.events("small") if e.kind == "lease"] == [
-            f"{socket.gethostname()}:{second.pid} took over from {holder}, whose lease had expired"
+            f"{host}:{second.pid} took over from {host}:{first.pid}, whose lease had expired"
         ]
 
 
@@ -311,8 +307,9 @@ def test_a_killed_driver_is_not_shown_as_running(tmp_path: Path) -> None:
         assert not store.study_summaries()[0].is_running
     asked = command.start("status", "small", "--store", url)
     told, _ = asked.communicate(timeout=60)
-    assert f"not running: {socket.gethostname()}:{driver.pid} is gone" in " ".join(told.split())
-    assert "was running, and will run again: trial 0" in told
+    gone = f"not running: process {socket.gethostname()}:{driver.pid} ended unexpectedly"
+    assert gone in " ".join(told.split())
+    assert "interrupted, will run again: trial 0" in told
 
 
 def test_a_network_too_large_for_the_memory_that_a_process_may_have_is_a_pruned_trial(
