@@ -9,6 +9,7 @@ from search.commands import InputError, tables
 from search.commands.options import JSON, PICKS, STORE, STUDY, command, option
 from search.commands.output import Output
 from search.front.front import MergedPoint, merge_equal
+from search.front.indicators import constant_objectives
 from search.front.picks import knee, pick
 from search.store.store import Store, StoredPoint
 from search.study.study import Study, study_from_toml
@@ -53,8 +54,11 @@ def front(arguments: argparse.Namespace) -> int:
             members = [picked(store, members, arguments.pick, study)]
         if not members:
             output.say(no_front(store, study))
+        constant = constants(store, study, members)
     names = metrics_of(study, all_metrics=arguments.all_metrics)
     say_points(output, members, names, knee=best, confirmed=confirmed)
+    for line in constant:
+        output.say(line)
     output.document(
         {
             "study": stored.name,
@@ -103,6 +107,19 @@ def no_front(store: Store, study: Study) -> str:
         f"{study.name} has no front: no operating point meets all of [constraints] and has a "
         "finite value of every objective"
     )
+
+
+def constants(store: Store, study: Study, members: Sequence[Member]) -> list[str]:
+    """Return a line for each objective that is the same in all trials, and so decides nothing."""
+    front = [member.point for member in members]
+    if len(front) > 1 and not constant_objectives(front, study.objectives):
+        return []  # without a look at all points
+    found = constant_objectives(store.operating_points(study.name), study.objectives)
+    return [
+        f"objective {name} is {figure(name, value)} in every trial, so that it decides nothing: "
+        "remove it from objectives, or vary an axis that changes it"
+        for name, value in found.items()
+    ]
 
 
 def in_order(points: Sequence[StoredPoint], study: Study) -> list[Member]:

@@ -216,6 +216,7 @@ def _say_results(
     output: Output, study: Study, store: "Store", report: "RunReport", arguments: argparse.Namespace
 ) -> None:
     from search.commands.front import (
+        constants,
         evenly,
         front_of_study,
         knee_of,
@@ -232,6 +233,8 @@ def _say_results(
     say_points(output, shown, metrics_of(study), knee=knee)
     if not points:
         output.say(no_front(store, study))
+    for line in constants(store, study, points):
+        output.say(line)
     if len(shown) < len(points):
         output.say(
             f"{len(shown)} of {len(points)} points; all: spikefront front {study.name}{in_store}"

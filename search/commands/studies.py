@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from search.commands import tables
-from search.commands.front import front_of_study, no_front
+from search.commands.front import constants, front_of_study, no_front
 from search.commands.options import JSON, STORE, STUDY, command, same_places
 from search.commands.output import Output
 from search.store.store import Store
@@ -54,8 +54,10 @@ def status(arguments: argparse.Namespace) -> int:
         sources = store.prior_trial_sources(arguments.study)
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
         study = study_from_toml(stored.toml, stored.name)
-        front_size = len(front_of_study(store, study))
+        members = front_of_study(store, study)
+        front_size = len(members)
         fault = no_front(store, study) if summary.operating_points and not front_size else ""
+        constant = constants(store, study, members)
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     ended = [t for t in trials if t.state in (TrialState.FAILED, TrialState.PRUNED)]
     rejected = [event for event in events if event.kind == RULED_OUT]
@@ -64,6 +66,7 @@ def status(arguments: argparse.Namespace) -> int:
         **_progress(stored, summary, trials, front_size, in_store),
         **_search(rejected, sources),
         **({"no front": fault} if fault else {}),
+        **({"constant": "; ".join(constant)} if constant else {}),
     }
     if study.question:
         output.say(Text(study.question, style="italic"))

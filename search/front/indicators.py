@@ -90,7 +90,8 @@ def reference_point(
 
     A value that the study gives is taken. Otherwise 0 where higher is better, and else the
     worst finite value among the points of the ten trials with the lowest
-    numbers (1 if that leaves no box).
+    numbers: twice that if all are equal, so that a constant objective leaves a
+    volume; 1 if the worst is 0.
     """
     first = set(sorted({p.trial for p in points})[:_FIRST_TRIALS])
     reference = {}
@@ -101,9 +102,22 @@ def reference_point(
             reference[name] = 0.0
         else:
             values = [p.point.metrics.get(name, math.nan) for p in points if p.trial in first]
-            worst = max((value for value in values if math.isfinite(value)), default=0.0)
-            reference[name] = float(worst) if worst > 0 else 1.0
+            finite = [value for value in values if math.isfinite(value)]
+            worst = max(finite, default=0.0)
+            margin = 2.0 if worst == min(finite, default=0.0) else 1.0
+            reference[name] = margin * worst if worst > 0 else 1.0
     return reference
+
+
+def constant_objectives(points: Sequence[HasPoint], objectives: Sequence[str]) -> dict[str, float]:
+    """Return the objectives that have one value in all points, with it; of two or more points.
+
+    They decide nothing: an axis that changes them is missing in the space.
+    """
+    if len(points) < 2:
+        return {}
+    values = {name: {p.point.metrics.get(name, math.nan) for p in points} for name in objectives}
+    return {name: found.pop() for name, found in values.items() if len(found) == 1}
 
 
 def normalised_hypervolume(

@@ -171,9 +171,10 @@ class OptunaSampler:
     def _rebuilt(self, method: str) -> OptunaMirror:
         return OptunaMirror(self._study, self._dimensions, method, list(self._entries()))
 
+    # Stored notes of NSGA name its parents by these keys: their words must stay.
     def _entries(self) -> Iterator[tuple[Key, Trial]]:
         """Yield all entries in the order in which one worker would have told them."""
-        yield from ((f"prior {k}", trial) for k, trial in enumerate(self._prior))
+        yield from ((f"lesson {k}", trial) for k, trial in enumerate(self._prior))
         for trial in self._records.values():
             yield from rejected_of(trial)
             yield trial.number, trial
@@ -215,7 +216,7 @@ def _running(number: int, params: Params, state: SamplerState) -> Trial:
 
 
 def _named(number: int, shared: Sequence[Trial]) -> Iterator[tuple[Key, Trial]]:
-    return ((f"{number} shared {k}", trial) for k, trial in enumerate(shared))
+    return ((f"{number} family {k}", trial) for k, trial in enumerate(shared))
 
 
 def _slim(trial: Trial) -> Trial:

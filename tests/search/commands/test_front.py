@@ -74,3 +74,16 @@ def test_a_study_without_a_complete_trial_says_so(
 ) -> None:
     assert cli.main(["front", "tiny", "--store", store_of(tmp_path)]) == 0
     assert "tiny has no front yet: no trial is complete" in capsys.readouterr().out
+
+
+def test_an_objective_that_is_the_same_in_all_trials_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its study had a hypervolume of 0 for ever, without a word."""
+    url = store_of(tmp_path, 8, 8)
+    for words in (["front", "tiny"], ["status", "tiny"]):
+        assert cli.main([*words, "--store", url]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert (
+            "objective synaptic_ops is 8 k ops in every trial, so that it decides nothing" in said
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from search.front.front import pareto_mask
 from search.front.indicators import (
+    constant_objectives,
     epsilon,
     hypervolume,
     hypervolume_contributions,
@@ -72,6 +73,17 @@ def test_the_reference_is_the_worst_of_the_first_ten_trials_unless_it_is_given()
     assert reference_point(points, OBJECTIVES) == {"accuracy": 0.0, "synaptic_ops": 400.0}
     given = {"synaptic_ops": 50.0}
     assert reference_point(points, OBJECTIVES, given)["synaptic_ops"] == 50.0
+
+
+def test_a_constant_objective_leaves_a_volume_and_is_known() -> None:
+    """The reference was the constant itself, and the hypervolume 0 for ever."""
+    names = ("accuracy", "parameters")
+    points = [a_point(t, accuracy=0.5 + t / 10, parameters=300.0) for t in range(3)]
+    reference = reference_point(points, names)
+    assert reference == {"accuracy": 0.0, "parameters": 600.0}
+    assert normalised_hypervolume(points, names, reference) == pytest.approx(0.7 / 2)
+    assert constant_objectives(points, names) == {"parameters": 300.0}
+    assert constant_objectives(points[:1], names) == {}
 
 
 def test_a_reference_always_leaves_a_box() -> None:
