@@ -262,4 +262,4 @@ def test_a_study_over_two_nodes_loses_one_of_them_and_nothing_else(
             assert trial.artifact is not None
             folder = store.stored_study("small").folder
             assert trial.artifact.uri == f"{place}/{folder}/{trial.number:05d}.safetensors"
-    assert len(list((tmp_path / "shelf" / "small").iterdir())) == 12
+    assert len(list((tmp_path / "shelf" / folder).iterdir())) == 12

@@ -349,7 +349,7 @@ train_images = 100
 epochs = 1
 timesteps = 2
 [space]
-width = [4, 100_000]
+width = [4, 65_536]
 [search]
 sampler = "random"
 """
