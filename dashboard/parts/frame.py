@@ -122,21 +122,19 @@ def next_step() -> None:
 # --- controls ----------------------------------------------------------------------------
 #
 # The value of a control is kept in the address, never in the control. A page reads the address,
-# gives the control that value, and a change of the control writes the address.
+# gives the control that value, and a change of the control writes the address. Each control gets
+# the value twice: by `preset`, and as its default. The browser begins with the default wherever the
+# control is new to it, as on another page, while the key still has its value on the server.
 
 
-def preset(key: str, value: object, *limits: object) -> None:
+def preset(key: str, value: object) -> None:
     """Set the value of the control with this key before it is drawn.
 
-    A control on another page, or with other `limits`, is another control for the browser, which
-    would begin at its first option: it is always told its value. Otherwise the value is set only
-    where it differs, so that a page that is drawn again does not undo a change in progress.
+    It is set only where it differs: a page that is drawn again would otherwise undo a change in
+    progress.
     """
-    identity = (st.session_state.get("page"), *limits)
-    is_new = st.session_state.get(f"identity-{key}") != identity
-    if is_new or key not in st.session_state or st.session_state[key] != value:
+    if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
-    st.session_state[f"identity-{key}"] = identity
 
 
 def choose(
@@ -194,6 +192,7 @@ def _select(
     st.selectbox(
         label,
         options,
+        list(options).index(current),
         key=key,
         format_func=show,
         help=help,
@@ -210,6 +209,7 @@ def pick_one(label: str, name: str, options: Mapping[str, str], *, help: str | N
     st.segmented_control(
         label,
         list(options),
+        default=current,
         format_func=lambda option: options[option],
         key=key,
         help=help,
@@ -239,7 +239,7 @@ def switch(
         is_on = bool(st.session_state[key])
         put(name, "" if is_on == default else words[not is_on])
 
-    st.toggle(label, key=key, help=help, disabled=disabled, on_change=flip)
+    st.toggle(label, current, key=key, help=help, disabled=disabled, on_change=flip)
     return current
 
 
@@ -252,7 +252,7 @@ def type_text(label: str, name: str, *, most: int, **about: Any) -> str:
         put(name, str(st.session_state[name]).strip())
         put("page", "")  # other words have other pages
 
-    st.text_input(label, key=name, max_chars=most, on_change=take, **about)
+    st.text_input(label, current, key=name, max_chars=most, on_change=take, **about)
     return current
 
 

@@ -34,6 +34,7 @@ def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: P
                 "Image",
                 0,
                 len(replayed.labels) - 1,
+                number,
                 key="image",
                 help="Number of the validation image, from 0.",
                 on_change=_take,

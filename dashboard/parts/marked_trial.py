@@ -63,7 +63,8 @@ def _choose(table: TrialTable, metric: str, row: int | None) -> None:
         for each in rows
     }
     key = "mark-trial"
-    frame.preset(key, None if row is None else int(table.numbers[row]))
+    number = None if row is None else int(table.numbers[row])
+    frame.preset(key, number)
 
     def take() -> None:
         number = st.session_state[key]
@@ -72,7 +73,7 @@ def _choose(table: TrialTable, metric: str, row: int | None) -> None:
     st.selectbox(
         "Marked trial",
         list(titles),
-        index=None,
+        index=None if number is None else list(titles).index(number),
         key=key,
         format_func=lambda number: titles.get(number, f"Trial {number}"),
         placeholder="Click a dot, or choose",

@@ -122,26 +122,31 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
         _move(view, place, replayed)
 
     if config.timesteps > 1:
-        frame.preset("at-timesteps", place.timesteps, config.timesteps)
-        st.slider("Timesteps", 1, config.timesteps, key="at-timesteps", on_change=moved)
+        frame.preset("at-timesteps", place.timesteps)
+        st.slider(
+            "Timesteps", 1, config.timesteps, place.timesteps, key="at-timesteps", on_change=moved
+        )
     kept = depths(config)
     if len(kept) > 1:
-        frame.preset("at-blocks", place.blocks, kept)
+        frame.preset("at-blocks", place.blocks)
         st.slider(
             "Blocks used",
             kept[0],
             kept[-1],
+            place.blocks,
             key="at-blocks",
             on_change=moved,
             help="Blocks were trained one after another, so the first ones are a network too.",
         )
     for number, threshold in enumerate(place.thresholds, 1):
         key = f"at-exit-{number}"
-        frame.preset(key, round(min(1.0, max(0.0, threshold)), 3))
+        value = round(min(1.0, max(0.0, threshold)), 3)
+        frame.preset(key, value)
         st.slider(
             f"Threshold of exit {number}",
             0.0,
             1.0,
+            value,
             step=0.005,
             format="%.3f",
             key=key,
@@ -149,11 +154,13 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             help=f"{formats.EXIT_RULE} At 1 no image exits here.",
         )
     if place.thresholds and config.detector != "none" and replayed is not None:
-        frame.preset("at-detector", round(place.detector, 3))
+        value = round(place.detector, 3)
+        frame.preset("at-detector", value)
         st.slider(
             "Detector threshold",
             0.0,
             1.0,
+            value,
             step=0.01,
             key="at-detector",
             on_change=moved,

@@ -56,6 +56,7 @@ def _choose(names: list[str]) -> list[str]:
     st.multiselect(
         "Studies",
         names,
+        current,
         key=key,
         max_selections=MOST_STUDIES,
         help=f"Up to {MOST_STUDIES}. Type to find one.",

@@ -377,18 +377,20 @@ def test_the_dashboard_serves_this_machine_alone_and_reports_to_nobody() -> None
 
 
 @pytest.mark.parametrize("view", ["views/network.py", "views/importance.py", "views/export.py"])
-def test_a_control_on_another_page_is_told_its_value(
+def test_a_control_that_is_new_to_the_browser_begins_with_its_value(
     view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A box of another page begins at its first option in the browser unless it is told."""
+    """The keys keep their values from the other page, so that the boxes are not set again."""
     app = shown(monkeypatch, example_url, "views/front.py", study="finished", x="model_bytes")
-    app.run()
-    assert not app.selectbox(key="choose-study").proto.set_value  # it has its value
     app.switch_page(view).run()
+    app.run()
+    assert app.selectbox(key="choose-study").value == "finished"
     for box in app.selectbox:
-        assert box.proto.set_value, box.label
-    study = app.selectbox(key="choose-study")
-    assert study.proto.raw_value == study.value == "finished"
+        assert box.proto.default == (box.index or 0), box.label
+    for slider in app.slider:
+        assert slider.proto.default == [slider.value], slider.label
+    for toggle in app.toggle:
+        assert toggle.proto.default == toggle.value, toggle.label
 
 
 def test_studies_of_the_address_that_are_not_there_are_named(
