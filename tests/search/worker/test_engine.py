@@ -12,7 +12,7 @@ from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.trial.rung import RungReport
 from search.trial.trial import Timings, TrialState
-from search.worker import engine
+from search.worker import engine, trial_run
 from search.worker.engine import cut_weights, evaluate_weights, plan
 from search.worker.job import BlockFolder
 from search.worker.trial_run import TrialRun, missed_target
@@ -102,7 +102,7 @@ def test_errors_of_the_block_cache_are_notes_of_the_outcome(tmp_path: Path) -> N
 
 
 def test_a_diverged_trial_is_pruned(tmp_path: Path) -> None:
-    config = TINY.replace(norm="none", optimizer="sgd", learning_rate=1e38)
+    config = TINY.replace(norm="none", optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
     run = TrialRun(config, data_dir=tmp_path)
     list(run)
     assert run.outcome.state is TrialState.PRUNED
@@ -153,14 +153,14 @@ def test_the_time_of_evaluations_at_rungs_is_no_training_time(
 ) -> None:
     """A clock that only evaluations move on."""
     now = [0.0]
-    evaluate = engine._evaluate
+    evaluate = trial_run.evaluated
 
     def slow(*arguments: Any) -> Evaluation:
         now[0] += 1.0
         return evaluate(*arguments)
 
-    monkeypatch.setattr(engine, "_evaluate", slow)
-    monkeypatch.setattr(engine.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(trial_run, "evaluated", slow)
+    monkeypatch.setattr(trial_run.time, "perf_counter", lambda: now[0])
     run = TrialRun(TINY.replace(epochs=4), data_dir=tmp_path, stopping=RULE)
     reports = [message for message in run if isinstance(message, RungReport)]
     assert [r.timings for r in reports] == [
@@ -196,7 +196,7 @@ def test_memory_of_a_trial_stopped_at_a_rung_is_freed(
     def free_memory() -> None:
         alive.append(len(networks() - earlier))
 
-    monkeypatch.setattr(engine, "_free_memory", free_memory)
+    monkeypatch.setattr(trial_run, "_free_memory", free_memory)
     run = TrialRun(TINY.replace(epochs=4), data_dir=tmp_path, stopping=RULE)
     messages = iter(run)
     while not isinstance(next(messages), RungReport):
