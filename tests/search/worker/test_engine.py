@@ -12,7 +12,7 @@ from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.trial.rung import RungReport
 from search.trial.trial import Timings, TrialState
-from search.worker import engine, trial_run
+from search.worker import trial_run
 from search.worker.engine import cut_weights, evaluate_weights, plan
 from search.worker.job import BlockFolder
 from search.worker.trial_run import TrialRun, missed_target
@@ -102,7 +102,8 @@ def test_errors_of_the_block_cache_are_notes_of_the_outcome(tmp_path: Path) -> N
 
 
 def test_a_diverged_trial_is_pruned(tmp_path: Path) -> None:
-    config = TINY.replace(norm="none", optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
+    steep = {"learning_rate": 1000.0, "weight_decay": 1000.0, "epochs": 4}
+    config = TINY.replace(norm="none", optimizer="sgd", **steep)
     run = TrialRun(config, data_dir=tmp_path)
     list(run)
     assert run.outcome.state is TrialState.PRUNED
