@@ -207,6 +207,8 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
 
 def chosen(costs: Sequence[Cost]) -> dict[str, Cost]:
     """Return the first, the middle and the last of costs sorted by training memory."""
+    if not costs:
+        return {}
     named = {"smallest": costs[0], "typical": costs[len(costs) // 2], "largest": costs[-1]}
     kept: dict[str, Cost] = {}
     for name, cost in named.items():
@@ -216,6 +218,12 @@ def chosen(costs: Sequence[Cost]) -> dict[str, Cost]:
 
 
 def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
+    if not costs:
+        output.say(
+            f"none of {TRIES} random configurations can run: settings of [run] and [space] exclude "
+            "each other"
+        )
+        return
     table = tables.plain_table(
         "run",
         "training memory",
