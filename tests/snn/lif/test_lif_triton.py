@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[3]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ROUNDS_APART = {"sigmoid"}  # whose exponential is not torch's
-BOTH_CALLS = (3, 4)  # timesteps of two calls, one behind the other
+BOTH_CALLS = (3, 4)  # timesteps of two calls, one after the other
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,6 +1,5 @@
 """Operations, bytes and memory against hand calculations and an independent counter."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from snn.data import dataset
 from snn.evaluation.evaluate import evaluate
 from snn.evaluation.operation_counter import OperationCounter
 from snn.evaluation.recording import record
@@ -25,9 +23,8 @@ from snn.settings.config import RunConfig
 from snn.settings.measurement import energy_nj
 from snn.training.plan import plan
 from snn.training.train import Training
-from tests.snn.network.test_network import fresh
-
-DIGITS = Task(image_shape=(1, 8, 8), classes=10)
+from tests.snn.network.test_network import DIGITS, fresh
+from tests.snn.training.test_train import split_of
 
 
 def test_fan_out_of_a_padded_convolution_is_smaller_at_the_border() -> None:
@@ -163,7 +160,7 @@ def test_saved_bytes_are_the_potentials_and_the_inputs() -> None:
 @pytest.mark.parametrize("keeps_border", [True, False])
 @pytest.mark.parametrize("encoding", ["direct", "poisson"])
 @pytest.mark.parametrize("rule", TIME_RULES)
-def test_the_plan_foretells_what_training_counts(
+def test_the_estimate_is_the_memory_that_training_counts(
     rule: str, encoding: str, keeps_border: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not keeps_border:
@@ -171,22 +168,16 @@ def test_the_plan_foretells_what_training_counts(
     config = RunConfig(
         width=4,
         epochs=1,
-        train_images=128,
-        partition="1+1+1",
+        train_images=64,
+        validation_fraction=0.05,
+        partition="1+2",
         dropout=0.1,
-        timesteps=6,
+        timesteps=4,
         time_rule=rule,
         reset="hard" if rule == "spike-bp" else "soft",
         encoding=encoding,
     )
-    split = dataset.split(
-        dataset.load("digits", Path()),
-        validation_fraction=0.2,
-        train_images=128,
-        seed=0,
-        device="cpu",
-    )
-    counted = [m.training_memory_bytes for m in Training(config, split)]
+    counted = [m.training_memory_bytes for m in Training(config, split_of(config))]
     planned = plan(config, DIGITS).stage_memory_bytes
     assert planned == pytest.approx(counted, rel=0.01)
 
@@ -202,18 +193,11 @@ def test_the_plan_foretells_what_training_counts(
     ],
     ids=["maxima", "class-neurons", "learned-constants", "class-neurons-forward", "votes"],
 )
-def test_the_plan_foretells_what_other_pools_and_readouts_keep(changes: dict[str, Any]) -> None:
+def test_the_estimate_covers_other_pools_and_readouts(changes: dict[str, Any]) -> None:
     config = RunConfig(
-        backbone="vgg5", width=4, epochs=1, train_images=128, partition="1+2", **changes
+        backbone="vgg5", width=4, epochs=1, train_images=64, partition="1+2", **changes
     )
-    split = dataset.split(
-        dataset.load("digits", Path()),
-        validation_fraction=0.2,
-        train_images=128,
-        seed=0,
-        device="cpu",
-    )
-    counted = [m.training_memory_bytes for m in Training(config, split)]
+    counted = [m.training_memory_bytes for m in Training(config, split_of(config))]
     assert plan(config, DIGITS).stage_memory_bytes == pytest.approx(counted, rel=0.01)
 
 

@@ -77,7 +77,7 @@ def test_the_mean_weighs_three_blocks_alike(draws: torch.Generator) -> None:
     assert torch.allclose(said, parts.mean(dim=0))
 
 
-def _verdict(**changes: Any) -> ExitOutput:
+def _output(**changes: Any) -> ExitOutput:
     """Of the second of two blocks; the first word is on an easy, the second on a hard class."""
     config = RunConfig(partition="1+2", block_classes="hard", **changes)
     head = SimpleNamespace(classes=(1, 3), hard=(3,), detector=None)
@@ -89,10 +89,10 @@ def _verdict(**changes: Any) -> ExitOutput:
 
 
 def test_confidence_and_label_are_of_what_is_said_together() -> None:
-    nested = _verdict(detector="none")
+    nested = _output(detector="none")
     assert nested.label.tolist() == [0, 3]
     assert nested.confidence.tolist() == pytest.approx([0.5, 0.45])
-    last = _verdict(detector="none", exit_combination="last")
+    last = _output(detector="none", exit_combination="last")
     assert last.label.tolist() == [1, 3]
     assert last.confidence.tolist() == pytest.approx([0.9, 0.9])
 
@@ -101,13 +101,13 @@ def test_confidence_and_label_are_of_what_is_said_together() -> None:
     ("detector", "p_hard"),
     [
         ("none", [0.0, 0.0]),
-        ("mass", [0.03, 0.45]),  # on class 3, the only one that is hard behind this block
+        ("mass", [0.03, 0.45]),  # on class 3, the only one that is hard after this block
         ("predicted", [0.0, 1.0]),
         ("head", [1.0, 1.0]),  # a block without a detector of its own has only hard classes
     ],
 )
 def test_every_detector_says_how_hard_an_input_is(detector: str, p_hard: list[float]) -> None:
-    assert _verdict(detector=detector).p_hard.tolist() == pytest.approx(p_hard)
+    assert _output(detector=detector).p_hard.tolist() == pytest.approx(p_hard)
 
 
 @pytest.mark.parametrize(

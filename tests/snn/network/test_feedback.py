@@ -14,13 +14,12 @@ from snn.network.cost import fan_out
 from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.rules.loss import readout_loss
-from snn.settings.config import ConfigError, RunConfig
 from tests.snn.rules.test_rules import STEPS, TASK, batch_of, gradients, network_of
 from tests.snn.training.test_train import SMALL, split_of, trained
 
 
 def fed_back(changes: dict[str, Any], *, seed: int = 0) -> Network:
-    """A random network whose feedback says something."""
+    """A random network whose feedback is not zero."""
     network = network_of({"feedback": "last-to-first", **changes}, seed=seed)
     draws = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -31,7 +30,7 @@ def fed_back(changes: dict[str, Any], *, seed: int = 0) -> Network:
 
 
 def one_layer(rule: str) -> tuple[Network, list[Tensor]]:
-    """A layer that hears itself; its weights: input, feedback, bias, readout and its bias."""
+    """A layer with feedback to itself; its weights: input, feedback, bias, readout and its bias."""
     changes = {"backbone": "mlp", "width": 30, "head_hidden": 0, "time_rule": rule}
     network = fed_back(changes)
     (layer,), head = layers_of(network), network.block(0).head.readout
@@ -102,7 +101,7 @@ def test_it_begins_at_zero_and_changes_nothing_before_it_has_learned(backbone: s
     assert theirs.features[0].sum() > 0
 
 
-def test_it_is_baked_counted_and_made_sparse_as_any_other_connection() -> None:
+def test_it_is_folded_counted_and_made_sparse_as_any_other_connection() -> None:
     network = fed_back({"backbone": "vgg5", "width": 4}).eval()
     batch = batch_of(is_constant=False)
     plain = Network(network.config, TASK)
@@ -168,16 +167,3 @@ def test_it_survives_its_file(tmp_path: Any) -> None:
             for n in (training.network, loaded)
         )
     assert torch.equal(ours, theirs)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"norm": "batch-over-time"}, "with feedback.*use 'weight-standardised'"),
-        ({"time_rule": "dsr"}, "mean rates alone.*use 'none'"),
-        ({"time_rule": "spike-bp", "reset": "hard"}, "whole run.*use 'none'"),
-    ],
-)
-def test_where_it_has_no_meaning_it_is_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        RunConfig(**{"feedback": "last-to-first", **values})

@@ -13,6 +13,8 @@ from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
 
 CIFAR = Task(image_shape=(3, 32, 32), classes=10)
+DIGITS = Task(image_shape=(1, 8, 8), classes=10)
+MNIST = Task(image_shape=(1, 28, 28), classes=10)
 
 
 def fresh(config: RunConfig, task: Task) -> Network:
@@ -22,9 +24,6 @@ def fresh(config: RunConfig, task: Task) -> Network:
         network.blocks.append(build_block(config, index, signal, range(task.classes)))
         signal = network.block(index).signal
     return network
-
-
-MNIST = Task(image_shape=(1, 28, 28), classes=10)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_maximum_keeps_a_byte_per_window() -> None:
     assert saved.peak == 3 * 2 * 5 * 4 * 4
 
 
-def test_behind_a_maximum_every_spike_is_one_operation_per_connection(
+def test_after_a_maximum_every_spike_is_one_operation_per_connection(
     draws: torch.Generator,
 ) -> None:
     """Counted from the spikes that leave the pool, not from those that enter it."""

@@ -10,7 +10,7 @@ from snn.network.blocks import build_block, connections_of
 from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task, input_signal
 from snn.rules import TIME_RULES, Batch
-from snn.settings.config import ConfigError, RunConfig
+from snn.settings.config import RunConfig
 from snn.training.plan import plan
 from snn.training.train import Training
 from tests.snn.training.test_train import split_of
@@ -92,7 +92,7 @@ def test_every_memory_mode_has_the_gradients_of_the_full_one(mode: str, dropout:
     assert other_loss == loss
     if mode == "packed":
         assert all(map(torch.equal, other, grads))
-    else:  # the gradients of weights are rounded once per stretch
+    else:  # the gradients of weights are rounded once per segment
         assert (joined(other) - joined(grads)).norm() <= 2 * UNIT * joined(grads).norm()
 
 
@@ -124,13 +124,6 @@ def test_evaluation_and_frozen_blocks_and_the_image_stay_in_single_precision() -
     assert torch.equal(inner.eval()(spikes, weight), exact)
 
 
-@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"])
-def test_rules_that_map_more_than_spikes_refuse_it_by_name(rule: str) -> None:
-    with pytest.raises(ConfigError, match=rule) as caught:
-        RunConfig(time_rule=rule, precision="bfloat16")
-    assert [fault.key for fault in caught.value.faults] == ["precision"]
-
-
 def test_it_is_part_of_what_names_a_training() -> None:
     half = SMALL.replace(precision="bfloat16")
     assert half.training_fingerprint != SMALL.training_fingerprint
@@ -149,7 +142,7 @@ def test_it_trains_as_well_as_single_precision() -> None:
 
 
 @pytest.mark.parametrize("mode", ["full", "packed", "checkpointed"])
-def test_what_it_keeps_is_foretold(mode: str) -> None:
+def test_the_estimate_covers_half_precision(mode: str) -> None:
     single = SMALL.replace(partition="2+1", epochs=1, train_images=64, memory_mode=mode)
     half = single.replace(precision="bfloat16")
     counted = [m.training_memory_bytes for m in Training(half, split_of(half))]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snn.network.blocks import build_block, connections_of, layers_of
 from snn.network.layers import Connections
-from snn.network.network import Task, input_signal
+from snn.network.network import input_signal
 from snn.network.parametrizations import (
     MaskParametrization,
     SoftThresholdParametrization,
@@ -22,10 +22,10 @@ from snn.rewiring.deep_r import DeepR, SoftDeepR, Walk
 from snn.rewiring.grad_r import ClosedLoop, OpenLoop, cut_at
 from snn.rewiring.rewirer import REVIVED, Ramp, parametrization_of
 from snn.settings.config import RunConfig
+from tests.snn.network.test_network import DIGITS
 
 FORMS = ("closed-loop", "open-loop", "deep-r", "deep-r-soft", "magnitude", "stds")
 EXACT = tuple(form for form in FORMS if form != "open-loop")
-DIGITS = Task(image_shape=(1, 8, 8), classes=10)
 
 
 def _connections(

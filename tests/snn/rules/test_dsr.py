@@ -13,7 +13,6 @@ from snn.network.network import Network
 from snn.network.neurons import Lif
 from snn.rules import TIME_RULES
 from snn.rules.saf import Accumulated
-from snn.settings.config import ConfigError, RunConfig
 from tests.snn.rules.test_rules import NETWORKS, STEPS, apart, batch_of, gradients, network_of
 
 
@@ -95,24 +94,6 @@ def clamped(fire: Any, of: Accumulated, lif: Lif, potential: Tensor, kept: Tenso
     return spikes
 
 
-@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_saf_f_with_this_derivative_is_spike_representation_at_any_threshold(
-    changes: dict[str, Any], threshold: float, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = network_of({**changes, "threshold": threshold, "firing_share": share})
-    batch = batch_of(is_constant=False, loss="mean-readout")
-    ours = gradients(network, "dsr", batch)
-    fire = Accumulated.fired
-
-    def fired(self: Accumulated, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
-        return clamped(fire, self, lif, potential, kept)
-
-    monkeypatch.setattr(Accumulated, "fired", fired)
-    assert apart(ours, gradients(network, "saf-f", batch)) < 1e-12
-
-
 @pytest.mark.parametrize("chunk", [1, 2, 4, STEPS])
 @pytest.mark.parametrize("is_constant", [True, False])
 def test_the_chunk_of_time_changes_nothing(
@@ -125,31 +106,9 @@ def test_the_chunk_of_time_changes_nothing(
     assert apart(gradients(network, "dsr", batch), whole) < 1e-12
 
 
-def test_nothing_of_a_pass_is_after_reset() -> None:
+def test_no_state_of_a_batch_is_kept() -> None:
     network, state = network_of(NETWORKS["conv"]), ForwardContext()
     batch = batch_of(is_constant=True, loss="mean-readout")
     TIME_RULES["dsr"](network, batch, state, apply=lambda: None)
     assert state.observer is None
     assert state.potentials == {}
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"reset": "hard"}, "use 'soft'"),
-        ({"norm": "batch-over-time"}, "use 'weight-standardised'"),
-        ({"neuron": "learned"}, "use 'fixed'"),
-        ({"pooling": "spiking"}, "use 'average'"),
-        ({"pooling": "max"}, "use 'average'"),
-        ({"readout": "spiking"}, "use 'integrator'"),
-        ({"loss": "squared-error"}, "must be 'mean-readout'"),
-    ],
-)
-def test_what_the_rule_cannot_do_is_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        RunConfig(**{"time_rule": "dsr", **values})
-
-
-def test_firing_early_needs_a_soft_reset() -> None:
-    with pytest.raises(ConfigError, match=r"firing_share must be 1 with reset 'hard'.* got 0\.5"):
-        RunConfig(firing_share=0.5, reset="hard")

@@ -1,6 +1,6 @@
-"""The theorems of the rules in time where a rule meets the other axes.
+"""The theorems of the time rules, alone and with the other settings.
 
-Feedback, skips, pools, standardised weights, blocks that are done in front, held
+Feedback, skips, pools, standardised weights, frozen blocks, held
 dropout masks and connections that come and go, alone and all together; float64.
 """
 
@@ -26,8 +26,8 @@ from snn.training.train import Training
 from tests.snn.evaluation.test_evaluate import images_of
 from tests.snn.network.test_feedback import fed_back
 from tests.snn.rules.test_dsr import clamped
-from tests.snn.rules.test_rules import STEPS, apart, batch_of, network_of
-from tests.snn.training.test_train import split_of
+from tests.snn.rules.test_rules import NETWORKS, STEPS, apart, batch_of, network_of
+from tests.snn.training.test_train import SMALL, split_of
 
 EVERYTHING: dict[str, Any] = {
     "backbone": "resnet9",
@@ -51,18 +51,26 @@ COMPOSED: dict[str, dict[str, Any]] = {
     },
     "pools": {"backbone": "vgg7", "width": 4},
     "standardised": {"backbone": "resnet7", "width": 4, "norm": "weight-standardised"},
-    "behind-a-block": {"backbone": "resnet7", "width": 4, "partition": "1+2"},
+    "after-a-block": {"backbone": "resnet7", "width": 4, "partition": "1+2"},
     "dropout": {"backbone": "resnet7", "width": 4, "dropout": 0.3},
     "sparse": {"backbone": "resnet7", "width": 4, "target_sparsity": 0.6},
     "early": {"backbone": "resnet7", "width": 4, "threshold": 1.5, "firing_share": 0.4},
     "everything": EVERYTHING,
     "everything-but-feedback": {**EVERYTHING, "feedback": "none"},
 }
-PLAIN = {n: c for n, c in COMPOSED.items() if "feedback" not in c or c["feedback"] == "none"}
+CASES: dict[str, dict[str, Any]] = {
+    **NETWORKS,
+    **{f"{name}-constant": {**changes, "constant": True} for name, changes in NETWORKS.items()},
+    **COMPOSED,
+}
+PLAIN = {n: c for n, c in CASES.items() if c.get("feedback", "none") == "none"}
+each_case = pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
 
 
 def composed(changes: dict[str, Any], *, loss: str = "instantaneous") -> tuple[Network, Batch]:
     """A random network of a composition, and a batch for its last block."""
+    changes = dict(changes)
+    is_constant = changes.pop("constant", changes.get("encoding") == "direct")
     build = fed_back if changes.get("feedback", "none") != "none" else network_of
     network = build(changes)
     frozen = len(network.blocks) - 1
@@ -72,7 +80,6 @@ def composed(changes: dict[str, Any], *, loss: str = "instantaneous") -> tuple[N
     rewirer = make_rewirer(live, network.config)
     if rewirer is not None:
         rewirer.after_step(1, steps=1, learning_rate=0.0)
-    is_constant = network.config.encoding == "direct"
     return network, replace(batch_of(is_constant=is_constant, loss=loss), frozen=frozen)
 
 
@@ -82,7 +89,7 @@ def pass_of() -> ForwardContext:
 
 
 def gradients(network: Network, rule: str, batch: Batch) -> dict[str, Tensor]:
-    """What a rule leaves behind in the last block; nothing reaches those in front."""
+    """Gradients of a rule in the last block; the blocks before have none."""
     network.zero_grad(set_to_none=True)
     TIME_RULES[rule](network, batch, pass_of(), apply=lambda: None)
     found = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
@@ -90,7 +97,7 @@ def gradients(network: Network, rule: str, batch: Batch) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("changes", COMPOSED.values(), ids=COMPOSED)
+@each_case
 @pytest.mark.parametrize("dynamics", [Traced, Accumulated])
 @torch.no_grad()
 def test_spikes_are_those_of_leaky_neurons(changes: dict[str, Any], dynamics: type) -> None:
@@ -103,7 +110,7 @@ def test_spikes_are_those_of_leaky_neurons(changes: dict[str, Any], dynamics: ty
     assert 0 < plain.features[0].mean() < 1
 
 
-@pytest.mark.parametrize("changes", COMPOSED.values(), ids=COMPOSED)
+@each_case
 @pytest.mark.parametrize("loss", ["instantaneous", "each-step"])
 def test_saf_e_is_ottt(changes: dict[str, Any], loss: str) -> None:
     network, batch = composed(changes, loss=loss)
@@ -113,7 +120,7 @@ def test_saf_e_is_ottt(changes: dict[str, Any], loss: str) -> None:
     assert apart(accumulated, summed) < 1e-12
 
 
-@pytest.mark.parametrize("changes", COMPOSED.values(), ids=COMPOSED)
+@each_case
 def test_ottt_a_is_bptt_in_the_last_spiking_layer_and_nowhere_below(
     changes: dict[str, Any],
 ) -> None:
@@ -129,10 +136,15 @@ def test_ottt_a_is_bptt_in_the_last_spiking_layer_and_nowhere_below(
 
 
 @pytest.mark.parametrize("changes", PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize(("threshold", "share"), [(0.5, 1.0), (1.0, 0.5), (2.0, 1.0), (None, None)])
 def test_saf_f_with_the_derivative_of_a_clamp_is_spike_representation(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any],
+    threshold: float | None,
+    share: float | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network, batch = composed(changes, loss="mean-readout")
+    own = {} if threshold is None else {"threshold": threshold, "firing_share": share}
+    network, batch = composed({**changes, **own}, loss="mean-readout")
     ours = gradients(network, "dsr", batch)
     fire = Accumulated.fired
 
@@ -145,7 +157,7 @@ def test_saf_f_with_the_derivative_of_a_clamp_is_spike_representation(
 
 @pytest.mark.parametrize("rule", TIME_RULES)
 def test_every_rule_learns_block_by_block_sparse_and_with_dropout(rule: str) -> None:
-    """And its exits can be evaluated at every threshold and shorter run."""
+    """With the target sparsity; its exits can be evaluated at every threshold and timestep."""
     own: dict[str, Any] = {}
     if rule == "spike-bp":  # slower at first, and made for long runs with little leak
         own = {"reset": "hard", "leak": 0.95, "timesteps": 8, "train_images": 0}
@@ -166,7 +178,20 @@ def test_every_rule_learns_block_by_block_sparse_and_with_dropout(rule: str) -> 
         losses = [m.loss for m in measured if m.block == block]
         assert losses[-1] < 0.95 * losses[0]
     assert max(m.accuracy for m in measured) > 0.3
+    weights = [conn.weight for conn in connections_of(training.network)]
+    alive = sum(int(weight.count_nonzero()) for weight in weights)
+    assert alive / sum(weight.numel() for weight in weights) == pytest.approx(0.5, abs=0.001)
     found = evaluate(training.trained, images_of(training))
     assert {point.blocks for point in found.points} <= {1, 2}
     assert max(point.metrics["accuracy"] for point in found.points) >= measured[-1].accuracy - 1e-9
     assert all(point.metrics["connectivity"] < 0.6 for point in found.points)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in TIME_RULES if rule != "spike-bp"])
+def test_every_rule_trains_all_blocks_at_once(rule: str) -> None:
+    config = SMALL.replace(time_rule=rule, width=8, epochs=1, space_rule="end-to-end")
+    training = Training(config, split_of(config))
+    (measured,) = training
+    assert measured.block == 0
+    assert measured.accuracy > 0.15  # chance is 0.1
+    assert len(training.network.blocks) == 3

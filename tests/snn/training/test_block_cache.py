@@ -72,7 +72,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def test_blocks_from_the_cache_are_bit_for_bit_those_of_training(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The whole from the cache, and the last block trained behind two that come from it."""
+    """The whole from the cache, and the last block trained after two that come from it."""
     config = QUICK.replace(**changes)
     plain, measured = train(config, None)
     wanted = digest(plain, tmp_path / "plain")
@@ -169,9 +169,9 @@ def test_units_and_classes_count_and_those_of_the_blocks_before() -> None:
     block = network.block(0)
     assert block.head.detector is not None
     del network.blocks[1:]
-    behind = block_key.describe(network, block.head.hard, made)
-    assert block_key.describe(network, range(10), made) != behind
-    assert behind["before"] == [{"units": 1, "classes": list(range(10)), "detector": True}]
+    after = block_key.describe(network, block.head.hard, made)
+    assert block_key.describe(network, range(10), made) != after
+    assert after["before"] == [{"units": 1, "classes": list(range(10)), "detector": True}]
 
 
 def test_an_origin_is_of_data_engine_torch_machine_and_threads(

@@ -13,7 +13,7 @@ from snn.evaluation.evaluate import evaluate
 from snn.network.network import Network, Task
 from snn.network.trained import Images
 from snn.rules import TIME_RULES, Batch, BatchResult
-from snn.settings.config import ConfigError, RunConfig
+from snn.settings.config import RunConfig
 from snn.training.routing import hard_classes
 from snn.training.stage import Stage
 from snn.training.train import Training
@@ -186,12 +186,6 @@ def test_batch_norm_never_sees_a_batch_of_one(
     for _ in Training(config.replace(width=4), split):
         pass
     assert seen == batches
-
-
-@pytest.mark.parametrize("key", ["batch_size", "train_images"])
-def test_batch_norm_over_one_image_is_refused_by_name(key: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key} must be at least 2 with norm 'batch-over-time'"):
-        RunConfig(norm="batch-over-time", **{key: 1})  # type: ignore[arg-type]
 
 
 def test_batch_norm_with_one_training_image_in_the_data_is_refused() -> None:

@@ -20,8 +20,7 @@ from snn.rules.loss import readout_loss
 from snn.settings.config import RunConfig
 from snn.training.stage import Stage
 from snn.training.train import DivergedError, Training
-from tests.snn.network.test_cost import DIGITS
-from tests.snn.network.test_network import fresh
+from tests.snn.network.test_network import DIGITS, fresh
 
 SMALL = RunConfig(
     width=4, epochs=2, train_images=256, partition="1+1+1", head_hidden=16, timesteps=3
@@ -57,7 +56,7 @@ def one_thread() -> Iterator[None]:
 
 
 ROUTED = SMALL.replace(width=8, epochs=4, block_classes="hard", class_threshold=0.92)
-"""Some classes are easy behind its first block, and some are not."""
+"""Some classes are easy after its first block, and some are not."""
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:
@@ -96,7 +95,7 @@ def test_a_prefix_trained_alone_is_the_prefix_of_the_whole(changes: dict[str, ob
 
 
 def test_no_gradient_crosses_a_block_border() -> None:
-    """Trained behind frozen blocks whose weights could receive gradient: they get none."""
+    """Trained after frozen blocks whose weights could receive gradient: they get none."""
     config = SMALL.replace(timesteps=4)
     network = fresh(config, DIGITS).train()
     batch = Batch(
@@ -317,7 +316,7 @@ def test_training_learns_the_digits() -> None:
     assert last.accuracy > 0.7
 
 
-def test_a_loss_that_is_no_number_is_a_divergence() -> None:
+def test_a_loss_that_is_not_finite_is_a_divergence() -> None:
     config = SMALL.replace(norm="none", optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
     with pytest.raises(DivergedError, match="lower learning_rate"):
         list(Training(config, split_of(config)))
