@@ -22,6 +22,7 @@ from snn.settings.setting import (
     Kind,
     Setting,
     choice,
+    fraction,
     integer,
     nearest,
     real,
@@ -142,28 +143,22 @@ class RunConfig:
         "leak and threshold of the neurons: fixed at their settings, or learned per layer from "
         "there",
     )
-    leak: float = real(
-        0.5, "decay factor of the membrane potential per timestep; 1 = no leak", low=0, high=1
-    )
+    leak: float = fraction(0.5, "decay factor of the membrane potential per timestep; 1 = no leak")
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
-    firing_share: float = real(
+    firing_share: float = fraction(
         1.0,
         "fraction of the threshold at which a neuron fires; reset subtracts the whole threshold",
-        low=0,
         open_low=True,
-        high=1,
     )
     reset: str = choice(
         "soft",
         ("soft", "hard"),
         "reset after a spike: subtract the threshold (soft), or set the potential to zero (hard)",
     )
-    readout_leak: float = real(
+    readout_leak: float = fraction(
         1.0,
         "decay factor of the output integrators per timestep; 1 = no leak, a running mean",
-        low=0,
         open_low=True,
-        high=1,
     )
     surrogate: str = choice("atan", SURROGATE_SLOPES, "surrogate derivative of the spike function")
     surrogate_slope: float = real(
@@ -176,19 +171,13 @@ class RunConfig:
     )
 
     # dropout, connectivity
-    dropout: float = real(
+    dropout: float = fraction(
         0.0,
         "fraction of neurons set silent per image in training, the same ones at all timesteps",
-        low=0,
-        high=1,
         open_high=True,
     )
-    target_sparsity: float = real(
-        0.0,
-        "fraction of connections that are removed at the end of training",
-        low=0,
-        high=1,
-        open_high=True,
+    target_sparsity: float = fraction(
+        0.0, "fraction of connections that are removed at the end of training", open_high=True
     )
     rewiring: str = choice(
         "closed-loop",
@@ -197,12 +186,10 @@ class RunConfig:
         "(closed-loop) or with its published prior (open-loop); Deep R, hard or soft; magnitude "
         "pruning without regrowth; a soft threshold controlled to reach the target (stds)",
     )
-    rewiring_ramp: float = real(
+    rewiring_ramp: float = fraction(
         0.75,
         "fraction of the training over which sparsity rises to the target; Deep R is sparse from "
         "the start, open-loop follows its prior",
-        low=0,
-        high=1,
         open_low=True,
     )
     rewiring_every: int = integer(10, "optimizer steps from one rewiring to the next", low=1)
@@ -244,14 +231,9 @@ class RunConfig:
         "score of a class: validation accuracy over the images with its label (recall), or over "
         "the images predicted as it (precision)",
     )
-    class_threshold: float = real(
-        0.9, "score from which a class is easy, for class_rule value", low=0, high=1
-    )
-    hard_fraction: float = real(
-        0.5,
-        "fraction of a block's classes that are hard, for class_rule worst-fraction",
-        low=0,
-        high=1,
+    class_threshold: float = fraction(0.9, "score from which a class is easy, for class_rule value")
+    hard_fraction: float = fraction(
+        0.5, "fraction of a block's classes that are hard, for class_rule worst-fraction"
     )
     detector: str = choice(
         "",
@@ -319,12 +301,8 @@ class RunConfig:
             )
         },
     )
-    detector_threshold: float = real(
-        0.5,
-        "highest probability of being hard at which an image may exit",
-        low=0,
-        high=1,
-        operating=True,
+    detector_threshold: float = fraction(
+        0.5, "highest probability of being hard at which an image may exit", operating=True
     )
     exit_combination: str = choice(
         "nested",

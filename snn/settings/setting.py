@@ -128,3 +128,8 @@ def real(default: float | None, meaning: str, **options: Any) -> Any:
     """Declare a dataclass field that takes real numbers; `options` as in Setting."""
     setting = Setting(kind="real", meaning=meaning, **options)
     return dataclasses.field(default=default, metadata={"setting": setting})
+
+
+def fraction(default: float, meaning: str, **options: Any) -> Any:
+    """Declare a dataclass field that takes numbers from 0 to 1; `options` as in Setting."""
+    return real(default, meaning, low=0, high=1, **options)
