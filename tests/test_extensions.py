@@ -102,7 +102,7 @@ def refused(folder: Path, *words: str) -> str:
     return ran.stderr
 
 
-def test_a_study_searches_them_on_workers_and_exports_what_it_found(folder: Path) -> None:
+def test_a_study_searches_them_on_workers_and_exports_a_network(folder: Path) -> None:
     ran = run(folder, "run", "bars.toml", "--workers", "1", "--json")
     assert ran.returncode == 0, ran.stderr
     trial = json.loads(run(folder, "show", "bars", "0", "--json").stdout)
@@ -180,7 +180,7 @@ def test_a_damaged_file_stops_run_with_one_line_and_doctor_lists_it(folder: Path
         ("mine", [ResidualUnit(channels=1, skip="no")], "skip must be 'conv' or 'identity'"),
     ],
 )
-def test_architectures_that_cannot_be_are_refused(name: str, units: Any, message: str) -> None:
+def test_invalid_architectures_are_refused(name: str, units: Any, message: str) -> None:
     with pytest.raises(ExtensionError, match=message):
         add_backbone(name, units)
 
@@ -201,9 +201,7 @@ def reader(root: Path) -> Any:
         ("mine", {"read": "bars.npz"}, "read must be a function of the data folder, got str"),
     ],
 )
-def test_data_sets_that_cannot_be_are_refused(
-    name: str, given: dict[str, Any], message: str
-) -> None:
+def test_invalid_data_sets_are_refused(name: str, given: dict[str, Any], message: str) -> None:
     valid: dict[str, Any] = {"image_shape": (1, 8, 8), "classes": 2, "read": reader}
     with pytest.raises(ExtensionError, match=message):
         add_dataset(name, **(valid | given))

@@ -107,7 +107,7 @@ def _moments(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def available(root: Path) -> dict[str, str | None]:
-    """Return by data set None if its files are there, otherwise what is missing or wrong.
+    """Return by data set None if its files exist, otherwise the fault as one line.
 
     Only the beginning of each file is read: later damage is not found.
     """

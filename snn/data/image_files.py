@@ -27,7 +27,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class DataError(ValueError):
-    """Missing or invalid data; the message is one line that says what to do."""
+    """Missing or invalid data; the message is one line with a remedy."""
 
 
 class Part(NamedTuple):
@@ -142,7 +142,7 @@ def _idx_shape(path: Path, kind: _IdxKind, content: bytes) -> tuple[int, ...]:
 
 
 def _contents(path: Path, limit: int = -1) -> bytes:
-    """Return the first `limit` bytes (-1: all), unzipped if they are gzip, whatever the name."""
+    """Return the first `limit` bytes (-1: all), unzipped if the content is gzip."""
     try:
         with path.open("rb") as file:
             is_zipped = file.read(2) == b"\x1f\x8b"

@@ -61,7 +61,7 @@ def add_dataset(name: str, *, image_shape: tuple[int, int, int], classes: int, r
     `image_shape` is (channels, height, width) with height = width. `read` takes the data
     folder and returns `(images, labels), (images, labels)`, training and test part, as
     numpy arrays: images uint8 (images, channels, height, width), labels integers (images,)
-    from 0 to `classes` - 1. It raises an error that says what is missing or wrong.
+    from 0 to `classes` - 1. It raises an error for missing or invalid files.
     """
     _check_name("data set", name, DATASETS)
     is_shape = isinstance(image_shape, Sequence) and len(image_shape) == 3
@@ -91,7 +91,7 @@ def _check_name(kind: str, name: str, known: dict[str, Any]) -> None:
 
 
 def load() -> None:
-    """Import every extension, once; what is wrong with one is added to `faults`."""
+    """Import every extension, once; add a line to `faults` for each that fails."""
     global _is_loaded
     if _is_loaded:
         return
@@ -123,9 +123,9 @@ def _absolute(word: str) -> str:
     return str(Path(word).expanduser().absolute()) if is_file else word
 
 
-def _load(name: str, bring: Callable[[], Any]) -> None:
+def _load(name: str, importer: Callable[[], Any]) -> None:
     try:
-        module = bring()
+        module = importer()
         path = getattr(module, "__file__", None)
         if path:
             _sources[Path(path).name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -109,7 +109,7 @@ class LayerConnectivity:
 
     name: str
     weights: int  # possible connections
-    connections: int  # those that exist
+    connections: int  # existing ones
     regrown: int  # exist now and did not an epoch ago
     removed: int  # existed an epoch ago and do not now
 
@@ -125,12 +125,12 @@ class Measurement:
     loss: float  # mean over the epoch's batches
     train_accuracy: float  # fraction, while training, of the deepest exit being trained
     accuracy: float  # fraction of validation images, deepest exit being trained
-    connectivity: float  # fraction of connections that exist in what is being trained
-    spike_rate: float  # validation spikes per neuron and timestep in what is being trained
+    connectivity: float  # connection density of the blocks in training
+    spike_rate: float  # validation spikes per neuron and timestep, blocks in training
     regrown: int  # connections that exist now and did not an epoch ago
     training_memory_bytes: int
     wall_s: float  # of this epoch, validation included
-    layers: tuple[LayerConnectivity, ...] = ()  # of what is being trained; none where dense
+    layers: tuple[LayerConnectivity, ...] = ()  # of the blocks in training; empty if dense
     is_reused: bool = False  # the block was loaded from the block cache
     epochs_reused: int = 0  # of `epochs_done`, those of blocks from the cache
 
@@ -165,7 +165,7 @@ class LayerReport:
     name: str
     neurons: int
     weights: int  # possible connections into it
-    connections: int  # those that exist
+    connections: int  # existing ones
     spikes_per_inference: float
     spike_rate: float  # spikes per neuron and timestep
     synaptic_ops: float  # accumulates into it, per image

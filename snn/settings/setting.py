@@ -10,7 +10,7 @@ from typing import Any, Literal
 Kind = Literal["integer", "real", "choice", "text", "reals", "flag"]
 
 LARGEST: dict[str, int | float] = {"integer": 2**31 - 1, "real": 1e30, "reals": 1e30}
-"""Bounds of numbers without a `high`: what a 32-bit integer, and a float32 with room, can hold."""
+"""Bounds of numbers without a `high`: they fit into a 32-bit integer and into a float32."""
 
 
 @dataclass(frozen=True, kw_only=True)

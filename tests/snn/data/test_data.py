@@ -1,4 +1,4 @@
-"""Data sets, on files made here and, where they are at hand, on the real MNIST."""
+"""Data sets, on files made here and, if present, on the real MNIST."""
 
 import contextlib
 import gzip
@@ -135,7 +135,7 @@ def rows(images: torch.Tensor) -> set[bytes]:
 @pytest.mark.parametrize("zipped", [False, True], ids=["raw", "gz"])
 @pytest.mark.parametrize("name", IDX_FAMILY)
 @pytest.mark.parametrize("place", [0, 1], ids=["own folder", "torchvision's folder"])
-def test_idx_files_give_back_the_images_that_were_written(
+def test_idx_files_return_the_images_that_were_written(
     tmp_path: Path, name: str, place: int, zipped: bool
 ) -> None:
     write_idx(tmp_path / IDX_FAMILY[name][place], zipped=zipped)
@@ -177,7 +177,7 @@ def test_each_missing_idx_file_is_named(tmp_path: Path, file: str) -> None:
 
 
 def damaged_idx() -> dict[str, tuple[str, bytes, str]]:
-    """What is wrong -> the file, its content, the message."""
+    """Name of the damage -> the file, its content, the message."""
     images, labels = some_images(60, 28, 28), np.arange(60) % 10
     good, good_labels = idx_images(images), idx_labels(labels)
     return {
@@ -249,9 +249,7 @@ def test_a_folder_in_place_of_a_file_is_a_data_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [python2_pickle, python3_pickle])
-def test_cifar10_batches_give_back_the_images_that_were_written(
-    tmp_path: Path, write: Writer
-) -> None:
+def test_cifar10_batches_return_the_images_that_were_written(tmp_path: Path, write: Writer) -> None:
     write_cifar10(tmp_path, write)
     dataset = data.load("cifar10", tmp_path)
     planes = some_images(20, 3072).reshape(20, 3, 32, 32)
@@ -366,7 +364,7 @@ def test_a_damaged_cifar_batch_is_one_line_with_its_name_and_what_was_found(
     assert "\n" not in str(error.value)
 
 
-def test_whatever_bytes_change_a_cifar_batch_loads_or_is_a_data_error(tmp_path: Path) -> None:
+def test_a_cifar_batch_with_changed_bytes_loads_or_is_a_data_error(tmp_path: Path) -> None:
     folder = write_cifar10(tmp_path)
     good = (folder / "test_batch").read_bytes()
     header = good.index(b"tb\x89") + 8  # of the array: where a changed byte can do harm
@@ -440,7 +438,7 @@ def test_the_fingerprint_changes_with_a_single_pixel_or_label(tmp_path: Path) ->
     assert len(fingerprints) == 3
 
 
-def test_available_tells_for_every_data_set_whether_its_files_are_there(tmp_path: Path) -> None:
+def test_available_finds_the_fault_of_every_data_set(tmp_path: Path) -> None:
     write_idx(tmp_path / "mnist", zipped=True)
     folder = write_cifar10(tmp_path)
     (folder / "data_batch_1").write_bytes(b"<!DOCTYPE html>")
@@ -455,7 +453,7 @@ def test_available_tells_for_every_data_set_whether_its_files_are_there(tmp_path
 # ---- splits
 
 
-def test_a_split_puts_each_training_image_on_exactly_one_side() -> None:
+def test_a_split_puts_each_training_image_into_exactly_one_part() -> None:
     dataset = data.load("digits", Path("nowhere"))
     parts = split_digits()
     train, validation = rows(parts.train_images), rows(parts.validation_images)
@@ -464,7 +462,7 @@ def test_a_split_puts_each_training_image_on_exactly_one_side() -> None:
     assert len(parts.validation_images) == round(0.2 * len(dataset.train_images))
 
 
-def test_both_sides_and_a_limited_training_part_have_the_classes_in_proportion() -> None:
+def test_both_parts_and_a_limited_training_part_are_stratified() -> None:
     share = data.load("digits", Path("nowhere")).train_labels.bincount(minlength=10) / 1438
     parts = split_digits(images=200)
     for labels in (parts.train_labels, parts.validation_labels):
@@ -498,7 +496,7 @@ def test_more_training_images_than_there_are_is_a_data_error() -> None:
 
 
 @pytest.mark.parametrize("fraction", [1e-5, 0.9999])
-def test_a_fraction_that_leaves_a_side_without_images_is_a_data_error(fraction: float) -> None:
+def test_a_fraction_that_leaves_a_part_empty_is_a_data_error(fraction: float) -> None:
     with pytest.raises(DataError, match="validation_fraction must leave both parts of the"):
         split_digits(fraction=fraction)
 
@@ -525,7 +523,7 @@ def augmented(images: torch.Tensor, kind: str, seed: int = 0) -> torch.Tensor:
     return data.augment(images, kind, torch.Generator().manual_seed(seed))
 
 
-def test_no_augmentation_leaves_the_batch_and_the_generator_alone() -> None:
+def test_no_augmentation_changes_neither_batch_nor_generator() -> None:
     images = torch.from_numpy(some_images(4, 1, 8, 8))
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()

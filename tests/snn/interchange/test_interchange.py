@@ -62,7 +62,7 @@ def graph_of(network: Network, path: Path) -> Any:
     return files.read(path)
 
 
-# ---- out
+# ---- export
 
 
 def agreed(name: str, simulator: str, form: Form) -> list[Agreement]:
@@ -100,7 +100,7 @@ def test_norse_takes_r_of_a_lif_for_1_which_the_comparison_sees() -> None:
     assert found.differing == 0
 
 
-def test_weights_go_out_as_they_are_and_sparse() -> None:
+def test_exported_weights_are_unchanged_and_sparse() -> None:
     network, _ = network_of("resnet5 sparse")
     made = graphs(network, mean=None, std=None)[0].graph
     weights = [node.weight for node in made.nodes.values() if isinstance(node, nir.Conv2d)]
@@ -131,18 +131,20 @@ def _trained_weights(graph: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_nir_cannot_say_is_refused_by_name(changes: Mapping[str, Any], fault: str) -> None:
+def test_a_part_without_a_nir_node_is_refused_by_name(
+    changes: Mapping[str, Any], fault: str
+) -> None:
     config = RunConfig(backbone="resnet5", width=2, **changes)
     with pytest.raises(InterchangeError, match=fault):
         graphs(of_digits(config), mean=None, std=None)
 
 
-def test_everything_that_cannot_be_said_is_refused_at_once() -> None:
+def test_every_part_without_a_nir_node_is_refused_at_once() -> None:
     config = RunConfig(backbone="resnet5", pooling="max", feedback="last-to-first")
     assert len(inexpressible(config)) == 2
 
 
-def test_exits_go_out_one_by_one_and_say_where_they_read(tmp_path: Path) -> None:
+def test_each_exit_is_a_graph_with_the_node_that_it_reads(tmp_path: Path) -> None:
     network, _ = network_of("resnet7 exits")
     names = write_all(network, tmp_path, mean=(0.3,), std=(0.4,))
     assert names == ["network.nir", "network-exit2.nir", "network-exit1.nir", "network.json"]
@@ -185,7 +187,7 @@ def test_the_plan_of_exits_is_enough_to_decide_as_the_network_does(tmp_path: Pat
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path) -> None:
-    """What docs/how-to/simulators.md tells people to type, simulator by simulator in its order."""
+    """The code of docs/how-to/simulators.md, simulator by simulator in its order."""
     simulator = list(SIMULATORS.values())[(0, 1, 3, 2)[place]]
     if simulator.missing:
         pytest.skip(f"{', '.join(simulator.missing)} not installed: make setup")
@@ -203,7 +205,7 @@ def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path)
     assert scope["labels"].tolist() == infer(network, images, setting).labels.tolist()
 
 
-# ---- in
+# ---- import
 
 
 @pytest.mark.parametrize(
@@ -388,7 +390,7 @@ def test_names_of_nodes_change_no_output_and_no_operation(seed: int) -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_neurons_without_an_input_but_their_own_run_from_silence() -> None:
+def test_neurons_with_only_their_own_input_run_from_zero_input() -> None:
     parts = {"w": linear([1.0]), "self": lif(v_leak=1.0), "back": linear([-2.0]), "last": lif()}
     edges = ("in>w", "w>last", "self>back", "back>self", "self>last", "last>out")
     outputs = ran(wired(parts, *edges), torch.zeros(1, 1, 1), timesteps=4)

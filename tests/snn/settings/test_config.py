@@ -1,4 +1,4 @@
-"""Run configs: what they complete, what they refuse, what names them."""
+"""Run configs: defaults that follow, faults, fingerprints."""
 
 import pytest
 
@@ -68,12 +68,12 @@ def test_an_unknown_setting_names_the_nearest_one() -> None:
         ({"dataset": 3}, "must be a string"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RunConfig.from_mapping(values)
 
 
-def test_what_is_left_out_is_completed() -> None:
+def test_settings_left_out_are_completed() -> None:
     config = RunConfig(partition="1+1+1", exit_threshold=(0.7,), surrogate="sigmoid")
     assert config.exit_threshold == (0.7, 0.7)
     assert config.surrogate_slope == 4.0
@@ -81,7 +81,7 @@ def test_what_is_left_out_is_completed() -> None:
     assert RunConfig().partition == "3"
 
 
-def test_one_block_is_trained_end_to_end_whatever_is_asked() -> None:
+def test_one_block_is_trained_end_to_end_with_every_space_rule() -> None:
     local = RunConfig(partition="3", space_rule="block-local")
     assert local == RunConfig(partition="3", space_rule="end-to-end")
     assert local.fingerprint == RunConfig(partition="3", space_rule="end-to-end").fingerprint
@@ -114,11 +114,11 @@ def test_a_renamed_choice_is_read_and_changes_no_fingerprint() -> None:
     assert "chunked" not in SETTINGS["memory_mode"].choices
 
 
-def test_replacing_timesteps_takes_inference_along() -> None:
+def test_replacing_timesteps_replaces_inference_timesteps() -> None:
     assert RunConfig(timesteps=8).replace(timesteps=3).inference_timesteps == 3
 
 
-def test_replacing_what_others_follow_from_takes_them_along() -> None:
+def test_replacing_a_setting_replaces_the_defaults_that_follow_from_it() -> None:
     config = RunConfig(partition="1+1+1", exit_threshold=(0.7,))
     assert config.replace(block_classes="hard").detector == "head"
     assert config.replace(surrogate="sigmoid").surrogate_slope == 4.0
@@ -131,7 +131,7 @@ def test_replacing_what_others_follow_from_takes_them_along() -> None:
     assert config.replace(partition="3").replace(partition="1+2").exit_threshold == (0.9,)
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_meaning() -> None:
     assert all(setting.meaning for setting in SETTINGS.values())
 
 
@@ -143,5 +143,5 @@ def test_there_are_two_to_the_cuts_partitions(units: int) -> None:
     assert all(format_partition(parse_partition(text)) == text for text in found)
 
 
-def test_nearest_says_nothing_when_nothing_is_near() -> None:
+def test_nearest_is_empty_when_no_name_is_similar() -> None:
     assert nearest("zzz", ["accuracy"]) == ""

@@ -1,4 +1,4 @@
-"""Prefixes: which blocks two runs train alike."""
+"""Prefixes: the first blocks that two runs train identically."""
 
 import pytest
 
@@ -20,14 +20,14 @@ def config(partition: str, **settings: object) -> RunConfig:
         ("4", "4", 1),
     ],
 )
-def test_blocks_are_shared_up_to_the_first_that_has_other_units(
+def test_blocks_are_shared_up_to_the_first_with_other_units(
     first: str, second: str, blocks: int
 ) -> None:
     assert shared_blocks(config(first), config(second)) == blocks
     assert shared_blocks(config(second), config(first)) == blocks
 
 
-def test_only_what_is_decided_at_inference_may_differ() -> None:
+def test_only_inference_settings_may_differ_in_shared_blocks() -> None:
     base = config("1+3")
     same = config("1+2+1", exit_threshold=[0.6, 0.7], inference_timesteps=2)
     assert shared_blocks(base, same) == 1
