@@ -1,17 +1,16 @@
-"""What the platform costs beside the trials: many short ones, through three loops.
+"""The overhead of the platform per trial, measured with short trials in three loops.
 
-The trials sleep for a known time and report an epoch and 20 operating points.
-They run, one at a time on one worker, each loop in a process of its own:
+Trials sleep for a fixed time and report one epoch and 20 operating points. They run one at a time
+on one worker, each loop in its own process:
 
-1. through a bare loop, which draws points and carries them out, and no more;
-2. through the door of `spikefront run`: Ray, SQLite, TPE, front and hypervolume;
-3. through Ray Tune with OptunaSearch, as its documentation shows, with the same
-   axes and objectives, the same resources and TPE, which is its default.
+1. a bare loop that draws random configurations and runs them;
+2. `run_study`, as in `spikefront run`: Ray, SQLite, TPE, front and hypervolume;
+3. Ray Tune with OptunaSearch, as in its documentation, with the same axes, objectives and
+   resources, and TPE, its default.
 
-Seconds per trial are between the end of one of the first trials and that of the
-last one, so that no start is in them, minus those of the bare loop. The start
-is another run: of the command line itself on the digits, with a network as
-small as can be, from its process until the first epoch is in the store.
+Seconds per trial are measured between the end of an early trial and that of the last one, without
+start-up, minus those of the bare loop. Start-up is a separate run of the command line on the
+digits with a minimal network, from process start until the first epoch is in the store.
 """
 
 import argparse
@@ -42,8 +41,8 @@ from snn.settings.config import RunConfig
 
 TRIAL_S = 0.1
 TRIALS, QUICK_TRIALS = 300, 40
-THEIR_TRIALS, QUICK_THEIR_TRIALS = 25, 8  # a new process for each takes long enough
-WARM = 5  # trials before the clock starts
+THEIR_TRIALS, QUICK_THEIR_TRIALS = 25, 8  # each starts a new process
+WARM = 5  # trials before the measurement
 STARTS, QUICK_STARTS = 3, 1
 DIGITS = """
 name = "first"
@@ -64,7 +63,7 @@ learning_rate = { low = 1e-3, high = 3e-2, log = true }
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--loop", nargs=2, metavar=("NAME", "TRIALS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -92,21 +91,21 @@ def main() -> None:
 
 
 def add(report: Report, name: str, value: float, unit: str, *, aim: float | None = None) -> None:
-    """Publish a figure of which less is better."""
+    """Add a figure of which lower values are better."""
     report.add(Figure(name=name, value=value, unit=unit, better="lower", aim=aim))
 
 
 def in_a_process(loop: str, trials: int) -> Mapping[str, Any]:
-    """What one loop measured, in a process that does nothing else."""
+    """Return the measurements of one loop, run in its own process."""
     words = [sys.executable, "-m", "benchmarks.overhead", "--loop", loop, str(trials)]
-    # Ray's own words go to stdout too: ours is the last line
+    # Ray prints to stdout too; the result is the last line
     done = subprocess.run(words, check=True, capture_output=True)
     answer: Mapping[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
     return answer
 
 
 def bare(trials: int) -> dict[str, float]:
-    """Points at random, carried out one after another."""
+    """Run random configurations one after another."""
     study = study_from_toml(study_text(trials=trials))
     place = WorkerContext(data_dir=Path(), trainable=StandIn(seconds=TRIAL_S))
     suggest = RandomSuggest(0)
@@ -120,20 +119,20 @@ def bare(trials: int) -> dict[str, float]:
 
 
 class Ends(Silent):
-    """When trials ended, and what the driver held in memory then."""
+    """Records the end of each trial and the memory of the driver."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
         self.memory_mb: list[float] = []
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
-        """One ended."""
+        """Record a finished trial."""
         self.at.append(time.perf_counter())
         self.memory_mb.append(resident_mb())
 
 
 def ours(trials: int) -> dict[str, float]:
-    """Through the door of `spikefront run`."""
+    """Run a study as `spikefront run` does."""
     ends = Ends()
     with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/store.db") as store:
         run_study(
@@ -154,7 +153,7 @@ def ours(trials: int) -> dict[str, float]:
 
 
 def optunasearch(trials: int) -> dict[str, float]:
-    """Through Ray Tune with OptunaSearch, as the page of OptunaSearch shows it."""
+    """Run Ray Tune with OptunaSearch, as in the documentation of OptunaSearch."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray import tune
@@ -205,7 +204,7 @@ def optunasearch(trials: int) -> dict[str, float]:
 
 
 def steady_state(ends: list[float]) -> float:
-    """Seconds per trial between the end of the first ones and that of the last."""
+    """Return the seconds per trial after the first WARM trials."""
     return (ends[-1] - ends[WARM - 1]) / (len(ends) - WARM)
 
 
@@ -213,7 +212,7 @@ LOOPS = {"bare": bare, "ours": ours, "optunasearch": optunasearch}
 
 
 def start_s() -> float:
-    """Seconds from the start of `spikefront run` until an epoch is in the store."""
+    """Return the seconds from the start of `spikefront run` until an epoch is in the store."""
     with tempfile.TemporaryDirectory() as folder:
         file, database = Path(folder, "first.toml"), Path(folder, "store.db")
         file.write_text(DIGITS)
@@ -232,13 +231,13 @@ def start_s() -> float:
 
 
 def _epochs(database: Path) -> int:
-    """Measurements in a store that another process writes; 0 while it is not there."""
+    """Return the number of measurements in a store; 0 if it does not exist yet."""
     if not database.exists():
         return 0
     try:
         with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as reader:
             count: int = reader.execute("SELECT COUNT(*) FROM measurements").fetchone()[0]
-    except sqlite3.OperationalError:  # it is being made
+    except sqlite3.OperationalError:  # it is being created
         return 0
     return count
 

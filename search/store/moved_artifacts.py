@@ -21,17 +21,17 @@ class MovedArtifacts:
         if is_remote(uri):
             return uri
         path = local_path(uri)
-        folder = self._folders.get(path.parent) or self._find(path)
-        if folder is None or folder == path.parent:
-            return uri
-        return str(folder / path.name)
+        if path.parent not in self._folders:
+            self._folders[path.parent] = self._find(path)
+        folder = self._folders[path.parent]
+        return uri if folder == path.parent else str(folder / path.name)
 
-    def _find(self, path: Path) -> Path | None:
-        candidates = [path.parent, *self._moved(path.parent)]
-        found = next((folder for folder in candidates if (folder / path.name).is_file()), None)
-        if found is not None:
-            self._folders[path.parent] = found
-        return found
+    def _find(self, path: Path) -> Path:
+        """Return the folder of the file now; its folder in the store if it is not found."""
+        if path.parent.is_dir():
+            return path.parent
+        moved = (folder for folder in self._moved(path.parent) if (folder / path.name).is_file())
+        return next(moved, path.parent)
 
     def _moved(self, folder: Path) -> list[Path]:
         """Return the folders that may be `folder` after a move, the most similar paths first."""

@@ -1,4 +1,4 @@
-"""`spikefront` in a process of its own, for tests that send it signals; it may train nothing."""
+"""`spikefront` in a separate process, for tests that send it signals; with a fake engine."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def start(
     stderr: int = subprocess.PIPE,
     **environment: str,
 ) -> "subprocess.Popen[str]":
-    """The command with these words; `engine` are fields of a FakeEngine, None trains for real."""
+    """Start the command; `engine` has the fields of a FakeEngine, None trains networks."""
     given = json.dumps({"engine": engine, "lease_s": lease_s})
     return subprocess.Popen(
         [sys.executable, "-m", "tests.search.command", given, *map(str, words)],

@@ -1,4 +1,4 @@
-"""A driver in a process of its own, for tests that interrupt or kill it."""
+"""A driver in a separate process, for tests that interrupt or kill it."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ def start(
     gate: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[str]":
-    """A driver of `study`, with everything in `folder`, a store too where no other is named.
+    """Start a driver of `study`, with data in `folder`, and the store unless another is named.
 
     With `fifo` each trial stops in its second epoch, having written its process there. `ray` is
     the address of a cluster to join. What trains for real notes how often data were read.

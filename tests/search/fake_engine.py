@@ -1,4 +1,4 @@
-"""An engine that trains nothing, for tests of what is around it; Ray's workers import it too."""
+"""Trainables for tests that train nothing; workers of Ray import them too."""
 
 import ctypes
 import dataclasses
@@ -23,19 +23,19 @@ from snn.settings.measurement import METRICS, Evaluation, Measurement, Operating
 
 @dataclass(frozen=True, kw_only=True)
 class FakeEngine:
-    """Figures that depend on nothing but the config, and faults where they are asked for."""
+    """Returns metrics that depend on the config only, and fails as requested."""
 
-    crash_at_width: int = 0  # raises there, outside of the trial's own care
-    die_at_width: int = 0  # kills its process there
-    die_once: Path | None = None  # kills its process in the middle, unless this file is there
-    stuck_at_width: int = 0  # waits there for ever, in Python
-    stuck_in_native_code: bool = False  # or in C, which lets nothing else of Python run meanwhile
-    hang_at_epoch: int = 0  # waits there for ever, having told the FIFO `hung`
+    crash_at_width: int = 0  # raises at this width
+    die_at_width: int = 0  # kills its process at this width
+    die_once: Path | None = None  # kills its process once, and creates this file
+    stuck_at_width: int = 0  # waits without end at this width, in Python
+    stuck_in_native_code: bool = False  # in C, holding the interpreter lock
+    hang_at_epoch: int = 0  # waits without end after writing to the FIFO `hung`
     hung: Path | None = None
-    epoch_s: float = 0.0  # how long an epoch takes
-    reused_epochs: int = 0  # of each trial, said to come from the block cache
+    epoch_s: float = 0.0  # duration of an epoch
+    reused_epochs: int = 0  # of each trial
     notes: tuple[str, ...] = ()  # of each trial
-    gate: Path | None = None  # folder: each trial leaves its process there, and waits for `open`
+    gate: Path | None = None  # folder: trials write their process there and wait for a file `open`
 
     def __call__(
         self,
@@ -145,7 +145,7 @@ class FakeRun:
 
 @dataclass(frozen=True, kw_only=True)
 class CountingEngine:
-    """Trains for real; each trial notes how often its process has read a data set until then."""
+    """Trains networks; each trial notes how often its process has read a data set."""
 
     def __call__(self, config: RunConfig, **place: Any) -> "CountingRun":
         from search.worker.trial_run import TrialRun
@@ -174,7 +174,7 @@ def _accuracy(config: RunConfig) -> float:
 
 
 def evaluation(config: RunConfig) -> Evaluation:
-    """Two points: the sampled one, and a cheaper one that is worse."""
+    """Return two points: the sampled one, and a cheaper one with lower accuracy."""
 
     def point(timesteps: int, is_sampled: bool) -> OperatingPoint:
         metrics = dict.fromkeys(METRICS, 1.0)

@@ -1,4 +1,4 @@
-"""A study whose driver is killed at random moments, and started again each time.
+"""A study whose driver is killed at random moments and started again each time.
 
 In a process of its own, which loads everything once: each driver is forked from it, so that
 twenty of them take seconds.
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def kill(folder: Path, study: str, *, times: int, within_s: float, epoch_s: float | None) -> int:
-    """How many drivers of `study` were killed before one came to its end.
+    """Return how many drivers of `study` were killed before one finished.
 
     The store and the weights are in `folder`. Each driver is killed up to `within_s` after it has
     begun a trial, `times` at the most. Trials train for real where `epoch_s` is None.
@@ -70,7 +70,7 @@ def _load_engine() -> None:
 
 
 class Ready(Silent):
-    """Says in a file that the first trial of a driver has begun."""
+    """Creates a file when the first trial of a driver starts."""
 
     def __init__(self, path: Path) -> None:
         self._path: Path | None = path
@@ -82,7 +82,7 @@ class Ready(Silent):
 
 
 def _drive(folder: Path, text: str, epoch_s: float | None) -> None:
-    """The driver; does not return."""
+    """Run the driver; does not return."""
     code = 1
     try:
         os.setpgid(0, 0)
@@ -102,7 +102,7 @@ def _drive(folder: Path, text: str, epoch_s: float | None) -> None:
 
 
 def _kill(process: int, folder: Path, after_s: float) -> bool:
-    """Whether the driver was there to be killed."""
+    """Return whether the driver was killed before its end."""
     until = time.monotonic() + 60
     while not (folder / "ready").exists():
         if _has_ended(process):

@@ -1,4 +1,4 @@
-"""PostgreSQL for tests: the server that answers, or one of our own from installed binaries."""
+"""PostgreSQL for tests: a running server, or a new one from installed binaries."""
 
 import contextlib
 import os
@@ -16,12 +16,12 @@ USUAL = (
     "postgresql://root@localhost:5432/postgres",
     "postgresql://postgres@localhost:5432/postgres",
 )
-ACCOUNT = "postgres"  # whom the server runs as when we are root, which it refuses
+ACCOUNT = "postgres"  # the server refuses to run as root
 NONE = "no PostgreSQL: none answers, and no binaries are installed (SPIKEFRONT_TEST_POSTGRES)"
 
 
 class Server:
-    """A server of our own, in a folder that is thrown away, on a port that was free."""
+    """A server in a temporary folder on a free port."""
 
     def __init__(self, binaries: Path, folder: Path) -> None:
         self._binaries, self._folder = binaries, folder
@@ -33,13 +33,13 @@ class Server:
         self._run("initdb", "-D", f"{folder}/data", *words)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it responds."""
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off -k {self._folder}"
         log = f"{self._folder}/log"
         self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-l", log, "-o", options, "start")
 
     def stop(self, how: str = "immediate") -> None:
-        """Stop it; `immediate` is as if it had crashed."""
+        """Stop the server; `immediate` is like a crash."""
         self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-m", how, "stop")
 
     def _run(self, program: str, *words: str) -> None:
@@ -60,7 +60,7 @@ def free_port() -> int:
 
 
 def binaries() -> Path | None:
-    """The folder of the newest server that is installed."""
+    """Return the folder of the newest installed server."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parts[-2])
     found = shutil.which("pg_ctl")
     folders += [Path(found).resolve().parent] if found else []
@@ -69,7 +69,7 @@ def binaries() -> Path | None:
 
 @contextlib.contextmanager
 def own_server() -> Iterator[Server]:
-    """A server that a test may stop and start."""
+    """Start a server that a test may stop and start."""
     found = binaries()
     if found is None:
         pytest.skip(NONE)
@@ -85,7 +85,7 @@ def own_server() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def any_server() -> Iterator[str]:
-    """The URL of a server: the named one, the usual one, or our own."""
+    """Yield the URL of a server: the named one, the usual one, or a new one."""
     pytest.importorskip("psycopg", reason="no PostgreSQL: psycopg is not installed")
     if NAMED:
         yield NAMED

@@ -60,7 +60,7 @@ sampler = "tpe"
 
 
 STOPPING = STUDY.replace("epochs = 3", "epochs = 9") + 'stopping = "moasha"\n'
-STOPPING_DIGITS = DIGITS.replace("trials = 5", "trials = 7").replace("epochs = 2", "epochs = 3")
+STOPPING_DIGITS = DIGITS.replace("trials = 5", "trials = 6").replace("epochs = 2", "epochs = 3")
 STOPPING_DIGITS += 'stopping = "moasha"\n'
 
 
@@ -95,9 +95,9 @@ def undisturbed(folder: Path, study: Study, engine: FakeEngine | None) -> None:
     ("text", "epoch_s", "times", "within_s"),
     [
         (STUDY, 0.03, 20, 0.15),
-        (DIGITS, None, 4, 0.6),
+        (DIGITS, None, 3, 0.6),
         (STOPPING, 0.015, 12, 0.15),
-        (STOPPING_DIGITS, None, 4, 0.6),
+        (STOPPING_DIGITS, None, 3, 0.6),
     ],
     ids=["twenty times", "while it trains", "while it stops early", "while it trains and stops"],
 )

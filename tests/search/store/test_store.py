@@ -757,6 +757,19 @@ class TestLease:
         assert renewed > first
         assert store.events("digits") == []
 
+    def test_a_lease_lasts_by_the_clock_of_the_database(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A machine whose clock is ahead took over leases of others, and had longer ones."""
+        ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+        monkeypatch.setattr("search.store.store._now", lambda: ahead)
+        store.acquire_lease("digits", "me", 60)
+        until = store.stored_study("digits").lease_until
+        assert until is not None
+        assert 50 < (until - datetime.datetime.now(datetime.UTC)).total_seconds() <= 61
+        with pytest.raises(LeaseHeldError, match="run by me"):
+            store.acquire_lease("digits", "other", 60)
+
     def test_a_released_lease_is_free(self, store: Store) -> None:
         store.acquire_lease("digits", "me", 60)
         store.release_lease("digits", "other")
