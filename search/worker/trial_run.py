@@ -130,7 +130,7 @@ class TrialRun:
                 evaluation_s=time.perf_counter() - trained_at + self._rungs_s,
             ),
         )
-        note = missed_target(self.config, evaluation.sampled.metrics["connectivity"])
+        note = missed_target(self.config, evaluation.points[0].metrics["connectivity"])
         self._notes += [note] if note else []
         if save_error is not None:
             self._outcome = without_weights(self._outcome, save_error)
