@@ -48,15 +48,14 @@ def import_results(arguments: argparse.Namespace) -> int:
     with Store(arguments.store) as store:
         check_question(store, study)
         store.create_study(study)
-        new = store.add_prior_trials(study.name, source, prior.trials)
-        if new:
-            message = f"{counted(new, 'result')} from {source} given to the sampler"
+        changes = store.add_prior_trials(study.name, source, prior.trials)
+        known = len(prior.trials) - changes.new - changes.changed
+        message = f"{counted(changes.new, 'result')} from {source} given to the sampler"
+        if changes.changed or changes.removed:
+            message += f"; {changes.changed} changed, {changes.removed} removed since the import"
+        if any(changes):
             store.add_event(study.name, "import", message)
-    known = len(prior.trials) - new
-    output.say(
-        f"{study.name}: {counted(new, 'result')} from {source} given to the sampler"
-        + (f"; {known} were imported before" if known else "")
-    )
+    output.say(f"{study.name}: {message}" + (f"; {known} were imported before" if known else ""))
     for why, count in prior.skipped.items():
         output.note(f"{counted(count, 'trial')} left out: {why}")
     output.say(
@@ -67,7 +66,9 @@ def import_results(arguments: argparse.Namespace) -> int:
         {
             "study": study.name,
             "source": source,
-            "imported": new,
+            "imported": changes.new,
+            "changed": changes.changed,
+            "removed": changes.removed,
             "known": known,
             "skipped": dict(prior.skipped),
         }
@@ -81,7 +82,7 @@ def _read(source: str, study: "Study") -> tuple[str, PriorTrials]:
         from search.samplers.optuna_files import Address, read_study
 
         address, found = read_study(Address.of(source), study)
-        return f"{address.shown}#{address.study}", fitting(study, found)
+        return address.source, fitting(study, found)
     path = Path(source)
     if path.suffix.lower() != ".csv":
         raise InputError(

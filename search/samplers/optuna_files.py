@@ -1,7 +1,4 @@
-"""Studies as Optuna keeps them: ours written for Optuna and its dashboard, theirs read.
-
-With the other files of this wing that import it, the only one that knows Optuna.
-"""
+"""Optuna storages: studies written for Optuna and its dashboard, and studies read from there."""
 
 import contextlib
 import warnings
@@ -29,6 +26,7 @@ from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import METRICS, Measurement
 
 MARK = "spikefront"  # an attribute of the studies that are written here
+_SQLITE = "sqlite:///"
 _STATES = {
     TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
     TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
@@ -41,7 +39,7 @@ _THEIRS = {
     optuna.trial.TrialState.RUNNING: TrialState.RUNNING,
     optuna.trial.TrialState.WAITING: TrialState.WAITING,
 }
-_OLD_CONSTRAINTS = "constraints"  # where Optuna Dashboard looks for them
+_OLD_CONSTRAINTS = "constraints"  # the key that Optuna Dashboard reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +51,27 @@ class Address:
 
     @classmethod
     def of(cls, text: str) -> "Address":
-        """Read from a command line."""
+        """Read an address from a command line."""
         url, _, study = text.partition("#")
         return cls(url=url, study=study or None)
 
     @property
     def shown(self) -> str:
-        """Without a password, to be kept and said."""
+        """The URL without its password."""
         parts = urlsplit(self.url)
         if parts.password is None:
             return self.url
         host = parts.netloc.rpartition("@")[2]
         return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()
+
+    @property
+    def source(self) -> str:
+        """The address as the store keeps it: the path of an SQLite file is absolute."""
+        url = self.shown
+        file, mark, query = url.removeprefix(_SQLITE).partition("?")
+        if url.startswith(_SQLITE) and file:
+            url = f"{_SQLITE}{Path(file).resolve()}{mark}{query}"
+        return f"{url}#{self.study}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +80,7 @@ class Written:
 
     address: Address
     trials: int
-    left_out: int  # that are not finished
+    left_out: int  # unfinished ones
 
 
 def write_study(
@@ -86,10 +93,10 @@ def write_study(
 ) -> Written:
     """Write a study's finished trials to a new study of an Optuna storage.
 
-    With `force` one that was written here before is replaced. Constraints are kept
-    both as Optuna 5 has them and as its dashboard reads them. Curves are user
-    attributes: Optuna takes intermediate values of one objective alone, and so they are
-    intermediate values, too, where accuracy is the only one. Raises LessonError.
+    `force` replaces a study that was written here before. Constraints are stored both for
+    Optuna 5 and for its dashboard. Curves are user attributes, and also intermediate
+    values if accuracy is the only objective: Optuna has them for one objective only.
+    Raises PriorTrialError.
     """
     name = address.study or study.name
     with _storage(address) as storage:
@@ -103,9 +110,9 @@ def write_study(
         target.set_metric_names(list(study.objectives))
         target.set_user_attr(MARK, study.name)
         target.set_user_attr("question", study.question)
-        judge = FeedbackBuilder(study=study, reads_pruned=True, penalties=fixed_penalties(study))
+        builder = FeedbackBuilder(study=study, reads_pruned=True, penalties=fixed_penalties(study))
         finished = [trial for trial in trials if trial.state.is_finished]
-        made = [_frozen(study, judge, trial, curves.get(trial.number, ())) for trial in finished]
+        made = [_frozen(study, builder, trial, curves.get(trial.number, ())) for trial in finished]
         target.add_trials(made)
     return Written(
         address=Address(url=address.url, study=name),
@@ -119,20 +126,20 @@ def _make_room(storage: Any, name: str, address: Address, *, force: bool) -> Non
     if MARK not in there.user_attrs:
         raise PriorTrialError(
             f"{address.shown}: has a study {name!r} that was not written here; "
-            f"name another behind the address: {address.shown}#NAME"
+            f"choose another name: {address.shown}#NAME"
         )
     if not force:
         raise PriorTrialError(
-            f"{address.shown}: has a study {name!r} already; replace it with --force, or name "
-            f"another: {address.shown}#NAME"
+            f"{address.shown}: has a study {name!r} already; replace it with --force, or choose "
+            f"another name: {address.shown}#NAME"
         )
     optuna.delete_study(study_name=name, storage=storage)
 
 
 def _frozen(
-    study: Study, judge: FeedbackBuilder, trial: Trial, curve: Sequence[Measurement]
+    study: Study, builder: FeedbackBuilder, trial: Trial, curve: Sequence[Measurement]
 ) -> optuna.trial.FrozenTrial:
-    verdict = judge.feedback(trial)
+    feedback = builder.feedback(trial)
     dimensions = study.space.dimensions()
     distributions = {
         name: _distribution(dimensions.get(name), value) for name, value in trial.params.items()
@@ -140,10 +147,10 @@ def _frozen(
     steps: dict[int, float] = {}
     if study.objectives == ("accuracy",):
         steps = {m.epochs_done: m.accuracy for m in curve}
-    constraints = dict(verdict.constraints)
+    constraints = dict(feedback.constraints)
     made = optuna.trial.create_trial(
-        state=_STATES[verdict.state],
-        values=verdict.values,
+        state=_STATES[feedback.state],
+        values=feedback.values,
         params=dict(trial.params),
         distributions=distributions,
         user_attrs=_attributes(trial, curve),
@@ -152,7 +159,7 @@ def _frozen(
         constraints=constraints,
     )
     if trial.started_at is not None and trial.finished_at is not None:
-        # Optuna's moments are of the machine's clock, and without a zone
+        # Optuna has local times without a zone
         made.datetime_start = trial.started_at.astimezone().replace(tzinfo=None)
         made.datetime_complete = trial.finished_at.astimezone().replace(tzinfo=None)
     return made
@@ -181,7 +188,7 @@ def _attributes(trial: Trial, curve: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def _distribution(axis: PlainAxis | None, value: Any) -> BaseDistribution:
-    """Where a parameter may lie, in the values that people read."""
+    """Return the distribution of a parameter, in the values of params."""
     if isinstance(axis, Integer):
         return IntDistribution(axis.low, axis.last, log=axis.log, step=axis.step)
     if isinstance(axis, Real):
@@ -192,7 +199,10 @@ def _distribution(axis: PlainAxis | None, value: Any) -> BaseDistribution:
 
 
 def read_study(address: Address, study: Study) -> tuple[Address, list[ExternalTrial]]:
-    """The trials of a study in an Optuna storage, and which study that is. Raises LessonError."""
+    """Read the trials of a study in an Optuna storage; return its address, too.
+
+    Raises PriorTrialError.
+    """
     with _storage(address, is_read=True) as storage:
         names = sorted(optuna.study.get_all_study_names(storage))
         name = _named(address, names)
@@ -209,13 +219,11 @@ def _named(address: Address, names: Sequence[str]) -> str:
     if address.study is None and len(names) == 1:
         return names[0]
     asked = "holds several studies" if address.study is None else f"no study {address.study!r}"
-    raise PriorTrialError(
-        f"{address.shown}: {asked} ({known}); name one behind it: {address.shown}#NAME"
-    )
+    raise PriorTrialError(f"{address.shown}: {asked} ({known}); name one: {address.shown}#NAME")
 
 
 def _order(study: Study, theirs: optuna.Study, address: Address) -> list[str]:
-    """The metric of each of their values: by name where they have names, otherwise by place."""
+    """Return the metric of each value: by its name, otherwise by position."""
     names = list(theirs.metric_names or study.objectives)
     if len(names) != len(theirs.directions):
         raise PriorTrialError(
@@ -228,8 +236,8 @@ def _order(study: Study, theirs: optuna.Study, address: Address) -> list[str]:
         wanted = _direction(name)
         if direction != wanted:
             raise PriorTrialError(
-                f"{address.shown}: takes {name} as something to {direction.name.lower()}, here it "
-                f"is to {wanted.name.lower()}"
+                f"{address.shown}: must {wanted.name.lower()} {name}, as this study does, "
+                f"got {direction.name.lower()}"
             )
     return names
 
@@ -242,8 +250,12 @@ def _direction(metric: str) -> StudyDirection:
 def _earlier(study: Study, trial: optuna.trial.FrozenTrial, order: Sequence[str]) -> ExternalTrial:
     values = trial.values if trial.values is not None else ()
     metrics = {n: float(v) for n, v in zip(order, values, strict=False) if n in METRICS}
-    beside = {n: v for n, v in trial.user_attrs.items() if n in METRICS}
-    numbers = {n: float(v) for n, v in beside.items() if isinstance(v, int | float)}
+    attributes = {n: v for n, v in trial.user_attrs.items() if n in METRICS}
+    numbers = {
+        n: float(v)
+        for n, v in attributes.items()
+        if isinstance(v, int | float) and not isinstance(v, bool)
+    }
     return ExternalTrial(
         number=trial.number,
         state=_THEIRS[trial.state],
@@ -254,7 +266,7 @@ def _earlier(study: Study, trial: optuna.trial.FrozenTrial, order: Sequence[str]
 
 
 def _violations(trial: optuna.trial.FrozenTrial) -> list[float]:
-    """What ended a trial early, or all constraints where nothing is called that."""
+    """Return the constraint that ended a trial early, or else all constraints."""
     constraints = trial.constraints
     if RUN in constraints:
         return [constraints[RUN]]
@@ -263,9 +275,9 @@ def _violations(trial: optuna.trial.FrozenTrial) -> list[float]:
 
 @contextlib.contextmanager
 def _storage(address: Address, *, is_read: bool = False) -> Iterator[optuna.storages.BaseStorage]:
-    """The storage, without Optuna's log and notices; what goes wrong in it, in one line.
+    """Open a storage without Optuna's log and warnings; errors become PriorTrialError.
 
-    One that is only read is not made where it is not.
+    With `is_read`, a missing file is not created.
     """
     file = address.url.removeprefix("sqlite:///")
     if is_read and file != address.url and not Path(file.partition("?")[0]).is_file():

@@ -3,8 +3,9 @@
 import datetime
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select, update
 
 from search.store.rows import kept
 from search.store.schema import PriorTrialRow
@@ -36,35 +37,50 @@ def prior_trial_sources_of(connection: Connection, study_id: int) -> dict[str, i
     return {source: count for source, count in connection.execute(grouped)}  # noqa: C416
 
 
+class PriorTrialChanges(NamedTuple):
+    """Numbers of prior trials of one source."""
+
+    new: int
+    changed: int
+    removed: int
+
+
 def keep_prior_trials(
     connection: Connection,
     study_id: int,
     source: str,
     trials: Sequence[Trial],
     now: datetime.datetime,
-) -> int:
-    """Store trials of `source` whose number is new; returns how many are new."""
-    query = select(PriorTrialRow.number).where(
-        PriorTrialRow.study_id == study_id, PriorTrialRow.source == source
-    )
-    known = set(connection.execute(query).scalars())
-    rows = [
-        {
-            "study_id": study_id,
-            "source": source,
-            "number": trial.number,
+) -> PriorTrialChanges:
+    """Let the prior trials of `source` be `trials`: add, change and remove rows by number.
+
+    Rows that stay keep their order, by which the notes of samplers name them.
+    """
+    of_source = (PriorTrialRow.study_id == study_id, PriorTrialRow.source == source)
+    columns = ("state", "params", "metrics", "constraint_violation")
+    query = select(PriorTrialRow.__table__).where(*of_source)
+    known = {row.number: row for row in connection.execute(query)}
+    new, changed = [], 0
+    for trial in trials:
+        values = {
             "state": trial.state.value,
             "params": dict(trial.params),
             "metrics": _finite(trial.sampled.metrics) if trial.sampled else None,
             "constraint_violation": kept(trial.constraint_violation),
-            "imported_at": now,
         }
-        for trial in trials
-        if trial.number not in known
-    ]
-    if rows:
-        connection.execute(insert_into(PriorTrialRow), rows)
-    return len(rows)
+        row = known.pop(trial.number, None)
+        values["imported_at"] = now
+        if row is None:
+            new.append({"study_id": study_id, "source": source, "number": trial.number, **values})
+        elif any(getattr(row, name) != values[name] for name in columns):
+            change = update(PriorTrialRow).where(PriorTrialRow.id == row.id)
+            connection.execute(change.values(values))
+            changed += 1
+    if new:
+        connection.execute(insert_into(PriorTrialRow), new)
+    for row in known.values():
+        connection.execute(delete(PriorTrialRow).where(PriorTrialRow.id == row.id))
+    return PriorTrialChanges(new=len(new), changed=changed, removed=len(known))
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from search.store.confirmed import keep_test_runs
 from search.store.database import AlreadyError, Database, StoreError, StoreGoneError
-from search.store.prior_trials import keep_prior_trials
+from search.store.prior_trials import PriorTrialChanges, keep_prior_trials
 from search.store.process_identity import holder_name
 from search.store.read import StoredPoint, StoredStudy, StoreReader, StudySummary
 from search.store.retry import StoreRetry, retrying
@@ -388,8 +388,10 @@ class Store(StoreReader):
         with self._changing(study) as (connection, study_id):
             keep_test_runs(connection, study_id, runs, _now())
 
-    def add_prior_trials(self, study: str, source: str, trials: Sequence[Trial]) -> int:
-        """Store external finished trials for the sampler; returns how many were new."""
+    def add_prior_trials(
+        self, study: str, source: str, trials: Sequence[Trial]
+    ) -> PriorTrialChanges:
+        """Let the external trials of `source` for the sampler be `trials`."""
         with self._changing(study) as (connection, study_id):
             return keep_prior_trials(connection, study_id, source, trials, _now())
 

@@ -123,10 +123,10 @@ def test_a_lesson_counts_as_what_it_was(study: Study) -> None:
     assert [trial.number for trial in found.trials] == [0, 1]
     assert found.trials[1].constraint_violation == 2.0
     assert dict(found.skipped) == {
-        "was stopped early, which says nothing here": 1,
+        "was stopped early, without a violated constraint": 1,
         "was failed": 1,
-        "has no figure of synaptic_ops, model_bytes": 1,
-        "no point of the space: learning_rate must be 0.0001 to 0.1, log, got 7.0": 1,
+        "has no finite value of synaptic_ops, model_bytes": 1,
+        "is not in the space: learning_rate must be 0.0001 to 0.1, log, got 7.0": 1,
     }
 
 
@@ -167,6 +167,8 @@ def test_an_optuna_study_is_imported_once_and_is_on_no_front(run: Run, tmp_path:
         "study": "rates",
         "source": f"{url}#theirs",
         "imported": 12,
+        "changed": 0,
+        "removed": 0,
         "known": 0,
         "skipped": {},
     }
@@ -228,7 +230,20 @@ def test_a_csv_file_may_have_optuna_s_columns_or_plain_ones(study: Study, tmp_pa
     [
         ("a,b\n1,2\n", r"x\.csv: must have a column per parameter \(.*got columns a, b"),
         ("timesteps,accuracy,state\n1,0.5,DONE\n", r"line 2: state must be COMPLETE, PRUNED or"),
-        ("timesteps,accuracy\n1,much\n", r"line 2: accuracy must be a number, got 'much'"),
+        (
+            "timesteps,accuracy\n1,much\n",
+            r"line 2: accuracy must be a number like .*'much'",
+        ),
+        ("timesteps;accuracy\n1;0,9\n", r"line 2: accuracy must be a number like 0.93, got '0,9'"),
+        ("timesteps,accuracy\n1,0.5,7\n", r"line 2: must have 2 cells like the header, got more"),
+        (
+            "number,timesteps,accuracy\n4,1,0.5\n4,2,0.6\n",
+            r"line 3: number 4 is that of line 2; give each trial a number of its own",
+        ),
+        ("number,timesteps,accuracy\n²,1,0.5\n", r"line 2: number must be an integer from 0 to"),
+        ("number,timesteps,accuracy\n1e99,1,0.5\n", r"number must be an integer from 0 to"),
+        (f"number,timesteps,accuracy\n{'9' * 5000},1,0.5\n", r"got '9{40}'\.\.\."),
+        ("timesteps,params_timesteps,accuracy\n1,2,0.5\n", r"each column once, got timesteps"),
     ],
 )
 def test_a_csv_file_that_is_none_names_its_line(
@@ -245,7 +260,7 @@ def test_what_cannot_be_imported_changes_nothing(run: Run, tmp_path: Path) -> No
         database.execute("CREATE TABLE recipes (name TEXT)")
     other = (tmp_path / "other.db").read_bytes()
     for source, fault in (
-        (url, "no result fits rates.toml: 1 no point of the space: learning_rate must be"),
+        (url, "no result fits rates.toml: 1 is not in the space: learning_rate must be"),
         (f"{url}#other", "no study 'other' (theirs)"),
         ("none.csv", "none.csv: must be a CSV file, got: "),
         ("x.txt", "x.txt: must be a CSV file, or an Optuna storage"),
@@ -261,10 +276,94 @@ def test_what_cannot_be_imported_changes_nothing(run: Run, tmp_path: Path) -> No
     assert (tmp_path / "other.db").read_bytes() == other
 
 
+def test_a_choice_of_numbers_is_read_as_pandas_writes_it(tmp_path: Path) -> None:
+    study = study_from_toml(
+        STUDY.replace("timesteps = { low = 1, high = 3 }", "timesteps = [1, 3]")
+    )
+    file = tmp_path / "x.csv"
+    file.write_text(
+        "number\tpartition\ttimesteps\tlearning_rate\ttime_rule\taccuracy\tsynaptic_ops\t"
+        "model_bytes\n7.0\t2\t3.0\t0.01\tbptt\t0.9\t1e3\t5\n8\t2\t2.0\t0.01\tbptt\t0.9\t1e3\t5\n"
+        "9\t2\t1\tinf\tbptt\t0.9\t1e3\t5\n"
+    )
+    found = fitting(study, read_csv(file, study))
+    assert [(trial.number, trial.params["timesteps"]) for trial in found.trials] == [(7, 3)]
+    assert list(found.skipped) == [
+        "is not in the space: timesteps must be one of 1, 3, got '2.0'",
+        "is not in the space: learning_rate must be 0.0001 to 0.1, log, got 'inf'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"accuracy": 98.6}, "accuracy is above 1: it must be a fraction, not a percentage"),
+        ({"accuracy": -0.5}, "accuracy is below 0"),
+        ({"synaptic_ops": -1000.0}, "synaptic_ops is below 0"),
+        ({"synaptic_ops": float("inf")}, "has no finite value of synaptic_ops"),
+    ],
+)
+def test_metrics_that_cannot_be_true_are_left_out(
+    study: Study, metrics: dict[str, float], reason: str
+) -> None:
+    trial = earlier(0, 0.01, 0.9)
+    changed = earlier(0, 0.01, 0.9, metrics={**trial.metrics, **metrics})
+    found = fitting(study, [changed])
+    assert (found.trials, found.skipped) == ((), {reason: 1})
+
+
+def test_a_corrected_file_replaces_what_it_gave_before(run: Run, tmp_path: Path) -> None:
+    """Its lines were known by their place, and stayed as they were."""
+
+    def imported(*lines: str) -> dict[str, int]:
+        head = "partition,timesteps,learning_rate,time_rule,accuracy,synaptic_ops,model_bytes"
+        (tmp_path / "x.csv").write_text("\n".join([head, *lines]) + "\n")
+        code, out, err = run("import", "rates.toml", "x.csv", "--json")
+        assert code == 0, err
+        document = json.loads(out)
+        return {key: document[key] for key in ("imported", "changed", "removed", "known")}
+
+    first, second = "2,1,0.01,bptt,0.9,1e3,5", "2,2,0.02,bptt,0.8,1e3,5"
+    third = "2,3,0.03,bptt,0.7,1e3,5"
+    assert imported(first, second, third) == {
+        "imported": 3,
+        "changed": 0,
+        "removed": 0,
+        "known": 0,
+    }
+    assert imported(first, second.replace("0.8", "0.85")) == {
+        "imported": 0,
+        "changed": 1,
+        "removed": 1,
+        "known": 1,
+    }
+    with Store(f"sqlite:///{tmp_path / 'store.db'}", read_only=True) as store:
+        accuracies = [
+            t.sampled.metrics["accuracy"] for t in store.prior_trials("rates") if t.sampled
+        ]
+    assert accuracies == [0.9, 0.85]
+
+
+def test_a_relative_address_is_another_source_in_another_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name / "optuna.db", around(3e-2, 3))
+        monkeypatch.chdir(tmp_path / name)
+        code, out, err = run("import", "../rates.toml", "sqlite:///optuna.db", "--json")
+        assert code == 0, err
+        document = json.loads(out)
+        assert document["imported"] == 3
+        assert document["source"] == f"sqlite:///{tmp_path / name / 'optuna.db'}#theirs"
+
+
 def test_what_they_minimise_is_not_maximised_here(study: Study, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
     optuna.create_study(storage=url, study_name="x", directions=["minimize", "minimize"])
-    with pytest.raises(PriorTrialError, match="takes accuracy as something to minimize"):
+    with pytest.raises(
+        PriorTrialError, match="must maximize accuracy, as this study does, got minimize"
+    ):
         read_study(Address.of(url), study)
 
 
