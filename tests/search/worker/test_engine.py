@@ -15,10 +15,10 @@ from search.trial.trial import Timings, TrialState
 from search.worker import trial_run
 from search.worker.engine import cut_weights, evaluate_weights, plan
 from search.worker.job import BlockFolder
-from search.worker.trial_run import TrialRun, missed_target
+from search.worker.trial_run import ConfirmationTrialRun, TrialRun, missed_target
 from snn.data.dataset import DataError
 from snn.settings.config import ConfigError, RunConfig
-from snn.settings.measurement import Evaluation, Measurement
+from snn.settings.measurement import Evaluation, Measurement, OperatingPoint
 
 TINY = RunConfig(
     width=4, epochs=1, train_images=200, partition="1+1+1", head_hidden=16, timesteps=2
@@ -327,3 +327,15 @@ def test_cut_weights_are_those_of_the_prefix(tmp_path: Path) -> None:
     assert whole.outcome.evaluation is not None
     for point in (p for p in whole.outcome.evaluation.points if p.blocks == 1):
         assert point.metrics in [p.metrics for p in evaluation.points]
+
+
+def test_a_training_that_confirms_points_has_no_sampled_one(tmp_path: Path) -> None:
+    """A note on its target looked for the sampled point, and every confirmation failed."""
+    point = OperatingPoint(
+        timesteps=1, exit_thresholds=(), detector_threshold=0.5, blocks=1, metrics={}
+    )
+    run = ConfirmationTrialRun(TINY, points=[point], data_dir=tmp_path)
+    list(run)
+    assert run.outcome.state is TrialState.COMPLETE, run.outcome.error
+    assert run.outcome.evaluation is not None
+    assert [p.is_sampled for p in run.outcome.evaluation.points] == [False]
