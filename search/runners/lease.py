@@ -124,8 +124,14 @@ class Lease:
             return
         if is_gone(found.holder):
             return
-        LOG.info("waiting for a sign of %s, whose lease has expired", holder_name(found.holder))
-        until = time.monotonic() + 1.5 * RENEW_EVERY_S
+        seconds = 1.5 * RENEW_EVERY_S
+        LOG.warning(
+            "the lease of %s on %s has expired; waiting %g s in case it is renewed",
+            holder_name(found.holder),
+            self._study,
+            seconds,
+        )
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(min(0.5, RENEW_EVERY_S / 10))
             now = self._store.lease_of(self._study)

@@ -148,10 +148,13 @@ def test_a_clock_that_is_ahead_takes_over_no_lease_that_is_renewed(
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_expired_lease_that_nobody_renews_is_taken_over(store: Store) -> None:
+def test_an_expired_lease_that_nobody_renews_is_taken_over_after_a_wait(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     store.acquire_lease("small", "lost:1", -1)
     with Lease(store, "small", holder="next:1"):
         assert store.lease_of("small").holder == "next:1"
+    assert "the lease of lost:1 on small has expired; waiting 0.3 s in case" in caplog.text
 
 
 def test_a_driver_that_lost_its_study_leaves_the_trials_of_the_other_one(
