@@ -1,4 +1,4 @@
-"""What is installed is whole: a wheel works outside of the source tree."""
+"""The distributions are complete: a wheel works outside of the source tree."""
 
 import email
 import os
@@ -101,7 +101,7 @@ def test_the_source_distribution_has_all_that_is_needed_to_test_it(built: Built)
     } == ours
 
 
-def test_the_metadata_say_who_may_use_it_for_what(built: Built) -> None:
+def test_the_metadata_have_licence_python_and_extras(built: Built) -> None:
     about = email.message_from_bytes(
         next(data for name, data in files(built.wheel).items() if name.endswith("/METADATA"))
     )

@@ -26,7 +26,7 @@ def examine(
         "machine",
         lambda: [machine.processors()],
         machine.memory,
-        lambda: [machine.open_files(), machine.home()],
+        lambda: [machine.open_files()],
         machine.ray_needs,
         *([lambda: [machine.ray_start()]] if start_ray else []),
     )

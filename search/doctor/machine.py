@@ -124,22 +124,6 @@ def open_files() -> Check:
     return Check(name="open files", finding=f"{soft:,}, at most {most}")
 
 
-def home() -> Check:
-    """Check whether the home folder can be written: Ray and compiled neurons keep files there."""
-    remedy = "export HOME=/some/folder that this user can write"
-    try:
-        folder = Path.home()
-    except RuntimeError:
-        return Check(
-            name="home", status="warning", finding="this user has no home folder", remedy=remedy
-        )
-    if fault := unwritable(folder):
-        return Check(
-            name="home", status="warning", finding=f"cannot be written: {fault}", remedy=remedy
-        )
-    return Check(name="home", finding=f"{folder}")
-
-
 def ray_needs(shared: Path = Path("/dev/shm")) -> Iterator[Check]:
     """Check the folders that Ray needs to start, without starting it."""
     root = ray_folder()

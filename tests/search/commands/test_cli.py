@@ -1,4 +1,4 @@
-"""The command line: one door, clear words, and exit codes that can be relied on."""
+"""The command line: options, messages and exit codes."""
 
 import json
 import os
@@ -62,7 +62,7 @@ Run = Callable[..., "Ran"]
 
 
 class Ran:
-    """What a command left behind."""
+    """The result of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -121,7 +121,7 @@ def exported(run: Run, tmp_path: Path) -> Path:
 
 
 def refused(ran: Ran, *parts: str) -> None:
-    """Input that is wrong: exit code 2, lines on stderr that say so, nothing on stdout."""
+    """Wrong input: exit code 2, messages on stderr, nothing on stdout."""
     assert ran.code == 2, ran.err
     assert ran.out == ""
     lines = ran.err.splitlines()
@@ -131,7 +131,7 @@ def refused(ran: Ran, *parts: str) -> None:
         assert part in ran.err
 
 
-# ---- how it explains itself
+# ---- help
 
 
 def test_every_command_explains_itself_with_an_example(run: Run) -> None:
@@ -167,7 +167,7 @@ def test_the_version_is_the_one_of_the_project(run: Run) -> None:
     )
 
 
-def test_no_command_is_explained_and_counts_as_wrong(run: Run) -> None:
+def test_no_command_prints_the_help_and_is_an_error(run: Run) -> None:
     ran = run()
     assert ran.code == 2
     assert "commands:" in ran.err
@@ -197,7 +197,7 @@ def test_no_command_is_explained_and_counts_as_wrong(run: Run) -> None:
         (["dashboard", "--base-path", "/a b"], ["--base-path: must be a path", "got '/a b'"]),
     ],
 )
-def test_a_command_line_that_cannot_be_read_says_why(
+def test_a_wrong_command_line_is_refused_with_the_reason(
     run: Run, words: list[str], parts: list[str]
 ) -> None:
     refused(run(*words), *parts)
@@ -282,7 +282,7 @@ def test_a_run_that_gives_up_is_a_failure_also_when_trials_before_came_to_someth
     assert "2 complete" in ran.out
 
 
-def test_a_run_and_its_status_say_what_reuse_saved(
+def test_a_run_and_its_status_show_the_reused_epochs(
     run: Run, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study_run, "TrialRun", FakeEngine(reused_epochs=1))
@@ -339,7 +339,7 @@ def test_a_study_file_with_a_fault_is_refused_and_nothing_written(
     assert [path.name for path in tmp_path.iterdir()] == ["faulty.toml"]
 
 
-def test_a_study_file_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_folder_or_a_missing_file_is_not_a_study_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "study.toml").mkdir()
     refused(run("run", "study.toml"), "study.toml", "directory")
     refused(run("run", "studi.toml"), "no such file", "did you mean 'study.toml'")
@@ -347,7 +347,7 @@ def test_a_study_file_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["missing", "empty", "truncated"])
-def test_data_that_is_not_there_is_said_before_anything_is_written(
+def test_missing_data_is_refused_before_anything_is_written(
     run: Run, tmp_path: Path, state: str
 ) -> None:
     (tmp_path / "mnist.toml").write_text(STUDY.replace('"digits"', '"mnist"'))
@@ -366,7 +366,7 @@ def test_data_that_is_not_there_is_said_before_anything_is_written(
         (["--workers", "1", "--ray", "127.0.0.1:1"], "--ray must be the address of a cluster"),
     ],
 )
-def test_what_no_trial_could_do_without_is_said_before_anything_is_written(
+def test_a_place_that_no_trial_can_use_is_refused_before_anything_is_written(
     run: Run, tmp_path: Path, words: list[str], part: str
 ) -> None:
     (tmp_path / "tiny.toml").write_text(STUDY)
@@ -386,7 +386,7 @@ def _idx_files(folder: Path, *, images: int) -> None:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(labels)
 
 
-# ---- stores that do not open
+# ---- stores that cannot be opened
 
 
 def test_a_store_that_is_not_there_says_how_to_make_one(run: Run, tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_an_unknown_trial_names_the_range(run: Run) -> None:
     refused(run("export", "tiny", "--trial", "7", "--out", "x"), "0 to 1")
 
 
-# ---- what was found
+# ---- results
 
 
 def test_studies_are_listed_with_how_far_they_are(run: Run) -> None:
@@ -435,7 +435,7 @@ def test_studies_are_listed_with_how_far_they_are(run: Run) -> None:
     assert study["counts"]["complete"] == 2
 
 
-def test_an_empty_store_says_what_to_do(run: Run, tmp_path: Path) -> None:
+def test_an_empty_store_names_the_command_that_fills_it(run: Run, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     Store(url).close()
     ran = run("studies", "--store", url)
@@ -460,7 +460,7 @@ def test_the_front_is_in_order_and_has_one_knee(run: Run) -> None:
     assert 0 < document["hypervolume"] <= 1
 
 
-def test_the_front_shows_objectives_and_on_request_everything(run: Run) -> None:
+def test_the_front_shows_objectives_and_on_request_all_metrics(run: Run) -> None:
     short, long = run("front", "tiny").out, run("front", "tiny", "--all-metrics").out
     assert "accuracy" in short
     assert "connectivity" not in short
@@ -504,7 +504,7 @@ def test_a_front_that_is_too_wide_for_a_terminal_is_several_tables(
 # ---- folders
 
 
-def test_the_knee_is_exported_and_evaluates_to_what_was_recorded(run: Run, exported: Path) -> None:
+def test_the_exported_knee_evaluates_to_the_recorded_metrics(run: Run, exported: Path) -> None:
     knee = next(p for p in run("front", "tiny", "--json").document["points"] if p["is_knee"])
     ran = run("evaluate", "best", "--json")
     assert ran.code == 0, ran.err
@@ -545,7 +545,7 @@ def test_a_folder_that_exists_is_not_exported_over(run: Run, exported: Path) -> 
     assert run("export", "tiny", "--out", "best", "--force").code == 0
 
 
-def test_a_figure_that_is_not_what_was_recorded_is_a_failure_and_named(
+def test_a_metric_that_differs_from_the_recorded_one_is_a_failure_and_named(
     run: Run, exported: Path
 ) -> None:
     _edit(exported / "metrics.json", lambda d: d["validation"]["metrics"].update(accuracy=0.123))
@@ -555,14 +555,14 @@ def test_a_figure_that_is_not_what_was_recorded_is_a_failure_and_named(
     assert "training_s:" not in ran.out
 
 
-def test_other_weights_are_said_to_be(run: Run, exported: Path) -> None:
+def test_changed_weights_are_reported(run: Run, exported: Path) -> None:
     _edit(exported / "metrics.json", lambda d: d["weights"].update(sha256="0" * 64))
     ran = run("evaluate", "best")
     assert ran.code == 1
     assert "changed weights: weights.safetensors has SHA-256" in ran.out
 
 
-def test_other_data_is_said_to_be(run: Run, exported: Path) -> None:
+def test_changed_data_is_reported(run: Run, exported: Path) -> None:
     _edit(exported / "metrics.json", lambda d: d["data"].update(fingerprint="0" * 16))
     ran = run("evaluate", "best")
     assert ran.code == 1
@@ -646,7 +646,7 @@ def test_a_graph_runs_at_the_timestep_of_its_metadata_and_silence_is_reported(
     assert "no neuron spiked in 4 timesteps of 0.002 s" in ran.err
 
 
-def test_what_belongs_to_graphs_is_refused_elsewhere(run: Run, exported: Path) -> None:
+def test_options_of_graphs_are_refused_without_a_graph(run: Run, exported: Path) -> None:
     refused(run("evaluate", "best", "--timesteps", "2"), "--timesteps: has an effect only on a NIR")
     refused(
         run("export", "tiny", "--out", "x", "--nir-form", "norse"),
@@ -726,7 +726,7 @@ def test_a_study_is_validated_without_being_run(run: Run, searched: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_says_of_each_part_whether_it_is_there(run: Run, tmp_path: Path) -> None:
+def test_doctor_reports_the_state_of_each_part(run: Run, tmp_path: Path) -> None:
     ran = run("doctor", "--json")
     assert ran.code == 0, ran.err
     checks = {check["name"]: check for check in ran.document["checks"]}
@@ -743,7 +743,7 @@ def test_doctor_fails_when_something_is_broken(run: Run) -> None:
     assert "must be fixed before a search can run: store" in ran.out
 
 
-def test_doctor_does_without_a_store(run: Run) -> None:
+def test_doctor_runs_without_a_store(run: Run) -> None:
     ran = run("doctor", "--store", "sqlite:///none.db", "--json")
     assert ran.code == 0
     (store,) = [check for check in ran.document["checks"] if check["name"] == "store"]
@@ -795,7 +795,7 @@ def _answers(url: str, process: "subprocess.Popen[str]", limit_s: float = 60) ->
     return False
 
 
-# ---- quick to start, quiet when nobody listens
+# ---- start-up time, and closed pipes
 
 
 def processor_seconds(words: Sequence[str], searched: Path) -> float:
@@ -840,7 +840,7 @@ def test_looking_at_results_loads_neither_torch_nor_ray_nor_optuna(
     assert done.stderr.strip() == ""
 
 
-def test_a_reader_that_leaves_is_no_error_to_speak_of(searched: Path) -> None:
+def test_a_closed_pipe_ends_a_command_silently(searched: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

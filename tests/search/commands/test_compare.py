@@ -1,4 +1,4 @@
-"""Studies side by side: one reference, and a front that all share."""
+"""Comparison of studies: one reference point, indicators, and groups of repeats."""
 
 import json
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_both_are_measured_from_the_worse_of_their_references(
         assert side["hypervolume"] == pytest.approx(hypervolume(np.array(rows), np.ones(2)))
 
 
-def test_the_common_front_belongs_to_whoever_is_not_beaten(
+def test_the_common_front_has_the_points_that_no_study_dominates(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Store(url, read_only=True) as store:

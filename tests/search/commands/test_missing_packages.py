@@ -1,4 +1,4 @@
-"""A package that is not there is named in one line, with the command that installs it."""
+"""A missing package is named in one line, with the command that installs it."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ RUN = "run study.toml --store sqlite:///new/store.db"
         ("completion bash", "shtab", "needs shtab, which is not installed: pip install 'shtab=="),
     ],
 )
-def test_what_is_missing_is_named_with_its_remedy(
+def test_a_missing_package_is_named_with_its_remedy(
     words: str, gone: str, said: str, folder: Path
 ) -> None:
     before = there(folder)

@@ -1,4 +1,4 @@
-"""The normal path is quiet: nothing that a dependency warns of, logs or prints is heard."""
+"""Commands that succeed print no warnings, logs or output of dependencies."""
 
 import os
 import re
@@ -69,12 +69,12 @@ def stderr(folder: Path, *words: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_results_are_shown_without_a_word_beside_them(folder: Path) -> None:
+def test_results_are_shown_with_an_empty_stderr(folder: Path) -> None:
     for words in (["status", "quiet"], ["front", "quiet"], ["show", "quiet", "0"]):
         assert stderr(folder, *words) == [], words
 
 
-def test_a_network_leaves_and_runs_without_a_word_beside_it(folder: Path) -> None:
+def test_a_network_is_exported_and_run_with_an_empty_stderr(folder: Path) -> None:
     pytest.importorskip("nir")
     assert stderr(folder, "export", "quiet", "--out", "best", "--nir", "--test") == []
     (graph, *_) = sorted((folder / "best").rglob("*.nir"))
@@ -82,7 +82,7 @@ def test_a_network_leaves_and_runs_without_a_word_beside_it(folder: Path) -> Non
     assert stderr(folder, "train", "best") == []
 
 
-def test_a_study_goes_to_optuna_and_comes_back_without_a_word_beside_it(folder: Path) -> None:
+def test_a_study_is_exchanged_with_optuna_without_warnings(folder: Path) -> None:
     note = (
         "spikefront: Optuna takes no intermediate values of several objectives: the curves are "
         "the user attribute 'curve'"
@@ -95,13 +95,13 @@ def test_a_study_goes_to_optuna_and_comes_back_without_a_word_beside_it(folder: 
     assert [line for line in heard if not re.match(r"trial \d  |continuing other", line)] == []
 
 
-def test_a_front_is_confirmed_without_a_word_beside_it(folder: Path) -> None:
+def test_a_front_is_confirmed_without_warnings(folder: Path) -> None:
     heard = stderr(folder, "confirm", "quiet", "--pick", "knee", "--seeds", "1", "--workers", "0")
     ours = r"1 points, 1 seeds: 1 trainings to do|trial \d with seed 1000  test accuracy .*"
     assert [line for line in heard if not re.fullmatch(ours, line)] == []
 
 
-def test_the_dashboard_says_where_it_is_and_nothing_else(folder: Path) -> None:
+def test_the_dashboard_prints_its_address_alone(folder: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "search.commands.cli", "dashboard", "--port", str(port)],

@@ -1,4 +1,4 @@
-"""Tables for people: what is in them when there is something to say."""
+"""Tables for people: columns that depend on the content."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from snn.settings.measurement import LayerConnectivity
 from tests.search.runners.test_progress import MEASUREMENT
 
 
-def test_epochs_say_what_came_and_went_where_connections_do() -> None:
+def test_epochs_have_regrown_and_removed_connections_only_where_there_is_rewiring() -> None:
     layer = LayerConnectivity(name="unit1", weights=100, connections=40, regrown=7, removed=11)
     rewired = dataclasses.replace(MEASUREMENT, layers=(layer,), regrown=7)
     cells = {str(column.header): list(column.cells) for column in curves_table([rewired]).columns}

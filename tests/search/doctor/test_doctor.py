@@ -1,4 +1,4 @@
-"""The doctor: every fault that it knows of, produced, is found and comes with its remedy."""
+"""The doctor: each kind of fault is produced, found and has its remedy."""
 
 import contextlib
 import dataclasses
@@ -47,7 +47,7 @@ def installed(folder: Path, name: str, version: str) -> None:
 # ---- the whole
 
 
-def test_a_set_up_with_many_faults_has_each_of_them_named(tmp_path: Path) -> None:
+def test_each_of_many_faults_of_a_set_up_is_named(tmp_path: Path) -> None:
     """All at once, since each run of the doctor imports torch."""
     (tmp_path / "mine.py").write_text("import nothing_of_this_name")
     long = tmp_path / ("long" * 20)
@@ -146,7 +146,7 @@ def test_a_local_build_of_a_version_is_that_version(
     assert list(requirements.unmet([Requirement("thing==1.0")])) == []
 
 
-def test_what_is_installed_says_what_it_requires(
+def test_requirements_are_read_from_installed_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Away from a checkout the metadata are all that there is."""
@@ -187,7 +187,7 @@ def test_a_package_that_is_missing_is_a_problem(monkeypatch: pytest.MonkeyPatch)
     assert check.remedy.startswith("pip install 'ray==")
 
 
-def test_what_is_optional_is_named_with_the_command_that_installs_it(
+def test_optional_packages_are_named_with_the_command_that_installs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = {
@@ -228,7 +228,7 @@ def fake_torch(*, cuda: str | None, error: str = "", available: bool = True) -> 
     return SimpleNamespace(ones=ones, cuda=gpus, version=SimpleNamespace(cuda=cuda))
 
 
-def test_a_build_for_processors_beside_a_gpu_is_a_warning(
+def test_a_cpu_build_on_a_machine_with_a_gpu_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = fake_torch(cuda=None, available=False)
@@ -239,7 +239,7 @@ def test_a_build_for_processors_beside_a_gpu_is_a_warning(
     assert (check.status, "install a CUDA build" in check.remedy) == ("warning", True)
 
 
-def test_a_gpu_that_is_hidden_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hidden_gpu_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = fake_torch(cuda="13.0", available=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert "nvidia-smi" in training._gpu(torch).remedy
@@ -338,11 +338,11 @@ def test_memory_is_that_of_the_tightest_container(tmp_path: Path) -> None:
     assert enough.status == "ok"
 
 
-def test_memory_that_no_system_tells_of_is_no_finding(tmp_path: Path) -> None:
+def test_unknown_memory_is_not_reported(tmp_path: Path) -> None:
     assert list(machine.memory(tmp_path)) == []
 
 
-def test_processors_that_a_container_may_not_use_are_told(tmp_path: Path) -> None:
+def test_a_limit_of_processors_of_a_container_is_a_warning(tmp_path: Path) -> None:
     quota = {"sys__fs__cgroup__cpu_dot_max": "50000 100000\n"}
     check = machine.processors(a_system(tmp_path, **quota))
     assert check.status == "warning"
@@ -351,7 +351,7 @@ def test_processors_that_a_container_may_not_use_are_told(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
-def test_processors_that_this_process_may_not_use_are_told(tmp_path: Path) -> None:
+def test_a_limit_of_processors_of_this_process_is_a_warning(tmp_path: Path) -> None:
     usual = os.sched_getaffinity(0)
     if len(usual) < 2:
         pytest.skip("one processor")
@@ -438,7 +438,7 @@ def test_a_ray_that_does_not_start_says_why_and_a_run_does_too(
 # ---- the environment
 
 
-def test_a_variable_with_a_name_like_ours_is_told_with_the_nearest() -> None:
+def test_an_unknown_variable_of_our_prefix_is_a_warning_with_the_nearest_name() -> None:
     (check,) = environment._unknown({"SPIKEFRONT_STOER": "x", "SPIKEFRONT_STORE": "x", "HOME": "/"})
     assert check.finding == "not a variable of spikefront; did you mean 'SPIKEFRONT_STORE'?"
 
@@ -533,7 +533,7 @@ def test_a_store_that_needs_a_driver_says_how_to_have_it(monkeypatch: pytest.Mon
     assert check.remedy == "pip install 'spikefront[postgres]'"
 
 
-def test_a_study_that_lost_its_driver_is_told(url: str, tmp_path: Path) -> None:
+def test_a_study_whose_driver_ended_unexpectedly_is_a_warning(url: str, tmp_path: Path) -> None:
     assert list(places.studies(url)) == []
     study = study_from_toml(STUDY.replace("logged", "left"))
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -550,7 +550,7 @@ def test_a_study_that_lost_its_driver_is_told(url: str, tmp_path: Path) -> None:
     assert f"spikefront run STUDY.toml --store {url}" in check.remedy
 
 
-def test_weights_that_were_moved_away_are_told(url: str, tmp_path: Path) -> None:
+def test_missing_weights_of_a_study_are_a_warning(url: str, tmp_path: Path) -> None:
     shutil.move(tmp_path / DEFAULT_ARTIFACTS, tmp_path / "elsewhere")
     (check,) = places.studies(url)
     assert check.status == "warning"
@@ -558,7 +558,7 @@ def test_weights_that_were_moved_away_are_told(url: str, tmp_path: Path) -> None
     assert "restore the folder" in check.remedy
 
 
-def test_a_place_for_weights_that_is_none_is_a_problem(tmp_path: Path) -> None:
+def test_a_wrong_place_for_weights_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "is a file" in places.artifacts(str(tmp_path / "file")).finding
     assert places.artifacts("nonsense://place").status == "problem"
@@ -573,7 +573,7 @@ def test_a_disk_without_room_is_a_problem(tmp_path: Path) -> None:
     assert "TMPDIR" in places.disk("temporary disk", tmp_path, needed=1e18).remedy
 
 
-def test_every_finding_that_is_not_right_says_what_to_do() -> None:
+def test_every_warning_and_problem_has_a_remedy() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPIKEFRONT_STORE_WAIT_S", "-1")
         patch.setenv("SPIKEFRONT_FUSED", "0")

@@ -1,4 +1,4 @@
-"""Exported folders: written whole, read with care, and what they say comes out again."""
+"""Exported folders: written whole, and read with every check."""
 
 import json
 import math
@@ -106,7 +106,7 @@ def test_an_exported_folder_holds_four_files_and_nothing_else(store: Store, tmp_
 
 
 @pytest.mark.parametrize("which", [sampled, shallow])
-def test_a_folder_evaluates_to_the_very_figures_of_the_store(
+def test_a_folder_evaluates_to_the_metrics_of_the_store(
     store: Store, tmp_path: Path, which: object
 ) -> None:
     assert callable(which)
@@ -168,7 +168,7 @@ def test_a_config_file_may_stand_in_the_run_table_of_a_study(store: Store, tmp_p
     assert run_config(study, {"seed": 0}) == CONFIG
 
 
-def test_metrics_json_says_what_was_measured_of_what_and_where(
+def test_metrics_json_has_metrics_weights_data_and_environment(
     store: Store, tmp_path: Path
 ) -> None:
     export(store, sampled(store), tmp_path / "best")
@@ -195,7 +195,7 @@ def test_test_figures_are_recorded_when_asked_for(store: Store, tmp_path: Path) 
     assert differences(recorded, again.sampled.metrics) == ()
 
 
-def test_the_model_card_says_what_the_network_is_and_what_was_not_counted(
+def test_the_model_card_has_the_question_every_metric_and_every_section(
     store: Store, tmp_path: Path
 ) -> None:
     export(store, sampled(store), tmp_path / "best")
@@ -336,7 +336,7 @@ def test_weights_that_changed_after_they_were_recorded_are_not_exported(
     assert not (tmp_path / "best").exists()
 
 
-def test_weights_that_are_gone_are_said_to_be(store: Store, tmp_path: Path) -> None:
+def test_missing_weights_are_reported(store: Store, tmp_path: Path) -> None:
     moved = _with_artifact(store, tmp_path, lambda path: path.unlink())
     with pytest.raises(ExportError, match="the weights of trial 0 are missing"):
         export(moved, sampled(moved), tmp_path / "best")
@@ -381,7 +381,7 @@ def test_a_folder_without_its_files_is_no_export(tmp_path: Path) -> None:
         ('{"spikefront_export": 1, "validation": 3}', "one that was changed"),
     ],
 )
-def test_a_metrics_file_that_is_none_is_refused_by_name(
+def test_a_wrong_metrics_file_is_refused_by_name(
     store: Store, tmp_path: Path, text: str, fault: str
 ) -> None:
     export(store, sampled(store), tmp_path / "best")

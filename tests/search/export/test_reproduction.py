@@ -1,4 +1,4 @@
-"""The same again: exactly here, nearly elsewhere, and said by name where it is another."""
+"""Reproduction: exact on this machine, within tolerances on another."""
 
 import json
 import shutil
@@ -84,7 +84,7 @@ def test_a_folder_and_its_config_file_train_to_the_same_weights(run: Run) -> Non
         assert "the same weights as mine, bit for bit" in said
 
 
-def test_metrics_say_of_what_by_what_and_where(run: Run) -> None:
+def test_metrics_json_has_seed_data_environment_and_machine(run: Run) -> None:
     document = json.loads(Path("mine/metrics.json").read_text())
     assert document["seed"] == 0
     assert len(document["data"]["fingerprint"]) == 16
@@ -148,7 +148,7 @@ def test_the_same_machine_may_not_differ_at_all(run: Run) -> None:
     assert run("evaluate", "mine")[0] == 1
 
 
-def test_only_what_is_counted_over_spikes_may_differ() -> None:
+def test_only_metrics_of_spikes_have_a_tolerance() -> None:
     def difference(name: str, recorded: float, measured: float) -> Difference:
         return Difference(name=name, recorded=recorded, measured=measured)
 
@@ -187,7 +187,7 @@ def trained(weights: Path) -> tuple[list[float], Outcome]:
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")
-def test_other_arithmetic_stays_within_what_is_stated(tmp_path: Path) -> None:
+def test_other_arithmetic_stays_within_the_tolerances(tmp_path: Path) -> None:
     """Convolutions by torch's own code in the place of oneDNN's: sums in another order.
 
     The same weights give nearly the same figures. Training begins from the same weights
