@@ -42,8 +42,8 @@ def some_images(count: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
-def write_idx(folder: Path, *, zipped: bool = False) -> None:
-    """60 training and 20 test images, labels 0 to 9 in turn."""
+def write_idx(folder: Path, *, form: str = "raw") -> None:
+    """60 training and 20 test images, labels 0 to 9 in turn; `form`: raw, gz, or raw as gz."""
     folder.mkdir(parents=True)
     for part, count in (("train", 60), ("t10k", 20)):
         files = {
@@ -51,11 +51,9 @@ def write_idx(folder: Path, *, zipped: bool = False) -> None:
             "labels-idx1": idx_labels(np.arange(count) % 10),
         }
         for kind, content in files.items():
-            path = folder / f"{part}-{kind}-ubyte"
-            if zipped:
-                path.with_name(path.name + ".gz").write_bytes(gzip.compress(content))
-            else:
-                path.write_bytes(content)
+            suffix = "" if form == "raw" else ".gz"
+            content = gzip.compress(content) if form == "gz" else content
+            (folder / f"{part}-{kind}-ubyte{suffix}").write_bytes(content)
 
 
 def python2_pickle(value: object) -> bytes:
@@ -132,13 +130,13 @@ def rows(images: torch.Tensor) -> set[bytes]:
 # ---- IDX
 
 
-@pytest.mark.parametrize("zipped", [False, True], ids=["raw", "gz"])
+@pytest.mark.parametrize("form", ["raw", "gz", "raw as gz"])
 @pytest.mark.parametrize("name", IDX_FAMILY)
 @pytest.mark.parametrize("place", [0, 1], ids=["own folder", "torchvision's folder"])
 def test_idx_files_return_the_images_that_were_written(
-    tmp_path: Path, name: str, place: int, zipped: bool
+    tmp_path: Path, name: str, place: int, form: str
 ) -> None:
-    write_idx(tmp_path / IDX_FAMILY[name][place], zipped=zipped)
+    write_idx(tmp_path / IDX_FAMILY[name][place], form=form)
     dataset = data.load(name, tmp_path)
     assert np.array_equal(dataset.train_images[:, 0].numpy(), some_images(60, 28, 28))
     assert np.array_equal(dataset.test_images[:, 0].numpy(), some_images(20, 28, 28))
@@ -146,13 +144,6 @@ def test_idx_files_return_the_images_that_were_written(
     assert dataset.train_images.dtype == torch.uint8
     assert dataset.train_labels.dtype == torch.int64
     assert (dataset.image_shape, dataset.classes) == ((1, 28, 28), 10)
-
-
-def test_a_file_unzipped_under_its_gz_name_is_read(tmp_path: Path) -> None:
-    write_idx(tmp_path / "mnist")
-    for path in (tmp_path / "mnist").iterdir():
-        path.rename(path.with_name(path.name + ".gz"))
-    assert len(data.load("mnist", tmp_path).train_images) == 60
 
 
 def test_a_missing_folder_names_the_file_and_where_to_put_it(
@@ -222,18 +213,6 @@ def damaged_idx() -> dict[str, tuple[str, bytes, str]]:
             "must be a readable file, got: CRC check failed",
         ),
     }
-
-
-@pytest.mark.parametrize("fault", damaged_idx())
-def test_a_damaged_idx_file_is_one_line_with_its_name_and_what_was_found(
-    tmp_path: Path, fault: str
-) -> None:
-    file, content, message = damaged_idx()[fault]
-    write_idx(tmp_path / "mnist")
-    (tmp_path / "mnist" / f"{file}-ubyte").write_bytes(content)
-    with pytest.raises(DataError, match=f"{file}-ubyte: .*{message}") as error:
-        data.load("mnist", tmp_path)
-    assert "\n" not in str(error.value)
 
 
 def test_a_folder_in_place_of_a_file_is_a_data_error(tmp_path: Path) -> None:
@@ -353,14 +332,28 @@ def damaged_cifar() -> dict[str, tuple[bytes, str]]:
     }
 
 
-@pytest.mark.parametrize("fault", damaged_cifar())
-def test_a_damaged_cifar_batch_is_one_line_with_its_name_and_what_was_found(
-    tmp_path: Path, fault: str
+@pytest.mark.parametrize(
+    ("dataset", "fault"),
+    [
+        *(("mnist", name) for name in damaged_idx()),
+        *(("cifar10", name) for name in damaged_cifar()),
+    ],
+)
+def test_a_damaged_file_is_one_line_with_its_name_and_its_fault(
+    tmp_path: Path, dataset: str, fault: str
 ) -> None:
-    content, message = damaged_cifar()[fault]
-    (write_cifar10(tmp_path) / "data_batch_3").write_bytes(content)
-    with pytest.raises(DataError, match=f"data_batch_3: {message}") as error:
-        data.load("cifar10", tmp_path)
+    if dataset == "mnist":
+        file, content, message = damaged_idx()[fault]
+        file, message = f"{file}-ubyte", f".*{message}"
+        write_idx(tmp_path / "mnist")
+        path = tmp_path / "mnist" / file
+    else:
+        file = "data_batch_3"
+        content, message = damaged_cifar()[fault]
+        path = write_cifar10(tmp_path) / file
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{file}: {message}") as error:
+        data.load(dataset, tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -393,10 +386,7 @@ def test_digits_are_the_1797_of_scikit_learn_scaled_to_bytes_with_a_fifth_as_tes
     shares = dataset.test_labels.bincount() / dataset.train_labels.bincount()
     assert shares.min() > 0.23
     assert shares.max() < 0.27
-
-
-def test_the_digits_are_split_the_same_way_in_every_release() -> None:
-    assert data.load("digits", Path("nowhere")).fingerprint == "390b1b06acd962e6"
+    assert dataset.fingerprint == "390b1b06acd962e6", "the same split in every release"
 
 
 def test_an_unknown_data_set_names_the_nearest_known_one() -> None:
@@ -416,13 +406,10 @@ def test_a_constant_channel_does_not_divide_by_zero(tmp_path: Path) -> None:
     write_idx(tmp_path / "mnist")
     black = idx_images(np.zeros((60, 28, 28), np.uint8))
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(black)
-    parts = split_digits(dataset=data.load("mnist", tmp_path))
+    dataset = data.load("mnist", tmp_path)
+    assert dataset is data.load("mnist", tmp_path), "a second load reads nothing"
+    parts = split_digits(dataset=dataset)
     assert not data.normalise(parts.train_images, parts.mean, parts.std).any()
-
-
-def test_a_second_load_gives_the_same_tensors_without_reading_again(tmp_path: Path) -> None:
-    write_idx(tmp_path / "mnist")
-    assert data.load("mnist", tmp_path) is data.load("mnist", tmp_path)
 
 
 def test_the_fingerprint_changes_with_a_single_pixel_or_label(tmp_path: Path) -> None:
@@ -439,7 +426,7 @@ def test_the_fingerprint_changes_with_a_single_pixel_or_label(tmp_path: Path) ->
 
 
 def test_available_finds_the_fault_of_every_data_set(tmp_path: Path) -> None:
-    write_idx(tmp_path / "mnist", zipped=True)
+    write_idx(tmp_path / "mnist", form="gz")
     folder = write_cifar10(tmp_path)
     (folder / "data_batch_1").write_bytes(b"<!DOCTYPE html>")
     problems = data.available(tmp_path)
@@ -470,15 +457,11 @@ def test_both_parts_and_a_limited_training_part_are_stratified() -> None:
         assert (labels.bincount(minlength=10) - expected).abs().max() <= 1.5
 
 
-def test_the_validation_images_do_not_depend_on_the_number_of_training_images() -> None:
-    everything, few = split_digits(), split_digits(images=100)
-    assert torch.equal(everything.validation_images, few.validation_images)
-    assert len(few.train_images) == 100
-
-
-def test_a_smaller_training_part_lies_within_a_larger_one() -> None:
-    small, large = split_digits(images=100), split_digits(images=400)
+def test_fewer_training_images_are_among_more_and_change_no_validation_image() -> None:
+    small, large, everything = (split_digits(images=images) for images in (100, 400, 0))
+    assert len(small.train_images) == 100
     assert rows(small.train_images) < rows(large.train_images)
+    assert torch.equal(everything.validation_images, small.validation_images)
 
 
 def test_the_seed_decides_the_split() -> None:
