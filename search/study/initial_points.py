@@ -1,8 +1,7 @@
-"""First points: what a study tries before its sampler is asked.
+"""Initial points: configurations of the study file that are tried before the sampler is asked.
 
-They are written in the study file, as far as its author knows them. What a
-point leaves open is drawn at random, by the study's seed and the point's place,
-so that the same file always means the same points.
+Missing values are drawn at random from the study's seed and the position of the point, so
+that the same file always gives the same configurations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from search.study.space import RandomSuggest, Space, run_values
 from search.trial.trial import Params
 from snn.settings.config import ConfigError, Fault, RunConfig, nearest
 
-DRAWS = 200  # of what a point leaves open, before it counts as impossible
+DRAWS = 200  # of missing values, before a point counts as invalid
 
 
 def initial_points(
@@ -23,7 +22,7 @@ def initial_points(
     seed: int,
     faults: list[Fault] | None = None,
 ) -> tuple[Params, ...]:
-    """The `given` points, whole, each of them a run. What is wrong with them goes to `faults`."""
+    """Return the `given` points with all values; add the faults of the others to `faults`."""
     points = []
     found: list[Fault] = [] if faults is None else faults
     for place, point in enumerate(given):
@@ -43,7 +42,7 @@ def initial_points(
 
 
 def _fault(space: Space, name: str, value: object) -> str | None:
-    """What is wrong with one value of a point, whatever the others are."""
+    """Return the fault of one value of a point, independent of the others."""
     axis = _axis(space, name)
     if axis is None:
         names = tuple(dict.fromkeys((*space.axes, *space.param_names())))
@@ -71,19 +70,19 @@ def _complete(
     key: str,
     faults: list[Fault],
 ) -> Params | None:
-    """The point with what it leaves open, where that makes it a run."""
+    """Return the point with all values if that is a valid run; otherwise add faults."""
     reasons: list[Fault] = []
     for _ in range(DRAWS):
         params = space.sample(_Given(point, suggest))
         unused = [name for name in point if not _is_used(name, point[name], params, space)]
         if unused:
-            message = "does not exist at this point of the space, or not for as many exits"
+            message = "is not active in this configuration, or has values for too many exits"
             reasons = reasons or [Fault(key=f"{key}.{name}", message=message) for name in unused]
             continue
         try:
             RunConfig.from_mapping(run_values(run, params))
         except ConfigError as error:
-            message = f"is no run: {'; '.join(str(fault) for fault in error.faults)}"
+            message = f"is not a valid run: {'; '.join(str(fault) for fault in error.faults)}"
             reasons = reasons or [Fault(key=key, message=message)]
             continue
         return params
@@ -99,13 +98,13 @@ def _is_used(name: str, value: object, params: Params, space: Space) -> bool:
 
 
 class _Given:
-    """Answers a space with what a point says, and where it says nothing as another would."""
+    """Suggests the values of a point, and those of `other` where it has none."""
 
     def __init__(self, point: Mapping[str, Any], other: RandomSuggest) -> None:
         self._point, self._other = point, other
 
     def _value(self, name: str) -> Any:
-        """What the point says of a name of params; None where it says nothing."""
+        """Return the value of the point for a name of params, or None."""
         if name in self._point:
             return self._point[name]
         axis, _, number = name.rpartition("_")

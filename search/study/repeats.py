@@ -1,7 +1,7 @@
-"""Repeats: a point that is run several times with other seeds, and heard as its mean.
+"""Repeats: trials of one configuration with several seeds; the sampler is told their mean.
 
-Trials are numbered through; each point has as many as there are repeats, one
-after another. The first of them is the one that the sampler knows.
+The repeats of a configuration have consecutive trial numbers. The sampler knows
+them by the first number.
 """
 
 import dataclasses
@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 
 from search.trial.trial import Trial, TrialState
 
-REPEAT_OF = "repeat_of"  # the part of a trial's sampler state that names the first of its point
+REPEAT_OF = "repeat_of"  # part of a sampler state: the first trial of the configuration
 
 
 def first_of(number: int, repeats: int) -> int:
-    """The first trial of the point that trial `number` belongs to."""
+    """Return the first trial of the configuration of trial `number`."""
     return number - number % repeats
 
 
 def as_points(trials: Iterable[Trial], repeats: int) -> list[Trial]:
-    """A trial for each point, with the number of its first; it runs while one of them is open."""
+    """Return one trial for each configuration; it is running until all repeats are finished."""
     groups: dict[int, list[Trial]] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
         groups.setdefault(first_of(trial.number, repeats), []).append(trial)
@@ -31,10 +31,10 @@ def as_points(trials: Iterable[Trial], repeats: int) -> list[Trial]:
 
 
 def together(trials: Sequence[Trial]) -> Trial:
-    """What the repeats of a point say together, as one trial with the first's number.
+    """Combine the repeats of a configuration into one trial with the first number.
 
-    A crash says nothing. Where one was ended early, for whatever reason, the point
-    was, with the largest violation; otherwise every figure is the mean.
+    If one was pruned, the result is pruned, with the largest violation; otherwise each
+    metric is the mean. Failed repeats are ignored unless all failed.
     """
     trials = sorted(trials, key=lambda trial: trial.number)
     pruned = [trial for trial in trials if trial.state is TrialState.PRUNED]

@@ -1,7 +1,7 @@
-"""The space of a study: which settings vary, within what, and when.
+"""The space of a study: the settings that vary, their ranges and conditions.
 
-Points are drawn define-by-run: axes are asked one after another, and an axis
-whose condition does not hold is not asked and is absent from the params.
+Configurations are drawn define-by-run: one axis after another. An axis whose condition
+does not hold is inactive: it is not drawn, and absent from the params.
 """
 
 import math
@@ -27,7 +27,7 @@ from snn.settings.config import ConfigError, Fault, RunConfig, nearest
 from snn.settings.partition import parse_partition
 
 EXIT_THRESHOLD = "exit_threshold"
-_POINTS_TRIED = 200  # before a space is said to hold no run
+_DRAWS = 200  # without a valid run, before a space counts as having none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +35,18 @@ class Space:
     """Axes by name. Made by `search.study.space_table.read_space`, which checks them."""
 
     axes: Mapping[str, Axis]
-    order: tuple[str, ...]  # every axis behind those that it depends on
-    fixed_exits: int = 0  # exits before the last, where the partition is no axis
+    order: tuple[str, ...]  # every axis after those it depends on
+    fixed_exits: int = 0  # exits before the last, if the partition is no axis
 
     def sample(self, suggest: Suggest) -> Params:
-        """One point; `suggest` is asked for every value that exists in it."""
+        """Draw a configuration; `suggest` gives the value of each active axis."""
         params: dict[str, Value] = {}
         for name, axis in self._active(params):
             params[name] = axis.sample(name, suggest)
         return {name: params[name] for name in self.param_names() if name in params}
 
     def validate(self, params: Mapping[str, object]) -> None:
-        """Raises ConfigError naming everything that keeps `params` from being a point."""
+        """Raise ConfigError with all faults if `params` is not in the space."""
         seen: dict[str, Value] = {}
         faults = []
         for name, axis in self._active(seen):
@@ -65,17 +65,17 @@ class Space:
                 message = f"is not an axis of the space{nearest(name, names)}"
                 faults.append(Fault(key=name, message=message))
             elif name not in known and not faults:
-                faults.append(Fault(key=name, message="does not exist at this point of the space"))
+                faults.append(Fault(key=name, message="is not active in this configuration"))
         if faults:
             raise ConfigError(faults)
 
     def size(self) -> int | float:
-        """How many different points there are; infinity when an axis is continuous."""
+        """Return the number of different configurations; infinity if an axis is continuous."""
         points = self._count(0, {})
         return points if math.isinf(points) else int(points)
 
     def describe(self) -> list[str]:
-        """A line for each axis, for people."""
+        """Return a line of text for each axis."""
         width = max(len(name) for name in self.axes)
         return [
             f"{name:<{width}}  {axis.describe()}{_describe_when(axis)}"
@@ -83,7 +83,7 @@ class Space:
         ]
 
     def param_names(self) -> tuple[str, ...]:
-        """Every name that params can have, in the order of SETTINGS."""
+        """Return every name that params can have, in the order of SETTINGS."""
         names: list[str] = []
         for name, axis in self.axes.items():
             if isinstance(axis, ExitAxis):
@@ -93,7 +93,7 @@ class Space:
         return tuple(names)
 
     def dimensions(self) -> dict[str, PlainAxis]:
-        """What each name of params can be when it exists, without the fixed ones."""
+        """Return the axis of each name of params, without the fixed ones."""
         found: dict[str, PlainAxis] = {}
         for name, axis in self.axes.items():
             if isinstance(axis, ExitAxis):
@@ -103,7 +103,7 @@ class Space:
         return found
 
     def _active(self, params: Mapping[str, Value]) -> Iterator[tuple[str, PlainAxis]]:
-        """The axes that exist, by the values that `params` is being filled with meanwhile."""
+        """Yield the active axes; `params` is filled with their values meanwhile."""
         for name in self.order:
             axis = self.axes[name]
             if not self._exists(axis, params):
@@ -123,7 +123,7 @@ class Space:
         return len(parse_partition(str(params["partition"]))) - 1 if "partition" in params else 0
 
     def _count(self, position: int, params: dict[str, Value]) -> int | float:
-        """Points that differ in the axes from `position` on, given those before."""
+        """Return the number of configurations of the axes from `position` on, given `params`."""
         if position == len(self.order):
             return 1
         name = self.order[position]
@@ -138,7 +138,7 @@ class Space:
         return total
 
     def _cases(self, name: str, axis: PlainAxis) -> list[tuple[Value, int | float]]:
-        """Values between which other axes tell a difference; the rest as one, with their count."""
+        """Return the values that conditions name, and one for all others, with their numbers."""
         asked: set[Value] = {v for a in self.axes.values() for v in a.when.get(name, ())}
         if name == "partition":
             asked.update(axis.values)
@@ -159,7 +159,7 @@ def _describe_when(axis: Axis) -> str:
 
 
 def run_values(run: Mapping[str, Any], params: Params) -> dict[str, Any]:
-    """What RunConfig.from_mapping needs for a point: the shared settings and the drawn ones.
+    """Return the arguments of RunConfig.from_mapping: shared settings and drawn ones.
 
     `exit_threshold_1`, `exit_threshold_2` ... become the tuple `exit_threshold`.
     """
@@ -177,7 +177,7 @@ def run_values(run: Mapping[str, Any], params: Params) -> dict[str, Any]:
 
 
 class RandomSuggest:
-    """Chooses uniformly, in logarithms where the axis says so."""
+    """Chooses uniformly, in the logarithm for axes with `log`."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
@@ -199,12 +199,12 @@ class RandomSuggest:
         return self._random.choice(values)
 
     def _between(self, low: float, high: float) -> float:
-        """Uniform in the logarithm."""
+        """Return a number that is uniform in the logarithm."""
         return math.exp(self._random.uniform(math.log(low), math.log(high)))
 
 
-class _Insisting(RandomSuggest):
-    """Takes one value of one choice, everything else at random."""
+class _OneValue(RandomSuggest):
+    """Chooses one given value of one axis, everything else at random."""
 
     def __init__(self, name: str, value: Value) -> None:
         super().__init__()
@@ -215,15 +215,16 @@ class _Insisting(RandomSuggest):
 
 
 def conflict(run: Mapping[str, Any], space: Space) -> Fault | None:
-    """What of the space can never be part of a run: all of it, or a value of a choice; or None."""
+    """Return the fault of a space without a valid run, or of a choice that no valid run has."""
     faults = _obstacle(run, space, RandomSuggest())
     if faults:
-        return Fault(key="space", message=f"has no point that can run: {_reasons(run, faults)}")
+        return Fault(key="space", message=f"has no valid configuration: {_reasons(run, faults)}")
     for name, axis in space.axes.items():
         for value in axis.values if isinstance(axis, Choice) else ():
-            faults = _obstacle(run, space, _Insisting(name, value), where=(name, value))
+            faults = _obstacle(run, space, _OneValue(name, value), where=(name, value))
             if faults:
-                message = f"has {value!r}, with which no point can run: {_reasons(run, faults)}"
+                message = f"has {value!r}, with which no configuration is valid: "
+                message += _reasons(run, faults)
                 return Fault(key=f"space.{name}", message=message)
     return None
 
@@ -235,12 +236,13 @@ def _obstacle(
     *,
     where: tuple[str, Value] | None = None,
 ) -> Sequence[Fault]:
-    """What is wrong with the first point where none of those tried is a run; `where` holds in all.
+    """Return the faults of the first configuration if none of _DRAWS is valid.
 
-    Nothing where a point is a run, or where the axis that is insisted on never exists.
+    Only those in which the axis `where[0]` has the value `where[1]` count. Empty if one
+    is valid, or if the axis is never active.
     """
     first: Sequence[Fault] = ()
-    for _ in range(_POINTS_TRIED):
+    for _ in range(_DRAWS):
         params = space.sample(suggest)
         if where is not None and params.get(where[0]) != where[1]:
             continue

@@ -1,7 +1,6 @@
-"""Studies: a question, what may vary, what counts, and what it may cost.
+"""Studies: a question with its space, objectives, constraints and budget.
 
-A study is written as one TOML file. It is read whole: whoever wrote it hears
-of every fault at once.
+A study is one TOML file. All its faults are reported at once.
 """
 
 import dataclasses
@@ -50,7 +49,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class StudyError(ValueError):
-    """A study that cannot be; a line for each of `faults`, all beginning with its source."""
+    """An invalid study: a line for each of `faults`, each beginning with the source."""
 
     def __init__(self, source: str, faults: list[Fault]) -> None:
         self.source = source
@@ -63,18 +62,18 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A question that a search can answer. Made by `load_study` or `study_from_toml`."""
+    """One search. Made by `load_study` or `study_from_toml`."""
 
     name: str
-    question: str  # the comment that the file begins with
+    question: str  # the first comment of the file
     objectives: tuple[str, ...]
     constraints: Mapping[str, Bound]
     budget: Budget
-    run: Mapping[str, Any]  # the fields of RunConfig that were given, shared by every trial
+    run: Mapping[str, Any]  # the given fields of RunConfig, shared by all trials
     space: Space
     search: SearchSettings
-    text: str = dataclasses.field(repr=False)  # TOML that says all of this
-    source: str = dataclasses.field(default="study", compare=False)  # where the text is from
+    text: str = dataclasses.field(repr=False)  # the TOML of the study
+    source: str = dataclasses.field(default="study", compare=False)  # of the text, for messages
 
     def with_overrides(
         self,
@@ -87,11 +86,11 @@ class Study:
         gpus_per_trial: float | None = None,
         sets: Mapping[str, object] | None = None,
     ) -> "Study":
-        """The same study with some of it said anew on the command line.
+        """Return the study with values from the command line.
 
-        `sets` fixes axes, or sets what the trials share; a string is read as
-        TOML where the setting is not one of strings. The new text says it all:
-        its comments are gone but for the question. Raises StudyError.
+        `sets` fixes axes or shared settings; a string is read as TOML unless the setting
+        is a string. The new text contains these values; of its comments only the
+        question remains. Raises StudyError.
         """
         budget = {
             "trials": trials,
@@ -128,7 +127,7 @@ class Study:
 
     @property
     def prefix_share(self) -> float:
-        """Share of the trials that let first blocks of the front stand; 0 where none could."""
+        """Share of the trials that reuse first blocks of the front; 0 where none can."""
         if not can_extend(self.space, self.search):
             return 0.0
         share = self.search.extend_prefixes
@@ -136,20 +135,20 @@ class Study:
 
     @property
     def question_fingerprint(self) -> str:
-        """Names the question: 16 hex digits over everything but the budget and the comments."""
+        """Fingerprint of the question: 16 hex digits of all but the budget and the comments."""
         earlier = {f"search.{new}": f"search.{old}" for old, new in EARLIER_NAMES.items()}
         question = {earlier.get(key, key): value for key, value in self._question().items()}
         text = json.dumps(question, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: "Study") -> list[str]:
-        """The keys in which two questions differ, like `space.width`; none when they are one."""
+        """Return the keys in which two questions differ, like `space.width`."""
         ours, theirs = self._question(), other._question()
         keys = dict.fromkeys([*ours, *theirs])
         return [key for key in keys if ours.get(key) != theirs.get(key)]
 
     def _question(self) -> dict[str, Any]:
-        """What makes the question, by key, as JSON can hold it."""
+        """Return the question as values by key, for JSON."""
         values: dict[str, Any] = {"name": self.name, "objectives": list(self.objectives)}
         for name, bound in self.constraints.items():
             values[f"constraints.{name}"] = bound.to_mapping()
@@ -159,18 +158,18 @@ class Study:
             values[f"space.{name}"] = {"kind": type(axis).__name__, **dataclasses.asdict(axis)}
         for name in ("sampler", "stopping", "seed"):
             values[f"search.{name}"] = getattr(self.search, name)
-        for name in LATER_KEYS:  # absent by default, so that older studies ask what they asked
+        for name in LATER_KEYS:  # absent by default, so that fingerprints of older studies stay
             if getattr(self.search, name) != getattr(_DEFAULTS, name):
                 values[f"search.{name}"] = getattr(self.search, name)
         for name, value in self.search.reference.items():
             values[f"search.reference.{name}"] = value
-        # Tuples and lists are one to JSON, and then to whoever compares.
+        # JSON makes tuples and lists equal.
         normal: dict[str, Any] = json.loads(json.dumps(values))
         return normal
 
 
 def load_study(path: Path | str) -> Study:
-    """The study in the file `path`. Raises StudyError with every fault."""
+    """Read the study file `path`. Raises StudyError with all faults."""
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -191,7 +190,7 @@ def load_study(path: Path | str) -> Study:
 
 
 def study_from_toml(text: str, source: str = "study") -> Study:
-    """The study that `text` says; `source` begins every line of a StudyError."""
+    """Read a study from TOML; `source` begins every line of a StudyError."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -207,7 +206,7 @@ def study_from_toml(text: str, source: str = "study") -> Study:
     run_table = document.get("run", {})
     run = read_run(run_table, document.get("space"), faults)
     search = read_search(document.get("search", {}), objectives, faults)
-    given = {**as_table(run_table, "run", []), **run}  # faulty settings are taken all the same
+    given = {**as_table(run_table, "run", []), **run}  # with the faulty settings
     space, space_faults = read_space(document.get("space"), given)
     faults.extend(space_faults)
     if space is not None and not faults and (contradiction := conflict(run, space)):
@@ -233,7 +232,9 @@ def study_from_toml(text: str, source: str = "study") -> Study:
 
 def _name(given: object, faults: list[Fault]) -> str:
     if given is None:
-        faults.append(Fault(key="name", message="must be given: the study's name in the store"))
+        faults.append(
+            Fault(key="name", message="must be given: the name of the study in the store")
+        )
     elif not isinstance(given, str) or not _NAME.fullmatch(given):
         shown = (
             repr(given) if len(str(given)) <= 60 else f"{str(given)[:40]!r}... ({len(str(given))})"
@@ -247,24 +248,24 @@ def _name(given: object, faults: list[Fault]) -> str:
 
 
 def can_extend(space: Space, search: SearchSettings) -> bool:
-    """Whether trials may take first blocks of others and go on from them otherwise."""
+    """Whether trials can reuse first blocks of other trials in another partition."""
     return search.reuse_blocks and "partition" in space.dimensions()
 
 
 def _search_faults(name: str, space: Space, search: SearchSettings) -> Iterator[Fault]:
-    """What of [search] the rest of the study does not go with."""
+    """Yield the faults of [search] that contradict the rest of the study."""
     if search.extend_prefixes and not can_extend(space, search):
-        message = "must be 0 where no block can be kept: it needs reuse_blocks, and partition as "
-        yield Fault(key="search.extend_prefixes", message=message + "an axis of the space")
+        message = "must be 0 without reuse_blocks = true and partition in [space]"
+        yield Fault(key="search.extend_prefixes", message=message)
     if search.repeats > 1 and "seed" in space.axes:
-        message = "must be 1 where seed is an axis of the space"
+        message = "must be 1 if seed is in [space]"
         yield Fault(key="search.repeats", message=message)
     if name in search.warm_start:
         yield Fault(key="search.warm_start", message=f"must name other studies, got {name!r}")
 
 
 def _question(text: str) -> str:
-    """The comment lines that `text` begins with, without their marks."""
+    """Return the comment lines at the beginning of `text`, without their marks."""
     lines = []
     for line in text.lstrip().splitlines():
         if not line.startswith("#"):
@@ -274,7 +275,7 @@ def _question(text: str) -> str:
 
 
 def _override(name: str, value: object) -> object:
-    """What `--set name=value` means: TOML for numbers, the text itself for names."""
+    """Return the value of `--set name=value`: TOML for numbers, the text itself for names."""
     if not isinstance(value, str) or SETTINGS[name].kind in ("choice", "text"):
         return list(value) if isinstance(value, tuple) else value
     try:

@@ -1,4 +1,4 @@
-"""A study file to start from: a shipped study under a new name, with all that it leaves unsaid."""
+"""A study file to start from: a shipped study with a new name and all other settings."""
 
 import dataclasses
 import re
@@ -9,8 +9,7 @@ from pathlib import Path
 from search.study.tables import BUDGET_SETTINGS, SEARCH_SETTINGS, Budget, SearchSettings
 from snn.settings.config import SETTINGS, RunConfig, Setting, nearest
 
-# Studies stand in `search/templates` where spikefront is installed, and in `studies`
-# of a checkout, from where they are shipped.
+# Studies are in `search/templates` of an installation and in `studies` of a checkout.
 _INSTALLED = Path(__file__).parents[1] / "templates"
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "studies"
 
@@ -23,19 +22,19 @@ SPACE_NOTE = """\
 
 
 class TemplateError(ValueError):
-    """There is no such template; one line."""
+    """An unknown template; one line."""
 
 
 def templates() -> list[str]:
-    """The names of the studies that are shipped."""
+    """Return the names of the shipped studies."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def study_text(name: str, template: str) -> str:
-    """The study `template` as one of another name, its results gone, everything else explained.
+    """Return the study `template` with another name and without its results.
 
-    What the template does not say stands there too, behind a `#`, with its default,
-    so that the text is the same study. Raises TemplateError.
+    Settings that it does not have are added as comments with their defaults, so that
+    the text is the same study. Raises TemplateError.
     """
     if template not in templates():
         known = ", ".join(templates())
@@ -50,17 +49,17 @@ def study_text(name: str, template: str) -> str:
 
 
 def _without_result(comment: str) -> str:
-    """The question alone: results are of the study that is copied."""
+    """Return the question without the results of the copied study."""
     return comment.partition("\n# Result")[0]
 
 
 def _tables(text: str) -> list[str]:
-    """The text cut before every header of a table."""
+    """Split the text before every header of a table."""
     return [part.strip("\n") for part in re.split(r"^(?=\[)", text, flags=re.MULTILINE)]
 
 
 def _explained(table: str, searched: Collection[str]) -> str:
-    """The table with what it does not say; `searched` settings stand in [space]."""
+    """Add the missing settings to a table; `searched` are those of [space]."""
     name = table[1:].partition("]")[0] if table.startswith("[") else ""
     if name == "space":
         return f"{table}\n{SPACE_NOTE}"
@@ -74,7 +73,7 @@ def _keys(table: str) -> set[str]:
 
 
 def _lines(table: str) -> dict[str, str]:
-    """Every setting of a table as a comment, by name."""
+    """Return every setting of a table as a comment, by name."""
     declared: dict[str, tuple[Mapping[str, Setting], type]] = {
         "run": (SETTINGS, RunConfig),
         "budget": (BUDGET_SETTINGS, Budget),
@@ -101,7 +100,7 @@ def _line(name: str, setting: Setting, default: object) -> str:
 
 
 def toml_value(value: object) -> str:
-    """A value as TOML has it."""
+    """Return a value as TOML."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What retraining a member of a front with other seeds gave, on the test images."""
+"""Confirmation: members of a front retrained with other seeds and run on the test images."""
 
 import math
 import statistics
@@ -11,11 +11,11 @@ from snn.settings.measurement import METRICS
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRun:
-    """One training of a front's member with one seed, run on the test images at its point."""
+    """One retraining with one seed, run on the test images at the operating point."""
 
     seed: int
     state: TrialState  # COMPLETE, or PRUNED or FAILED with the reason
-    training_fingerprint: str  # names the training, and its file of weights
+    training_fingerprint: str  # of the training, and name of its weights file
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the test images, for COMPLETE
     images: int | None = None  # test images
     reason: str = ""
@@ -23,7 +23,7 @@ class SeedRun:
 
     @property
     def is_settled(self) -> bool:
-        """Whether running it again would give nothing else; a crash may have had other causes."""
+        """Whether another run would give the same; a crash may have another cause."""
         return self.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -37,41 +37,41 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmed:
-    """All seeds of one operating point."""
+    """The confirmation runs of one operating point."""
 
     runs: tuple[SeedRun, ...]  # by seed
 
     @property
     def complete(self) -> tuple[SeedRun, ...]:
-        """The runs that gave figures."""
+        """The runs with metrics."""
         return tuple(run for run in self.runs if run.state is TrialState.COMPLETE)
 
     @property
     def seeds(self) -> int:
-        """Seeds that gave figures."""
+        """Number of seeds with metrics."""
         return len(self.complete)
 
     @property
     def seeds_lost(self) -> int:
-        """Seeds with which training diverged or crashed: no part of any mean."""
+        """Number of seeds whose training diverged or crashed; no mean includes them."""
         return len(self.runs) - self.seeds
 
     @property
     def images(self) -> int | None:
-        """Test images."""
+        """Number of test images."""
         return next((run.images for run in self.complete), None)
 
     def spread(self, metric: str) -> Spread:
-        """Mean and spread of a metric over the seeds that gave figures."""
+        """Return mean and standard deviation of a metric over the complete runs."""
         return spread_of([run.metrics.get(metric, math.nan) for run in self.complete])
 
     def spreads(self) -> dict[str, Spread]:
-        """Mean and spread of every metric."""
+        """Return mean and standard deviation of every metric."""
         return {name: self.spread(name) for name in METRICS}
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation of `values`."""
+    """Return mean and sample standard deviation of `values`."""
     if not values or any(not math.isfinite(value) for value in values):
         return Spread(mean=math.nan, std=math.nan)
     std = statistics.stdev(values) if len(values) > 1 else math.nan
@@ -79,7 +79,7 @@ def spread_of(values: Sequence[float]) -> Spread:
 
 
 def confirmed_document(confirmed: Confirmed | None) -> dict[str, object] | None:
-    """A confirmation as JSON has it."""
+    """Return a confirmation for JSON."""
     if confirmed is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""What is measured of a trial at a rung: on the way, while it waits to hear whether it goes on."""
+"""Measurements of a trial at a rung, on which early stopping decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from search.trial.trial import Timings
 
 @dataclass(frozen=True, kw_only=True)
 class RungPoint:
-    """An operating point of a network that is judged: its objectives and constrained metrics."""
+    """The objectives and constrained metrics of an operating point at a rung."""
 
     metrics: Mapping[str, float]
     is_sampled: bool = True
@@ -16,7 +16,7 @@ class RungPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class RungReport:
-    """What was measured of a trial at a rung."""
+    """The measurements of one trial at one rung."""
 
     rung: int  # from 1
     epochs_done: int
@@ -27,10 +27,10 @@ class RungReport:
 
     @property
     def fraction(self) -> float:
-        """How much of its training the trial has behind it."""
+        """Fraction of its training that the trial has done."""
         return self.epochs_done / self.epochs_total
 
     @property
     def sampled(self) -> RungPoint:
-        """The operating point that the run config asked for."""
+        """The operating point of the run config."""
         return next(point for point in self.points if point.is_sampled)

@@ -1,9 +1,9 @@
-"""Trials: one point of a space tried, from its parameters to what came of it.
+"""Trials: one configuration from its parameters to its result.
 
 waiting -> running -> complete    trained to the end, finite, measured
-                  \\-> pruned     stopped on the way: behind others at a rung, silent, diverged,
+                  \\-> pruned     ended early: worse than others at a rung, no spikes, diverged,
                                   out of memory, over a constraint
-                  \\-> failed     crashed; the traceback is kept, the study goes on
+                  \\-> failed     crashed; the traceback is stored, the study continues
 running -> waiting                its driver was lost; the same trial runs again
 """
 
@@ -19,7 +19,7 @@ Params = Mapping[str, int | float | str]  # one point of a space: flat, inactive
 
 
 class TrialState(enum.StrEnum):
-    """Where a trial is in its life; see the drawing above."""
+    """State of a trial; see the drawing above."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -29,13 +29,13 @@ class TrialState(enum.StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen to the trial."""
+        """Whether the state is final."""
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Where the wall time of a trial went, seconds."""
+    """Wall time of the parts of a trial, seconds."""
 
     training_s: float = 0.0
     evaluation_s: float = 0.0
@@ -43,7 +43,7 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file that a trial left behind."""
+    """A file that a trial wrote."""
 
     uri: str  # path or URI of the file
     sha256: str
@@ -52,23 +52,23 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of running one trial; made by the worker, kept by the driver."""
+    """The result of one trial; made by the worker, stored by the driver."""
 
     state: TrialState  # COMPLETE, PRUNED or FAILED
     evaluation: Evaluation | None = None  # for COMPLETE
     reason: str = ""  # one line: why it was pruned or failed
     error: str = ""  # traceback, for FAILED
-    constraint_violation: float = 0.0  # above 0: told to the sampler as infeasible
+    constraint_violation: float = 0.0  # above 0: infeasible for the sampler
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None  # the trained weights
-    reused_trial: int | None = None  # the trial of the same study whose training was taken
-    stopped_rung: int | None = None  # where it was stopped early, for PRUNED
-    notes: tuple[str, ...] = ()  # what somebody should know and changed nothing, a line each
+    reused_trial: int | None = None  # trial of the study whose weights were reused
+    stopped_rung: int | None = None  # rung of an early stop, for PRUNED
+    notes: tuple[str, ...] = ()  # remarks without effect, a line each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One row of a study's history."""
+    """A trial as the store has it."""
 
     number: int  # from 0
     params: Params
@@ -78,11 +78,11 @@ class Trial:
     reason: str = ""
     error: str = ""
     constraint_violation: float = 0.0
-    epochs_done: int = 0  # that it trained
-    epochs_reused: int = 0  # beside them, of blocks that were trained before
+    epochs_done: int = 0  # trained in this trial
+    epochs_reused: int = 0  # further ones, of reused blocks
     reused_trial: int | None = None
-    stopped_rung: int | None = None  # where it was stopped early
-    sampler_state: Mapping[str, object] = field(default_factory=dict)  # what its sampler noted
+    stopped_rung: int | None = None  # rung of an early stop
+    sampler_state: Mapping[str, object] = field(default_factory=dict)  # notes of its sampler
     timings: Timings = field(default_factory=Timings)
     artifact: Artifact | None = None
     created_at: datetime.datetime | None = None  # UTC
@@ -92,7 +92,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontPoint:
-    """An operating point with the trial that it belongs to."""
+    """An operating point with its trial."""
 
     trial: int
     params: Params
@@ -110,12 +110,12 @@ class HypervolumeRecord:
     value: float  # fraction of the box between the ideal and the reference point
 
 
-RULED_OUT = "ruled out"  # the kind of an event: a point that was not tried
+RULED_OUT = "ruled out"  # kind of an event: a rejected configuration
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened to a study: a retry, a lost worker, a lease taken over."""
+    """An event of a study: a retry, a lost worker, a lease taken over."""
 
     at: datetime.datetime
     trial: int | None

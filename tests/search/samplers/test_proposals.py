@@ -257,7 +257,7 @@ def test_every_fault_of_every_point_is_told_with_its_place() -> None:
     text = str(caught.value)
     assert "must be 1 to 64, got 99" in text
     assert "did you mean 'timesteps'" in text
-    assert "does not exist at this point of the space" in text
+    assert "is not active in this configuration" in text
 
 
 def test_points_are_part_of_the_question_only_where_there_are_any() -> None:
@@ -318,7 +318,7 @@ def test_prefixes_are_extended_only_where_blocks_are_kept_and_wanted(tmp_path: P
     assert a_cut_study("reuse_blocks = false").prefix_share == 0
     assert a_study().prefix_share == 0
     assert extended(trials(a_cut_study("extend_prefixes = 0.0"), tmp_path)) == []
-    with pytest.raises(StudyError, match=r"search\.extend_prefixes must be 0 where no block can"):
+    with pytest.raises(StudyError, match=r"search\.extend_prefixes must be 0 without reuse_blocks"):
         a_study(search="extend_prefixes = 0.5")
 
 
@@ -368,7 +368,7 @@ def test_what_repeats_say_together() -> None:
 
 
 def test_repeats_need_the_seed_for_themselves() -> None:
-    with pytest.raises(StudyError, match=r"search\.repeats must be 1 where seed is an axis"):
+    with pytest.raises(StudyError, match=r"search\.repeats must be 1 if seed is in"):
         a_study(space=f"{WIDTHS}\nseed = [0, 1]", search="repeats = 2")
 
 

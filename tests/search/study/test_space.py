@@ -176,11 +176,11 @@ def test_a_point_survives_the_rounding_of_its_steps() -> None:
         ),
         (
             {"partition": "3", "space_rule": "end-to-end", "exit_threshold_1": 0.5},
-            r"^exit_threshold_1 does not exist at this point of the space$",
+            r"^exit_threshold_1 is not active in this configuration$",
         ),
         (
             {"partition": "3", "space_rule": "end-to-end", "class_threshold": 0.5},
-            r"^class_threshold does not exist at this point",
+            r"^class_threshold is not active in this configuration",
         ),
         (
             {"partition": "3", "space_rule": "end-to-end", "block_class": "all"},
@@ -403,14 +403,16 @@ def test_a_space_in_which_nothing_can_run_is_a_conflict_that_names_the_settings(
     run = {"block_classes": "hard", "space_rule": "end-to-end"}
     space = a_space({"partition": ["2+1", "1+1+1"]}, **run)
     found = str(conflict(run, space))
-    assert found.startswith("space has no point that can run: run.block_classes 'hard' needs block")
+    assert found.startswith(
+        "space has no valid configuration: run.block_classes 'hard' needs block"
+    )
 
 
 def test_a_choice_that_can_never_run_is_a_conflict_that_names_it() -> None:
     """`spike-bp` needs a hard reset, and the reset is fixed at soft."""
     space = a_space({"time_rule": ["bptt", "spike-bp"], "leak": {"low": 0.5, "high": 0.9}})
     found = str(conflict({}, space))
-    assert found.startswith("space.time_rule has 'spike-bp', with which no point can run:")
+    assert found.startswith("space.time_rule has 'spike-bp', with which no configuration is valid:")
     assert "use 'hard'" in found
     both = a_space({"time_rule": ["bptt", "spike-bp"], "reset": ["soft", "hard"]})
     assert conflict({}, both) is None

@@ -185,7 +185,7 @@ def test_a_small_study_takes_the_defaults() -> None:
             "name must be 1 to 100 letters, digits, '.', '_' or '-'",
         ),
         ('name = "digits"', 'name = ""', "name must be 1 to 100 letters"),
-        ('name = "digits"', "", "name must be given: the study's name in the store"),
+        ('name = "digits"', "", "name must be given: the name of the study in the store"),
         ('name = "digits"', "name = 3", "name must be 1 to 100 letters"),
     ],
 )
@@ -254,7 +254,7 @@ def test_a_study_in_which_nothing_can_run_is_refused_before_it_starts() -> None:
     text = 'name = "s"\nobjectives = ["accuracy"]\n[run]\nblock_classes = "hard"\n'
     text += 'space_rule = "end-to-end"\npartition = "2+1"\n[space]\nwidth = [8, 16]\n'
     (fault,) = faults_of(text)
-    assert fault.startswith("space has no point that can run: run.block_classes 'hard' needs")
+    assert fault.startswith("space has no valid configuration: run.block_classes 'hard' needs")
 
 
 def test_what_is_no_toml_is_refused_with_line_and_column() -> None:
