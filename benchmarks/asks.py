@@ -1,4 +1,4 @@
-"""What a slow sampler does to the results of running trials, on two Ray workers.
+"""Delay of the results of running trials by a slow sampler, on two Ray workers.
 
 The sampler sleeps before each proposal. Trials sleep too, and report an epoch
 every so often; how late an epoch comes to the store shows as a gap between two
@@ -35,7 +35,7 @@ TRIALS, QUICK_TRIALS = 12, 6
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     options = arguments(__doc__ or "").parse_args()
     ask_s = QUICK_ASK_S if options.quick else ASK_S
     trials = QUICK_TRIALS if options.quick else TRIALS
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def delay_s(trials: int, ask_s: float, *, ask_ahead: bool) -> float:
-    """The longest time that an epoch was late by, seconds."""
+    """Return the longest delay of an epoch, seconds."""
     study = study_from_toml(study_text(trials=trials, sampler="random", epochs=EPOCHS))
     engine = Steady()
     with (
@@ -72,13 +72,13 @@ class Steady:
     """A stand-in that takes EPOCH_S for each epoch."""
 
     def __call__(self, config: RunConfig, **given: Any) -> StandInRun:
-        """A trial of as many epochs as the config has."""
+        """Return a trial with the epochs of the config."""
         return StandIn(seconds=EPOCH_S * config.total_epochs)(config, **given)
 
 
 @contextmanager
 def slowed(ask_s: float) -> Iterator[dict[int, list[float]]]:
-    """A sampler that sleeps, and by trial when its epochs came to the store."""
+    """Run with a sampler that sleeps; return the times of stored epochs by trial."""
     arrivals: dict[int, list[float]] = {}
     propose, record = Proposals.propose, StudyDriver.record
 

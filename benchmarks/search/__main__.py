@@ -28,7 +28,7 @@ _MAY_MISS = ("syne-tune",)  # packages, by which the names of their strategies b
 
 
 def main() -> int:
-    """Record, or replay and print."""
+    """Run the benchmark: record trainings, or replay them and print."""
     options = _options()
     if options.record:
         for name in options.records:
@@ -108,7 +108,7 @@ def _say(text: str) -> None:
 
 
 def _strategies(options: argparse.Namespace, report: Report) -> list[str]:
-    """Those that were asked for and can run here."""
+    """Return the strategies that were asked for and can run here."""
     missing = [package for package in _MAY_MISS if not _is_installed(package)]
     chosen = []
     for name in options.strategies:
@@ -143,7 +143,7 @@ def _setting(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _figures(report: Report, results: list[Result]) -> None:
-    """The share of the budget for what the best peer ends with, of ours and without each part."""
+    """Add the share of the budget that each of our strategies needs for the best peer's result."""
     kinds = {name: STRATEGIES[name].kind for name in results[0].curves}
     if "peer" not in kinds.values():
         return

@@ -1,4 +1,4 @@
-"""All strategies on one record: replays, kept as they finish, and what they came to."""
+"""All strategies on one record: replays, stored as they finish, and their results."""
 
 import hashlib
 import time
@@ -18,7 +18,7 @@ REFERENCES = {"default": default_reference, "typical": typical_reference}
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Every strategy on one record."""
+    """The curves of every strategy on one record."""
 
     name: str  # of the record
     record: Record
@@ -28,28 +28,28 @@ class Result:
 
     @property
     def bundles(self) -> dict[str, Bundle]:
-        """Their curves, read at the same epochs."""
+        """The curves, read at the same epochs."""
         return {
             name: Bundle.of(curves, self.budget, has_family=STRATEGIES[name].has_family)
             for name, curves in self.curves.items()
         }
 
     def of_kind(self, kind: str) -> dict[str, Bundle]:
-        """Those of one kind."""
+        """Return the strategies of one kind."""
         return {n: b for n, b in self.bundles.items() if STRATEGIES[n].kind == kind}
 
     @property
     def best_peer(self) -> str:
-        """The one with the best mean at the end."""
+        """The peer with the best mean at the end."""
         return best_of(self.of_kind("peer"))
 
     def reached(self, name: str) -> Reached:
-        """How soon a strategy has what the best peer ends with."""
+        """Return how soon a strategy reaches the best peer's final hypervolume."""
         return reached(self.bundles[name], self.of_kind("peer"))
 
 
 def budget_of(record: Record, trainings: float) -> int:
-    """Epochs of that many trainings of mean length over all partitions."""
+    """Return the epochs of that many trainings of mean length over all partitions."""
     blocks = [1 + partition.count("+") for partition in record.grid.partitions]
     return round(trainings * record.epochs * sum(blocks) / len(blocks))
 
@@ -94,7 +94,7 @@ def compare(
 
 
 def _curve(kept: Mapping[str, Any]) -> Curve:
-    """As it was before it became JSON, which has no tuples."""
+    """Return the value read from JSON with its tuples."""
     return Curve(
         epochs=tuple(kept["epochs"]),
         sampled=tuple(kept["sampled"]),
@@ -118,7 +118,7 @@ def _replayed(
 
 
 def digest(path: Path) -> str:
-    """Names a file by its bytes."""
+    """Return the fingerprint of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""What replays came to: means over seeds, bands, and how soon one reaches the other."""
+"""Results of replays: means over seeds, bands, and how soon one curve reaches another."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ class Bundle:
 
     @property
     def mean(self) -> Floats:
-        """Over seeds, after each epoch."""
+        """Mean over seeds after each epoch."""
         mean: Floats = self.values.mean(axis=0)
         return mean
 
     @property
     def error(self) -> Floats:
-        """Standard error of the mean, after each epoch."""
+        """Standard error of the mean after each epoch."""
         seeds = len(self.values)
         if seeds < 2:
             return np.zeros(self.values.shape[1])
@@ -47,25 +47,25 @@ class Bundle:
         return error
 
     def resampled(self, draws: np.random.Generator) -> "Bundle":
-        """As many seeds, drawn with replacement."""
+        """Return as many seeds, drawn with replacement."""
         rows = draws.integers(len(self.values), size=len(self.values))
         return Bundle(values=self.values[rows])
 
 
 def fraction_to_reach(ours: Bundle, target: float) -> float:
-    """The share of the budget after which the mean of `ours` has the hypervolume; inf if never."""
+    """Return the share of the budget after which the mean reaches `target`; inf if never."""
     reached = np.flatnonzero(ours.mean >= target)
     return math.inf if len(reached) == 0 else float(reached[0] + 1) / len(ours.mean)
 
 
 def best_of(bundles: Mapping[str, Bundle]) -> str:
-    """The strategy with the best mean at the end of the budget."""
+    """Return the strategy with the best mean at the end of the budget."""
     return max(bundles, key=lambda name: float(bundles[name].mean[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:
-    """How soon a strategy has the hypervolume that the best peer ends with."""
+    """Return how soon a strategy reaches the best peer's final hypervolume."""
 
     fraction: float
     low: float  # of the interval, by resampling seeds of both
@@ -73,7 +73,7 @@ class Reached:
 
 
 def reached(ours: Bundle, peers: Mapping[str, Bundle], seed: int = 0) -> Reached:
-    """The fraction of the budget, with its interval; the best peer is chosen anew every time."""
+    """Return the fraction of the budget with its interval; each resample has its own best peer."""
     draws = np.random.default_rng(seed)
     fractions = []
     for _ in range(RESAMPLES):

@@ -15,7 +15,7 @@ STUDIES = ("digits", "mnist")
 
 
 def study_of(name: str) -> Study:
-    """The question of a recorded data set."""
+    """Return the study of a recorded data set."""
     return load_study(Path(__file__).with_name(f"{name}.toml"))
 
 
@@ -34,7 +34,7 @@ class Grid:
 
     @classmethod
     def of(cls, study: Study) -> "Grid":
-        """Raises ValueError where an axis is no grid."""
+        """Raises ValueError if an axis is continuous."""
         dimensions = study.space.dimensions()
         exits = [name for name in dimensions if name.startswith(EXIT_THRESHOLD)]
         trained = [n for n in dimensions if n not in exits and n != PARTITION]
@@ -51,7 +51,7 @@ class Grid:
         )
 
     def settings(self) -> list[dict[str, Value]]:
-        """Every combination, the first axis slowest."""
+        """Return every combination; the first axis changes slowest."""
         names = list(self.axes)
         return [
             dict(zip(names, values, strict=True))
@@ -69,7 +69,7 @@ class Grid:
         return index
 
     def threshold_index(self, thresholds: tuple[float, ...]) -> int:
-        """The position of exit thresholds among all combinations for their number of exits."""
+        """Return the position of exit thresholds among all combinations for their exits."""
         index = 0
         for threshold in thresholds:
             index = index * len(self.thresholds) + self.thresholds.index(threshold)

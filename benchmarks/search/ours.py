@@ -49,7 +49,7 @@ class Ours:
         return proposal.params
 
     def stops(self, number: int, epoch: Epoch) -> bool:
-        """As in a study: judged once at each rung, and a reused block when it ends."""
+        """Return whether the trial stops: as in a study, once at each rung or reused block."""
         if self._rungs is None or (epoch.is_reused and not epoch.ends_block):
             return False
         rule = self._rungs.rule

@@ -1,4 +1,4 @@
-"""The page of results, made of what was replayed and of nothing else."""
+"""The page of results, made of the replays alone."""
 
 import math
 import textwrap
@@ -22,7 +22,7 @@ _KINDS = {
 
 
 def pictures(results: Sequence[Result]) -> dict[str, str]:
-    """SVG by file name: ours beside the peers, and beside itself without each part."""
+    """Return SVG by file name: ours and the peers, ours and ours without each part."""
     files = {}
     for result in results:
         for group, kinds in (("peers", ("peer", "ours")), ("parts", ("ours", "ablation"))):
@@ -34,7 +34,7 @@ def pictures(results: Sequence[Result]) -> dict[str, str]:
 
 
 def page(head: Mapping[str, Any], results: Sequence[Result]) -> str:
-    """The whole page; `head` is the document of the benchmark."""
+    """Return the page; `head` is the document of the benchmark."""
     parts = [_introduction(results), _headline(results)]
     parts.extend(_section(result) for result in results)
     parts.append(_provenance(head, results))

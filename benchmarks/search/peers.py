@@ -1,4 +1,4 @@
-"""Other people's search on a replay, as their documentation shows it."""
+"""Searches of other libraries on a replay, as their documentation shows them."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ REDUCTION, GRACE = 3, 1  # of the peers that stop trials; rungs at 1, 3, 9, ... 
 
 
 class OptunaSearch:
-    """A multi-objective study of Optuna's, asked and told; it can stop nothing early."""
+    """A multi-objective study of Optuna by ask and tell; Optuna prunes none of those."""
 
     reuses_blocks = False
 
@@ -43,7 +43,7 @@ class OptunaSearch:
         self._running: dict[int, optuna.Trial] = {}
 
     def ask(self, number: int) -> Params | None:
-        """Define-by-run: an exit threshold is asked for where there is that exit."""
+        """Suggest a configuration; exit thresholds only for exits that exist."""
         trial = self._running[number] = self._study.ask()
         return self._space.sample(_Suggest(trial))
 
@@ -53,7 +53,7 @@ class OptunaSearch:
         return False
 
     def tell(self, number: int, ended: Ended) -> None:
-        """A trial that diverged is a failed one."""
+        """Tell the result; a diverged trial is a failed one."""
         trial = self._running.pop(number)
         if ended.last is None or not ended.is_complete:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -138,7 +138,7 @@ class SyneMoasha:
         self._trial: Any = None
 
     def ask(self, number: int) -> Params | None:
-        """It has no conditions: thresholds of exits that there are not are dropped here."""
+        """Return the configuration without the thresholds of exits that do not exist."""
         state = np.random.get_state()
         np.random.set_state(self._draws.get_state())  # it draws from the global generator
         suggestion = self._scheduler.suggest()
@@ -167,12 +167,12 @@ class SyneMoasha:
 
 
 def longest(record: Record) -> int:
-    """Epochs of the longest training of a record."""
+    """Return the epochs of the longest training of a record."""
     return record.epochs * max(1 + partition.count("+") for partition in record.grid.partitions)
 
 
 def _ranks(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Of each row its place: front by front, in each by an epsilon-net over scaled objectives."""
+    """Return the rank of each row: by front, then by an epsilon-net over scaled objectives."""
     from syne_tune.optimizer.schedulers.multiobjective import non_dominated_priority as theirs
 
     span = np.ptp(objectives, axis=0)
@@ -193,7 +193,7 @@ def _direction(name: str) -> Literal["maximize", "minimize"]:
 
 
 class _Suggest:
-    """Answers as Optuna's documentation asks: a suggest call per parameter."""
+    """Suggests values by one call of Optuna per parameter."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self._trial = trial

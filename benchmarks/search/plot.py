@@ -17,7 +17,7 @@ _Z = 1.645  # standard errors to either side: 90 % of a normal mean
 
 @dataclass(frozen=True, kw_only=True)
 class _Frame:
-    """From epochs and hypervolume to pixels."""
+    """Maps epochs and hypervolume to pixels."""
 
     epochs: int
     low: float
@@ -32,7 +32,7 @@ class _Frame:
 
 
 def picture(title: str, bundles: Mapping[str, Bundle], bold: Sequence[str] = ()) -> str:
-    """Mean hypervolume by trained epochs of every bundle, with 90 % bands of the mean."""
+    """Draw the mean hypervolume of every bundle by trained epochs, with 90 % bands."""
     frame = _frame(bundles)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
@@ -56,7 +56,7 @@ def picture(title: str, bundles: Mapping[str, Bundle], bold: Sequence[str] = ())
 
 
 def _frame(bundles: Mapping[str, Bundle]) -> _Frame:
-    """From what the slowest has after a tenth of the budget to a little above the best."""
+    """Return the range from the slowest after a tenth of the budget to just above the best."""
     epochs = max(bundle.values.shape[1] for bundle in bundles.values())
     low = min(float(bundle.mean[epochs // 10]) for bundle in bundles.values())
     high = max(float(bundle.mean[-1] + _Z * bundle.error[-1]) for bundle in bundles.values())
@@ -89,7 +89,7 @@ def _axes(frame: _Frame) -> list[str]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers in between."""
+    """Return about five round numbers in a range."""
     rough = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * m for m in (1, 2, 5, 10) if power * m >= rough))

@@ -1,4 +1,4 @@
-"""A record: every training of a grid, every epoch, ready to be looked up; one file."""
+"""A record: every epoch of every training of a grid, in one file."""
 
 import functools
 import io
@@ -28,7 +28,7 @@ _COLUMNS: Mapping[str, type] = {
 
 
 class Record:
-    """What all trainings of a study's grid showed. Chains and settings as in `Grid`.
+    """The measurements of all trainings of a study's grid. Chains and settings as in `Grid`.
 
     Epochs count from 1 within the last block of a chain. Points have the metrics
     that the record has: accuracy, synaptic_ops, latency_steps, model_bytes,
@@ -50,7 +50,7 @@ class Record:
 
     @classmethod
     def load(cls, path: Path) -> "Record":
-        """The record in a file. Raises ValueError for a file of another format."""
+        """Read the record in a file. Raises ValueError for a file of another format."""
         with np.load(io.BytesIO(lzma.decompress(path.read_bytes()))) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
@@ -59,7 +59,7 @@ class Record:
         return cls(header, arrays)
 
     def save(self, path: Path) -> None:
-        """Write it; the same record gives the same bytes."""
+        """Write the record; the same record gives the same bytes."""
         buffer = io.BytesIO()
         text = json.dumps(self.header, sort_keys=True).encode()
         header = np.frombuffer(text, dtype=np.uint8)
@@ -75,35 +75,35 @@ class Record:
         images: int,
         made_by: Mapping[str, str],
     ) -> "Record":
-        """From what the recorder gave for every setting, in the order of the grid."""
+        """Return the record of the recorder's results for every setting, in grid order."""
         header = {"format": FORMAT, "study": study.text, "images": images, "made_by": made_by}
         return cls(header, _arrays(Grid.of(study), list(settings), int(study.run["epochs"])))
 
     @property
     def settings(self) -> int:
-        """How many there are."""
+        """Number of trainings."""
         return len(self._arrays["length"])
 
     def length(self, setting: int, chain: str) -> int:
-        """Epochs of the chain's last block until it diverged; all where it did not."""
+        """Return the epochs of the chain's last block until it diverged, or all."""
         return int(self._arrays["length"][setting, self._chain(chain)])
 
     def accuracy(self, setting: int, chain: str, epoch: int) -> float:
-        """Validation accuracy that the epoch's measurement gave."""
+        """Return the validation accuracy of an epoch."""
         measured = self._arrays["measured"][setting, self._chain(chain), epoch - 1]
         return float(measured[MEASURED.index("accuracy")])
 
     def sampled(
         self, setting: int, chain: str, epoch: int, thresholds: tuple[float, ...]
     ) -> OperatingPoint:
-        """The network at exit thresholds of the grid, all timesteps."""
+        """Return the network at exit thresholds of the grid, all timesteps."""
         place = self._first[chain] + self.grid.threshold_index(thresholds)
         row = {n: self._arrays[f"sampled_{n}"][setting, epoch - 1, place] for n in _COLUMNS}
         timesteps = int(self.grid.settings()[setting].get("timesteps", 0))
         return self._point(setting, chain, epoch, chain.count("+") + 1, timesteps, row, thresholds)
 
     def _family(self, setting: int, chain: str, epoch: int) -> tuple[OperatingPoint, ...]:
-        """The operating points of the network that no other dominates, over all its depths."""
+        """Return the non-dominated operating points of the network, over all its depths."""
         shape = self._arrays["family_counts"].shape
         cell = np.ravel_multi_index((setting, self._chain(chain), epoch - 1), shape)
         end = int(self._ends[cell])

@@ -35,7 +35,7 @@ _CACHE_BYTES = 100_000_000
 
 
 def stamp() -> dict[str, str]:
-    """What decides the bits of a recording, beside its study."""
+    """Return all that decides the bits of a recording, except its study."""
     return {"engine": engine(), "torch": torch.__version__}
 
 
@@ -67,12 +67,12 @@ def record_study(
 
 
 def config_of(study: Study, setting: Mapping[str, Value], partition: str) -> RunConfig:
-    """The run of a setting; its exits do not matter, for they train nothing."""
+    """Return the run config of a setting; exits do not change its training."""
     return RunConfig.from_mapping(run_values(study.run, {**setting, PARTITION: partition}))
 
 
 def images_of(study: Study, data_dir: Path) -> int:
-    """How many validation images a study's networks are judged on."""
+    """Return the number of validation images of a study."""
     return len(_split(study, data_dir).validation_labels)
 
 
@@ -146,7 +146,7 @@ MEASURED = ("loss", "train_accuracy", "accuracy", "connectivity", "spike_rate")
 
 
 def _figures(point: OperatingPoint, images: int) -> list[float]:
-    """Images that were right, accumulates and layer updates per image."""
+    """Return correct images, and accumulates and layer updates per image."""
     metrics = point.metrics
     right = round(metrics["accuracy"] * images)
     return [right, round(metrics["synaptic_ops"], 2), round(metrics["latency_steps"], 3)]

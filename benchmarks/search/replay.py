@@ -1,4 +1,4 @@
-"""Replays: a strategy searches as if it trained, and gets what was recorded.
+"""Replays: a strategy searches on recorded trainings instead of real ones.
 
 One worker, trial after trial. What counts is trained epochs; a block that the
 strategy has trained before costs nothing where it reuses blocks, and a trial
@@ -37,7 +37,7 @@ class Epoch:
 
     @property
     def sampled(self) -> OperatingPoint:
-        """The network so far at the exit thresholds that were asked for."""
+        """The network so far at the given exit thresholds."""
         exits = self.chain.count("+")
         return self.record.sampled(
             self.setting, self.chain, self._evaluated, self.thresholds[:exits]
@@ -60,7 +60,7 @@ class Epoch:
 
     @property
     def accuracy(self) -> float:
-        """What the epoch's measurement says."""
+        """The measurement of the epoch."""
         return self.record.accuracy(self.setting, self.chain, self.epoch)
 
     @property
@@ -75,7 +75,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a trial ended."""
+    """The end of a trial."""
 
     last: Epoch | None  # None: it diverged in its first epoch
     is_complete: bool  # otherwise it was stopped, or diverged
@@ -84,7 +84,7 @@ class Ended:
 
     @property
     def is_diverged(self) -> bool:
-        """Whether an epoch behind its last is missing."""
+        """Whether an epoch after its last is missing."""
         if self.last is None:
             return True
         length = self.last.record.length(self.last.setting, self.last.chain)
@@ -98,13 +98,13 @@ class Strategy(Protocol):
     reuses_blocks: bool
 
     def ask(self, number: int) -> Params | None:
-        """The point of trial `number`; None when there is none left."""
+        """Return the configuration of trial `number`; None if there is none left."""
 
     def stops(self, number: int, epoch: Epoch) -> bool:
-        """Whether the trial ends here; asked after every epoch but the last."""
+        """Whether the trial stops; called after every epoch but the last."""
 
     def tell(self, number: int, ended: Ended) -> None:
-        """What came of it."""
+        """Learn the result of a trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """A point on its way to the front; see search.front.front.HasPoint."""
+    """An operating point with its trial; see search.front.front.HasPoint."""
 
     trial: int
     point: OperatingPoint
@@ -174,7 +174,7 @@ def replay(
 
 
 class _Front:
-    """The points of finished trials that no other dominates, and how good they were after each."""
+    """The front of finished trials, and its hypervolume after each of them."""
 
     def __init__(self, objectives: Sequence[str], reference: Mapping[str, float]) -> None:
         self._objectives, self._reference = objectives, reference
@@ -182,7 +182,7 @@ class _Front:
         self.hypervolume: list[float] = []
 
     def add(self, trial: int, points: Sequence[OperatingPoint]) -> None:
-        """A trial has finished."""
+        """Add a finished trial."""
         new = [_Member(trial=trial, point=point) for point in points]
         self._members = list(front_of([*self._members, *new], self._objectives))
         value = normalised_hypervolume(self._members, self._objectives, self._reference)
@@ -198,7 +198,7 @@ def _run(
     *,
     left: int,
 ) -> Ended | None:
-    """Train until the end, or until the strategy stops it; None where the budget ends before."""
+    """Train until the end or a stop; None if the budget ends before."""
     trained = reused = 0
     last: Epoch | None = None
     is_complete = False
@@ -221,7 +221,7 @@ def _run(
 def epochs_of(
     record: Record, params: Params, cache: set[tuple[int, str]] | frozenset[tuple[int, str]]
 ) -> Iterator[Epoch]:
-    """The epochs of a trial in their order; they end early where it diverged.
+    """Yield the epochs of a trial in order; they end early if it diverged.
 
     Blocks that are in `cache`, by setting and chain, come reused.
     """
@@ -247,25 +247,25 @@ def epochs_of(
 
 
 def thresholds_of(params: Params) -> tuple[float, ...]:
-    """The exit thresholds of a point, in the order of the exits."""
+    """Return the exit thresholds of a configuration, in the order of the exits."""
     names = sorted(name for name in params if name.startswith(EXIT_THRESHOLD))
     return tuple(float(params[name]) for name in names)
 
 
 def default_reference(record: Record, objectives: Sequence[str]) -> dict[str, float]:
-    """One for all: 0 where higher is better, else the worst of all finished trainings."""
+    """Return one reference for all: 0 if higher is better, else the worst of all trainings."""
     return {
         name: 0.0 if name == "accuracy" else max(_finished(record, name)) for name in objectives
     }
 
 
 def typical_reference(record: Record, objectives: Sequence[str]) -> dict[str, float]:
-    """Each objective as the median training of the record has it, run to its last exit."""
+    """Return the median of each objective over all trainings, run to the last exit."""
     return {name: _median(_finished(record, name)) for name in objectives}
 
 
 def _finished(record: Record, metric: str) -> list[float]:
-    """Of every whole partition at the end of its training, at the highest thresholds."""
+    """Return the metrics of every whole partition after training, at the highest thresholds."""
     highest = record.grid.thresholds[-1]
     values = []
     for setting in range(record.settings):

@@ -14,7 +14,7 @@ Maker = Callable[[Record, int], Strategy]  # from a record and a seed
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A line of the comparison: how to search, and what of it goes into the front."""
+    """One search strategy of the comparison, and which of its points count for the front."""
 
     kind: str  # peer, ours, ablation, or what is shown beside them and competes with nobody
     meaning: str
