@@ -24,6 +24,7 @@ from dashboard.figures.style import (
     hover,
     ids_of,
     one_per_cell,
+    shape_legend,
     shapes,
     template,
 )
@@ -271,19 +272,11 @@ def _add_member_trace(drawing: Drawing, rows: Rows, name: str, marker: dict[str,
 def _add_shape_legend(drawing: Drawing, rows: Rows) -> None:
     """Add the meaning of each shape to the legend."""
     assert drawing.options.shape is not None
-    axis = drawing.table.shape_axis(drawing.options.shape)
-    present = set(axis.words(rows))
-    for word, symbol in shapes(axis, drawing.table):
-        if word in present:
-            drawing.figure.add_trace(
-                go.Scatter(
-                    x=[None],
-                    y=[None],
-                    mode="markers",
-                    name=html.escape(f"{axis.label} {word}"),
-                    marker={"size": 10, "symbol": symbol, "color": drawing.palette.muted},
-                )
-            )
+    for label, symbol in shape_legend(drawing.table, rows, drawing.options.shape):
+        marker = {"size": 10, "symbol": symbol, "color": drawing.palette.muted}
+        drawing.figure.add_trace(
+            go.Scatter(x=[None], y=[None], mode="markers", name=label, marker=marker)
+        )
 
 
 def _add_best(drawing: Drawing, visible: VisiblePoints) -> None:

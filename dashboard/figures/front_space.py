@@ -21,6 +21,7 @@ from dashboard.figures.style import (
     hover,
     ids_of,
     one_per_cell,
+    shape_legend,
     shapes,
     template,
 )
@@ -120,28 +121,12 @@ def _add_members(
             symbol_of = dict(shapes(axis, table, in_space=True))
             style["symbol"] = [symbol_of[word] for word in axis.words(members)]
         figure.add_trace(_trace(table, axes, members, name, {**style, **marker}))
-    if options.shape:
-        _add_shape_legend(figure, table, rows, options.shape, palette)
-
-
-def _add_shape_legend(
-    figure: go.Figure, table: PointTable, rows: Rows, shape: str, palette: Palette
-) -> None:
-    """Add the meaning of each shape to the legend."""
-    axis = table.shape_axis(shape)
-    present = set(axis.words(rows))
-    for word, symbol in shapes(axis, table, in_space=True):
-        if word in present:
-            figure.add_trace(
-                go.Scatter3d(
-                    x=[None],
-                    y=[None],
-                    z=[None],
-                    mode="markers",
-                    name=html.escape(f"{axis.label} {word}"),
-                    marker={"size": 6, "symbol": symbol, "color": palette.muted},
-                )
-            )
+    if not options.shape:
+        return
+    none = {"x": [None], "y": [None], "z": [None]}
+    for label, symbol in shape_legend(table, rows, options.shape, in_space=True):
+        marker = {"size": 6, "symbol": symbol, "color": palette.muted}
+        figure.add_trace(go.Scatter3d(**none, mode="markers", name=label, marker=marker))
 
 
 def _trace(

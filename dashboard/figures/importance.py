@@ -66,22 +66,24 @@ def _hovers(table: TrialTable, rows: Rows, *axes: Axis) -> list[str]:
 
 
 def _dots(
-    table: TrialTable, x: Axis, y: Axis, colour: Axis, rows: Rows, palette: Palette
+    table: TrialTable, x: Axis, y: Axis, rows: Rows, palette: Palette, *, colour: Axis | None = None
 ) -> go.Scatter:
+    is_many = rows.size > FEW_DOTS
+    style: dict[str, object] = {"size": 5 if is_many else 6, "opacity": 0.45 if is_many else 0.8}
+    style["color"] = palette.categories[0]
+    if colour is not None:
+        style = {"size": 5, "opacity": 0.75, **coloured(colour, rows, palette)}
+    shown = {axis.name: axis for axis in (x, y, colour) if axis is not None}
     return go.Scatter(
         x=coordinates(x, rows),
         y=coordinates(y, rows),
         mode="markers",
-        marker={"size": 5, "opacity": 0.75, **coloured(colour, rows, palette)},
+        marker=style,
         customdata=table.numbers[rows],
         **_AS_IT_IS,
-        hovertext=_hovers(table, rows, *_distinct(x, y, colour)),
+        hovertext=_hovers(table, rows, *shown.values()),
         hovertemplate="%{hovertext}<extra></extra>",
     )
-
-
-def _distinct(*axes: Axis) -> list[Axis]:
-    return list({axis.name: axis for axis in axes}.values())
 
 
 def coloured(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object]:
@@ -124,7 +126,7 @@ def slice_of(
     if x.values is not None and y.values is not None:
         line = trend(x.values, y.values, log=log_x)
         _add_band(figure, line.at, line.low, line.high, palette)
-        figure.add_trace(_dots_plain(table, x, y, rows, palette))
+        figure.add_trace(_dots(table, x, y, rows, palette))
         figure.add_trace(
             go.Scatter(
                 x=line.at,
@@ -135,7 +137,7 @@ def slice_of(
             )
         )
     else:
-        figure.add_trace(_dots_plain(table, x, y, rows, palette))
+        figure.add_trace(_dots(table, x, y, rows, palette))
         _add_medians(figure, x, y, palette)
     _add_ring(figure, x, y, mark, palette)
     figure.update_xaxes(**_plain_axis(x, log=log_x, side="x"))
@@ -155,23 +157,6 @@ def numbers_of(axis: Axis) -> Floats:
     """Return the values of an axis of numbers."""
     assert axis.values is not None
     return axis.values
-
-
-def _dots_plain(table: TrialTable, x: Axis, y: Axis, rows: Rows, palette: Palette) -> go.Scatter:
-    return go.Scatter(
-        x=coordinates(x, rows),
-        y=coordinates(y, rows),
-        mode="markers",
-        marker={
-            "size": 5 if rows.size > FEW_DOTS else 6,
-            "color": palette.categories[0],
-            "opacity": 0.45 if rows.size > FEW_DOTS else 0.8,
-        },
-        customdata=table.numbers[rows],
-        **_AS_IT_IS,
-        hovertext=_hovers(table, rows, x, y),
-        hovertemplate="%{hovertext}<extra></extra>",
-    )
 
 
 def _add_band(figure: go.Figure, at: Floats, low: Floats, high: Floats, palette: Palette) -> None:
@@ -252,7 +237,7 @@ def tried(
     rows = spread_rows(len(table), MOST_DOTS, best_rows(colour))
     rows = rows[_has(y, rows)]
     figure = small(mode)
-    figure.add_trace(_dots(table, number, y, colour, rows, palette))
+    figure.add_trace(_dots(table, number, y, rows, palette, colour=colour))
     if y.values is not None:
         line = trend(number.values, y.values, bins=8)  # type: ignore[arg-type]
         figure.add_trace(

@@ -20,19 +20,19 @@ ROW_PX = 2.6
 
 def described(raster: ImageRaster, timesteps: int, thresholds: Sequence[float], exit_: int) -> str:
     """Return a sentence on the answer of the exit."""
-    said = int(raster.predicted[exit_ - 1, timesteps - 1])
-    sure = float(raster.confidence[exit_ - 1, timesteps - 1])
+    predicted = int(raster.predicted[exit_ - 1, timesteps - 1])
+    confidence = float(raster.confidence[exit_ - 1, timesteps - 1])
     steps = f"{timesteps} timestep" + ("s" if timesteps > 1 else "")
-    answer = "right" if said == raster.label else f"wrong, the class is {raster.label}"
+    answer = "right" if predicted == raster.label else f"wrong, the class is {raster.label}"
     limit = f" (threshold {thresholds[exit_ - 1]:.3g})" if exit_ <= len(thresholds) else ""
     return (
         f"After {steps} the highest class probability at exit {exit_} is "
-        f"{formats.quantity('accuracy', sure)}{limit}, for class {said}: {answer}."
+        f"{formats.quantity('accuracy', confidence)}{limit}, for class {predicted}: {answer}."
     )
 
 
 def raster(
-    seen: ImageRaster, *, timesteps: int, thresholds: Sequence[float], exit_: int, mode: Mode
+    image: ImageRaster, *, timesteps: int, thresholds: Sequence[float], exit_: int, mode: Mode
 ) -> go.Figure:
     """Return blocks from left to right over their timesteps: spikes above, confidence below.
 
@@ -41,7 +41,7 @@ def raster(
     chosen from those that fired.
     """
     palette = PALETTES[mode]
-    blocks = sorted({layer.block for layer in seen.layers})
+    blocks = sorted({layer.block for layer in image.layers})
     depth = len(blocks)
     figure = make_subplots(
         rows=2,
@@ -51,15 +51,15 @@ def raster(
         vertical_spacing=0.05,
         shared_xaxes=True,
     )
-    steps = seen.layers[0].spikes.shape[0]
-    tallest = max(_rows([x for x in seen.layers if x.block == block]) for block in blocks)
+    steps = image.layers[0].spikes.shape[0]
+    tallest = max(_rows([x for x in image.layers if x.block == block]) for block in blocks)
     for column, block in enumerate(blocks, 1):
         ran = block <= exit_
-        own = [layer for layer in seen.layers if layer.block == block]
+        own = [layer for layer in image.layers if layer.block == block]
         colour = palette.categories[(block - 1) % len(palette.categories)]
         _add_spikes(figure, own, column, timesteps if ran else 0, colour, palette)
         _add_confidence(
-            figure, seen, block, column, timesteps if ran else 0, thresholds, colour, palette
+            figure, image, block, column, timesteps if ran else 0, thresholds, colour, palette
         )
         figure.update_yaxes(range=[tallest, 0], visible=False, fixedrange=True, row=1, col=column)
         word = f"block {block}" if ran else f"block {block}: not run"
@@ -175,7 +175,7 @@ def _add_spikes(
 
 def _add_confidence(
     figure: go.Figure,
-    seen: ImageRaster,
+    image: ImageRaster,
     block: int,
     column: int,
     ran: int,
@@ -184,21 +184,21 @@ def _add_confidence(
     palette: Palette,
 ) -> None:
     """Add the highest class probability of the block's exit per timestep, and its threshold."""
-    sure, said = seen.confidence[block - 1], seen.predicted[block - 1]
-    steps = np.arange(1, sure.size + 1)
+    confidence, predicted = image.confidence[block - 1], image.predicted[block - 1]
+    steps = np.arange(1, confidence.size + 1)
     shown = [colour if step <= ran else translucent(palette.faded, 0.5) for step in steps]
     figure.add_trace(
         go.Scatter(
             x=steps,
-            y=sure,
+            y=confidence,
             mode="lines+markers",
             line={"color": colour if ran else translucent(palette.faded, 0.5), "width": 1.5},
             marker={
                 "size": 7,
                 "color": shown,
-                "symbol": ["circle" if s == seen.label else "x" for s in said],
+                "symbol": ["circle" if s == image.label else "x" for s in predicted],
             },
-            customdata=said,
+            customdata=predicted,
             hovertemplate="timestep %{x}<br><b>%{y:.1%}</b> for class %{customdata}<extra></extra>",
         ),
         row=2,
@@ -239,9 +239,9 @@ def _add_exit_line(
         )
 
 
-def picture(seen: ImageRaster, mode: Mode) -> go.Figure:
+def picture(image: ImageRaster, mode: Mode) -> go.Figure:
     """Return the image."""
-    pixels = seen.pixels
+    pixels = image.pixels
     if pixels.ndim == 2:
         trace = go.Heatmap(
             z=pixels,

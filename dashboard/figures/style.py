@@ -98,8 +98,8 @@ def template(mode: Mode) -> go.layout.Template:
 def for_export(figure: go.Figure, width: int, height: int, mode: Mode) -> go.Figure:
     """Return the figure with a size and a background of its own, for a file.
 
-    The margins hold ticks, titles, legend and colour bar whatever their length is. The font is one
-    of every machine: a file has no other, and texts of another width would overlap.
+    The margins hold ticks, titles, legend and colour bar of any length. The font is one of every
+    machine: a file contains no font, and texts of another width would overlap.
     """
     palette = PALETTES[mode]
     figure.update_layout(
@@ -262,6 +262,16 @@ def shapes(axis: Axis, table: PointTable, *, in_space: bool = False) -> list[tup
         words = sorted(set(axis.words(every)))
     symbols = SPACE_SYMBOLS if in_space else SYMBOLS
     return [(word, symbols[place % len(symbols)]) for place, word in enumerate(words)]
+
+
+def shape_legend(
+    table: PointTable, rows: Rows, name: str, *, in_space: bool = False
+) -> list[tuple[str, str]]:
+    """Return label and symbol of each shape that these rows have."""
+    axis = table.shape_axis(name)
+    present = set(axis.words(rows))
+    found = shapes(axis, table, in_space=in_space)
+    return [(html.escape(f"{axis.label} {w}"), symbol) for w, symbol in found if w in present]
 
 
 def categories(

@@ -40,7 +40,7 @@ PARTS = {
     "launch": (),
 }
 MOVED = {"matters": "importance"}  # addresses of earlier versions
-# All pages are in one folder of the address, whatever path a proxy adds: it is the base of the app.
+# All pages are in one folder of the address, the base of the app, with or without a proxy's path.
 # Parts are loaded after the code of the page, which would wait for megabytes otherwise. A page
 # writes parts of its address by itself: only the first change after an act of the user becomes an
 # entry of the history, so that Back returns to the previous page.

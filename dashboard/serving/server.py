@@ -1,7 +1,7 @@
 """The server of the pages: `python -m dashboard.serving.server --port 8501`.
 
 It is Streamlit's server with the modules of the pages imported at its start, so that the first page
-does not wait for them. It serves this machine only and reports to nobody. All Streamlit settings
+does not wait for them. It serves this machine only and sends no statistics. All Streamlit settings
 are ours (`OPTIONS` and `dashboard/.streamlit/config.toml`): files `.streamlit/config.toml` of the
 working folder and the home folder are not read, because they can move or break the pages.
 """

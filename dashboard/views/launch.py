@@ -133,11 +133,11 @@ def _settings(cost: Cost) -> str:
 
 def _start_row(url: str, study: Study, path: Path, made: Callable[[], Path], *, key: str) -> None:
     """Draw the options and the button that starts the study, unless it is running."""
-    seen = launching.watched(url, study.name)
-    if seen.summary is not None and seen.summary.is_running:
+    run = launching.watched(url, study.name)
+    if run.summary is not None and run.summary.is_running:
         st.text("This study is running, see below.")
         return
-    is_there = seen.summary is not None
+    is_there = run.summary is not None
     options = run_options.ask(study, path, key=key, with_budget=key != "form")
     if options is not None:
         st.button(
@@ -204,41 +204,41 @@ def _runs(url: str) -> None:
         )
 
 
-def _watched(url: str, seen: launching.Watched) -> None:
+def _watched(url: str, run: launching.Watched) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**{formats.verbatim(seen.name)}**", width="content")
-            state, icon, colour = _state(seen)
+            st.markdown(f"**{formats.verbatim(run.name)}**", width="content")
+            state, icon, colour = _state(run)
             st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
             st.space("stretch")
-            if seen.summary is not None:
+            if run.summary is not None:
                 st.page_link(
                     frame.FRONT,
                     label="Open the front",
                     icon=":material/stairs:",
-                    query_params={"study": seen.name},
+                    query_params={"study": run.name},
                 )
-        if seen.summary is None:
+        if run.summary is None:
             st.text(
                 "Starting. The study appears in the store in a moment."
-                if seen.exit_code is None
+                if run.exit_code is None
                 else "The run ended before the study was in the store. See the log."
             )
         else:
-            _progress(seen)
-        _log(seen)
+            _progress(run)
+        _log(run)
         _show_trouble()
-        if seen.summary is not None:
-            _buttons(url, seen)
+        if run.summary is not None:
+            _buttons(url, run)
 
 
-def _state(seen: launching.Watched) -> tuple[str, str, str]:
-    summary = seen.summary
+def _state(run: launching.Watched) -> tuple[str, str, str]:
+    summary = run.summary
     if summary is None:
-        if seen.exit_code is None:
+        if run.exit_code is None:
             return "Starting", ":material/hourglass_top:", "blue"
         return "Failed to start", ":material/error:", "red"
-    if summary.is_running and seen.is_stopping:
+    if summary.is_running and run.is_stopping:
         return "Stopping", ":material/stop_circle:", "orange"
     if summary.is_running:
         return "Running now", ":material/play_circle:", "green"
@@ -247,8 +247,8 @@ def _state(seen: launching.Watched) -> tuple[str, str, str]:
     return "Stopped", ":material/pause_circle:", "orange"
 
 
-def _progress(seen: launching.Watched) -> None:
-    summary = seen.summary
+def _progress(run: launching.Watched) -> None:
+    summary = run.summary
     assert summary is not None
     card = StudyCard(summary=summary)
     words = [*card.facts, f"front {summary.front_size:,}"]
@@ -257,7 +257,7 @@ def _progress(seen: launching.Watched) -> None:
     st.caption(" · ".join(words))
     if card.progress is not None:
         st.progress(card.progress)
-    for trial, latest in seen.running:
+    for trial, latest in run.running:
         total = trial.config.total_epochs if trial.config else 0
         if latest is None:
             st.caption(f"Trial {trial.number}: first epoch")
@@ -266,43 +266,43 @@ def _progress(seen: launching.Watched) -> None:
             f"Trial {trial.number}: epoch {latest.epochs_done} of {latest.epochs_total or total}, "
             f"accuracy {formats.quantity('accuracy', latest.accuracy)}"
         )
-    for event in seen.events:
+    for event in run.events:
         st.text(f"{formats.ago(event.at)}: {event.message}")
 
 
-def _log(seen: launching.Watched) -> None:
-    if seen.log is None:
-        if seen.summary is not None and seen.summary.is_running:
+def _log(run: launching.Watched) -> None:
+    if run.log is None:
+        if run.summary is not None and run.summary.is_running:
             st.caption(
                 "Started elsewhere, by "
-                f"{formats.verbatim(seen.summary.lease_holder or 'an unknown process')}; the log "
+                f"{formats.verbatim(run.summary.lease_holder or 'an unknown process')}; the log "
                 "is there."
             )
         return
-    with st.expander(formats.verbatim(f"Log, {seen.log}"), expanded=True):
-        st.code(seen.log_text or " ", language=None, height=LOG_HEIGHT)
+    with st.expander(formats.verbatim(f"Log, {run.log}"), expanded=True):
+        st.code(run.log_text or " ", language=None, height=LOG_HEIGHT)
 
 
-def _buttons(url: str, seen: launching.Watched) -> None:
-    summary = seen.summary
+def _buttons(url: str, run: launching.Watched) -> None:
+    summary = run.summary
     assert summary is not None
     if summary.is_running:
         st.button(
             "Stop",
-            key=f"stop-{seen.name}",
+            key=f"stop-{run.name}",
             icon=":material/stop:",
-            disabled=seen.is_stopping,
+            disabled=run.is_stopping,
             help="Running trials return to the queue. Continue starts them again.",
             on_click=_stop,
-            args=(url, seen.name),
+            args=(url, run.name),
         )
         return
     try:
-        study = launching.stored(url, seen.name)
+        study = launching.stored(url, run.name)
     except (StudyError, StoreError) as error:  # of another version, or gone
         st.caption(f"This study cannot be continued here: {formats.verbatim(str(error))}")
         return
-    with st.expander("Continue this study", key=f"more-{seen.name}"):
+    with st.expander("Continue this study", key=f"more-{run.name}"):
         _cost(study)
         path = launching.CONTINUED / f"{study.name}.toml"
         options = run_options.ask(study, path, key="more")
@@ -311,7 +311,7 @@ def _buttons(url: str, seen: launching.Watched) -> None:
         run_options.show_time(url, study, options)
         st.button(
             "Continue",
-            key=f"continue-{seen.name}",
+            key=f"continue-{run.name}",
             type="primary",
             icon=":material/play_arrow:",
             help="The trials in the store are kept.",
