@@ -23,6 +23,7 @@ from snn.settings.datasets import DATASETS
 
 VARIABLE = "SPIKEFRONT_EXTENSIONS"
 GROUP = "spikefront.extensions"
+_COUNTS = ("channels", "kernel", "stride", "neurons")  # fields of units: integers above 0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Read = Callable[[Path], tuple[tuple[Any, Any], tuple[Any, Any]]]
@@ -48,7 +49,7 @@ def add_backbone(name: str, units: Sequence[Unit], meaning: str = "") -> None:
             if key == "skip" and value not in ("conv", "identity"):
                 message = f"skip must be 'conv' or 'identity', got {value!r}"
                 raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
-            if key not in ("pool", "skip") and not _is_count(value):
+            if key in _COUNTS and not _is_count(value):
                 message = f"{key} must be an integer above 0, got {value!r}"
                 raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
     meaning = meaning or f"{len(units)} units, of an extension"
