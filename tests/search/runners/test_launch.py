@@ -163,7 +163,7 @@ def test_a_study_is_never_saved_over_another_text_unasked(tmp_path: Path) -> Non
     first, second = study(trials=1), study(trials=2)
     path = save_study(first.text, first, tmp_path)
     assert save_study(first.text, first, tmp_path) == path
-    with pytest.raises(FileExistsError, match="says something else"):
+    with pytest.raises(FileExistsError, match="exists with other content"):
         save_study(second.text, second, tmp_path)
     assert path.read_text() == first.text
     save_study(second.text, second, tmp_path, replace=True)

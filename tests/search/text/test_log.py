@@ -66,11 +66,11 @@ def test_by_default_only_progress_is_shown(run: Run) -> None:
 def test_verbose_logs_steps_and_repeats_no_progress(run: Run) -> None:
     _, _, err = run("-v")
     lines = err.splitlines()
-    handed = [line for line in lines if "handed out, width=" in line]
+    handed = [line for line in lines if "started, width=" in line]
     assert len(handed) == 3
     assert all(re.match(r"\d\d:\d\d:\d\d info    driver   trial \d: ", line) for line in handed)
     assert len([line for line in lines if re.search(r"trial \d  (complete|failed)", line)]) == 3
-    assert any(re.search(r"worker   trial 0: begins in process", line) for line in lines)
+    assert any(re.search(r"worker   trial 0: starting in process", line) for line in lines)
     assert not any("debug" in line for line in lines)
 
 
@@ -111,8 +111,8 @@ def test_a_file_gets_warnings_of_libraries_and_no_more_of_them(tmp_path: Path) -
 
 def test_the_environment_asks_for_every_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(log.VARIABLE, "Info")
-    assert "handed out" in run()[2]
-    assert "handed out" not in run("-q", "--store", "sqlite:///other.db")[2]
+    assert ": started, width=" in run()[2]
+    assert ": started, width=" not in run("-q", "--store", "sqlite:///other.db")[2]
 
 
 def test_a_level_that_is_none_is_refused_before_anything(
