@@ -1,9 +1,9 @@
-"""How long the dashboard takes with a thousand studies, one of them of 10,000 trials.
+"""Time of the dashboard's pages with a thousand studies, one of them with 10,000 trials.
 
 `python -m benchmarks.dashboard [--quick] [--json]` writes such a store, serves it, and opens it
-in a headless Chromium with an empty cache. A view is timed from the address to
-all that it shows; the large study is read anew each time, a change of axes is a choice in the
-select box until the figure has the new axis.
+in a headless Chromium with an empty cache. A page is timed from the request to its complete
+content, a change of axis from the choice in the select box to the figure with the new axis. The
+server reads the large study anew each time.
 """
 
 import statistics
@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from playwright.sync_api import Page
+
 from benchmarks.big_store import LARGE, Size, described, fill
 from benchmarks.report import Figure, Report, arguments
-from dashboard.serving.chromium import ChromiumError, Tab, chromium
-from dashboard.serving.serve import ServeError, serving
+from tools.browser import BrowserError, chromium, wait_until_drawn
+from tools.serving import ServeError, serving
 
 QUICK = Size(studies=100, trials=1_000, points=20_000)
 FIGURE = "document.querySelector('.st-key-front-chart .js-plotly-plot')"
@@ -28,7 +30,7 @@ AIM_VIEW_S, AIM_AXIS_S = 2.0, 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the store, time, and print. Returns 1 where there is no Chromium."""
+    """Write the store, time, and print. Returns 1 where no Chromium is found."""
     options = arguments(str(__doc__).splitlines()[0]).parse_args(argv)
     size, runs = (QUICK, 2) if options.quick else (Size(), 5)
     setting = {"quick": options.quick, "runs": runs, "size": described(size)}
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             report.line("  writing the store")
             fill(url, size)
             _time(report, url, runs)
-    except (ChromiumError, ServeError) as error:
+    except (BrowserError, ServeError) as error:
         print(f"benchmarks.dashboard: {error}", file=sys.stderr)
         return 1
     report.show(as_json=options.json)
@@ -48,15 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _time(report: Report, url: str, runs: int) -> None:
     first, front, axis = [], [], []
-    for _ in range(runs):  # a server and a browser that have seen nothing yet
-        with chromium() as tab, serving(url) as app:
-            tab.size(1440, 900)
-            first.append(_opened(tab, app, STUDIES))
-        with chromium() as tab, serving(url) as app:
-            tab.size(1440, 900)
-            front.append(_opened(tab, f"{app}/front?study={LARGE}", FRONT))
-            tab.wait_for_page()
-            axis += [_change_axis(tab, label) for label in (*AXES, *AXES)]
+    for _ in range(runs):  # each with a new server and a new browser
+        with chromium() as browser, serving(url) as app:
+            first.append(_opened(browser.new_page(), app, STUDIES))
+        with chromium() as browser, serving(url) as app:
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            front.append(_opened(page, f"{app}/front?study={LARGE}", FRONT))
+            wait_until_drawn(page)
+            axis += [_change_axis(page, label) for label in (*AXES, *AXES)]
         report.line(f"  studies {first[-1]:.2f} s, front {front[-1]:.2f} s, axis {axis[-1]:.2f} s")
     for name, seen, aim in (
         ("first_view_s", first, AIM_VIEW_S),
@@ -68,27 +69,25 @@ def _time(report: Report, url: str, runs: int) -> None:
         report.add(Figure(name=name, value=value, unit="s", better="lower", aim=aim))
 
 
-def _opened(tab: Tab, address: str, condition: str) -> float:
-    return _seconds(tab, lambda: tab.open(address), condition)
+def _opened(page: Page, address: str, condition: str) -> float:
+    return _seconds(page, lambda: page.goto(address, wait_until="commit"), condition)
 
 
-def _seconds(tab: Tab, act: Callable[[], None], condition: str) -> float:
+def _seconds(page: Page, act: Callable[[], object], condition: str) -> float:
     begin = time.perf_counter()
     act()
-    tab.wait_for(condition)
+    page.wait_for_function(condition)
     return time.perf_counter() - begin
 
 
-def _change_axis(tab: Tab, label: str) -> float:
-    """Choose what is drawn across, as with the keyboard."""
-    box = "document.querySelector('.st-key-choose-x input')"
-    tab.evaluate(f"{box}.focus()")
-    tab.key("ArrowDown")
-    tab.wait_for("document.querySelector('[role=listbox], [role=option]')")
-    tab.call("Input.insertText", text=label)
-    tab.wait_for("document.querySelectorAll('[role=option]').length === 1")
-    shown = f"{FIGURE}._fullLayout.xaxis.title.text.includes({label!r}) && {IDLE}"
-    return _seconds(tab, lambda: tab.key("Enter"), shown)
+def _change_axis(page: Page, label: str) -> float:
+    """Choose the horizontal axis with the keyboard."""
+    box = page.locator(".st-key-choose-x input")
+    box.press("ArrowDown")
+    box.press_sequentially(label)
+    page.wait_for_function("document.querySelectorAll('[role=option]').length === 1")
+    shown = f"{FIGURE}?._fullLayout.xaxis.title.text.includes({label!r}) && {IDLE}"
+    return _seconds(page, lambda: box.press("Enter"), shown)
 
 
 if __name__ == "__main__":

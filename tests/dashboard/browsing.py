@@ -1,64 +1,50 @@
-"""What tests do with a page in a browser: find by words, press, type, download."""
+"""Steps that tests take on a page in a browser."""
 
-import json
-import time
-from pathlib import Path
+from typing import NamedTuple
 
-from dashboard.serving.chromium import Tab
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
+from tools.browser import wait_until_drawn
 
-def opened(tab: Tab, address: str, *, text: str, seconds: float = 90.0) -> None:
-    """Open a page and wait until it shows `text` and stands still."""
-    tab.open(address)
-    shows(tab, text, seconds=seconds)
-    tab.wait_for_page(seconds=seconds)
+TIMEOUT_MS = 90_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
-def shows(tab: Tab, text: str, *, seconds: float = 90.0) -> None:
-    """Wait until the page shows `text`; spaces that do not break count as plain ones."""
-    words = json.dumps(text)
-    plain = r"document.body.innerText.replace(/\s/g, ' ')"
-    tab.wait_for(f"{plain}.includes({words})", seconds=seconds)
+class Recording(NamedTuple):
+    """The errors that a page logged, and the addresses that it requested."""
+
+    errors: list[str]
+    requests: list[str]
 
 
-def press(tab: Tab, label: str, *, within: str = "document") -> None:
-    """Click the first button or link that shows `label`, as soon as it is there and enabled."""
-    found = (
-        f"[...{within}.querySelectorAll('button, a')]"
-        f".find(each => each.innerText.includes({json.dumps(label)}) && !each.disabled)"
-    )
-    tab.wait_for(found)
-    tab.evaluate(f"{found}.click()")
+def recorded(page: Page) -> Recording:
+    """Record the page's errors and requests from now on."""
+    seen = Recording([], [])
+    page.on("pageerror", lambda error: seen.errors.append(str(error)))
+    page.on("request", lambda request: seen.requests.append(request.url))
+
+    def note(message: ConsoleMessage) -> None:
+        # Streamlit probes for its own address below that of a page, which is answered with 404.
+        if message.type == "error" and "404" not in message.text:
+            seen.errors.append(message.text)
+
+    page.on("console", note)
+    return seen
 
 
-def type_into(tab: Tab, label: str, text: str) -> None:
-    """Replace what stands in the text input with that label, and press Enter."""
-    field = f"document.querySelector('input[aria-label={json.dumps(label)}]')"
-    tab.wait_for(field)
-    tab.evaluate(f"{field}.focus(); {field}.select()")
-    tab.call("Input.insertText", text=text)
-    key(tab, "Enter", 13)
+def shows(scope: Page | Locator, text: str) -> None:
+    """Wait until the text is visible on the page; any white space counts as one space."""
+    place = scope.locator("body") if isinstance(scope, Page) else scope
+    expect(place).to_contain_text(text, use_inner_text=True)
 
 
-def key(tab: Tab, name: str, code: int) -> None:
-    """Press and release a key."""
-    for kind in ("keyDown", "keyUp"):
-        extra = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
-        tab.call("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **extra)
+def opened(page: Page, address: str, *, text: str) -> None:
+    """Open an address and wait until the page shows `text` and is complete."""
+    page.goto(address)
+    shows(page, text)
+    wait_until_drawn(page)
 
 
-def download(
-    tab: Tab, label: str, folder: Path, *, within: str = "document", seconds: float = 90.0
-) -> Path:
-    """Press a button that downloads; the file, once it is whole."""
-    folder.mkdir(exist_ok=True)
-    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
-    before = set(folder.iterdir())
-    press(tab, label, within=within)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        new = [p for p in set(folder.iterdir()) - before if p.suffix != ".crdownload"]
-        if new:
-            return new[0]
-        time.sleep(0.05)
-    raise AssertionError(f"nothing was downloaded within {seconds:.0f} s")
+def press(scope: Page | Locator, label: str) -> None:
+    """Click the first button or link with that label."""
+    scope.locator("button:enabled, a").filter(has_text=label).first.click()

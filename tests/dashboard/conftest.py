@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from playwright.sync_api import Browser, Page
 
 from tests.dashboard import real_study
+from tests.dashboard.browsing import TIMEOUT_MS
 from tests.dashboard.example_store import fill
+from tools.browser import chromium, executable
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +37,25 @@ def empty_url(tmp_path: Path) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if executable() is None:
+        pytest.skip("needs Chromium on the PATH, or named in SPIKEFRONT_CHROMIUM")
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in a context of its own: no cookie or cache of an earlier test."""
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        context.set_default_timeout(TIMEOUT_MS)
+        yield context.new_page()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_caches() -> Iterator[None]:
-    """What one test read is not there for the next."""
+    """Each test reads its store anew."""
     st.cache_resource.clear()
     yield
     st.cache_resource.clear()

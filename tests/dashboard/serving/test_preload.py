@@ -1,6 +1,7 @@
 """What pages have on its way before they ask for it, and that nothing else is handed out."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def asked(path: str, app: Any = CODE, query: str = "") -> tuple[int, dict[str, s
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], headers, b"".join(each.get("body", b"") for each in sent[1:])
 
-    return asyncio.run(ask())
+    with ThreadPoolExecutor(1) as thread:  # this one has Playwright's loop in browser tests
+        return thread.submit(asyncio.run, ask()).result()
 
 
 def test_every_page_has_a_document_of_its_own() -> None:

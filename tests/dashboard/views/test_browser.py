@@ -1,19 +1,31 @@
-"""The pages in a real browser: what AppTest cannot see, figures and the mouse above all."""
+"""The pages in a real browser: figures and the mouse, which AppTest does not have."""
 
-import json
+import re
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Locator, Page, expect
 
 from dashboard.parts.store_cache import study_view
-from dashboard.serving.chromium import Tab, chromium, executable
-from dashboard.serving.serve import serving
+from tests.dashboard.browsing import opened, recorded, shows
+from tools.serving import serving
 
-pytestmark = pytest.mark.skipif(
-    executable() is None, reason="needs Chromium on the PATH, or named in SPIKEFRONT_CHROMIUM"
-)
-
-FIGURE = "document.querySelector('.st-key-front-chart .js-plotly-plot')"
+FIGURE = ".st-key-front-chart[data-stale=false] .js-plotly-plot"
+LOCATION_OF_POINT = """
+(plot, point) => {
+    const box = plot.getBoundingClientRect(), size = plot._fullLayout;
+    for (const trace of plot._fullData) {
+        const at = trace.customdata ? Array.from(trace.customdata).indexOf(point) : -1;
+        if (at < 0) continue;
+        const x = size.xaxis.type === 'log' ? Math.log10(trace.x[at]) : trace.x[at];
+        return [
+            box.left + size.xaxis._offset + size.xaxis.l2p(x),
+            box.top + size.yaxis._offset + size.yaxis.l2p(trace.y[at]),
+        ];
+    }
+}
+"""
+COUNT_SELECTED = "plot => plot._fullData.reduce((n, t) => n + (t.selectedpoints || []).length, 0)"
 
 
 @pytest.fixture(scope="module")
@@ -22,45 +34,14 @@ def app(example_url: str) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Tab]:
-    with chromium() as tab:
-        yield tab
+def front_figure(page: Page) -> Locator:
+    return page.locator(FIGURE)
 
 
-@pytest.fixture
-def tab(browser: Tab) -> Tab:
-    browser.open("about:blank")
-    browser.prefer("light")
-    browser.size(1440, 900)
-    browser.complaints.clear()
-    browser.requested.clear()
-    return browser
-
-
-def opened(tab: Tab, address: str, *, text: str) -> None:
-    tab.open(address)
-    tab.wait_for(f"document.body.innerText.includes({json.dumps(text)})")
-    tab.wait_for_page()
-
-
-def place_of(tab: Tab, point: int) -> tuple[float, float]:
-    """Where on the window the operating point with this id is drawn."""
-    place = tab.evaluate(
-        f"""(() => {{
-            const plot = {FIGURE}, box = plot.getBoundingClientRect(), size = plot._fullLayout;
-            for (const trace of plot._fullData) {{
-                const at = trace.customdata ? Array.from(trace.customdata).indexOf({point}) : -1;
-                if (at < 0) continue;
-                const x = size.xaxis.type === 'log' ? Math.log10(trace.x[at]) : trace.x[at];
-                return [
-                    box.left + size.xaxis._offset + size.xaxis.l2p(x),
-                    box.top + size.yaxis._offset + size.yaxis.l2p(trace.y[at]),
-                ];
-            }}
-        }})()"""
+def wait_for_layout(page: Page, condition: str) -> None:
+    page.wait_for_function(
+        f"(layout => layout && {condition})(document.querySelector('{FIGURE}')?._fullLayout)"
     )
-    return float(place[0]), float(place[1])
 
 
 @pytest.mark.parametrize(
@@ -70,78 +51,75 @@ def place_of(tab: Tab, point: int) -> tuple[float, float]:
         ("/front?study=digits", "Knee of the front", "dark", 420),
         ("/network?study=digits&trial=0", "Where each class leaves", "dark", 1440),
         ("/network?study=digits&trial=6", "It failed", "light", 420),
-        ("/matters?study=digits&look=parallel", "Marked trial", "dark", 420),
+        ("/importance?study=digits&look=parallel", "Marked trial", "dark", 420),
         ("/compare?with=digits&with=finished", "Hypervolume", "light", 420),
         ("/export?study=digits", "Report", "dark", 420),
         ("/launch?watch=digits", "Runs", "light", 420),
     ],
 )
-def test_a_page_is_drawn_without_complaints_and_without_other_hosts(
-    path: str, text: str, mode: str, width: int, tab: Tab, app: str
+def test_a_page_fits_the_window_logs_no_error_and_asks_no_other_host(
+    path: str, text: str, mode: str, width: int, page: Page, app: str
 ) -> None:
-    tab.prefer(mode)
-    tab.size(width, 900)
-    opened(tab, app + path, text=text)
-    # Streamlit probes for its own address below that of a page.
-    assert [each for each in tab.complaints if "404" not in each] == []
-    assert [each for each in tab.requested if not each.startswith((app, "data:", "blob:"))] == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    page.emulate_media(color_scheme="dark" if mode == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 900})
+    seen = recorded(page)
+    opened(page, app + path, text=text)
+    assert seen.errors == []
+    assert [each for each in seen.requests if not each.startswith((app, "data:", "blob:"))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_study_leads_to_its_front(tab: Tab, app: str) -> None:
-    opened(tab, f"{app}/", text="Open the front")
-    tab.evaluate("document.querySelectorAll('[data-testid=stPageLink] a')[1].click()")
-    tab.wait_for("location.pathname === '/front'")
-    tab.wait_for("location.search.includes('study=finished')")
+def test_a_study_leads_to_its_front(page: Page, app: str) -> None:
+    opened(page, f"{app}/", text="Open the front")
+    page.get_by_role("link", name="Open the front").nth(1).click()
+    expect(page).to_have_url(re.compile(r"/front\?.*study=finished"))
 
 
-def test_a_point_that_is_clicked_is_in_the_table_and_in_the_address(
-    tab: Tab, app: str, example_url: str
+def test_a_clicked_point_is_in_the_table_and_in_the_address(
+    page: Page, app: str, example_url: str
 ) -> None:
     table = study_view(example_url, "digits").table
     member = int(table.ids[table.on_front][table.figures["accuracy"][table.on_front].argmax()])
-    tab.prefer("dark")
-    opened(tab, f"{app}/front?study=digits", text="Knee of the front")
-    assert tab.evaluate(f"{FIGURE}._fullLayout.font.color") == "#e6ebf1"  # as dark as the page
-    x, y = place_of(tab, member)
-    tab.hover(x, y)
-    tab.wait_for("document.querySelector('.hoverlayer')?.textContent.includes('Trial')")
-    tab.click(x, y)
-    tab.wait_for(f"location.search.includes('selected={member}')")
-    tab.wait_for("document.body.innerText.includes('1 selected')")
+    page.emulate_media(color_scheme="dark")
+    opened(page, f"{app}/front?study=digits", text="Knee of the front")
+    figure = front_figure(page)
+    assert figure.evaluate("plot => plot._fullLayout.font.color") == "#e6ebf1"  # as on the page
+    x, y = figure.evaluate(LOCATION_OF_POINT, member)
+    page.mouse.move(x, y)
+    expect(page.locator(".hoverlayer").filter(has_text="Trial")).to_be_attached()
+    page.mouse.click(x, y)
+    expect(page).to_have_url(re.compile(f"selected={member}"))
+    shows(page, "1 selected")
 
 
-def test_a_lasso_around_everything_selects_the_front(tab: Tab, app: str) -> None:
-    opened(tab, f"{app}/front?study=digits&dominated=off", text="Knee of the front")
-    tool = "document.querySelector('.st-key-front-chart [data-attr=dragmode][data-val=lasso]')"
-    tab.evaluate(f"{tool}.click()")
-    tab.wait_for(f"{FIGURE}._fullLayout.dragmode === 'lasso'")
-    left, top, right, bottom = tab.evaluate(
-        f"(() => {{ const area = {FIGURE}.querySelector('.plotly .nsewdrag');"
-        "const box = area.getBoundingClientRect();"
-        "return [box.left + 3, box.top + 3, box.right - 3, box.bottom - 3]; })()"
+def test_a_lasso_around_the_figure_selects_the_front(page: Page, app: str) -> None:
+    opened(page, f"{app}/front?study=digits&dominated=off", text="Knee of the front")
+    page.locator(".st-key-front-chart [data-attr=dragmode][data-val=lasso]").dispatch_event("click")
+    figure = front_figure(page)
+    wait_for_layout(page, "layout.dragmode === 'lasso'")
+    left, top, width, height = figure.locator(".plotly .nsewdrag").evaluate(
+        "area => { const box = area.getBoundingClientRect();"
+        "return [box.left + 3, box.top + 3, box.width - 6, box.height - 6]; }"
     )
-
-    def mouse(kind: str, x: float, y: float) -> None:
-        tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1)
-
-    mouse("mousePressed", left, top)
+    right, bottom = left + width, top + height
+    page.mouse.move(left, top)
+    page.mouse.down()
     for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 9)):
-        mouse("mouseMoved", x, y)
-    mouse("mouseReleased", left, top + 9)
-    tab.wait_for("location.search.includes('selected=')")
-    tab.wait_for("/[0-9]+ selected/.test(document.body.innerText)")
+        page.mouse.move(x, y)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("selected="))
+    expect(page.locator("body")).to_contain_text(re.compile(r"[0-9]+ selected"))
 
 
-def test_the_address_alone_brings_a_selection_back_and_a_toggle_changes_the_axis(
-    tab: Tab, app: str, example_url: str
+def test_an_address_restores_a_selection_which_a_change_of_scale_keeps(
+    page: Page, app: str, example_url: str
 ) -> None:
     table = study_view(example_url, "digits").table
     chosen = ",".join(str(point) for point in table.ids[table.on_front][:3])
-    opened(tab, f"{app}/front?study=digits&selected={chosen}", text="3 selected")
-    marked = f"{FIGURE}._fullData.reduce((n, t) => n + (t.selectedpoints || []).length, 0)"
-    assert tab.evaluate(marked) == 3
-    tab.evaluate("document.querySelector('[data-testid=stCheckbox] input').click()")
-    tab.wait_for(f"{FIGURE}._fullLayout.xaxis.type === 'linear'")
-    assert "scale_x=linear" in tab.evaluate("location.search")
-    assert tab.evaluate(marked) == 3
+    opened(page, f"{app}/front?study=digits&selected={chosen}", text="3 selected")
+    figure = front_figure(page)
+    assert figure.evaluate(COUNT_SELECTED) == 3
+    page.get_by_test_id("stCheckbox").first.click()
+    expect(page).to_have_url(re.compile("scale_x=linear"))
+    wait_for_layout(page, "layout.xaxis.type === 'linear'")
+    assert figure.evaluate(COUNT_SELECTED) == 3

@@ -6,13 +6,15 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import Page
 from streamlit.testing.v1 import AppTest
 
-from dashboard.serving.chromium import Tab, chromium, executable
-from dashboard.serving.serve import serving
 from tests.dashboard import hostile_store
+from tests.dashboard.browsing import recorded
 from tests.dashboard.hostile_store import ALL, ATTACKS, HOST, PARAM
 from tests.dashboard.views.test_views import shown
+from tools.browser import wait_until_drawn
+from tools.serving import serving
 
 VIEWS = ("studies", "front", "network", "importance", "compare", "export", "launch")
 NAMES = ("study", "trial", "point", "at", "x", "y", "z", "colour", "shape", "scale_x", "targets")
@@ -25,7 +27,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return hostile_store.fill(tmp_path_factory.mktemp("hostile") / "store.db")
 
 
-def page(monkeypatch: pytest.MonkeyPatch, url: str, name: str, **query: str) -> AppTest:
+def run_view(monkeypatch: pytest.MonkeyPatch, url: str, name: str, **query: str) -> AppTest:
     view = "" if name == "studies" else f"views/{name}.py"
     return shown(monkeypatch, url, view, **query)
 
@@ -34,7 +36,7 @@ def page(monkeypatch: pytest.MonkeyPatch, url: str, name: str, **query: str) -> 
 def test_markdown_never_holds_what_somebody_wrote_as_it_is(
     name: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = page(monkeypatch, url, name, study="hostile", trial="0", watch=ALL)
+    app = run_view(monkeypatch, url, name, study="hostile", trial="0", watch=ALL)
     for kind in (app.markdown, app.caption, app.subheader, app.title, app.error, app.warning):
         for element in kind:
             text = str(element.value)
@@ -49,7 +51,7 @@ def test_an_address_is_never_more_than_a_value(
     name: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for attack in (ALL, "-1e999\x00٣"):
-        app = page(monkeypatch, url, name, **dict.fromkeys(NAMES, attack))
+        app = run_view(monkeypatch, url, name, **dict.fromkeys(NAMES, attack))
         assert not app.exception
     with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
         assert raw.execute("SELECT count(*) FROM studies").fetchone() == (2,)
@@ -57,18 +59,15 @@ def test_an_address_is_never_more_than_a_value(
 
 # --- in the browser ----------------------------------------------------------------------
 
-browser = pytest.mark.skipif(
-    executable() is None, reason="needs Chromium on the PATH, or named in SPIKEFRONT_CHROMIUM"
-)
 PAGES = (
     ("/", {}),
     ("/front", {"study": "hostile", "colour": "surrogate", "x": "surrogate", "shape": "surrogate"}),
     ("/front", {"study": ALL, "targets": ALL, "selected": ALL}),
     ("/network", {"study": "hostile", "trial": "0"}),
     ("/network", {"study": ALL, "trial": "6"}),
-    ("/matters", {"study": "hostile", "look": "slices"}),
-    ("/matters", {"study": "hostile", "look": "pairs", "across": PARAM, "up": "surrogate"}),
-    ("/matters", {"study": "hostile", "look": "parallel"}),
+    ("/importance", {"study": "hostile", "look": "slices"}),
+    ("/importance", {"study": "hostile", "look": "pairs", "across": PARAM, "up": "surrogate"}),
+    ("/importance", {"study": "hostile", "look": "parallel"}),
     ("/compare", {"with": ALL}),
     ("/export", {"study": ALL}),
     ("/launch", {"watch": ALL, "file": "../../etc/passwd"}),
@@ -88,31 +87,21 @@ def app(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Tab]:
-    with chromium() as tab:
-        tab.size(1440, 2000)
-        yield tab
-
-
-@browser
-def test_nothing_is_run_fetched_or_linked_that_somebody_wrote(tab: Tab, app: str) -> None:
+def test_a_browser_runs_fetches_and_links_nothing_of_these_texts(page: Page, app: str) -> None:
+    page.set_viewport_size({"width": 1440, "height": 2000})
+    seen = recorded(page)
     found: list[tuple[str, object]] = []
     for path, query in PAGES:
-        where = f"{path}?{urlencode(query)}"[:90]
-        tab.requested.clear()
-        tab.open(f"{app}{path}?{urlencode(query)}")
-        tab.wait_for("document.querySelector('[data-testid=stMain]')", seconds=90)
-        tab.wait_for_page(seconds=90)
-        links = tab.evaluate(
-            "[...document.querySelectorAll('a, img')]"
-            ".map(each => each.src ?? each.href?.baseVal ?? each.href).filter(to => "
-            f"to.startsWith('https://{HOST}') || to.startsWith('javascript:')).join()"
+        seen.requests.clear()
+        page.goto(f"{app}{path}?{urlencode(query)}")
+        wait_until_drawn(page)
+        links = page.locator("a, img").evaluate_all(
+            "all => all.map(each => each.src ?? each.href?.baseVal ?? each.href)"
         )
-        asked = [each for each in tab.requested if each.startswith(f"https://{HOST}")]
-        text = tab.text()
-        seen = [word for word in ("Traceback (most", "root:x:") if word in text]
-        is_attacked = tab.evaluate("Boolean(window.attacked)")
-        if links or asked or seen or is_attacked:
-            found.append((where, (links, asked, seen, is_attacked)))
+        bad = [to for to in links if to.startswith((f"https://{HOST}", "javascript:"))]
+        bad += [to for to in seen.requests if to.startswith(f"https://{HOST}")]
+        text = page.locator("body").inner_text()
+        bad += [word for word in ("Traceback (most", "root:x:") if word in text]
+        if bad or page.evaluate("Boolean(window.attacked)"):
+            found.append((f"{path}?{urlencode(query)}"[:90], bad))
     assert found == []

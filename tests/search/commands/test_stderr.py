@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.serving.serve import free_port
+from tools.serving import free_port
 
 ROOT = Path(__file__).parents[3]
 STUDY = """

@@ -1,4 +1,4 @@
-"""The app as a process of its own, for pictures and tests."""
+"""The dashboard as a process of its own, for tests, pictures and benchmarks."""
 
 import contextlib
 import os
@@ -17,16 +17,11 @@ START_S = 60.0
 
 
 class ServeError(RuntimeError):
-    """The app did not come up; one line."""
-
-
-def command(port: int) -> list[str]:
-    """How the app is started, see `dashboard.serving.server`."""
-    return [sys.executable, "-m", "dashboard.serving.server", "--port", str(port)]
+    """The dashboard did not start; one line."""
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a TCP port of this machine on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -34,13 +29,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(store: str, *, folder: Path | None = None) -> Iterator[str]:
-    """The address of the app, showing that store; it ends on leaving. Raises ServeError.
+    """Serve the store at the URL `store`; yield the address. Raises ServeError.
 
-    It works in `folder`, where runs that it starts leave what they make; by default in this one.
+    `folder` is the working folder of the process, in which runs that it starts leave their files;
+    by default the current one.
     """
     port = free_port()
     process = subprocess.Popen(
-        command(port),
+        [sys.executable, "-m", "dashboard.serving.server", "--port", str(port)],
         env={**os.environ, STORE_VARIABLE: store},
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -48,10 +44,10 @@ def serving(store: str, *, folder: Path | None = None) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait(port, process)
+        _wait_until_ready(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.send_signal(signal.SIGINT)  # how it ends without waiting for open pages
+        process.send_signal(signal.SIGINT)  # ends it without a wait for open pages
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -59,7 +55,7 @@ def serving(store: str, *, folder: Path | None = None) -> Iterator[str]:
             process.wait()
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _wait_until_ready(port: int, process: "subprocess.Popen[bytes]") -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError):

@@ -1,0 +1,1 @@
+"""Tools for development that drive the dashboard in a browser; not part of the distribution."""

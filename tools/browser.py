@@ -1,0 +1,48 @@
+"""The system's Chromium, driven with Playwright: for tests, pictures and benchmarks."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# JavaScript: Streamlit's script has ended, no element of an earlier run is left, and every figure
+# has its drawing.
+DRAWN = """
+document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
+&& !document.querySelector('[data-testid=stSkeleton], [data-stale=true]')
+&& [...document.querySelectorAll('[data-testid=stPlotlyChart]')]
+    .every(chart => chart.querySelector('.main-svg'))
+"""
+
+
+class BrowserError(RuntimeError):
+    """No Chromium was found; one line."""
+
+
+def executable() -> str | None:
+    """Return the path in SPIKEFRONT_CHROMIUM, or of the first Chromium on the PATH."""
+    named = os.environ.get("SPIKEFRONT_CHROMIUM")
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a headless Chromium and end it on leaving. Raises BrowserError."""
+    path = executable()
+    if path is None:
+        raise BrowserError(
+            f"no Chromium found: none of {', '.join(NAMES)} is on the PATH; "
+            "install it, or set SPIKEFRONT_CHROMIUM to its path"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()
+
+
+def wait_until_drawn(page: Page, *, seconds: float = 90.0) -> None:
+    """Wait until Streamlit and its figures are complete. Raises playwright's TimeoutError."""
+    page.wait_for_function(DRAWN, timeout=1000 * seconds)
