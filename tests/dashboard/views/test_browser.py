@@ -25,7 +25,9 @@ LOCATION_OF_POINT = """
     }
 }
 """
-COUNT_SELECTED = "plot => plot._fullData.reduce((n, t) => n + (t.selectedpoints || []).length, 0)"
+HAS_THREE_SELECTED = (
+    "plot._fullData.reduce((n, trace) => n + (trace.selectedpoints || []).length, 0) === 3"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +40,10 @@ def front_figure(page: Page) -> Locator:
     return page.locator(FIGURE)
 
 
-def wait_for_layout(page: Page, condition: str) -> None:
+def wait_for_figure(page: Page, condition: str) -> None:
+    """Wait until a JavaScript condition on `plot` holds, which may be drawn anew meanwhile."""
     page.wait_for_function(
-        f"(layout => layout && {condition})(document.querySelector('{FIGURE}')?._fullLayout)"
+        f"(plot => plot?._fullData && {condition})(document.querySelector('{FIGURE}'))"
     )
 
 
@@ -82,9 +85,8 @@ def test_a_clicked_point_is_in_the_table_and_in_the_address(
     member = int(table.ids[table.on_front][table.figures["accuracy"][table.on_front].argmax()])
     page.emulate_media(color_scheme="dark")
     opened(page, f"{app}/front?study=digits", text="Knee of the front")
-    figure = front_figure(page)
-    assert figure.evaluate("plot => plot._fullLayout.font.color") == "#e6ebf1"  # as on the page
-    x, y = figure.evaluate(LOCATION_OF_POINT, member)
+    wait_for_figure(page, "plot._fullLayout.font.color === '#e6ebf1'")  # as on the page
+    x, y = front_figure(page).evaluate(LOCATION_OF_POINT, member)
     page.mouse.move(x, y)
     expect(page.locator(".hoverlayer").filter(has_text="Trial")).to_be_attached()
     page.mouse.click(x, y)
@@ -95,11 +97,14 @@ def test_a_clicked_point_is_in_the_table_and_in_the_address(
 def test_a_lasso_around_the_figure_selects_the_front(page: Page, app: str) -> None:
     opened(page, f"{app}/front?study=digits&dominated=off", text="Knee of the front")
     page.locator(".st-key-front-chart [data-attr=dragmode][data-val=lasso]").dispatch_event("click")
-    figure = front_figure(page)
-    wait_for_layout(page, "layout.dragmode === 'lasso'")
-    left, top, width, height = figure.locator(".plotly .nsewdrag").evaluate(
-        "area => { const box = area.getBoundingClientRect();"
-        "return [box.left + 3, box.top + 3, box.width - 6, box.height - 6]; }"
+    wait_for_figure(page, "plot._fullLayout.dragmode === 'lasso'")
+    left, top, width, height = (
+        front_figure(page)
+        .locator(".plotly .nsewdrag")
+        .evaluate(
+            "area => { const box = area.getBoundingClientRect();"
+            "return [box.left + 3, box.top + 3, box.width - 6, box.height - 6]; }"
+        )
     )
     right, bottom = left + width, top + height
     page.mouse.move(left, top)
@@ -117,9 +122,8 @@ def test_an_address_restores_a_selection_which_a_change_of_scale_keeps(
     table = study_view(example_url, "digits").table
     chosen = ",".join(str(point) for point in table.ids[table.on_front][:3])
     opened(page, f"{app}/front?study=digits&selected={chosen}", text="3 selected")
-    figure = front_figure(page)
-    assert figure.evaluate(COUNT_SELECTED) == 3
-    page.get_by_test_id("stCheckbox").first.click()
+    wait_for_figure(page, HAS_THREE_SELECTED)
+    page.get_by_test_id("stCheckbox").first.locator("label").click()
     expect(page).to_have_url(re.compile("scale_x=linear"))
-    wait_for_layout(page, "layout.xaxis.type === 'linear'")
-    assert figure.evaluate(COUNT_SELECTED) == 3
+    wait_for_figure(page, "plot._fullLayout.xaxis.type === 'linear'")
+    wait_for_figure(page, HAS_THREE_SELECTED)

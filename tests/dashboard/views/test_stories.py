@@ -68,7 +68,7 @@ def test_find_the_smallest_network_above_a_target_see_its_exits_and_export_it(
 
     # find it
     opened(page, f"{app}/front?study=real&x=model_bytes&y=accuracy", text="Complete trials")
-    targets = page.get_by_label("Targets")
+    targets = page.get_by_role("textbox", name="Targets")
     targets.fill(f"accuracy >= {100 * target - 0.01:.2f} %")
     targets.press("Enter")
     expect(page).to_have_url(re.compile("targets="))
