@@ -27,6 +27,7 @@ from search.study.study import study_from_toml
 from search.text import requirements
 from snn.settings import extensions
 from tests.search.fake_engine import FakeEngine
+from tests.search.runners.test_driver import dead_process
 from tests.search.text.test_log import STUDY
 
 ROOT = Path(__file__).parents[3]
@@ -536,9 +537,7 @@ def test_a_store_that_needs_a_driver_says_how_to_have_it(monkeypatch: pytest.Mon
 def test_a_study_whose_driver_ended_unexpectedly_is_a_warning(url: str, tmp_path: Path) -> None:
     assert list(places.studies(url)) == []
     study = study_from_toml(STUDY.replace("logged", "left"))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    holder = f"{os.uname().nodename}:{gone.pid}"
+    holder = dead_process()
     with Store(url) as store:
         driver = StudyDriver(study, store=store, artifacts=tmp_path, holder=holder)
         driver.__enter__()
@@ -546,7 +545,8 @@ def test_a_study_whose_driver_ended_unexpectedly_is_a_warning(url: str, tmp_path
         driver._lease._ended.set()  # killed: nobody gives anything back
         (check,) = places.studies(url)
     assert (check.name, check.status) == ("study left", "warning")
-    assert check.finding == f"{holder} ended unexpectedly, with 1 trials running"
+    name = holder.partition("#")[0]
+    assert check.finding == f"{name} ended unexpectedly, with 1 trials running"
     assert f"spikefront run STUDY.toml --store {url}" in check.remedy
 
 
