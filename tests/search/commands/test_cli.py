@@ -148,12 +148,6 @@ def test_help_lists_every_command(run: Run) -> None:
     assert all(re.search(rf"^ +{name}\b", ran.out, re.MULTILINE) for name in NAMES)
 
 
-def test_the_readme_names_every_command() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    missing = [name for name in NAMES if not re.search(rf"\bspikefront {name}\b", readme)]
-    assert missing == []
-
-
 def test_every_command_can_be_run() -> None:
     for entry in COMMANDS:
         assert entry.load().examples
@@ -705,7 +699,7 @@ def test_a_gpu_that_is_not_there_is_refused(
     run: Run, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "pick_device", lambda device: "cpu")
-    (tmp_path / "mine.toml").write_text("")
+    (tmp_path / "mine.toml").write_text('backbone = "mlp"\n')
     refused(run("train", "mine.toml", "--device", "cuda"), "--device: cuda needs a GPU")
     words = ["run", searched / "tiny.toml", "--store", "sqlite:///new.db", "--device", "cuda"]
     refused(run(*words), "--device: cuda needs a GPU")
