@@ -158,7 +158,7 @@ def test_a_form_is_filled_in_saved_and_started(
     # another study of that name is not put in its place unasked
     app.text_input(key="form-low-timesteps").set_value("2").run()
     app.button(key="start-form").click().run()
-    assert "says something else" in " ".join(error.value for error in app.error)
+    assert "exists with other content" in " ".join(error.value for error in app.error)
     assert len(started) == 1
 
 
