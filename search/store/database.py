@@ -272,6 +272,8 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError as error:  # removed after the store was opened
+            raise StoreError(self._nothing_there) from error
         except exc.StatementError as error:
             if self.is_read_only and self.file is not None and not self.file.is_file():
                 raise StoreError(self._nothing_there) from error
