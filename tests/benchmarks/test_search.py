@@ -22,7 +22,7 @@ from benchmarks.search.recorder import images_of, record_study, stamp
 from benchmarks.search.replay import Curve, Ended, Epoch, default_reference, epochs_of, replay
 from benchmarks.search.strategies import OURS, STRATEGIES
 from search.front.indicators import normalised_hypervolume
-from search.samplers.shared_points import members
+from search.samplers.shared_points import shared_points
 from search.study.study import Study, study_from_toml
 from search.trial.trial import Params, Trial, TrialState
 from search.worker.job import run_config
@@ -279,7 +279,7 @@ def test_a_sampler_that_hears_families_learns_of_every_threshold_of_the_grid() -
         config=run_config(WIDE, point("1+1")),
         sampled=last.sampled,
     )
-    told = members(WIDE, trial, points)
+    told = shared_points(WIDE, trial, points)
     assert {t.params["exit_threshold_1"] for t in told} == {0.5, 0.9}
 
 
