@@ -1,0 +1,128 @@
+"""The server in a real browser: its settings, its place behind a proxy, the browser's history."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dashboard.parts.store_cache import STORE_VARIABLE
+from tests.dashboard.browsing import opened, press, shows
+from tools.serving import free_port
+
+CONFIG = """
+[server]
+baseUrlPath = "elsewhere"
+sslCertFile = "/nowhere/certificate.pem"
+[global]
+developmentMode = true
+"""
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port};
+    location /a/path/ {{
+      proxy_pass http://127.0.0.1:{target}{path};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_set_header Host $http_host;
+    }}
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def running(command: list[str], address: str, *, folder: Path, store: str = "") -> Iterator[None]:
+    """Run a server in `folder`, from its first answer at `address` on."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, STORE_VARIABLE: store, "PYTHONPATH": str(Path.cwd())},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 90
+        while time.monotonic() < until and process.poll() is None:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+                break
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def pages(port: int, *options: str) -> list[str]:
+    return [sys.executable, "-m", "dashboard.serving.server", "--port", str(port), *options]
+
+
+@pytest.fixture(scope="module")
+def app(example_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The pages, started in a folder with Streamlit settings that would break them."""
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / ".streamlit").mkdir()
+    (folder / ".streamlit" / "config.toml").write_text(CONFIG)
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with running(pages(port), address, folder=folder, store=example_url):
+        yield address
+
+
+def test_back_undoes_one_act_of_the_user_and_boxes_name_the_study_shown(
+    page: Page, app: str
+) -> None:
+    opened(page, f"{app}/", text="Open the front")
+    page.get_by_text("Open the front").nth(1).click()
+    shows(page, "Knee of the front")
+    for name, address in (("Network", "/network"), ("Export", "/export")):
+        page.get_by_role("link", name=name, exact=True).first.click()
+        page.wait_for_url(f"{app}{address}?**study=finished**")
+        expect(page.locator(".st-key-choose-study input")).to_have_value("finished")
+    expect(page.locator(".st-key-choose-x input")).to_have_value("Synaptic operations")
+    for address in ("/network?**", "/front?**", "/"):
+        page.go_back()
+        page.wait_for_url(f"{app}{address}")
+    shows(page, "Open the front")
+
+
+@pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="needs nginx")
+@pytest.mark.parametrize("is_stripped", [True, False])
+def test_the_pages_work_behind_a_proxy_with_a_path(
+    is_stripped: bool, page: Page, example_url: str, tmp_path: Path
+) -> None:
+    target, port = free_port(), free_port()
+    options = [] if is_stripped else ["--base-path", "/a/path"]
+    path = "/" if is_stripped else ""
+    settings = tmp_path / "nginx.conf"
+    settings.write_text(NGINX.format(folder=tmp_path, port=port, target=target, path=path))
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx"
+    inner = f"http://127.0.0.1:{target}{'' if is_stripped else '/a/path'}"
+    outer = f"http://127.0.0.1:{port}/a/path"
+    with (
+        running(pages(target, *options), inner, folder=tmp_path, store=example_url),
+        running(
+            [nginx, "-e", str(tmp_path / "error.log"), "-c", str(settings)], outer, folder=tmp_path
+        ),
+    ):
+        opened(page, f"{outer}/matters?study=finished", text="Parameters and metric")
+        page.wait_for_url(f"{outer}/importance?**")
+        press(page, "Front")
+        page.wait_for_url(f"{outer}/front?**study=finished**")
+        shows(page, "Knee of the front")
