@@ -43,7 +43,7 @@ from search.store.statements import FIND_TRIAL, STUDY_ID, WEIGHTS_OF, select_poi
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
 from search.trial.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
-from snn.settings.config import nearest
+from snn.settings.config import RunConfig, nearest
 from snn.settings.measurement import METRICS, Evaluation, ExitReport, LayerReport, Measurement
 
 if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no columns
@@ -124,6 +124,31 @@ class StoredPoint(FrontPoint):
     """An operating point with its id in the store."""
 
     id: int
+
+
+def _named_by_their_blocks(
+    connection: Connection, wanted: Mapping[str, int], points: Sequence[StoredPoint]
+) -> list[StoredPoint]:
+    """Name the training of each point by the blocks that run there.
+
+    The first blocks of a block-local network do not depend on later ones: networks
+    with equal first blocks have equal operating points there.
+    """
+    of = OperatingPointRow.study_id if "of_study" in wanted else OperatingPointRow.trial_id
+    ids = select(OperatingPointRow.trial_id).where(of == next(iter(wanted.values())))
+    query = select(TrialRow.number, TrialRow.config)
+    query = query.where(TrialRow.id.in_(ids.where(OperatingPointRow.on_front.is_(True))))
+    configs = {
+        number: RunConfig.from_mapping(config)
+        for number, config in connection.execute(query)
+        if config is not None and config.get("space_rule") == "block-local"
+    }
+    return [
+        dataclasses.replace(point, training=config.prefix(blocks).training_fingerprint)
+        if (config := configs.get(point.trial)) and (blocks := point.point.blocks) < config.exits
+        else point
+        for point in points
+    ]
 
 
 class StoreReader:
@@ -395,7 +420,10 @@ class StoreReader:
     def operating_points(
         self, study: str, number: int | None = None, *, front_only: bool = False
     ) -> list[StoredPoint]:
-        """Return the operating points of the study, or of one trial, by trial."""
+        """Return the operating points of the study, or of one trial, by trial.
+
+        Of points on the front, `training` names the training of the blocks that run there.
+        """
         with self._database.reading() as connection:
             if number is None:
                 wanted = {"of_study": self._study_id(connection, study)}
@@ -416,6 +444,8 @@ class StoreReader:
                     )
                     for id_, trial_id, on_front, *point in connection.execute(query, wanted).all()
                 ]
+            if front_only:
+                points = _named_by_their_blocks(connection, wanted, points)
         return sorted(points, key=lambda point: (point.trial, point.id))
 
     def evaluation(self, study: str, number: int) -> Evaluation | None:

@@ -22,14 +22,21 @@ width = [4, 8]
 
 def store_of(folder: Path, *widths: int, constraints: str = "") -> str:
     """A store whose study `tiny` has a complete trial of each width."""
+    configs = [RunConfig(width=width, timesteps=1) for width in widths]
+    return store_of_runs(folder, *configs, constraints=constraints)
+
+
+def store_of_runs(folder: Path, *configs: RunConfig, constraints: str = "") -> str:
     url = f"sqlite:///{folder / 'store.db'}"
     study = study_from_toml(STUDY.format(constraints=constraints))
     with Store(url) as store:
         store.create_study(study)
-        for number, width in enumerate(widths):
-            config = RunConfig(width=width, timesteps=1)
+        for number, config in enumerate(configs):
             trial = Trial(
-                number=number, params={"width": width}, state=TrialState.RUNNING, config=config
+                number=number,
+                params={"width": config.width},
+                state=TrialState.RUNNING,
+                config=config,
             )
             store.add_trial("tiny", trial)
             outcome = Outcome(state=TrialState.COMPLETE, evaluation=evaluation(config))
@@ -51,6 +58,18 @@ def test_equal_points_of_equal_trainings_are_one_row_with_all_trial_numbers(
     assert " 0, 2 " in capsys.readouterr().out
     assert cli.main(["status", "tiny", "--store", url]) == 0
     assert "3, 2 on the front" in capsys.readouterr().out
+
+
+def test_networks_with_equal_first_blocks_are_one_row_where_only_those_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Blocks trained one after another: the first does not depend on how the rest is cut."""
+    shared = {"width": 8, "timesteps": 1, "space_rule": "block-local"}
+    runs = [RunConfig(partition=cut, **shared) for cut in ("1+1+1", "1+2", "2+1")]
+    url = store_of_runs(tmp_path, *runs)
+    assert cli.main(["front", "tiny", "--store", url, "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert sorted(point["trials"] for point in points) == [[0, 1], [2]]
 
 
 def test_a_constraint_that_no_point_meets_is_named_with_the_closest_value(
