@@ -54,7 +54,7 @@ def wait_for_figure(page: Page, condition: str) -> None:
         ("/front?study=digits", "Knee of the front", "dark", 420),
         ("/network?study=digits&trial=0", "Share of each class", "dark", 1440),
         ("/network?study=digits&trial=6", "It failed", "light", 420),
-        ("/importance?study=digits&look=parallel", "Marked trial", "dark", 420),
+        ("/importance?study=digits&view=parallel", "Marked trial", "dark", 420),
         ("/compare?with=digits&with=finished", "Hypervolume", "light", 420),
         ("/export?study=digits", "Report", "dark", 420),
         ("/launch?watch=digits", "Runs", "light", 420),

@@ -127,7 +127,7 @@ def test_the_ring_follows_a_slider_while_it_is_dragged(page: Page, app: str) -> 
 
 
 def test_a_click_on_a_dot_marks_its_trial_and_opens_it(page: Page, app: str) -> None:
-    opened(page, f"{app}/importance?study=real&look=time", text="Click a dot")
+    opened(page, f"{app}/importance?study=real&view=time", text="Click a dot")
     dot = page.locator("[class*=st-key-tried-] .js-plotly-plot path.point").first
     dot.scroll_into_view_if_needed()
     box = dot.bounding_box()
