@@ -23,7 +23,7 @@ SWAPS: dict[str, Swaps] = {
     "dashboard.md": [("sqlite:////srv/results/spikefront.db", "sqlite:///runs/spikefront.db")],
     "reference.md": [
         ("accuracy>=0.9 ", "accuracy>=0.1 "),
-        ("compare a b c", "compare digits my-study"),
+        (" tpe-1 tpe-2 tpe-3 tpe-4 random-1 random-2 random-3 random-4 ", " digits my-study "),
         ("sqlite:///elsewhere.db", "sqlite:///runs/spikefront.db"),
         ("--set time_rule=bptt", "--set time_rule=bptt --store sqlite:///fixed.db"),
         ("/data/images", "data"),

@@ -55,6 +55,8 @@ def test_the_page_on_clusters_runs_with_postgresql_and_two_hosts(
             ("RAY_AUTH_TOKEN=...", f"RAY_AUTH_TOKEN={secrets.token_hex(32)}"),
             ("--head --port=6379", f"--head --node-ip-address={head} --port={port}"),
             ("ray start --address", join),
+            # a node takes a moment until it is listed
+            ("ray status --address", "sleep 5; ray status --address"),
             ("HEAD:6379", f"{head}:{port}"),
             ("/shared/data", str(folder / "data")),
             ("/shared/artifacts", str(folder / "shared")),

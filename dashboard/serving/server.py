@@ -79,7 +79,10 @@ def options(port: int, base: str = "") -> dict[str, object]:
 def use_own_settings() -> None:
     """Make Streamlit read the settings beside the app, and no other files."""
     from streamlit import config
+    from streamlit.logger import get_logger
 
+    # it would tell the user to restart what is only starting
+    get_logger(config.__name__).addFilter(lambda record: "option section" not in str(record.msg))
     config.get_config_files = lambda file_name: [str(APP.parent / ".streamlit" / file_name)]
     config.get_config_options(force_reparse=True)  # importing it has read the other files
 

@@ -174,6 +174,9 @@ def read_csv(path: Path, study: Study) -> list[ExternalTrial]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PriorTrialError(f"{path}: must be a CSV file, got: {error}") from None
     names = [_plain(column) for column in columns]
+    for place, column in enumerate(columns):  # Optuna's data frames have a metric in both
+        if column.startswith("user_attrs_") and f"values_{names[place]}" in columns:
+            names[place] = ""
     repeated = sorted({name for name in names if names.count(name) > 1} - {""})
     if repeated:
         raise PriorTrialError(

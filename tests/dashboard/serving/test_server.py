@@ -99,6 +99,9 @@ def test_back_undoes_one_act_of_the_user_and_boxes_name_the_study_shown(
     for address in ("/network?**", "/front?**", "/"):
         page.go_back()
         page.wait_for_url(f"{app}{address}")
+        expect(page.get_by_test_id("stApp")).to_have_attribute(
+            "data-test-script-state", "notRunning"
+        )
     shows(page, "Open the front")
 
 

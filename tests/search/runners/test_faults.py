@@ -344,7 +344,7 @@ objectives = ["accuracy"]
 trials = 2
 [run]
 dataset = "digits"
-backbone = "mlp"
+backbone = "mlp2"
 train_images = 100
 epochs = 1
 timesteps = 2
