@@ -193,7 +193,7 @@ def reader(root: Path) -> Any:
     ("name", "given", "message"),
     [
         ("mnist", {}, "'mnist' exists already"),
-        ("mine", {"image_shape": (1, 8, 9)}, "image_shape must be"),
+        ("mine", {"image_shape": (1, 8, 0)}, "image_shape must be"),
         ("mine", {"image_shape": (True, 8, 8)}, "image_shape must be"),
         ("mine", {"image_shape": 64}, "image_shape must be"),
         ("mine", {"classes": 1}, "classes must be at least 2"),

@@ -34,19 +34,29 @@ class Encode(Protocol):
 ENCODINGS: dict[str, Encode] = {}
 """Encodings by their name in `RunConfig.encoding`."""
 
+ANALOG: set[str] = set()
+"""Names of encodings that give real numbers with mean 0 and deviation 1, not spikes."""
+
 CONSTANT: set[str] = set()
-"""Names of encodings that give one real-valued current for all timesteps, without noise."""
+"""Names of analog encodings that give one current for all timesteps."""
+
+NOISY: set[str] = set()
+"""Names of encodings that draw random numbers."""
 
 Function = TypeVar("Function", bound=Encode)
 
 
-def encoding(name: str, *, is_constant: bool = False) -> Callable[[Function], Function]:
+def encoding(
+    name: str, *, is_analog: bool = False, is_constant: bool = False, is_noisy: bool = False
+) -> Callable[[Function], Function]:
     """Register an encoding under a name, which is also a choice of `RunConfig.encoding`."""
 
     def register(encode: Function) -> Function:
         ENCODINGS[name] = encode
-        if is_constant:
-            CONSTANT.add(name)
+        kinds = ((ANALOG, is_analog or is_constant), (CONSTANT, is_constant), (NOISY, is_noisy))
+        for names, is_of_kind in kinds:
+            if is_of_kind:
+                names.add(name)
         return encode
 
     return register
@@ -66,7 +76,7 @@ def direct(
     return normalise(images, mean, std).unsqueeze(0)
 
 
-@encoding("poisson")
+@encoding("poisson", is_noisy=True)
 def poisson(
     images: Tensor,
     mean: Tensor,

@@ -112,15 +112,16 @@ class OperatingPointEvaluator:
         """
         rec, step = self.recording, timesteps - 1
         costs = []
-        spent = np.zeros((2, self.images))
+        spent = np.zeros((3, self.images))
         for index in range(depth):
-            spent = spent + np.stack([rec.accumulates[index, step], rec.spikes[index, step]])
+            spent = spent + np.stack(
+                [x[index, step] for x in (rec.accumulates, rec.spikes, rec.macs)]
+            )
             if index + 1 < depth:
-                spent = spent + np.stack([rec.detector[index, step], np.zeros(self.images)])
+                spent[0] += rec.detector[index, step]
             columns = [
                 (rec.label[index, step] == rec.labels).astype(np.float64),
                 *spent,
-                np.full(self.images, float(rec.macs[: index + 1].sum())),
                 np.full(self.images, float(timesteps * self._layers[index])),
                 np.full(self.images, index + 1.0),
             ]

@@ -26,7 +26,7 @@ class OperationCounter:
         """Delete the counts of the last batch."""
         self.accumulates: dict[object, list[Tensor]] = {}  # by layer or readout: (time, batch)
         self.spikes: dict[Layer, list[Tensor]] = {}
-        self.macs: dict[object, float] = {}  # by layer: per image
+        self.macs: dict[object, list[Tensor]] = {}  # like accumulates, of analog inputs
 
     def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
         """See Observer."""
@@ -51,14 +51,23 @@ class OperationCounter:
         self.accumulates.setdefault(connections, []).append(counts)
 
     def _counts(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
-        """Return accumulates per timestep and image; analog inputs add to `macs` instead."""
+        """Return accumulates per timestep and image; analog inputs add to `macs` instead.
+
+        The current of a constant input is computed once, in the first timestep, with all its
+        values. Of an input that moves, a value of zero costs nothing.
+        """
         if conn not in self._fans:
             self._fans[conn] = fan_out(conn, x.shape[2:]).flatten()
         fan = self._fans[conn]
         if conn.is_analog:
-            # the current is constant over time and computed once
-            self.macs[owner] = float(fan.sum())
-            return x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
+            none = x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
+            counted = none.clone()
+            if not conn.is_constant:
+                counted = weighted((x != 0).to(x.dtype), fan)
+            elif owner not in self.macs:
+                counted[0] = fan.sum()
+            self.macs.setdefault(owner, []).append(counted)
+            return none
         return weighted(x, fan) * conn.spikes_per_unit
 
 
@@ -73,7 +82,7 @@ class OperationsPerImage:
 
     accumulates: Tensor
     spikes: Tensor
-    macs: float  # per image, once
+    macs: Tensor
 
 
 def operations_of(counter: OperationCounter, block: Block) -> OperationsPerImage:
@@ -87,7 +96,10 @@ def operations_of(counter: OperationCounter, block: Block) -> OperationsPerImage
     return OperationsPerImage(
         accumulates=torch.stack(accumulates).sum(dim=0),
         spikes=torch.stack(spikes).sum(dim=0) if spikes else torch.zeros_like(accumulates[0]),
-        macs=sum(counter.macs.get(owner, 0.0) for owner in owners),
+        macs=sum(
+            (torch.cat(counter.macs[owner]) for owner in owners if owner in counter.macs),
+            torch.zeros_like(accumulates[0]),
+        ),
     )
 
 
@@ -115,7 +127,8 @@ class LayerTotals:
         for owner, chunks in counter.accumulates.items():
             total = sum(float(c.sum()) for c in chunks)
             self.accumulates[owner] = self.accumulates.get(owner, 0) + total
-        self.macs.update(counter.macs)
+        for owner, chunks in counter.macs.items():
+            self.macs[owner] = self.macs.get(owner, 0) + sum(float(c.sum()) for c in chunks)
 
     def reports(self) -> tuple[LayerReport, ...]:
         """Return reports of layers and readouts, in forward order."""
@@ -140,7 +153,7 @@ class LayerTotals:
                 spikes_per_inference=spikes,
                 spike_rate=spikes / (sizes[layer] * steps),
                 synaptic_ops=self.accumulates[layer] / count,
-                macs=self.macs.get(layer, 0.0),
+                macs=self.macs.get(layer, 0.0) / count,
             )
         if not isinstance(block.head.readout, Readout):
             return  # spiking output neurons are a layer
@@ -154,7 +167,7 @@ class LayerTotals:
             spikes_per_inference=0.0,
             spike_rate=0.0,
             synaptic_ops=self.accumulates[readout] / count,
-            macs=self.macs.get(readout, 0.0),
+            macs=self.macs.get(readout, 0.0) / count,
         )
 
 

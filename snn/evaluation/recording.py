@@ -38,7 +38,7 @@ class Recording:
     accumulates: Floats  # of the block, without detector
     detector: Floats  # accumulates of the block's detector
     spikes: Floats
-    macs: Floats  # (blocks,)
+    macs: Floats
     layers: tuple[LayerReport, ...] = field(default=())
 
 
@@ -60,16 +60,15 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
     counter = OperationCounter()
     totals = LayerTotals(network, len(images.labels))
     parts: list[list[dict[str, npt.NDArray[np.generic]]]] = [[] for _ in networks]
-    macs = np.zeros(len(network.blocks))
     for drive, labels in images.batches(config):
         counter.clear()
         outputs = network.run(drive, ForwardContext(observer=counter), timesteps=config.timesteps)
         totals.add(counter)
         operations = [operations_of(counter, network.block(index)) for index in blocks]
-        macs = np.array([block.macs for block in operations])
         shared = {
             "accumulates": _cumulative([block.accumulates for block in operations]),
             "spikes": _cumulative([block.spikes for block in operations]),
+            "macs": _cumulative([block.macs for block in operations]),
             "labels": labels.cpu().numpy(),
         }
         for reading, own in zip(networks, parts, strict=True):
@@ -81,7 +80,6 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
     return [
         Recording(
             **{name: np.concatenate([p[name] for p in own], axis=-1) for name in own[0]},
-            macs=macs,
             layers=layers,
         )
         for own in parts

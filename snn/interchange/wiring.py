@@ -25,7 +25,7 @@ from snn.interchange.files import nir_library
 from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, Layer
 from snn.network.network import Network
-from snn.network.pooling import SpikePool
+from snn.network.pooling import Size, SpikePool
 from snn.network.units.conv import Conv
 from snn.network.units.dense import Dense
 from snn.network.units.residual import Residual
@@ -194,24 +194,22 @@ class Wiring:
             node = self._nir.Affine(weight=weight, bias=_array(bias))
             return self._add(name, node, [flat], shape)
         given = np.zeros(len(weight), np.float32) if bias is None else _array(bias)
-        return self._convolved(
-            name, weight, given, signal, stride=conn.stride, padding=weight.shape[-1] // 2
-        )
+        stride, padding = (conn.stride,) * 2, (weight.shape[-1] // 2,) * 2
+        return self._convolved(name, weight, given, signal, stride=stride, padding=padding)
 
     def _convolved(
-        self, name: str, weight: Any, bias: Any, signal: Tap, *, stride: int, padding: int
+        self, name: str, weight: Any, bias: Any, signal: Tap, *, stride: Size, padding: Size
     ) -> Tap:
-        kernel = weight.shape[-1]
         node = self._nir.Conv2d(
             input_shape=tuple(signal.shape[1:]),
             weight=weight,
-            stride=(stride, stride),
-            padding=(padding, padding),
+            stride=stride,
+            padding=padding,
             dilation=(1, 1),
             groups=1,
             bias=bias,
         )
-        sides = [(side + 2 * padding - kernel) // stride + 1 for side in signal.shape[1:]]
+        sides = _sides(signal, weight.shape[2:], stride, padding)
         return self._add(name, node, [signal], (weight.shape[0], *sides))
 
     def _flat(self, signal: Tap) -> Tap:
@@ -228,9 +226,11 @@ class Wiring:
         return self._add(name, node, [signal], (size,))
 
     def _pool(self, pool: SpikePool, signal: Tap) -> Tap:
-        if pool.kernel == 1:
+        if not pool.is_pooling:
             return signal
-        name = f"{signal.node}_pool{pool.kernel}"
+        # a square window is named by its side
+        window = "x".join(map(str, dict.fromkeys(pool.kernel)))
+        name = f"{signal.node}_pool{window}"
         return self._averaged(
             name, signal, kernel=pool.kernel, stride=pool.kernel, padding=pool.padding
         )
@@ -239,21 +239,21 @@ class Wiring:
         """Take every `stride`-th pixel, as an average over single pixels."""
         if stride == 1:
             return signal
-        return self._averaged(name, signal, kernel=1, stride=stride, padding=0)
+        return self._averaged(name, signal, kernel=(1, 1), stride=(stride,) * 2, padding=(0, 0))
 
-    def _averaged(self, name: str, signal: Tap, *, kernel: int, stride: int, padding: int) -> Tap:
+    def _averaged(
+        self, name: str, signal: Tap, *, kernel: Size, stride: Size, padding: Size
+    ) -> Tap:
         channels = signal.shape[0]
         if self._form == "norse":
-            weight = np.zeros((channels, channels, kernel, kernel), np.float32)
-            weight[range(channels), range(channels)] = 1 / kernel**2
+            weight = np.zeros((channels, channels, *kernel), np.float32)
+            weight[range(channels), range(channels)] = 1 / (kernel[0] * kernel[1])
             bias = np.zeros(channels, np.float32)
             return self._convolved(name, weight, bias, signal, stride=stride, padding=padding)
         node = self._nir.AvgPool2d(
-            kernel_size=np.array([kernel, kernel]),
-            stride=np.array([stride, stride]),
-            padding=np.array([padding, padding]),
+            kernel_size=np.array(kernel), stride=np.array(stride), padding=np.array(padding)
         )
-        sides = [(side + 2 * padding - kernel) // stride + 1 for side in signal.shape[1:]]
+        sides = _sides(signal, kernel, stride, padding)
         return self._add(name, node, [signal], (channels, *sides))
 
     def _neurons(self, layer: Layer, sources: Sequence[Tap]) -> Tap:
@@ -283,7 +283,9 @@ class Wiring:
         if len(spikes.shape) == 3:
             bias = np.zeros(units, np.float32)
             own = own[:, :, None, None]
-            back = self._convolved(f"{spikes.node}_reset", own, bias, spikes, stride=1, padding=0)
+            back = self._convolved(
+                f"{spikes.node}_reset", own, bias, spikes, stride=(1, 1), padding=(0, 0)
+            )
         else:
             # snnTorch takes a LIF and a Linear in a loop for its own recurrent layer, and then
             # connects the input to the Linear; a node between them prevents this
@@ -294,6 +296,12 @@ class Wiring:
             linear = self._nir.Linear(weight=own)
             back = self._add(f"{spikes.node}_reset", linear, [again], spikes.shape)
         self._edges.append((back.node, spikes.node))
+
+
+def _sides(signal: Tap, kernel: Sequence[int], stride: Size, padding: Size) -> list[int]:
+    """Return height and width after windows of `kernel`."""
+    axes = zip(signal.shape[1:], kernel, stride, padding, strict=True)
+    return [(side + 2 * pad - window) // step + 1 for side, window, step, pad in axes]
 
 
 def _plain(name: str) -> str:

@@ -92,7 +92,7 @@ def build_block(
             block.first,
             signal.shape,
             spikes_per_unit=signal.spikes_per_unit,
-            side=source.shape[-1],
+            source=source.shape,
             draws=generator(config.seed, "feedback", index),
         )
     for layer in layers_of(block):  # not readouts, whose inputs are mean spikes

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn.network.layers import Connections, Layer
+from snn.network.pooling import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class FeedbackResize:
     """Resizes an output of `shape` (without time and batch) to a layer's map."""
 
     shape: tuple[int, ...]
-    side: int | None  # of the map; None for all-to-all connections
+    size: Size | None  # of the map; None for all-to-all connections
 
     def __call__(self, x: Tensor | None, like: Tensor) -> Tensor:
         """Return `x` as input (1, batch, ...) of the feedback connections, zeros for None.
@@ -29,31 +30,36 @@ class FeedbackResize:
         """
         if x is None:
             x = like.new_zeros(1, like.shape[1], *self.shape)
-        if self.side is None:
+        if self.size is None:
             return x.flatten(2)
         maps = x.flatten(0, 1).reshape(x.shape[1], self.shape[0], *(self.shape[1:] or (1, 1)))
-        return F.interpolate(maps, size=(self.side, self.side), mode="nearest").unsqueeze(0)
+        return F.interpolate(maps, size=self.size, mode="nearest").unsqueeze(0)
 
 
 def add_feedback(
-    layer: Layer, shape: tuple[int, ...], *, spikes_per_unit: int, side: int, draws: torch.Generator
+    layer: Layer,
+    shape: tuple[int, ...],
+    *,
+    spikes_per_unit: int,
+    source: tuple[int, ...],
+    draws: torch.Generator,
 ) -> None:
     """Add feedback connections to `layer`, the first of a block with output of `shape`.
 
-    `spikes_per_unit` spikes make an output of 1; `side` is that of the map of the layer.
+    `spikes_per_unit` spikes make an output of 1; `source` is the shape of the block's input.
     """
     forward = layer.sources[0].weight
     if forward.dim() == 4:
         connections = Connections(
             (forward.shape[0], shape[0], 3, 3), spikes_per_unit=spikes_per_unit, generator=draws
         )
-        resize = FeedbackResize(shape=shape, side=side)
+        resize = FeedbackResize(shape=shape, size=(source[1], source[2]))
     else:
         inputs = torch.Size(shape).numel()
         connections = Connections(
             (forward.shape[0], inputs), spikes_per_unit=spikes_per_unit, generator=draws
         )
-        resize = FeedbackResize(shape=shape, side=None)
+        resize = FeedbackResize(shape=shape, size=None)
     torch.nn.init.zeros_(connections.weight)
     layer.connections.append(connections)
     layer.feedback = resize

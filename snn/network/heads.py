@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snn.network.layers import Connections, ForwardContext, Layer
-from snn.network.pooling import SpikePool
+from snn.network.pooling import SpikePool, divided
 from snn.network.readout import total, with_ordered_gradient
 from snn.network.units import BlockBuilder, SignalSpec
 from snn.settings.config import RunConfig
@@ -66,15 +66,15 @@ class Head(nn.Module):
         self.classes = tuple(classes)
         self.hard: tuple[int, ...] = ()
         if len(source.shape) == 3:
-            side = source.shape[1]
-            self.pool = SpikePool(side, kernel=math.ceil(side / config.head_grid))
+            # a window per axis, so that a map of any form is pooled to `head_grid` a side
+            self.pool = SpikePool(source.size, kernel=divided(source.size, config.head_grid))
             source = replace(
                 source,
-                shape=(source.shape[0], self.pool.side, self.pool.side),
+                shape=(source.shape[0], *self.pool.size),
                 spikes_per_unit=source.spikes_per_unit * self.pool.spikes_per_unit,
             )
         else:
-            self.pool = SpikePool(1, kernel=1)
+            self.pool = SpikePool((1, 1), kernel=1)
         self.hidden: Layer | None = None
         if config.head_hidden > 0:
             shape = (config.head_hidden, math.prod(source.shape))

@@ -83,6 +83,7 @@ class ForwardContext:
     weights: dict["Connections", Tensor] = field(default_factory=dict)
     masks: dict["Layer", Tensor] = field(default_factory=dict)
     potentials: dict["Layer", Tensor] = field(default_factory=dict)  # before the last reset
+    is_constant: bool = False  # the drive is the same at every timestep
     constant: dict["Layer", Tensor] = field(default_factory=dict)  # constant currents
     returning: dict["Layer", Tensor] = field(default_factory=dict)  # feedback by first layer
     observer: Observer | None = None
@@ -123,7 +124,8 @@ class Connections(nn.Module):
 
     `spikes_per_unit` spikes make an input of 1: a k x k average pool before the connections
     turns k*k spikes into a value of 1. With `is_analog` inputs are real numbers instead of
-    spikes. `kind` is the source of the inputs.
+    spikes, with `is_constant` the same ones at every timestep; `deviation` is their standard
+    deviation if it is known. `kind` is the source of the inputs.
     """
 
     def __init__(
@@ -133,6 +135,8 @@ class Connections(nn.Module):
         stride: int = 1,
         spikes_per_unit: int = 1,
         is_analog: bool = False,
+        is_constant: bool = False,
+        deviation: float | None = None,
         kind: InputKind = "neurons",
         norm: Norm = "none",
         gain: float = 1.0,
@@ -140,12 +144,12 @@ class Connections(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.spikes_per_unit, self.norm = stride, spikes_per_unit, norm
-        self.is_analog, self.kind = is_analog, kind
+        self.is_analog, self.is_constant, self.kind = is_analog, is_constant, kind
         fan_in = math.prod(shape[1:])
         weight = torch.empty(shape)
         weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
         self.weight = nn.Parameter(weight)
-        self.scale = 1.0 if is_analog else SPIKE_SCALE
+        self.scale = SPIKE_SCALE if deviation is None else 1 / deviation
         self.trained_in = torch.float32  # number type of the products during training
         if norm == "weight-standardised":
             self.gain = nn.Parameter(torch.full((shape[0],), gain))
@@ -382,7 +386,7 @@ class Layer(nn.Module):
             current = current + self._from(conn, x, batch)
         if self.skip is not None:
             current = current + self.skip(inputs[-1])
-        if self.sources[0].is_analog and current.shape[0] == 1:
+        if batch.is_constant and self.sources[0].is_constant:
             batch.constant[self] = current
         return current
 

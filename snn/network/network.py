@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from snn.data.encoding import CONSTANT
+from snn.data.encoding import ANALOG, CONSTANT
 from snn.network.blocks import Block, connections_of
 from snn.network.layers import Connections, ForwardContext
 from snn.network.time_chunk import Outputs, TimeChunk, run_checkpointed
@@ -30,10 +30,11 @@ fewer the start of each operation costs more than its work."""
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Shape of an image and number of classes."""
+    """Shape of an image, number of classes, and measured deviation of the network's input."""
 
     image_shape: tuple[int, int, int]
     classes: int
+    deviation: float | None = None  # None: as the encoding says
 
 
 class Network(nn.Module):
@@ -88,6 +89,13 @@ class Network(nn.Module):
         images = max(1, MICRO_BATCH_BYTES // (4 * self._largest))
         return math.ceil(config.batch_size / math.ceil(config.batch_size / images))
 
+    def is_constant(self, drive: Tensor) -> bool:
+        """Return whether `drive` (1, batch, ...) is the input of every timestep.
+
+        Only an image's current is: a single timestep of another input is no constant.
+        """
+        return self.block(0).source.is_constant and drive.shape[0] == 1
+
     def run(
         self,
         drive: Tensor,
@@ -103,6 +111,7 @@ class Network(nn.Module):
         fields of Outputs to fill. With a graph and memory mode `checkpointed`, only states are
         stored, and the timesteps run again, segment by segment, in the backward pass.
         """
+        batch.is_constant = self.is_constant(drive)
         batch.is_packed = self.memory_mode == "packed" and torch.is_grad_enabled()
         batch.spike = 1 / (1 - self.config.dropout) if self.training else 1.0
         # a block that is trained alone receives the spikes of inference
@@ -129,13 +138,20 @@ class Network(nn.Module):
 
 def _largest_layer(config: RunConfig, task: Task) -> int:
     """Return the neurons of the largest layer of the whole backbone."""
-    side, largest = task.image_shape[1], 1
+    size, largest = task.image_shape[1:], 1
     for unit in BACKBONES[config.backbone].units:
-        neurons, side = UNIT_MODULES[type(unit)].extent(unit, config.width, side)
+        neurons, size = UNIT_MODULES[type(unit)].extent(unit, config.width, size)
         largest = max(largest, neurons)
     return largest
 
 
 def input_signal(config: RunConfig, task: Task) -> SignalSpec:
     """Return the form of the input of the first block."""
-    return SignalSpec(shape=task.image_shape, is_analog=config.encoding in CONSTANT, kind="image")
+    is_analog = config.encoding in ANALOG
+    return SignalSpec(
+        shape=task.image_shape,
+        is_analog=is_analog,
+        is_constant=config.encoding in CONSTANT,
+        deviation=task.deviation or (1.0 if is_analog else None),
+        kind="image",
+    )

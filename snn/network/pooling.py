@@ -1,10 +1,11 @@
 """Pools of spikes, without connections.
 
-A map whose side the window does not divide is padded with zeros, so that every pixel lies
-in exactly one window.
+A map whose height or width the window does not divide is padded with zeros, so that every
+pixel lies in exactly one window.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -12,26 +13,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pooling = Literal["average", "max"]
+Size = tuple[int, int]  # height and width
+
+
+def divided(size: Size, by: int) -> Size:
+    """Return the size of a map after a window or stride of `by`, rounded up."""
+    return math.ceil(size[0] / by), math.ceil(size[1] / by)
 
 
 class SpikePool(nn.Module):
-    """Mean or maximum of the spikes in windows of `kernel` x `kernel` pixels.
+    """Mean or maximum of the spikes in windows of `kernel` pixels: height and width, or one side.
 
     A mean of 1 needs `spikes_per_unit` spikes. A maximum is itself a spike: 1 if at least
     one neuron of the window spikes.
     """
 
-    def __init__(self, side: int, *, kernel: int, pooling: Pooling = "average") -> None:
+    def __init__(self, size: Size, *, kernel: Size | int, pooling: Pooling = "average") -> None:
         super().__init__()
-        self.kernel, self.pooling = kernel, pooling
-        missing = -side % kernel
-        self.padding = math.ceil(missing / 2)
-        self.side = (side + 2 * self.padding - kernel) // kernel + 1
-        self.spikes_per_unit = kernel * kernel if pooling == "average" else 1
+        self.kernel: Size = (kernel, kernel) if isinstance(kernel, int) else kernel
+        self.pooling = pooling
+        pairs = list(zip(size, self.kernel, strict=True))
+        self.padding: Size = _pair(math.ceil(-side % window / 2) for side, window in pairs)
+        self.size: Size = _pair(math.ceil(side / window) for side, window in pairs)
+        self.spikes_per_unit = math.prod(self.kernel) if pooling == "average" else 1
+
+    @property
+    def is_pooling(self) -> bool:
+        """Whether windows have more than one pixel."""
+        return self.kernel != (1, 1)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return the pooled maps of `spikes` (time, batch, channels, height, width)."""
-        if self.kernel == 1:
+        if not self.is_pooling:
             return spikes
         x = spikes.flatten(0, 1)
         pooled: Tensor
@@ -43,25 +56,29 @@ class SpikePool(nn.Module):
         return unfolded
 
 
+def _pair(values: Iterable[int]) -> Size:
+    height, width = values
+    return height, width
+
+
 class _Mean(torch.autograd.Function):
     """Mean of windows; saves nothing for the backward pass, torch's own saves the input."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: int, padding: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: Size, padding: Size) -> Tensor:
         ctx.kernel, ctx.padding, ctx.sides = kernel, padding, x.shape[-2:]
         return F.avg_pool2d(x, kernel, padding=padding)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        kernel, padding, (height, width) = ctx.kernel, ctx.padding, ctx.sides
-        last = (grad / (kernel * kernel)).permute(0, 2, 3, 1)  # channels last, like the spikes
+        (tall, wide), (top, left), (height, width) = ctx.kernel, ctx.padding, ctx.sides
+        last = (grad / (tall * wide)).permute(0, 2, 3, 1)  # channels last, like the spikes
         images, rows, columns, channels = last.shape
-        spread = last.new_empty(images, rows, kernel, columns, kernel, channels)
+        spread = last.new_empty(images, rows, tall, columns, wide, channels)
         spread.copy_(last[:, :, None, :, None, :].expand_as(spread))
-        pixels = spread.view(images, rows * kernel, columns * kernel, channels)
+        pixels = spread.view(images, rows * tall, columns * wide, channels)
         if pixels.shape[1:3] != (height, width):
-            inside = slice(padding, padding + height), slice(padding, padding + width)
-            pixels = pixels[:, inside[0], inside[1]].contiguous()
+            pixels = pixels[:, top : top + height, left : left + width].contiguous()
         return pixels.permute(0, 3, 1, 2), None, None
 
 
@@ -73,23 +90,24 @@ class _Maximum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: int, padding: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: Size, padding: Size) -> Tensor:
         pooled, place = F.max_pool2d(x, kernel, padding=padding, return_indices=True)
         if ctx.needs_input_grad[0]:
-            row, column = place // x.shape[-1] + padding, place % x.shape[-1] + padding
-            ctx.save_for_backward((row % kernel * kernel + column % kernel).to(torch.uint8))
+            (tall, wide), (top, left) = kernel, padding
+            row, column = place // x.shape[-1] + top, place % x.shape[-1] + left
+            ctx.save_for_backward((row % tall * wide + column % wide).to(torch.uint8))
         ctx.kernel, ctx.padding, ctx.sides = kernel, padding, x.shape[-2:]
         return pooled
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (winner,) = ctx.saved_tensors
-        kernel, padding, (height, width) = ctx.kernel, ctx.padding, ctx.sides
-        rows, columns = (side * kernel for side in grad.shape[-2:])
+        (tall, wide), (top, left), (height, width) = ctx.kernel, ctx.padding, ctx.sides
+        rows, columns = grad.shape[-2] * tall, grad.shape[-1] * wide
         spread = grad.new_zeros(*grad.shape[:-2], rows, columns)
-        for place in range(kernel * kernel):
-            down, right = divmod(place, kernel)
-            spread[..., down::kernel, right::kernel] = grad * (winner == place)
+        for place in range(tall * wide):
+            down, right = divmod(place, wide)
+            spread[..., down::tall, right::wide] = grad * (winner == place)
         # the far border of the padding lies in no full window
-        inside = spread[..., padding : padding + height, padding : padding + width]
+        inside = spread[..., top : top + height, left : left + width]
         return inside.contiguous(), None, None

@@ -61,7 +61,7 @@ class TimeChunk:
         """Yield each chunk of the drive with its number of timesteps."""
         for first in range(start, start + steps, self.chunk_steps):
             count = min(self.chunk_steps, start + steps - first)
-            yield drive if drive.shape[0] == 1 else drive[first : first + count], count
+            yield drive if self.batch.is_constant else drive[first : first + count], count
 
     @torch.no_grad()
     def run_frozen(self, x: Tensor, steps: int) -> Tensor:
@@ -114,7 +114,7 @@ def _run_segment(chunk: TimeChunk, drive: Tensor, *, start: int, steps: int) -> 
     inputs = [
         chunk.run_frozen(x, count) for x, count in chunk.chunks(drive, start=start, steps=steps)
     ]
-    x = drive if drive.shape[0] == 1 and chunk.frozen == 0 else torch.cat(inputs)
+    x = drive if batch.is_constant and chunk.frozen == 0 else torch.cat(inputs)
     owners = [layer for layer in chunk.live_layers() if layer in batch.potentials]
     states = [batch.potentials[layer] for layer in owners]
     segment = _Segment(chunk, owners, list(batch.returning), steps)
@@ -147,7 +147,11 @@ class _Segment:
         potentials = dict(zip(self.owners, states, strict=True))
         self.feedback = dict(zip(self.with_feedback, returning, strict=True))
         batch = replace(
-            self.chunk.batch, potentials=potentials, constant={}, returning=self.feedback
+            self.chunk.batch,
+            is_constant=self.chunk.batch.is_constant and self.chunk.frozen == 0,
+            potentials=potentials,
+            constant={},
+            returning=self.feedback,
         )
         chunk = replace(self.chunk, batch=batch)
         parts = [

@@ -59,13 +59,14 @@ def _run(network: Network, batch: Batch, state: ForwardContext, counted: "Counte
     """Run all timesteps; return the input rate of the first live block, (1, batch, ...)."""
     frozen = ForwardContext()
     input_sum: Tensor | None = None
-    is_constant = batch.frozen == 0 and batch.drive.shape[0] == 1
+    frozen.is_constant = state.is_constant = network.is_constant(batch.drive)
+    is_input_constant = batch.frozen == 0 and state.is_constant
     for start in range(0, batch.timesteps, network.chunk_steps):
         steps = min(network.chunk_steps, batch.timesteps - start)
-        x = batch.drive if batch.drive.shape[0] == 1 else batch.drive[start : start + steps]
+        x = batch.drive if state.is_constant else batch.drive[start : start + steps]
         for index in range(batch.frozen):
             x = network.block(index)(x, steps, frozen)
-        if not is_constant:
+        if not is_input_constant:
             input_sum = counted.added(input_sum, x)
         for index in range(batch.frozen, len(network.blocks)):
             x = network.block(index)(x, steps, state)

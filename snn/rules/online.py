@@ -29,6 +29,7 @@ class Unrolled:
     def step(self, index: int, dynamics: Dynamics) -> list[Tensor]:
         """Return readout inputs (batch, classes) of every live head at timestep `index`."""
         drive = self.batch.drive
+        self.frozen.is_constant = self.network.is_constant(drive)
         # a copy, so that the other timesteps can be freed
         x = drive if drive.shape[0] == 1 else drive[index : index + 1].clone()
         with torch.no_grad():

@@ -30,7 +30,7 @@ class Traced:
 
     def __init__(self, leak: float, *, is_static: bool = False) -> None:
         self.leak = leak
-        self.is_static = is_static  # analog inputs and their weights are constant over time
+        self.is_static = is_static  # constant inputs have constant weights too
         self._static: dict[Connections, tuple[Tensor, Tensor]] = {}  # a current, its leaf copy
         self.traces: dict[Connections, Tensor] = {}
         self.bias_trace = 0.0  # trace of a constant input of 1
@@ -71,7 +71,7 @@ class Traced:
                 current.backward(leaf.grad)
 
     def _traced(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
-        if self.is_static and conn.is_analog:
+        if self.is_static and conn.is_constant:
             if conn not in self._static:
                 made = conn.apply_weight(x, batch.weight(conn))
                 self._static[conn] = made, made.detach().requires_grad_()
@@ -134,7 +134,7 @@ def ottt_a(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """Make one step per batch, with the summed gradients of all timesteps."""
-    dynamics = Traced(network.config.leak, is_static=batch.drive.shape[0] == 1)
+    dynamics = Traced(network.config.leak, is_static=network.is_constant(batch.drive))
     with gathered(state, network.live_connections(batch.frozen)):
         result = learn_forward(
             Unrolled(network, batch, state), dynamics, apply=apply, every_step=False

@@ -35,7 +35,7 @@ class Accumulated:
     ) -> None:
         self.leak = leak
         self.is_final_only = is_final_only
-        self.is_static = is_static  # analog inputs and their weights are constant over time
+        self.is_static = is_static  # constant inputs have constant weights too
         self.static: dict[Connections, Tensor] = {}  # W x of such an input
         self.length = 0.0  # L[t]
         self._input: Tensor | None = None
@@ -69,7 +69,7 @@ class Accumulated:
 
     def _driven(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         weight = batch.weight(conn)
-        if not (self.is_static and conn.is_analog) or torch.is_grad_enabled():
+        if not (self.is_static and conn.is_constant) or torch.is_grad_enabled():
             return conn.apply_weight(x, weight)
         if conn not in self.static:  # first timestep, L = 1
             self.static[conn] = conn.apply_weight(x, weight)
@@ -105,7 +105,7 @@ def saf_f(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """Make one step per batch, from the last timestep."""
-    is_static = batch.drive.shape[0] == 1
+    is_static = network.is_constant(batch.drive)
     dynamics = Accumulated(network.config.leak, is_final_only=True, is_static=is_static)
     run = Unrolled(network, batch, state)
     with torch.no_grad():

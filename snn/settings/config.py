@@ -418,8 +418,8 @@ class RunConfig:
         return config
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return every field by name, as types that TOML has."""
-        values = {name: getattr(self, name) for name in SETTINGS}
+        """Return every field that applies (`Setting.without`) by name, as types that TOML has."""
+        values = {n: v for n, s in SETTINGS.items() if s.applies(v := getattr(self, n))}
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     def replace(self, **changes: Any) -> "RunConfig":

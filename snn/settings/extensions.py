@@ -59,15 +59,15 @@ def add_backbone(name: str, units: Sequence[Unit], meaning: str = "") -> None:
 def add_dataset(name: str, *, image_shape: tuple[int, int, int], classes: int, read: Read) -> None:
     """Add a data set, for `dataset = NAME`. Raises ExtensionError.
 
-    `image_shape` is (channels, height, width) with height = width. `read` takes the data
+    `image_shape` is (channels, height, width). `read` takes the data
     folder and returns `(images, labels), (images, labels)`, training and test part, as
     numpy arrays: images uint8 (images, channels, height, width), labels integers (images,)
     from 0 to `classes` - 1. It raises an error for missing or invalid files.
     """
     _check_name("data set", name, DATASETS)
     is_shape = isinstance(image_shape, Sequence) and len(image_shape) == 3
-    if not is_shape or not all(map(_is_count, image_shape)) or image_shape[1] != image_shape[2]:
-        message = "must be (channels, side, side), integers above 0"
+    if not is_shape or not all(map(_is_count, image_shape)):
+        message = "must be (channels, height, width), integers above 0"
         raise ExtensionError(f"data set {name!r}: image_shape {message}, got {image_shape!r}")
     if not _is_count(classes) or classes < 2:
         raise ExtensionError(f"data set {name!r}: classes must be at least 2, got {classes!r}")

@@ -46,6 +46,9 @@ class Setting:
     unknown: str = ""  # advice for a choice that is neither known nor similar to a known one
     earlier: Mapping[str, str] = field(default_factory=dict)  # former names of choices, still read
     operating: bool = False  # chosen at inference; changes nothing that is trained
+    # value that means "as without this setting": it enters no file and no fingerprint, so that
+    # stored runs keep their names when a setting is added
+    without: Any = None
 
     def current(self, value: Any) -> Any:
         """Return `value` as configs hold it: a real as float, a choice by its current name."""
@@ -56,6 +59,10 @@ class Setting:
         ):
             return float(value)
         return self.earlier.get(value, value) if isinstance(value, str) else value
+
+    def applies(self, value: Any) -> bool:
+        """Return whether `value` says anything: whether it enters files and fingerprints."""
+        return self.without is None or value != self.without
 
     def first_name(self, value: Any) -> Any:
         """Return a choice by the name that it had first: fingerprints are made of those."""

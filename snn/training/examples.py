@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snn.data.dataset import Split, augment
-from snn.data.encoding import CONSTANT
+from snn.data.encoding import NOISY
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.trained import BATCH, encode
@@ -80,7 +80,7 @@ def examples_after(
 def _border_fits(done: Network, split: Split) -> bool:
     """Return whether border spikes are equal in every epoch and small enough to be kept."""
     config = done.config
-    if config.augmentation != "none" or config.encoding not in CONSTANT:
+    if config.augmentation != "none" or config.encoding in NOISY:
         return False
     signal = done.block(len(done.blocks) - 1).signal
     per_image = config.timesteps * math.prod(signal.shape)

@@ -1,11 +1,9 @@
 """A convolution, its neurons, and an optional pool."""
 
-import math
-
 from torch import Tensor, nn
 
 from snn.network.layers import ForwardContext
-from snn.network.pooling import Pooling, SpikePool
+from snn.network.pooling import Pooling, Size, SpikePool, divided
 from snn.network.units.unit import BlockBuilder, SignalSpec, unit_module
 from snn.settings.backbones import ConvUnit
 
@@ -18,13 +16,13 @@ class Conv(nn.Module):
         self, unit: ConvUnit, width: int, source: SignalSpec, builder: BlockBuilder, name: str
     ):
         super().__init__()
-        channels, height = unit.channels * width, source.shape[1]
+        channels = unit.channels * width
         shape = (channels, source.shape[0], unit.kernel, unit.kernel)
         self.layer = builder.layer(name, [shape], [source])
         window: Pooling = "max" if builder.pooling == "max" else "average"
-        self.pool = SpikePool(height, kernel=2 if unit.pool else 1, pooling=window)
+        self.pool = SpikePool(source.size, kernel=2 if unit.pool else 1, pooling=window)
         self.pooled = builder.pool_neurons(f"{name}.pool", self.pool)
-        map_shape = (channels, self.pool.side, self.pool.side)
+        map_shape = (channels, *self.pool.size)
         if self.pooled is None:
             self.signal = SignalSpec(shape=map_shape, spikes_per_unit=self.pool.spikes_per_unit)
         else:
@@ -35,6 +33,7 @@ class Conv(nn.Module):
         return pooled if self.pooled is None else self.pooled([pooled], steps, batch)
 
     @staticmethod
-    def extent(unit: ConvUnit, width: int, side: int) -> tuple[int, int]:
+    def extent(unit: ConvUnit, width: int, size: Size) -> tuple[int, Size]:
         """See UnitModule."""
-        return unit.channels * width * side * side, math.ceil(side / 2) if unit.pool else side
+        height, across = size
+        return unit.channels * width * height * across, divided(size, 2 if unit.pool else 1)

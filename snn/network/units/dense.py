@@ -5,6 +5,7 @@ import math
 from torch import Tensor, nn
 
 from snn.network.layers import ForwardContext
+from snn.network.pooling import Size
 from snn.network.units.unit import BlockBuilder, SignalSpec, unit_module
 from snn.settings.backbones import DenseUnit
 
@@ -26,6 +27,6 @@ class Dense(nn.Module):
         return spikes
 
     @staticmethod
-    def extent(unit: DenseUnit, width: int, side: int) -> tuple[int, int]:
+    def extent(unit: DenseUnit, width: int, size: Size) -> tuple[int, Size]:
         """See UnitModule."""
-        return unit.neurons * width, side
+        return unit.neurons * width, size

@@ -1,10 +1,9 @@
 """Two convolutions and a skip (Lee et al. 2020)."""
 
-import math
-
 from torch import Tensor, nn
 
 from snn.network.layers import ForwardContext, SubSample
+from snn.network.pooling import Size, divided
 from snn.network.units.unit import BlockBuilder, SignalSpec, unit_module
 from snn.settings.backbones import ResidualUnit
 
@@ -18,7 +17,6 @@ class Residual(nn.Module):
     ):
         super().__init__()
         inner, channels = source.shape[0], unit.channels * width
-        side = math.ceil(source.shape[1] / unit.stride)
         self.first = builder.layer(f"{name}.conv1", [(channels, inner, 3, 3)], [source])
         between = SignalSpec(shape=(channels, *source.shape[1:]))
         shapes: list[tuple[int, ...]] = [(channels, channels, 3, 3)]
@@ -30,13 +28,14 @@ class Residual(nn.Module):
         self.second = builder.layer(
             f"{name}.conv2", shapes, [between, source], strides=[unit.stride] * 2, skip=skip
         )
-        self.signal = SignalSpec(shape=(channels, side, side))
+        self.signal = SignalSpec(shape=(channels, *divided(source.size, unit.stride)))
 
     def forward(self, x: Tensor, steps: int, batch: ForwardContext) -> Tensor:
         spikes: Tensor = self.second([self.first([x], steps, batch), x], steps, batch)
         return spikes
 
     @staticmethod
-    def extent(unit: ResidualUnit, width: int, side: int) -> tuple[int, int]:
+    def extent(unit: ResidualUnit, width: int, size: Size) -> tuple[int, Size]:
         """See UnitModule."""
-        return unit.channels * width * side * side, math.ceil(side / unit.stride)
+        height, across = size
+        return unit.channels * width * height * across, divided(size, unit.stride)

@@ -17,7 +17,7 @@ from snn.network.layers import (
     SubSample,
 )
 from snn.network.neurons import Lif
-from snn.network.pooling import SpikePool
+from snn.network.pooling import Size, SpikePool
 
 POOL_THRESHOLD = 0.75
 """Threshold of pooling neurons (Lee et al. 2020, as released)."""
@@ -27,13 +27,23 @@ POOL_THRESHOLD = 0.75
 class SignalSpec:
     """The signal between two units: shape without time and batch, and its kind.
 
-    `spikes_per_unit` is the number of spikes that make a value of 1.
+    `spikes_per_unit` is the number of spikes that make a value of 1. `is_analog`: values are
+    real numbers, not spikes; `is_constant`: they are also the same at every timestep.
+    `deviation` is the standard deviation of the values, None for spikes of neurons.
     """
 
     shape: tuple[int, ...]
     spikes_per_unit: int = 1
     is_analog: bool = False
+    is_constant: bool = False
+    deviation: float | None = None
     kind: InputKind = "neurons"
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the map."""
+        height, width = self.shape[1:]
+        return height, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +75,8 @@ class BlockBuilder:
                 stride=stride,
                 spikes_per_unit=source.spikes_per_unit,
                 is_analog=source.is_analog,
+                is_constant=source.is_constant,
+                deviation=source.deviation,
                 kind=source.kind,
                 norm=self.norm,
                 gain=1 / math.sqrt(summed),
@@ -84,7 +96,7 @@ class BlockBuilder:
 
     def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:
         """Return the neurons that follow a unit's pool, or None where pools do not spike."""
-        if self.pooling != "spiking" or pool.kernel == 1:
+        if self.pooling != "spiking" or not pool.is_pooling:
             return None
         lif = replace(
             self.lif,
@@ -107,8 +119,8 @@ class UnitModule(Protocol):
     signal: SignalSpec
 
     @staticmethod
-    def extent(spec: Any, width: int, side: int) -> tuple[int, int]:
-        """Return neurons of the largest layer for maps of `side`, and the side that leaves."""
+    def extent(spec: Any, width: int, size: Size) -> tuple[int, Size]:
+        """Return neurons of the largest layer for maps of `size`, and the size that leaves."""
 
 
 M = TypeVar("M", bound=type[nn.Module])

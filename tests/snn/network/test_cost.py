@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from snn.evaluation.evaluate import evaluate
-from snn.evaluation.operation_counter import OperationCounter
+from snn.evaluation.operation_counter import OperationCounter, operations_of
 from snn.evaluation.recording import record
 from snn.network.blocks import connections_of, fold_for_inference
 from snn.network.cost import SavedBytes, fan_out, model_bytes, skip_fan_out
@@ -115,6 +115,28 @@ def test_votes_cost_their_connections_and_their_average_nothing(
     else:
         assert classes.spikes_per_inference == 0
         assert metrics["latency_steps"] == 3
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_macs_of_an_input_that_moves_are_counted_at_every_timestep(
+    moves: bool, draws: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a constant one in the first timestep only. A moving value of zero costs nothing."""
+    if moves:
+        monkeypatch.setattr("snn.network.network.CONSTANT", ())
+    config = RunConfig(backbone="mlp", width=20, head_hidden=0, timesteps=3)
+    network = fresh(config, DIGITS).eval()
+    monkeypatch.setattr(Network, "chunk_steps", 2)
+    drive = torch.rand(3 if moves else 1, 5, 1, 8, 8, generator=draws)
+    drive[-1, 0] = 0
+    counter = OperationCounter()
+    with torch.no_grad():
+        network.run(drive, ForwardContext(observer=counter), timesteps=3)
+    macs = operations_of(counter, network.block(0)).macs
+    full = [[64 * 20.0] * 5] * 3 if moves else [[64 * 20.0] * 5, [0.0] * 5, [0.0] * 5]
+    if moves:
+        full[-1] = [0.0, *[64 * 20.0] * 4]
+    assert macs.tolist() == full
 
 
 def test_stored_bytes_take_the_smaller_form() -> None:
@@ -328,7 +350,7 @@ def test_operations_agree_with_neurobench(
     assert recording.accumulates[0, -1].mean() == pytest.approx(
         operations["Effective_ACs"], rel=1e-9
     )
-    assert 4 * recording.macs[0] == pytest.approx(operations["Effective_MACs"], rel=1e-9)
+    assert 4 * recording.macs[0, -1].mean() == pytest.approx(operations["Effective_MACs"], rel=1e-9)
     spikes = recording.spikes[0, -1].mean()
     neurons = sum(layer.neurons for layer in recording.layers if "readout" not in layer.name)
     assert 1 - spikes / (4 * neurons) == pytest.approx(found["ActivationSparsity"], abs=1e-4)

@@ -58,9 +58,11 @@ def test_vgg11_has_the_parameters_of_ottt() -> None:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("side", [8, 28, 32])
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (13, 7), (40, 1)])
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_every_backbone_runs_on_every_image_size(backbone: str, side: int, pooling: str) -> None:
+def test_every_backbone_runs_on_every_image_size(
+    backbone: str, size: tuple[int, int], pooling: str
+) -> None:
     units = len(BACKBONES[backbone].units)
     config = RunConfig(
         backbone=backbone,
@@ -70,18 +72,22 @@ def test_every_backbone_runs_on_every_image_size(backbone: str, side: int, pooli
         head_hidden=4,
         partition="+".join("1" * units),
     )
-    network = fresh(config, Task(image_shape=(1, side, side), classes=10)).eval()
-    outputs = network.run(torch.rand(1, 3, 1, side, side), ForwardContext(), timesteps=2)
+    network = fresh(config, Task(image_shape=(1, *size), classes=10)).eval()
+    outputs = network.run(torch.rand(1, 3, 1, *size), ForwardContext(), timesteps=2)
     assert [tuple(logits.shape) for logits in outputs.logits] == [(2, 3, 10)] * units
 
 
 @pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])
+@pytest.mark.parametrize("moves", [False, True])
 def test_the_chunk_of_time_changes_nothing(
-    norm: str, draws: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    norm: str, moves: bool, draws: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also of real numbers that move: one timestep of them was taken for a constant current."""
+    if moves:
+        monkeypatch.setattr("snn.network.network.CONSTANT", ())
     config = RunConfig(width=4, timesteps=5, partition="1+2", norm=norm)
     network = fresh(config, Task(image_shape=(1, 8, 8), classes=10)).double().eval()
-    drive = torch.randn(1, 6, 1, 8, 8, generator=draws, dtype=torch.float64)
+    drive = torch.randn(5 if moves else 1, 6, 1, 8, 8, generator=draws, dtype=torch.float64)
     seen = []
     for chunk in (1, 2, 5):
         monkeypatch.setattr(Network, "chunk_steps", chunk)

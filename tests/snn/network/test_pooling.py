@@ -8,31 +8,49 @@ from snn.evaluation.operation_counter import OperationCounter
 from snn.network.cost import SavedBytes
 from snn.network.layers import ForwardContext
 from snn.network.network import Task
-from snn.network.pooling import SpikePool
+from snn.network.pooling import Size, SpikePool
 from snn.settings.config import ConfigError, RunConfig
 from tests.snn.network.test_network import fresh
 
+WINDOWS: list[tuple[Size, Size | int]] = [
+    ((8, 8), 2),
+    ((7, 7), 2),
+    ((14, 14), 4),
+    ((9, 9), 4),
+    ((5, 5), 3),
+    ((9, 4), (4, 2)),
+    ((7, 1), (2, 1)),
+]
+
 
 @pytest.mark.parametrize(
-    ("side", "kernel", "pooled"), [(8, 2, 4), (7, 2, 4), (14, 4, 4), (5, 2, 3)]
+    ("size", "kernel", "pooled"),
+    [
+        ((8, 8), 2, (4, 4)),
+        ((7, 7), 2, (4, 4)),
+        ((14, 14), 4, (4, 4)),
+        ((5, 8), 2, (3, 4)),
+        ((78, 42), (20, 11), (4, 4)),
+        ((700, 1), (175, 1), (4, 1)),
+    ],
 )
 def test_a_pool_takes_every_spike_into_exactly_one_window(
-    side: int, kernel: int, pooled: int
+    size: tuple[int, int], kernel: int, pooled: tuple[int, int]
 ) -> None:
-    pool = SpikePool(side, kernel=kernel)
-    out = pool(torch.ones(1, 1, 2, side, side))
-    assert pool.side == pooled
-    assert out.shape[-2:] == (pooled, pooled)
-    assert out.sum() * pool.spikes_per_unit == 2 * side * side
+    pool = SpikePool(size, kernel=kernel)
+    out = pool(torch.ones(1, 1, 2, *size))
+    assert pool.size == pooled
+    assert out.shape[-2:] == pooled
+    assert out.sum() * pool.spikes_per_unit == pytest.approx(2 * size[0] * size[1], rel=1e-6)
 
 
-@pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
+@pytest.mark.parametrize(("size", "kernel"), WINDOWS)
 def test_a_maximum_and_its_gradient_are_those_of_torch(
-    side: int, kernel: int, draws: torch.Generator
+    size: Size, kernel: Size | int, draws: torch.Generator
 ) -> None:
     """On spikes, where most windows are tied."""
-    pool = SpikePool(side, kernel=kernel, pooling="max")
-    spikes = (torch.rand(2, 3, 4, side, side, generator=draws) < 0.3).double().requires_grad_()
+    pool = SpikePool(size, kernel=kernel, pooling="max")
+    spikes = (torch.rand(2, 3, 4, *size, generator=draws) < 0.3).double().requires_grad_()
     theirs = F.max_pool2d(spikes.flatten(0, 1), kernel, padding=pool.padding).unflatten(0, (2, 3))
     weights = torch.randn(theirs.shape, generator=draws, dtype=torch.float64)
     (expected,) = torch.autograd.grad((theirs * weights).sum(), spikes)
@@ -40,16 +58,16 @@ def test_a_maximum_and_its_gradient_are_those_of_torch(
     (found,) = torch.autograd.grad((ours * weights).sum(), spikes)
     assert torch.equal(ours, theirs)
     assert torch.equal(found, expected)
-    assert ours.shape[-1] == pool.side
+    assert tuple(ours.shape[-2:]) == pool.size
     assert pool.spikes_per_unit == 1
 
 
-@pytest.mark.parametrize(("side", "kernel"), [(8, 2), (7, 2), (14, 4), (9, 4), (5, 3)])
+@pytest.mark.parametrize(("size", "kernel"), WINDOWS)
 def test_a_mean_has_the_gradient_of_torch_also_where_it_is_padded(
-    side: int, kernel: int, draws: torch.Generator
+    size: Size, kernel: Size | int, draws: torch.Generator
 ) -> None:
-    pool = SpikePool(side, kernel=kernel)
-    spikes = (torch.rand(2, 3, 4, side, side, generator=draws) < 0.3).double().requires_grad_()
+    pool = SpikePool(size, kernel=kernel)
+    spikes = (torch.rand(2, 3, 4, *size, generator=draws) < 0.3).double().requires_grad_()
     theirs = F.avg_pool2d(spikes.flatten(0, 1), kernel, padding=pool.padding).unflatten(0, (2, 3))
     weights = torch.randn(theirs.shape, generator=draws, dtype=torch.float64)
     (expected,) = torch.autograd.grad((theirs * weights).sum(), spikes)
@@ -62,7 +80,7 @@ def test_a_mean_has_the_gradient_of_torch_also_where_it_is_padded(
 def test_a_maximum_keeps_a_byte_per_window() -> None:
     spikes = torch.zeros(3, 2, 5, 8, 8, requires_grad=True)
     with SavedBytes([]) as saved:
-        graph = SpikePool(8, kernel=2, pooling="max")(spikes)
+        graph = SpikePool((8, 8), kernel=2, pooling="max")(spikes)
     assert graph.requires_grad
     assert saved.peak == 3 * 2 * 5 * 4 * 4
 

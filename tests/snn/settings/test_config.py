@@ -1,5 +1,7 @@
 """Run configs: defaults that follow, faults, fingerprints."""
 
+import dataclasses
+
 import pytest
 
 from snn.settings.config import SETTINGS, ConfigError, RunConfig, nearest
@@ -112,6 +114,23 @@ def test_a_renamed_choice_is_read_and_changes_no_fingerprint() -> None:
     assert config.to_mapping()["memory_mode"] == "checkpointed"
     assert config.fingerprint == "86c5462866a681ec"
     assert "chunked" not in SETTINGS["memory_mode"].choices
+
+
+def test_a_setting_that_does_not_apply_is_in_no_mapping_and_no_fingerprint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that a setting can be added without new names for stored runs."""
+    plain = RunConfig()
+    known = dataclasses.replace(SETTINGS["votes"], without=1)
+    without = {n: v for n, v in plain.to_mapping().items() if n != "votes"}
+    monkeypatch.setitem(SETTINGS, "votes", known)
+    assert plain.to_mapping() == without
+    assert RunConfig.from_mapping(without) == plain
+    monkeypatch.delitem(SETTINGS, "votes")
+    assert (before := plain.fingerprint) != ""
+    monkeypatch.setitem(SETTINGS, "votes", known)
+    assert plain.fingerprint == before
+    assert "votes" in plain.replace(votes=2).to_mapping()
 
 
 def test_replacing_timesteps_replaces_inference_timesteps() -> None:
