@@ -13,6 +13,7 @@ from search.commands.registry import COMMANDS
 from search.study.study import load_study, study_from_toml
 from tests import pages
 from tests.test_layering import WINGS
+from tools.docs_python import python_reference
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -145,4 +146,10 @@ def test_the_list_of_decisions_is_whole_and_in_order() -> None:
 def test_the_reference_is_what_the_code_declares() -> None:
     assert text_of(DOCS / "reference.md") == reference(), (
         "write it anew: python -m search.commands.docs_reference > docs/reference.md"
+    )
+
+
+def test_the_reference_of_the_python_interface_is_what_the_code_says() -> None:
+    assert text_of(DOCS / "reference-python.md") == python_reference(), (
+        "write it anew: python -m tools.docs_python > docs/reference-python.md"
     )

@@ -28,6 +28,9 @@ FLOORS = [
     for package, wings in WINGS.items()
     for floor in (*(f"{package}.{wing}" for wing in wings.split()), package)
 ]
+# What scripts import draws figures, so it stands above these and below the pages.
+FLOORS.remove("search")
+FLOORS.insert(FLOORS.index("dashboard.figures") + 1, "search")
 PACKAGES = tuple(WINGS)
 MOST_MODULES = 20  # of one wing
 HOMES = {
@@ -40,7 +43,7 @@ HOMES = {
     "streamlit": (
         "dashboard/app.py dashboard/parts/*.py dashboard/serving/*.py dashboard/views/*.py"
     ),
-    "plotly": "dashboard/figures/*.py",
+    "plotly": "dashboard/figures/*.py search/results.py",  # the latter for a type
     # doctor reports on torch itself, so it has to load it
     "torch": "snn/**/*.py search/worker/engine.py search/worker/trial_run.py search/doctor/*.py",
     "safetensors": "snn/**/*.py",

@@ -32,7 +32,7 @@ class Ours:
         settings = dataclasses.replace(
             record.study.search, seed=seed, stopping=stopping, reuse_blocks=reuse_blocks, **search
         )
-        study = dataclasses.replace(record.study, search=settings)
+        study = record.study.with_search(settings)
         self._proposals = Proposals(study, [])
         self._running: dict[int, Proposal] = {}
         self._reached = 0  # rung of the running trial

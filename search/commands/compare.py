@@ -52,6 +52,43 @@ class Group:
     surfaces: Mapping[str, list[list[float]]]  # by share of the repeats; corners, in metric units
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Studies side by side, over the objectives that all of them have."""
+
+    objectives: tuple[str, ...]
+    reference: Mapping[str, float]  # of the hypervolume, by objective
+    sides: tuple[Side, ...]
+    groups: tuple[Group, ...]  # of repeats
+    tests: tuple[tuple[tuple[str, ...], tuple[str, ...], GroupComparison], ...]
+
+
+def compared(store: Store, names: Sequence[str]) -> Comparison:
+    """Compare studies of a store. Raises InputError for fewer than two, or no shared objective."""
+    if len(names) < 2:
+        raise InputError(f"compare: must name two or more studies, got {', '.join(names)}")
+    stored = [store.stored_study(name) for name in names]
+    objectives = shared_objectives(stored)
+    fronts = {name: store.operating_points(name, front_only=True) for name in names}
+    reference = shared_reference(stored, fronts, objectives)
+    sides = _sides(store, fronts, objectives, reference)
+    pair = objectives[:2]
+    groups = repeats(stored) if len(pair) == 2 else []
+    values = {name: minimised(front, pair) for name, front in fronts.items()}
+    several = [group for group in groups if len(group) > 1]
+    tests = [
+        (one, other, compare_groups([values[n] for n in one], [values[n] for n in other]))
+        for one, other in itertools.combinations(several, 2)
+    ]
+    return Comparison(
+        objectives=objectives,
+        reference=reference,
+        sides=tuple(sides),
+        groups=tuple(_group(group, values, pair) for group in several),
+        tests=tuple(tests),
+    )
+
+
 @command(
     option("studies", "names of two or more studies in the store", metavar="STUDY", nargs="+"),
     STORE,
@@ -70,37 +107,23 @@ def compare(arguments: argparse.Namespace) -> int:
     """
     output = Output(as_json=arguments.as_json)
     names = list(dict.fromkeys(arguments.studies))
-    if len(names) < 2:
-        raise InputError(f"compare: must name two or more studies, got {', '.join(names)}")
     with Store(arguments.store, read_only=True) as store:
-        stored = [store.stored_study(name) for name in names]
-        objectives = shared_objectives(stored)
-        fronts = {name: store.operating_points(name, front_only=True) for name in names}
-        reference = shared_reference(stored, fronts, objectives)
-        sides = _sides(store, fronts, objectives, reference)
-    pair = objectives[:2]
-    groups = repeats(stored) if len(pair) == 2 else []
-    values = {name: minimised(front, pair) for name, front in fronts.items()}
-    measured = [_group(group, values, pair) for group in groups if len(group) > 1]
-    tests = [
-        (one, other, compare_groups([values[n] for n in one], [values[n] for n in other]))
-        for one, other in itertools.combinations([g for g in groups if len(g) > 1], 2)
-    ]
-    _say_sides(output, sides, objectives)
-    for group in measured:
+        found = compared(store, names)
+    _say_sides(output, found.sides, found.objectives)
+    for group in found.groups:
         _say_group(output, group)
-    for one, other, test in tests:
+    for one, other, test in found.tests:
         output.say(_test_result(one, other, test))
     output.document(
         {
-            "objectives": objectives,
-            "reference": reference,
-            "studies": sides,
-            "repeats": measured,
+            "objectives": found.objectives,
+            "reference": found.reference,
+            "studies": found.sides,
+            "repeats": found.groups,
             "tests": [
                 {"first": one, "second": other, "is_significant": test.is_significant}
                 | {"result": test}
-                for one, other, test in tests
+                for one, other, test in found.tests
             ],
         }
     )

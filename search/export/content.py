@@ -32,6 +32,7 @@ class ExportContent:
     weights_sha256: str
     weights_bytes: int
     data_fingerprint: str | None
+    moments: Mapping[str, tuple[float, ...]] | None  # of the input, `mean` and `std` per channel
     environment: Mapping[str, object]
     confirmed: Confirmed | None = None  # the same point with other seeds, on the test images
     graphs: tuple[str, ...] = ()  # NIR files beside the weights

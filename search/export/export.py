@@ -178,6 +178,7 @@ def _write(
         weights_sha256=sha256_of(target),
         weights_bytes=target.stat().st_size,
         data_fingerprint=(engine.dataset_fingerprint(kept, setup.data_dir) if evaluated else None),
+        moments=engine.input_moments(kept, setup.data_dir) if evaluated else None,
         environment={
             **engine.environment(setup.device, setup.threads),
             "spikefront": project_version(),
@@ -337,6 +338,7 @@ def document(content: ExportContent) -> dict[str, object]:
             "size_bytes": content.weights_bytes,
         },
         "data": {"dataset": config.dataset, "fingerprint": content.data_fingerprint},
+        "input": content.moments,
         "nir": content.graphs,
         "seed": config.seed,
         "run_fingerprint": config.fingerprint,

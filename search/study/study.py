@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,22 @@ class StudyError(ValueError):
         super().__init__("\n".join(lines))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class Study:
-    """One search. Made by `load_study` or `study_from_toml`."""
+    """One search: the tables of a study file, checked.
+
+    `load_study` reads it from a file. From Python, the arguments are the tables of a file:
+
+        Study(
+            name="widths",
+            objectives=["accuracy", "synaptic_ops"],
+            run={"dataset": "digits", "epochs": 5},
+            space={"width": {"low": 8, "high": 32}, "time_rule": ["bptt", "saf-e"]},
+            budget={"trials": 20},
+        )
+
+    Raises StudyError with all faults.
+    """
 
     name: str
     question: str  # the first comment of the file
@@ -74,6 +87,39 @@ class Study:
     search: SearchSettings
     text: str = dataclasses.field(repr=False)  # the TOML of the study
     source: str = dataclasses.field(default="study", compare=False)  # of the text, for messages
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        objectives: Sequence[str],
+        space: Mapping[str, object],
+        run: Mapping[str, object] | None = None,
+        constraints: Mapping[str, object] | None = None,
+        budget: Mapping[str, object] | None = None,
+        search: Mapping[str, object] | None = None,
+        question: str = "",
+    ) -> None:
+        tables = {
+            "name": name,
+            "objectives": list(objectives),
+            "constraints": constraints,
+            "budget": budget,
+            "run": run,
+            "space": space,
+            "search": search,
+        }
+        document = {key: _plain(value) for key, value in tables.items() if value is not None}
+        try:
+            text = toml_text(question, document)
+        except TypeError as error:
+            fault = Fault(key="", message=f"has a value that a study file cannot have: {error}")
+            raise StudyError(f"study {name!r}", [fault]) from None
+        vars(self).update(vars(study_from_toml(text, f"study {name!r}")))
+
+    def with_search(self, settings: SearchSettings) -> "Study":
+        """Return the study with other settings of the search; its text stays as it is."""
+        return _study(**{**vars(self), "search": settings})
 
     def with_overrides(
         self,
@@ -216,7 +262,7 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         faults.extend(_search_faults(str(name), space, search))
     if faults or space is None:
         raise StudyError(source, faults)
-    return Study(
+    return _study(
         name=name,
         question=_question(text),
         objectives=objectives,
@@ -228,6 +274,22 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         text=text,
         source=source,
     )
+
+
+def _study(**fields: Any) -> Study:
+    """Return a study with these fields, which were checked."""
+    study = object.__new__(Study)
+    vars(study).update(fields)
+    return study
+
+
+def _plain(value: object) -> object:
+    """Return a table of Python with the types of TOML."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if hasattr(value, "item") else value  # of numpy
 
 
 def _name(given: object, faults: list[Fault]) -> str:

@@ -150,6 +150,14 @@ def dataset_fingerprint(config: RunConfig, data_dir: Path) -> str:
     return dataset.load(config.dataset, data_dir).fingerprint
 
 
+def input_moments(config: RunConfig, data_dir: Path) -> dict[str, tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, with which images become input."""
+    from snn.data import dataset
+
+    found = dataset.load(config.dataset, data_dir)
+    return {"mean": found.mean, "std": found.std}
+
+
 def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
     """Return the versions, device and processor that results are computed with."""
     import torch

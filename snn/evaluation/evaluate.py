@@ -10,7 +10,7 @@ not run.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -103,6 +103,17 @@ def exit_reports(
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inferred:
+    """The answers of a network to a batch of images; (images,) unless noted."""
+
+    labels: Tensor
+    probabilities: Tensor  # (images, classes), of the exit of each image
+    exits: Tensor  # from 1
+    accumulates: Tensor
+    spikes: Tensor
+
+
 @torch.no_grad()
 def infer(network: Network, images: Images, setting: OperatingSetting) -> Decisions:
     """Run the network at one operating point.
@@ -111,26 +122,28 @@ def infer(network: Network, images: Images, setting: OperatingSetting) -> Decisi
     timesteps of the setting are run.
     """
     network.eval()
-    parts = [_infer_batch(network, drive, setting) for drive, _ in images.batches(network.config)]
+    parts = [infer_batch(network, drive, setting) for drive, _ in images.batches(network.config)]
     return Decisions(
-        labels=np.concatenate([part.labels for part in parts]),
-        exits=np.concatenate([part.exits for part in parts]),
-        accumulates=np.concatenate([part.accumulates for part in parts]),
-        spikes=np.concatenate([part.spikes for part in parts]),
+        labels=np.concatenate([part.labels.cpu().numpy() for part in parts]),
+        exits=np.concatenate([part.exits.cpu().numpy() for part in parts]),
+        accumulates=np.concatenate([part.accumulates.cpu().numpy() for part in parts]),
+        spikes=np.concatenate([part.spikes.cpu().numpy() for part in parts]),
     )
 
 
-def _infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> Decisions:
+def infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> Inferred:
+    """Return the answers to a batch that was encoded: (time or 1, batch, ...); as in `infer`."""
     images, device = drive.shape[1], drive.device
     labels = torch.zeros(images, dtype=torch.int64, device=device)
     exits = torch.zeros(images, dtype=torch.int64, device=device)
+    probabilities = torch.zeros(images, network.task.classes, device=device)
     spent = torch.zeros(2, images, dtype=torch.float64, device=device)
     remaining = torch.arange(images, device=device)
     before: Tensor | None = None
     x = drive[: setting.timesteps]
     for index in range(setting.depth):
         counter = OperationCounter()
-        single = Network(network.config, network.task)
+        single = Network(network.config, network.task).train(network.training)
         single.blocks.append(network.block(index))
         outputs = single.run(
             x,
@@ -159,13 +172,15 @@ def _infer_batch(network: Network, drive: Tensor, setting: OperatingSetting) -> 
             exiting = torch.ones_like(output.confidence, dtype=torch.bool)
         labels[remaining[exiting]] = output.label[exiting]
         exits[remaining[exiting]] = index + 1
+        probabilities[remaining[exiting]] = output.probabilities[exiting]
         remaining, before = remaining[~exiting], output.probabilities[~exiting]
         if len(remaining) == 0:
             break
         x = torch.cat(outputs.border)[:, ~exiting]
-    return Decisions(
-        labels=labels.cpu().numpy(),
-        exits=exits.cpu().numpy(),
-        accumulates=spent[0].cpu().numpy(),
-        spikes=spent[1].cpu().numpy(),
+    return Inferred(
+        labels=labels,
+        probabilities=probabilities,
+        exits=exits,
+        accumulates=spent[0],
+        spikes=spent[1],
     )
