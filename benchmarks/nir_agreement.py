@@ -49,6 +49,12 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "vgg5 saf-e, leak 0.9": {"backbone": "vgg5", "time_rule": "saf-e", "leak": 0.9},
     "vgg5 leak 1": {"backbone": "vgg5", "leak": 1.0},
     "vgg5 early firing": {"backbone": "vgg5", "firing_share": 0.7},
+    "vgg5 converted": {
+        "backbone": "vgg5",
+        "time_rule": "conversion",
+        "threshold_scale": 0.75,
+        "initial_potential": 0.5,
+    },
     "vgg5 spiking pools": {"backbone": "vgg5", "pooling": "spiking"},
     "vgg5 spiking readout": {"backbone": "vgg5", "readout": "spiking", "votes": 2},
     "vgg7 batch norm": {"backbone": "vgg7", "norm": "batch-over-time"},

@@ -94,7 +94,7 @@ def graphs(
         raise InterchangeError("\n".join(faults))
     made = []
     for index in range(len(network.blocks)):
-        wiring = Wiring(form=form)
+        wiring = Wiring(form=form, gain=1 / network.config.threshold_scale)
         signal = wiring.input(network.task.image_shape)
         for block in range(index + 1):
             for unit in network.block(block).units:
@@ -131,8 +131,9 @@ def _described(
 class Wiring:
     """Builder of a graph. Names of nodes have no dots, because simulators replace them."""
 
-    def __init__(self, *, form: Form) -> None:
+    def __init__(self, *, form: Form, gain: float = 1.0) -> None:
         self._nir, self._form = nir_library(), form
+        self._gain = gain  # of a converted network, see `ForwardContext.gain`
         self._nodes: dict[str, Any] = {}
         self._edges: list[tuple[str, str]] = []
 
@@ -164,7 +165,8 @@ class Wiring:
             signal = self._layer(head.hidden, [signal])
         if isinstance(head.readout, Readout):
             name, bias = "readout", head.readout.bias
-            signal = self._connections(name, head.readout.connections, signal, bias)
+            conn = head.readout.connections
+            signal = self._connections(name, conn, signal, bias, factor=1 / self._gain)
         else:
             signal = self._layer(head.readout, [signal])
         node = self._nir.Output(output_type={"output": np.array(signal.shape)})
@@ -177,16 +179,25 @@ class Wiring:
 
     def _layer(self, layer: Layer, inputs: Sequence[Tap]) -> Tap:
         name = _plain(layer.name)
+        bias = layer.bias if layer.bias is None else layer.bias * self._gain
         sources = [
-            self._connections(f"{name}_in{place}", conn, signal, layer.bias if place == 0 else None)
+            self._connections(
+                f"{name}_in{place}",
+                conn,
+                signal,
+                bias if place == 0 else None,
+                factor=self._gain if conn.kind == "image" else 1.0,
+            )
             for place, (conn, signal) in enumerate(zip(layer.sources, inputs, strict=False))
         ]
         if layer.skip is not None:
             sources.append(self._sampled(f"{name}_skip", inputs[-1], layer.skip.stride))
         return self._neurons(layer, sources)
 
-    def _connections(self, name: str, conn: Connections, signal: Tap, bias: Tensor | None) -> Tap:
-        weight = _array(conn.weight)
+    def _connections(
+        self, name: str, conn: Connections, signal: Tap, bias: Tensor | None, *, factor: float
+    ) -> Tap:
+        weight = _array(conn.weight * factor)
         if weight.ndim == 2:
             flat, shape = self._flat(signal), (weight.shape[0],)
             if bias is None:

@@ -1,6 +1,6 @@
 """Blocks: units that are trained together, and the exit head after them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from snn.network.feedback import add_feedback
 from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, ForwardContext, Layer, Norm
 from snn.network.neurons import Lif
+from snn.network.rate_maps import Clipped, RateMap, RateNorm, Rectified
 from snn.network.seeding import generator
 from snn.network.units import UNIT_MODULES, BlockBuilder, SignalSpec
 from snn.settings.backbones import BACKBONES
@@ -46,13 +47,15 @@ def builder_of(
     config: RunConfig, *, block: int, is_folded: bool = False, purpose: str = "weights"
 ) -> BlockBuilder:
     """Return the builder of block `block` (from 0), with a random generator of its own."""
+    is_converted = config.time_rule == "conversion"
     lif = Lif(
         leak=config.leak,
         threshold=config.threshold,
         reset="soft" if config.reset == "soft" else "hard",
         surrogate=config.surrogate,
         slope=config.surrogate_slope,
-        firing_share=config.firing_share,
+        # without leak, to begin at v is to fire at threshold - v
+        firing_share=1 - config.initial_potential if is_converted else config.firing_share,
         strict=config.time_rule == "spike-bp",
     )
     norm: Norm = "none" if is_folded else config.norm  # type: ignore[assignment]  # checked there
@@ -62,9 +65,27 @@ def builder_of(
         dropout=config.dropout,
         generator=generator(config.seed, purpose, block),
         pooling=config.pooling,
-        is_learned=config.neuron == "learned",
+        own=_own(config, is_folded=is_folded),
+        rate_map=_rate_map(config, is_folded=is_folded),
         is_folded=is_folded,
     )
+
+
+def _own(config: RunConfig, *, is_folded: bool) -> Collection[str]:
+    """Return which constants of the neurons each layer has for itself."""
+    if config.time_rule == "conversion":
+        return ("threshold",) if is_folded or config.rate_map == "qcfs" else ()
+    return ("leak", "threshold") if config.neuron == "learned" else ()
+
+
+def _rate_map(config: RunConfig, *, is_folded: bool) -> Callable[[], RateMap] | None:
+    if config.time_rule != "conversion":
+        return None
+    if config.rate_map == "qcfs":
+        return lambda: Clipped(config.quantisation_steps)
+    if is_folded:
+        return Clipped
+    return Rectified if config.rate_map == "relu" else lambda: RateNorm(config.threshold)
 
 
 def build_block(

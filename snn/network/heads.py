@@ -36,7 +36,7 @@ class Readout(nn.Module):
         """
         if batch.observer is not None:
             batch.observer.readout(self.connections, x)
-        x = x.flatten(2)
+        x = x.flatten(2) if batch.gain == 1 else x.flatten(2) / batch.gain
         if batch.dynamics is not None:
             return batch.dynamics.readout(self, x, batch)
         conn = self.connections

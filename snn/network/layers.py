@@ -5,7 +5,7 @@ Every tensor has time first: `time batch channels height width`, or
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization
+from snn.network.rate_maps import RateMap
 
 PACKED_SPIKES_PER_UNIT = 4
 """Inputs with more spikes per value of 1 are not packed, because unpacking may round."""
@@ -93,6 +94,7 @@ class ForwardContext:
     is_packed: bool = False  # spikes are stored as bits for the backward pass
     spike: float = 1.0  # value of a spike: above 1 after dropout
     border_spike: float = 1.0  # value of a spike that enters a block
+    gain: float = 1.0  # of the image and the biases: 1 / threshold_scale
 
     def weight(self, connections: "Connections") -> Tensor:
         """Return the effective weight, computed once per batch."""
@@ -298,8 +300,9 @@ class SubSample(nn.Module):
 class Layer(nn.Module):
     """A population of neurons and the connections whose summed currents drive it.
 
-    With `is_learned` the population trains its own leak and threshold, starting from those
-    of `lif` (DIET-SNN, Rathi & Roy 2020).
+    The population has its own leak, threshold or both if `own` names them, starting from those
+    of `lif`; they are trained (DIET-SNN, Rathi & Roy 2020) or set by a conversion. With a
+    `rate_map` it can also run without time.
     """
 
     leak: nn.Parameter | None
@@ -314,7 +317,8 @@ class Layer(nn.Module):
         skip: SubSample | None = None,
         dropout: float = 0.0,
         has_bias: bool = True,
-        is_learned: bool = False,
+        own: Collection[str] = (),
+        rate_map: RateMap | None = None,
     ) -> None:
         super().__init__()
         self.name, self.lif, self.dropout = name, lif, dropout
@@ -324,8 +328,9 @@ class Layer(nn.Module):
         self.bias: nn.Parameter | None = None
         if has_bias:
             self.bias = nn.Parameter(torch.zeros(connections[0].weight.shape[0]))
-        self.leak = nn.Parameter(torch.tensor(lif.leak)) if is_learned else None
-        self.threshold = nn.Parameter(torch.tensor(lif.threshold)) if is_learned else None
+        self.rate_map = rate_map
+        self.leak = nn.Parameter(torch.tensor(lif.leak)) if "leak" in own else None
+        self.threshold = nn.Parameter(torch.tensor(lif.threshold)) if "threshold" in own else None
 
     @property
     def sources(self) -> list[Connections]:
@@ -348,7 +353,7 @@ class Layer(nn.Module):
         return signal
 
     def _fire(self, inputs: Sequence[Tensor], steps: int, batch: ForwardContext) -> Tensor:
-        current = self._current(inputs, batch)
+        current = self.current(inputs, batch)
         if current.shape[0] != steps:  # a constant current
             current = current.expand(steps, *current.shape[1:])
         left = batch.potentials.get(self)
@@ -369,7 +374,8 @@ class Layer(nn.Module):
         if self.threshold is not None:
             self.threshold.clamp_(min=LEAST_THRESHOLD * self.lif.threshold)
 
-    def _current(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
+    def current(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
+        """Return the current of the neurons; time is 1 if all inputs are constant."""
         if self.feedback is None:
             return self._driven(inputs, batch)
         conn = self.sources[-1]
@@ -393,6 +399,9 @@ class Layer(nn.Module):
     def _from(
         self, conn: Connections, x: Tensor, batch: ForwardContext, bias: Tensor | None = None
     ) -> Tensor:
+        if batch.gain != 1:
+            x = x * batch.gain if conn.kind == "image" else x
+            bias = None if bias is None else bias * batch.gain
         current: Tensor = conn(x, batch.weight(conn), bias, levels=batch.levels(conn))
         return current
 
@@ -417,6 +426,7 @@ class PoolNeurons(Layer):
         super().__init__(name, [], lif=lif, has_bias=False)
         self.spikes_per_unit = spikes_per_unit
 
-    def _current(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
+    def current(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
+        """Return the pooled map."""
         del batch
         return inputs[0]

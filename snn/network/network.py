@@ -80,7 +80,7 @@ class Network(nn.Module):
     def micro_batch(self) -> int:
         """Images that run together in training; depends on the same values as `chunk_steps`."""
         config = self.config
-        if config.norm == "batch-over-time":  # its statistics are those of the whole batch
+        if config.is_whole:
             return config.batch_size
         if config.micro_batch:
             return config.micro_batch
@@ -113,6 +113,8 @@ class Network(nn.Module):
         """
         batch.is_constant = self.is_constant(drive)
         batch.is_packed = self.memory_mode == "packed" and torch.is_grad_enabled()
+        if batch.dynamics is None:
+            batch.gain = 1 / self.config.threshold_scale
         batch.spike = 1 / (1 - self.config.dropout) if self.training else 1.0
         # a block that is trained alone receives the spikes of inference
         is_alone = len(self.blocks) - frozen == 1

@@ -10,9 +10,26 @@ import importlib
 import pkgutil
 
 from snn.rules.micro_batches import learn
-from snn.rules.rule import ONLINE_RULES, TIME_RULES, Batch, BatchResult, TimeRule, time_rule
+from snn.rules.rule import (
+    ONLINE_RULES,
+    TIME_RULES,
+    TIMELESS,
+    Batch,
+    BatchResult,
+    TimeRule,
+    time_rule,
+)
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["ONLINE_RULES", "TIME_RULES", "Batch", "BatchResult", "TimeRule", "learn", "time_rule"]
+__all__ = [
+    "ONLINE_RULES",
+    "TIMELESS",
+    "TIME_RULES",
+    "Batch",
+    "BatchResult",
+    "TimeRule",
+    "learn",
+    "time_rule",
+]

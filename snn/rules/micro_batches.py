@@ -21,11 +21,11 @@ def learn(
     """Train on a batch by the time rule of the network's config; see TimeRule.
 
     The batch is undivided for online rules, which learn at every timestep, and for batch
-    norm, whose statistics are those of the whole batch.
+    norm and rate norm, whose statistics are those of the whole batch.
     """
     name, images = network.config.time_rule, len(batch.labels)
     rule, size = TIME_RULES[name], network.micro_batch
-    is_whole = name in ONLINE_RULES or network.config.norm == "batch-over-time"
+    is_whole = name in ONLINE_RULES or network.config.is_whole
     if is_whole or size >= images:
         return rule(network, batch, state, apply=apply)
     losses, correct = [], []

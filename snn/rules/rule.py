@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from snn.network.layers import ForwardContext
+from snn.network.layers import Dynamics, ForwardContext
 from snn.network.network import Network
 
 
@@ -52,11 +52,19 @@ ONLINE_RULES: set[str] = set()
 Rule = TypeVar("Rule", bound=TimeRule)
 
 
-def time_rule(name: str, *, is_online: bool = False) -> Callable[[Rule], Rule]:
+TIMELESS: dict[str, Callable[[], Dynamics]] = {}
+"""Dynamics of the rules that train without time, by their name; they validate with them too."""
+
+
+def time_rule(
+    name: str, *, is_online: bool = False, timeless: Callable[[], Dynamics] | None = None
+) -> Callable[[Rule], Rule]:
     """Register a rule under a name, which is also a choice of `RunConfig.time_rule`."""
 
     def register(rule: Rule) -> Rule:
         TIME_RULES[name] = rule
+        if timeless is not None:
+            TIMELESS[name] = timeless
         if is_online:
             ONLINE_RULES.add(name)
         return rule

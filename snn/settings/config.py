@@ -45,6 +45,7 @@ extensions.load()  # the names they add are choices of the settings below
 OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions.VARIABLE}"
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
+CONVERTED = {"time_rule": ("conversion",)}
 PRECISIONS = ("float32", "bfloat16")
 MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
 DETECTORS = {"all": "none", "hard": "head"}  # default detector of each value of block_classes
@@ -56,7 +57,8 @@ class RunConfig:
     """All settings of one training and of its sampled operating point.
 
     Settings that are left out take a default that follows from other settings:
-    `partition` one block of all units, `surrogate_slope` the surrogate's usual slope,
+    `partition` one block of all units, `leak` 0.5 (1 for conversion), `surrogate_slope` the
+    surrogate's usual slope,
     `detector` the one that `block_classes` needs, `loss` the one that the learning rule
     over time was published with, `inference_timesteps` the trained `timesteps`. A single
     exit threshold holds for all exits. A network of one block is trained end-to-end,
@@ -143,7 +145,11 @@ class RunConfig:
         "leak and threshold of the neurons: fixed at their settings, or learned per layer from "
         "there",
     )
-    leak: float = fraction(0.5, "decay factor of the membrane potential per timestep; 1 = no leak")
+    leak: float = fraction(
+        None,
+        "decay factor of the membrane potential per timestep; 1 = no leak. Default: 1 with "
+        "time_rule conversion, else 0.5",
+    )
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
     firing_share: float = fraction(
         1.0,
@@ -203,10 +209,53 @@ class RunConfig:
     # rules
     time_rule: str = choice(
         "bptt",
-        ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f", "dsr"),
+        ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f", "dsr", "conversion"),
         "learning rule over time: backpropagation through time (bptt) or from spike to spike "
         "(spike-bp), forward in time with traces (ottt-a, ottt-o) or accumulated spikes (saf-e, "
-        "saf-f), or gradients of mean rates (dsr)",
+        "saf-f), gradients of mean rates (dsr), or none: a network without time is trained and "
+        "converted (conversion)",
+    )
+    rate_map: str = choice(
+        "relu",
+        ("relu", "rate-norm", "qcfs"),
+        "activation that conversion trains with: ReLU (relu), ReLU over its running maximum, "
+        "clipped at 1 (rate-norm), or ReLU clipped at a trained threshold and quantised (qcfs)",
+        without="relu",
+        only_with=CONVERTED,
+    )
+    calibration: str = choice(
+        "percentile",
+        ("max", "percentile", "spike-norm"),
+        "threshold of each layer of a converted ReLU network: its largest activation on training "
+        "images (max), a percentile of them (percentile), or the largest current of its neurons "
+        "in the spiking network (spike-norm)",
+        without="percentile",
+        only_with={**CONVERTED, "rate_map": ("relu",)},
+    )
+    calibration_percentile: float = real(
+        99.9,
+        "percentile of the activations, for calibration percentile",
+        low=0,
+        high=100,
+        open_low=True,
+        without=99.9,
+        only_with={**CONVERTED, "rate_map": ("relu",), "calibration": ("percentile",)},
+    )
+    quantisation_steps: int = integer(
+        4,
+        "levels above 0 of an activation of rate_map qcfs; exact at as many timesteps",
+        low=1,
+        high=65_536,
+        without=4,
+        only_with={**CONVERTED, "rate_map": ("qcfs",)},
+    )
+    rate_inference: float = real(
+        0.0,
+        "weight of the convergence time in the Rate Inference Loss, which chooses one factor for "
+        "all thresholds after conversion; 0 = no factor",
+        low=0,
+        without=0.0,
+        only_with=CONVERTED,
     )
     space_rule: str = choice(
         "block-local",
@@ -312,6 +361,26 @@ class RunConfig:
         "(maximum), or the mean of all",
         operating=True,
     )
+    threshold_scale: float = real(
+        1.0,
+        "factor of all thresholds of a converted network and of the connections between its "
+        "neurons: rates rise by its inverse",
+        low=0,
+        open_low=True,
+        high=100,
+        operating=True,
+        without=1.0,
+        only_with=CONVERTED,
+    )
+    initial_potential: float = fraction(
+        0.5,
+        "membrane potential of a converted network before the first timestep, as a fraction of "
+        "the threshold",
+        open_high=True,
+        operating=True,
+        without=0.5,
+        only_with=CONVERTED,
+    )
     inference_timesteps: int = integer(
         None,
         "timesteps at inference, the same for every image; at most timesteps",
@@ -337,8 +406,11 @@ class RunConfig:
         """Fill in the defaults that follow; return faults of the partition and its exits."""
         for name, setting in SETTINGS.items():
             self._set(name, setting.current(getattr(self, name)))
+        self._reset_unused()
         if self.surrogate_slope is None and self.surrogate in SURROGATE_SLOPES:
             self._set("surrogate_slope", SURROGATE_SLOPES[self.surrogate])
+        if self.leak is None:
+            self._set("leak", _usual_leak(self.time_rule))
         if self.inference_timesteps is None:
             self._set("inference_timesteps", self.timesteps)
         if self.detector == "":
@@ -349,6 +421,13 @@ class RunConfig:
             return []
         faults = self._complete_partition(len(BACKBONES[self.backbone].units))
         return faults or self._complete_exits()
+
+    def _reset_unused(self) -> None:
+        """Give settings that do not apply their default: equal trainings have equal names."""
+        for name, setting in SETTINGS.items():
+            applies = all(getattr(self, n) in values for n, values in setting.only_with.items())
+            if not applies and setting.fault(getattr(self, name)) is None:
+                self._set(name, _DEFAULTS[name])
 
     def _complete_partition(self, units: int) -> list[Fault]:
         if self.partition == "":
@@ -392,6 +471,17 @@ class RunConfig:
         return len(self.blocks)
 
     @property
+    def has_identity_skip(self) -> bool:
+        """Whether a unit has a skip without weights."""
+        units = BACKBONES[self.backbone].units
+        return any(getattr(unit, "skip", None) == "identity" for unit in units)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all images of a batch train together: statistics are taken over them."""
+        return self.norm == "batch-over-time" or self.rate_map == "rate-norm"
+
+    @property
     def stages(self) -> int:
         """Number of successive trainings: one per block when block-local, otherwise one."""
         return self.exits if self.space_rule == "block-local" else 1
@@ -433,6 +523,8 @@ class RunConfig:
             changes = {"inference_timesteps": None, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
+        if "time_rule" in changes and self.leak == _usual_leak(self.time_rule):
+            changes = {"leak": None, **changes}
         usual = _usual_loss(self.time_rule, self.readout)
         if changes.keys() & {"time_rule", "readout"} and self.loss == usual:
             changes = {"loss": "", **changes}
@@ -471,6 +563,10 @@ class RunConfig:
         return _digest(trained)
 
 
+def _usual_leak(time_rule: str) -> float:
+    return 1.0 if time_rule == "conversion" else 0.5
+
+
 def _usual_loss(time_rule: str, readout: str) -> str:
     if time_rule == "bptt" and readout == "spiking":
         return "squared-error"  # of spike counts, as in Grad R
@@ -493,3 +589,4 @@ def unknown_setting(name: str) -> Fault:
 SETTINGS: dict[str, Setting] = {
     field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)
 }
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}

@@ -24,7 +24,8 @@ def conflicts(config: Settings) -> list[Fault]:
         *_memory(config),
         *_precision(config),
         *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
-        *(_forward(config) if config.time_rule not in HALF_RULES else ()),
+        *(_conversion(config) if config.time_rule == "conversion" else ()),
+        *(_forward(config) if config.time_rule not in (*HALF_RULES, "conversion") else ()),
     ]
     return [Fault(key=key, message=message) for key, message in found]
 
@@ -134,6 +135,7 @@ def _precision(config: Settings) -> Conflicts:
     if config.precision == "float32" or rule in HALF_RULES:
         return
     why = {
+        "conversion": "maps rates, which half precision rounds",
         "dsr": "maps mean rates, which half precision rounds",
         "saf-e": "maps accumulated spikes, which half precision rounds",
         "saf-f": "maps accumulated spikes, which half precision rounds",
@@ -176,6 +178,54 @@ def _spike_bp(config: Settings) -> Conflicts:
             "loss",
             f"{config.loss!r} is not possible with time_rule 'spike-bp', which corrects "
             "its derivative once for all timesteps; use 'squared-error' or 'mean-readout'",
+        )
+
+
+def _conversion(config: Settings) -> Conflicts:
+    """Yield the conflicts of conversion: its law needs neurons that integrate and never forget."""
+    rule = "time_rule 'conversion'"
+    needed = {
+        "leak": (1.0, "whose rates are sums of inputs that never decay"),
+        "firing_share": (1.0, "which has initial_potential for it"),
+        "reset": ("soft", "whose rates keep what is above the threshold"),
+        "neuron": ("fixed", "which sets the thresholds itself"),
+        "readout": ("integrator", "whose outputs are real numbers"),
+        "readout_leak": (1.0, "whose outputs are means over time"),
+        "pooling": ("average", "which needs linear pools"),
+        "feedback": ("none", "which trains without time"),
+        "encoding": ("direct", "which trains without time"),
+        "block_classes": ("all", "whose classes would be hard at some timesteps only"),
+    }
+    for name, (value, why) in needed.items():
+        given = getattr(config, name)
+        if given == value:
+            continue
+        if isinstance(value, float):
+            yield name, f"must be {value:g} with {rule}, {why}, got {given:g}"
+        else:
+            yield name, f"{given!r} is not possible with {rule}, {why}; use {value!r}"
+    if config.loss not in ("mean-readout", "squared-error"):
+        yield "loss", f"{config.loss!r} has no meaning without timesteps; use 'mean-readout'"
+    if config.rate_map == "relu" and config.threshold != 1:
+        yield (
+            "threshold",
+            f"must be 1 with rate_map 'relu', whose thresholds are calibrated, got "
+            f"{config.threshold:g}",
+        )
+    if config.rate_map == "rate-norm" and config.micro_batch > 0:
+        yield (
+            "micro_batch",
+            "must be 0 with rate_map 'rate-norm', whose running maximum is of the whole batch, "
+            f"got {config.micro_batch}; use a smaller batch_size",
+        )
+    if config.has_identity_skip and (config.rate_map == "relu" or config.rate_inference > 0):
+        key, use = ("rate_map", "use 'rate-norm' or 'qcfs'")
+        if config.rate_map != "relu":
+            key, use = ("rate_inference", "use 0")
+        yield (
+            key,
+            "is not possible with skips without weights, which cannot be scaled, got "
+            f"{getattr(config, key)!r}; {use}",
         )
 
 

@@ -49,6 +49,8 @@ class Setting:
     # value that means "as without this setting": it enters no file and no fingerprint, so that
     # stored runs keep their names when a setting is added
     without: Any = None
+    # other settings -> the values with which this one applies; without them it has its default
+    only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def current(self, value: Any) -> Any:
         """Return `value` as configs hold it: a real as float, a choice by its current name."""
@@ -137,6 +139,6 @@ def real(default: float | None, meaning: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata={"setting": setting})
 
 
-def fraction(default: float, meaning: str, **options: Any) -> Any:
+def fraction(default: float | None, meaning: str, **options: Any) -> Any:
     """Declare a dataclass field that takes numbers from 0 to 1; `options` as in Setting."""
     return real(default, meaning, low=0, high=1, **options)

@@ -17,9 +17,10 @@ from snn.network.network import Network, input_signal
 from snn.network.readout import integrated
 from snn.network.seeding import generator
 from snn.rewiring import ConnectivityReport, connectivity, make_rewirer
-from snn.rules import ONLINE_RULES, Batch, BatchResult, learn
+from snn.rules import ONLINE_RULES, TIMELESS, Batch, BatchResult, learn
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
+from snn.training.conversion import convert
 from snn.training.examples import Examples, examples_after
 from snn.training.plan import stage_memory, with_real_batch
 
@@ -201,12 +202,13 @@ class Stage:
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         """Yield batches of examples with the readouts of the live blocks."""
         self.runner.eval()
+        timeless = TIMELESS.get(self.config.time_rule)
         draws = generator(self.config.seed, "validation", 0, self.device)
         for batch in examples.in_order(draws):
             outputs = self.runner.run(
                 batch.drive,
-                ForwardContext(observer=counter),
-                timesteps=batch.timesteps,
+                ForwardContext(observer=counter, dynamics=timeless and timeless()),
+                timesteps=1 if timeless else batch.timesteps,
                 frozen=batch.frozen,
                 wants=("logits",),
             )
@@ -235,10 +237,14 @@ class Stage:
         """Return the trained blocks folded for inference."""
         for block in self.live:
             block.eval()
-        return [
+        folded = [
             fold_for_inference(self.config, self.first + offset, block)
             for offset, block in enumerate(self.live)
         ]
+        if self.config.time_rule == "conversion":
+            self.runner.eval()
+            convert(self.runner, folded, self.examples)
+        return folded
 
     @property
     def parameters(self) -> list[int]:

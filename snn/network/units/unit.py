@@ -1,7 +1,7 @@
 """The contract of a unit, and the builder that makes its layers."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from snn.network.layers import (
 )
 from snn.network.neurons import Lif
 from snn.network.pooling import Size, SpikePool
+from snn.network.rate_maps import RateMap
 
 POOL_THRESHOLD = 0.75
 """Threshold of pooling neurons (Lee et al. 2020, as released)."""
@@ -55,7 +56,8 @@ class BlockBuilder:
     dropout: float
     generator: torch.Generator
     pooling: str = "average"  # as in RunConfig
-    is_learned: bool = False  # leak and threshold of every layer
+    own: Collection[str] = ()  # of leak and threshold, what every layer has for itself
+    rate_map: Callable[[], RateMap] | None = None  # of layers that can run without time
     is_folded: bool = False
 
     def layer(
@@ -91,7 +93,8 @@ class BlockBuilder:
             skip=skip,
             dropout=self.dropout,
             has_bias=self.is_folded or self.norm != "batch-over-time",
-            is_learned=self.is_learned,
+            own=self.own,
+            rate_map=None if self.rate_map is None else self.rate_map(),
         )
 
     def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:

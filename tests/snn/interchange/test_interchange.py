@@ -36,7 +36,7 @@ nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spik
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "simulators.md"
 EVERYWHERE = ("mlp2 poisson", "vgg5 hard reset, leak 0.9", "vgg5 early firing")
-WITH_SKIPS = ("resnet7 exits", "resnet5 sparse", "vgg5 spiking pools")
+WITH_SKIPS = ("vgg5 converted", "resnet7 exits", "resnet5 sparse", "vgg5 spiking pools")
 HISTORY = History(memory_bytes=(1,), training_s=(0.0,), parameters=(1,))
 
 
