@@ -1,4 +1,4 @@
-"""Every published claim of the four methods beside ours, and the page that says so.
+"""Every published claim beside ours, and the page that says so.
 
 Trains what the claims need, each run once: with `--resume FILE` every finished run
 is a line of that file, and the same command goes on behind it. A line counts for

@@ -1,4 +1,4 @@
-"""The published claims of the four methods, and what is run here to hold against each.
+"""The published claims of the methods, and what is run here to hold against each.
 
 MNIST is sized for two processor cores, CIFAR-10 is as published and for a GPU.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchmarks.claims.block_local import bloctrain, exits
 from benchmarks.claims.claim import Claim, Scale
+from benchmarks.claims.conversion import conversion
 from benchmarks.claims.forward import saf
 from benchmarks.claims.grad_r import grad_r
 from benchmarks.claims.spike_bp import spike_bp
@@ -17,6 +18,7 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "bloctrain": bloctrain,
     "exits": exits,
     "saf": saf,
+    "conversion": conversion,
 }
 
 __all__ = ["CLAIMS"]

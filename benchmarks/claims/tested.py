@@ -37,16 +37,21 @@ def held_out(split: data.Split, dataset: str, place: Place) -> Images:
     )
 
 
-def train_and_test(config: RunConfig, place: Place) -> Values:
-    """Metrics on the test images at full depth and time. Raises DivergedError, DataError."""
-    torch.set_num_threads(place.threads)
-    split = data.split(
+def split_for(config: RunConfig, place: Place) -> data.Split:
+    """The training and validation images of a config. Raises DataError."""
+    return data.split(
         data.load(config.dataset, place.data),
         validation_fraction=config.validation_fraction,
         train_images=config.train_images,
         seed=config.seed,
         device=place.device,
     )
+
+
+def train_and_test(config: RunConfig, place: Place) -> Values:
+    """Metrics on the test images at full depth and time. Raises DivergedError, DataError."""
+    torch.set_num_threads(place.threads)
+    split = split_for(config, place)
     training = Training(config, split, device=place.device)
     for _ in training:
         pass
