@@ -175,8 +175,8 @@ def conversion(scale: Scale) -> Claim:
     return Claim(
         name="conversion",
         title="Conversion",
-        about="A network trained without time, converted in four ways. The accuracy without time is "
-        "that of the converted network's activations, so that of max-norm is the trained "
+        about="A network trained without time, converted in four ways. Its accuracy without time "
+        "is that of the converted network's activations, so that of max-norm is the trained "
         "network's. Timesteps to stay within a point are those from which on the accuracy is never "
         "more than a point below it; one more than were run where that is never so.",
         source="Ding, Yu, Tian, Huang, IJCAI 2021; Bu and others, ICLR 2022",

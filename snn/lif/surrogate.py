@@ -78,18 +78,28 @@ SURROGATES: dict[str, Surrogate] = {
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, name: str, slope: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, name: str, slope: float, height: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.name, ctx.slope = name, slope
+        ctx.name, ctx.slope, ctx.height = name, slope, height
         return (x >= 0).to(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
-        return grad * SURROGATES[ctx.name].derivative(x, ctx.slope), None, None
+        if ctx.height != 1:
+            grad = grad * ctx.height
+        return grad * SURROGATES[ctx.name].derivative(x, ctx.slope), None, None, None
 
 
-def spike(x: Tensor, name: str, slope: float) -> Tensor:
-    """Return 1 where x >= 0, else 0; the gradient is that of the named surrogate."""
-    fired: Tensor = _Spike.apply(x, name, slope)  # type: ignore[no-untyped-call]
+def spike(x: Tensor, name: str, slope: float, height: float = 1.0) -> Tensor:
+    """Return 1 where x >= 0, else 0; the gradient is that of the named surrogate.
+
+    `height` is a factor of the gradient.
+    """
+    fired: Tensor = _Spike.apply(x, name, slope, height)  # type: ignore[no-untyped-call]
     return fired
+
+
+def peak(name: str, slope: float) -> float:
+    """Return the largest value of a surrogate, that at the threshold."""
+    return float(SURROGATES[name].derivative(torch.zeros((), dtype=torch.float64), slope))

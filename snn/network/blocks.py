@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snn.lif.surrogate import peak
 from snn.network.feedback import add_feedback
 from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, ForwardContext, Layer, Norm
@@ -47,6 +48,7 @@ def builder_of(
     config: RunConfig, *, block: int, is_folded: bool = False, purpose: str = "weights"
 ) -> BlockBuilder:
     """Return the builder of block `block` (from 0), with a random generator of its own."""
+    height = config.surrogate_height
     is_converted = config.time_rule == "conversion"
     lif = Lif(
         leak=config.leak,
@@ -57,6 +59,7 @@ def builder_of(
         # without leak, to begin at v is to fire at threshold - v
         firing_share=1 - config.initial_potential if is_converted else config.firing_share,
         strict=config.time_rule == "spike-bp",
+        height=height / peak(config.surrogate, config.surrogate_slope) if height else 1.0,
     )
     norm: Norm = "none" if is_folded else config.norm  # type: ignore[assignment]  # checked there
     return BlockBuilder(

@@ -29,6 +29,7 @@ class Lif:
     slope: float = 2.0
     firing_share: float = 1.0  # neurons fire at this share of the threshold (early firing of DSR)
     strict: bool = False  # neurons fire above the threshold, not at it
+    height: float = 1.0  # factor of the surrogate derivative
 
     def __call__(
         self,
@@ -112,7 +113,7 @@ class _LifFunction(torch.autograd.Function):
         by = lif.at(leak, threshold, dtype=dtype, is_learned=is_learned)
         spikes, potentials = lif_forward(current, state, by, learned=learned)
         ctx.save_for_backward(potentials, state if is_learned else None, learned)
-        ctx.by, ctx.is_learned = by, is_learned
+        ctx.by, ctx.is_learned, ctx.height = by, is_learned, lif.height
         ctx.set_materialize_grads(False)
         return spikes, potentials[-1]
 
@@ -123,6 +124,8 @@ class _LifFunction(torch.autograd.Function):
         potentials, state, learned = ctx.saved_tensors
         if grad_spikes is None:
             grad_spikes = torch.zeros_like(potentials)
+        elif ctx.height != 1:  # the derivative is linear in its height
+            grad_spikes = grad_spikes * ctx.height
         gradient, of_constants = lif_backward(
             grad_spikes,
             carried,

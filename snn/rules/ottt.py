@@ -55,7 +55,7 @@ class Traced:
         left = batch.potentials.get(layer)
         h = current if left is None else current + lif.leak * left
         distance = h - lif.firing_share * lif.threshold
-        spikes = spike(distance, lif.surrogate, lif.slope)
+        spikes = spike(distance, lif.surrogate, lif.slope, lif.height)
         batch.potentials[layer] = (h - lif.threshold * spikes).detach()
         return spikes.unsqueeze(0)
 

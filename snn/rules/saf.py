@@ -65,7 +65,7 @@ class Accumulated:
     def fired(self, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
         """Return the spikes of this timestep; `kept` is leak * a[t-1]."""
         distance = potential - lif.threshold * (kept + lif.firing_share)
-        return spike(distance, lif.surrogate, lif.slope)
+        return spike(distance, lif.surrogate, lif.slope, lif.height)
 
     def _driven(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         weight = batch.weight(conn)

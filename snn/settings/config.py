@@ -45,6 +45,7 @@ extensions.load()  # the names they add are choices of the settings below
 OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions.VARIABLE}"
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
+SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 CONVERTED = {"time_rule": ("conversion",)}
 PRECISIONS = ("float32", "bfloat16")
 MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
@@ -169,6 +170,25 @@ class RunConfig:
     surrogate: str = choice("atan", SURROGATE_SLOPES, "surrogate derivative of the spike function")
     surrogate_slope: float = real(
         None, "steepness of the surrogate derivative", low=0, open_low=True, high=1000
+    )
+    surrogate_height: float = real(
+        0.0,
+        "largest value of the surrogate derivative, that at the threshold; 0 = that of the "
+        "surrogate at its slope",
+        low=0,
+        high=1000,
+        without=0.0,
+        only_with=SURROGATE_RULES,
+    )
+    gradient_growth: float = real(
+        0.0,
+        "growth of the gradients of the currents from one layer to the layer before it, which the "
+        "height of the surrogate is calibrated to on one batch before the training; 1 = gradients "
+        "of equal size, 0 = no calibration",
+        low=0,
+        high=10,
+        without=0.0,
+        only_with={"time_rule": ("bptt",)},
     )
     norm: str = choice(
         "weight-standardised",

@@ -22,6 +22,7 @@ from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
 from snn.training.conversion import convert
 from snn.training.examples import Examples, examples_after
+from snn.training.growth import calibrate
 from snn.training.plan import stage_memory, with_real_batch
 
 
@@ -74,6 +75,8 @@ class Stage:
         self.runner.memory_mode = self._memory_mode()
         parameters = [p for block in self.live for p in block.parameters()]
         self.optimizer = _optimizer(config, parameters)
+        if config.gradient_growth > 0:
+            calibrate(self.runner, self.examples, target=config.gradient_growth)
         self.memory_bytes = 0
         self._step = 0
 
