@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from search.commands import InputError
 from search.commands.options import JSON, STORE, STUDY_FILE, command, option, same_places
 from search.commands.output import Output
+from search.runners import precision
 from search.runners.driver import check_question
 from search.store.store import Store
 from search.study.prior_trials import PriorTrials, fitting, read_csv
@@ -38,16 +39,19 @@ def import_results(arguments: argparse.Namespace) -> int:
     Results come from an Optuna study or a CSV file. They are not trials of the study.
     """
     output = Output(as_json=arguments.as_json)
-    study = load_study(arguments.study_file)
-    source, prior = _read(arguments.source, study)
+    asked = load_study(arguments.study_file)
+    source, prior = _read(arguments.source, asked)
     if not prior.trials:
         reasons = "; ".join(f"{count} {why}" for why, count in prior.skipped.items())
         raise InputError(
-            f"{source}: no result fits {study.source}: {reasons or 'it has no trials'}"
+            f"{source}: no result fits {asked.source}: {reasons or 'it has no trials'}"
         )
     with Store(arguments.store) as store:
+        study, why = precision.settled(asked, precision.device_of(asked, None), store)
         check_question(store, study)
         store.create_study(study)
+        if why and not precision.reason_of(store, study.name):
+            store.add_event(study.name, precision.EVENT, why)
         changes = store.add_prior_trials(study.name, source, prior.trials)
         known = len(prior.trials) - changes.new - changes.changed
         message = f"{counted(changes.new, 'result')} from {source} given to the sampler"

@@ -45,14 +45,15 @@ def validate(arguments: argparse.Namespace) -> int:
     Nothing is trained.
     """
     output = Output(as_json=arguments.as_json)
-    study = load_study(arguments.study_file)
-    _say_study(output, study)
+    asked = load_study(arguments.study_file)
+    study, precision = _settled(asked)
+    _say_study(output, asked, precision)
     costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
     _say_costs(output, costs)
     rule = rule_of(study)
     rungs = {} if rule is None else {n: rule.rung_epochs(n) for n in training_lengths(study)}
     _say_rungs(output, rungs)
-    output.document(_document(study, costs, rungs))
+    output.document(_document(asked, costs, rungs) | {"precision": precision or None})
     return 0
 
 
@@ -94,7 +95,16 @@ def init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say_study(output: Output, study: Study) -> None:
+def _settled(study: Study) -> tuple[Study, str]:
+    """Return the study as this machine would begin it, and what precision `auto` is and why."""
+    if study.run.get("precision") != "auto":
+        return study, ""
+    from search.runners import precision
+
+    return precision.settled(study, precision.device_of(study, None))
+
+
+def _say_study(output: Output, study: Study, precision: str) -> None:
     if study.question:
         output.say(Text(study.question, style="italic"))
     output.say(_space_table(study))
@@ -111,6 +121,8 @@ def _say_study(output: Output, study: Study) -> None:
         "sampler": ", ".join(_sampler(study)),
         "early stopping": _stopping(study),
     }
+    if precision:
+        pairs["precision"] = f"{precision} (a study that has begun keeps its own)"
     output.say(tables.pairs_table(pairs, title=study.name))
 
 

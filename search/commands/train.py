@@ -28,6 +28,7 @@ from search.export.folder import (
 from search.text import log
 from search.text.units import duration, percent
 from search.trial.trial import Outcome, TrialState
+from search.worker.engine import settled
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, Evaluation, Measurement
 
@@ -71,6 +72,9 @@ def train(arguments: argparse.Namespace) -> int:
         check_target(arguments.out, force=arguments.force)
     check_device(arguments.device)
     device, threads = _place(arguments, folder)
+    config, why = settled(config, device)
+    if why:
+        output.say(f"precision auto is {config.precision}: {why}")
     with tempfile.TemporaryDirectory(prefix="spikefront-") as scratch:
         weights = Path(scratch) / "weights.safetensors"
         measurements, outcome = _train(
@@ -88,7 +92,7 @@ def train(arguments: argparse.Namespace) -> int:
         same = None if folder is None else digest == folder.recorded.weights_sha256
         exported = None
         if arguments.out is not None:
-            exported = _export(arguments, config, weights, evaluation, device, threads)
+            exported = _export(arguments, config, weights, evaluation, device, threads, why)
             say_exported(output, exported, arguments)
     output.say(_compared(digest, same, folder))
     output.document(_document(config, measurements, outcome, evaluation, digest, same, exported))
@@ -164,6 +168,7 @@ def _export(
     evaluation: Evaluation,
     device: str,
     threads: int,
+    precision: str,
 ) -> "Exported":
     from search.export.export import export_run
 
@@ -176,6 +181,7 @@ def _export(
         device=device,
         threads=threads,
         force=arguments.force,
+        precision=f"auto is {config.precision}: {precision}" if precision else "",
     )
 
 

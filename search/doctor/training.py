@@ -28,6 +28,7 @@ def examine() -> Iterator[Check]:
     if torch.cuda.is_available():
         yield _triton()
     yield _neurons()
+    yield _precision()
 
 
 def _gpu(torch: ModuleType) -> Check:
@@ -77,6 +78,14 @@ def _triton() -> Check:
             remedy="pip install triton",
         )
     return Check(name="triton", finding="installed; on the GPU, neurons run as one kernel")
+
+
+def _precision() -> Check:
+    """Say what `precision = "auto"` is here, on the GPU if it computes, else on the processor."""
+    from search.worker.engine import fastest_precision
+
+    chosen, reason = fastest_precision("auto")
+    return Check(name="precision", finding=f"auto is {chosen}: {reason}")
 
 
 def _neurons() -> Check:

@@ -15,6 +15,7 @@ class ExportOrigin:
     study: str | None = None  # None where it was trained without a search
     trial: int | None = None
     question: str = ""
+    precision: str = ""  # why precision `auto` was this number type; "" where it was given
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from search.export.folder import (
     sha256_of,
 )
 from search.export.model_card import model_card
+from search.runners.precision import reason_of
 from search.study.study import study_from_toml
 from search.text import artifacts
 from search.text.json_text import json_text
@@ -94,7 +95,12 @@ def export_point(
         return _write(
             folder,
             out,
-            origin=ExportOrigin(study=study, trial=trial.number, question=asked.question),
+            origin=ExportOrigin(
+                study=study,
+                trial=trial.number,
+                question=asked.question,
+                precision=reason_of(store, study),
+            ),
             config=trial.config,
             weights=weights,
             point=point.point,
@@ -116,13 +122,17 @@ def export_run(
     device: str,
     threads: int,
     force: bool = False,
+    precision: str = "",
 ) -> Exported:
-    """Write a network that was trained without a search, at the operating point of its config."""
+    """Write a network that was trained without a search, at the operating point of its config.
+
+    `precision` says why precision `auto` was the number type of the config.
+    """
     with new_folder(out, force=force) as folder:
         return _write(
             folder,
             out,
-            origin=ExportOrigin(),
+            origin=ExportOrigin(precision=precision),
             config=config,
             weights=weights,
             point=evaluation.sampled,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.pruners.rungs import rule_of
+from search.runners import precision
 from search.runners.driver import StudyDriver
 from search.runners.progress import Progress, Silent
 from search.store.store import Store
@@ -62,9 +63,11 @@ def run_study(
     begun = time.monotonic()
     budget = study.budget
     workers = budget.workers if workers is None else workers
+    device = precision.device_of(study, device)
+    study, why = precision.settled(study, device, store)
     context = WorkerContext(
         data_dir=data_dir.resolve(),
-        device=device or ("auto" if budget.gpus_per_trial else "cpu"),
+        device=device,
         threads=max(1, int(budget.cpus_per_trial)),
         constraints=study.constraints,
         blocks=block_folder(study, artifacts),
@@ -80,6 +83,8 @@ def run_study(
         progress=progress or Silent(),
         ask_ahead=workers > 1,
     ) as driver:
+        if why:
+            precision.record(driver, store, study.name, why)
         if driver.has_jobs:
             ray_start_s = run_jobs(
                 driver, context, budget=budget, workers=workers, address=ray_address

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.study.axes import Choice, Fixed
 from search.study.initial_points import initial_points
 from search.study.space import Space, conflict
 from search.study.space_table import read_space
@@ -319,6 +320,10 @@ def _search_faults(name: str, space: Space, search: SearchSettings) -> Iterator[
     if search.extend_prefixes and not can_extend(space, search):
         message = "must be 0 without reuse_blocks = true and partition in [space]"
         yield Fault(key="search.extend_prefixes", message=message)
+    precision = space.axes.get("precision")
+    if isinstance(precision, Choice | Fixed) and "auto" in precision.values:
+        message = "must not have 'auto', which is one of the others on each machine; name those"
+        yield Fault(key="space.precision", message=message)
     if search.repeats > 1 and "seed" in space.axes:
         message = "must be 1 if seed is in [space]"
         yield Fault(key="search.repeats", message=message)

@@ -33,6 +33,24 @@ def pick_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def settled(config: RunConfig, device: str = "cpu") -> tuple[RunConfig, str]:
+    """Return the config with a number type in place of precision `auto`, and why; "": no auto."""
+    if config.precision != "auto":
+        return config, ""
+    from snn.training import precision
+
+    config, choice = precision.settled(config, pick_device(device))
+    return config, choice.reason if choice else ""
+
+
+def fastest_precision(device: str = "cpu") -> tuple[str, str]:
+    """Return the number type that precision `auto` stands for on a device of this machine, why."""
+    from snn.training import precision
+
+    choice = precision.fastest(pick_device(device))
+    return choice.precision, choice.reason
+
+
 def load_split(config: RunConfig, data_dir: Path, device: str, threads: int) -> Split:
     """Return the training and validation images of a config. Raises DataError."""
     import torch

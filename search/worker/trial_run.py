@@ -25,6 +25,7 @@ from search.worker.engine import (
     load_split,
     part_of,
     pick_device,
+    settled,
 )
 from search.worker.job import BlockFolder
 from search.worker.uploading import without_weights
@@ -62,10 +63,11 @@ class TrialRun:
         blocks: BlockFolder | None = None,
         stopping: StoppingRule | None = None,
     ) -> None:
-        self.config, self.weights_path, self.reuse = config, weights_path, reuse
+        self.weights_path, self.reuse = weights_path, reuse
         self.blocks, self.stopping = blocks, stopping
         self.constraints = constraints or {}
         self.device = pick_device(device)
+        self.config = settled(config, self.device)[0]
         self._split = load_split(config, data_dir, self.device, threads)
         self._outcome: Outcome | None = None
         self._notes: list[str] = []

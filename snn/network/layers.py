@@ -217,7 +217,7 @@ class Connections(nn.Module):
         With `levels`, inputs are stored packed for the backward pass.
         """
         flat = x.flatten(0, 1)
-        if self._is_half(weight):
+        if self.is_half:
             half = weight.to(self.trained_in)
             current = self._mapped(flat, half, None, levels)
             if bias is None:
@@ -231,13 +231,14 @@ class Connections(nn.Module):
         unfolded: Tensor = current.unflatten(0, x.shape[:2])
         return unfolded
 
-    def _is_half(self, weight: Tensor) -> bool:
+    @property
+    def is_half(self) -> bool:
         """Whether to map in half precision: only in training, and never an image.
 
-        A weight without gradient belongs to a block that is already trained.
+        Parameters without gradient belong to a block that is already trained.
         """
         is_asked = self.trained_in != torch.float32 and not self.is_analog
-        return is_asked and self.training and weight.requires_grad
+        return is_asked and self.training and self.weight.requires_grad
 
     def _mapped(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, levels: Levels | None

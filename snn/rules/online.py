@@ -7,10 +7,12 @@ as ordinary neurons.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import grad as conv_grad
 
 from snn.network.layers import Connections, Dynamics, ForwardContext
 from snn.network.network import Network
@@ -58,6 +60,42 @@ def gathered(state: ForwardContext, connections: list[Connections]) -> Iterator[
         collected = state.weights[conn].grad
         if collected is not None:
             weight.backward(collected)
+
+
+def traced_map(conn: Connections, x: Tensor, weight: Tensor, *, trace: Tensor) -> Tensor:
+    """Return W x of a signal (batch, ...); the weight gradient has the trace in place of x.
+
+    In half precision only the map and its gradients are: nothing but `trace` and `weight` is
+    kept for the backward pass.
+    """
+    current: Tensor = _TracedMap.apply(x, trace, weight, conn)  # type: ignore[no-untyped-call]
+    return current
+
+
+class _TracedMap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor, conn: Connections) -> Tensor:
+        ctx.save_for_backward(trace, weight)
+        ctx.conn, ctx.shape = conn, x.shape
+        ctx.mapped_in = conn.trained_in if conn.is_half else weight.dtype
+        current = conn.apply_weight(x.to(ctx.mapped_in), weight.to(ctx.mapped_in))
+        return current.to(weight.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, None]:
+        own = grad.dtype
+        trace, weight = (kept.to(ctx.mapped_in) for kept in ctx.saved_tensors)
+        grad = grad.to(ctx.mapped_in)
+        grad_x = None
+        if weight.dim() == 2:
+            if ctx.needs_input_grad[0]:
+                grad_x = (grad @ weight).view(ctx.shape).to(own)
+            return grad_x, None, (grad.T @ trace.flatten(1)).to(own), None
+        stride, padding = ctx.conn.stride, weight.shape[-1] // 2
+        if ctx.needs_input_grad[0]:
+            grad_x = conv_grad.conv2d_input(ctx.shape, weight, grad, stride, padding).to(own)
+        grad_w = conv_grad.conv2d_weight(trace, list(weight.shape), grad, stride, padding)
+        return grad_x, None, grad_w.to(own), None
 
 
 def step_losses(

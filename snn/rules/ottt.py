@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import grad as conv_grad
 
 from snn.lif.surrogate import spike
 from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
-from snn.rules.online import Unrolled, gathered, learn_forward
+from snn.rules.online import Unrolled, gathered, learn_forward, traced_map
 from snn.rules.rule import Batch, BatchResult, time_rule
 
 
@@ -83,8 +82,7 @@ class Traced:
             trace = trace + self.leak * self.traces[conn]
         self.traces[conn] = trace
         weight = batch.weight(conn)
-        current: Tensor = _TracedMap.apply(x, trace, weight, conn)  # type: ignore[no-untyped-call]
-        return current
+        return traced_map(conn, x, weight, trace=trace)
 
     def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
         """Return the readout input; without a membrane there is no trace."""
@@ -103,30 +101,6 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.factor * grad, None
-
-
-class _TracedMap(torch.autograd.Function):
-    """Returns W x; the weight gradient is computed with the trace as input."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor, conn: Connections) -> Tensor:
-        ctx.save_for_backward(trace, weight)
-        ctx.conn, ctx.shape = conn, x.shape
-        return conn.apply_weight(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, None]:
-        trace, weight = ctx.saved_tensors
-        grad_x = None
-        if weight.dim() == 2:
-            if ctx.needs_input_grad[0]:
-                grad_x = (grad @ weight).view(ctx.shape)
-            return grad_x, None, grad.T @ trace.flatten(1), None
-        stride, padding = ctx.conn.stride, weight.shape[-1] // 2
-        if ctx.needs_input_grad[0]:
-            grad_x = conv_grad.conv2d_input(ctx.shape, weight, grad, stride, padding)
-        grad_w = conv_grad.conv2d_weight(trace, list(weight.shape), grad, stride, padding)
-        return grad_x, None, grad_w, None
 
 
 @time_rule("ottt-a")

@@ -23,7 +23,7 @@ from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.neurons import Lif
-from snn.rules.online import Unrolled, learn_forward
+from snn.rules.online import Unrolled, learn_forward, traced_map
 from snn.rules.rule import Batch, BatchResult, time_rule
 
 
@@ -69,6 +69,8 @@ class Accumulated:
 
     def _driven(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         weight = batch.weight(conn)
+        if conn.is_half:
+            return traced_map(conn, x, weight, trace=x.detach())
         if not (self.is_static and conn.is_constant) or torch.is_grad_enabled():
             return conn.apply_weight(x, weight)
         if conn not in self.static:  # first timestep, L = 1

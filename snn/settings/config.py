@@ -47,7 +47,7 @@ OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 CONVERTED = {"time_rule": ("conversion",)}
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
 DETECTORS = {"all": "none", "hard": "head"}  # default detector of each value of block_classes
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
@@ -335,7 +335,8 @@ class RunConfig:
         "float32",
         PRECISIONS,
         "number type in which training maps spikes to currents; weights, potentials, the image's "
-        "current and all evaluation stay in float32",
+        "current and all evaluation stay in float32. auto: bfloat16 where the processor has "
+        "AVX512-BF16 or AMX, or the GPU has it, else float32; what was chosen is recorded",
     )
 
     # optimization

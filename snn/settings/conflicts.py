@@ -12,8 +12,12 @@ Conflicts = Iterator[tuple[str, str]]  # the key of a setting, and a message
 STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
 """Learning rules over time with a loss at every timestep."""
 
-HALF_RULES = ("bptt", "spike-bp")
-"""Learning rules over time that map only spikes, which half precision represents exactly."""
+BACKWARD_RULES = ("bptt", "spike-bp")
+"""Learning rules over time that run backward through all timesteps."""
+
+MOST_SPIKES = 16.0
+"""Accumulated spikes up to which bfloat16, which has 8 significant bits, errs by 1/32 of a spike
+at most."""
 
 
 def conflicts(config: Settings) -> list[Fault]:
@@ -22,10 +26,10 @@ def conflicts(config: Settings) -> list[Fault]:
         *_general(config),
         *_neuron(config),
         *_memory(config),
-        *_precision(config),
+        *half_precision(config),
         *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
         *(_conversion(config) if config.time_rule == "conversion" else ()),
-        *(_forward(config) if config.time_rule not in (*HALF_RULES, "conversion") else ()),
+        *(_forward(config) if config.time_rule not in (*BACKWARD_RULES, "conversion") else ()),
     ]
     return [Fault(key=key, message=message) for key, message in found]
 
@@ -130,21 +134,31 @@ def _memory(config: Settings) -> Conflicts:
         )
 
 
-def _precision(config: Settings) -> Conflicts:
-    rule = config.time_rule
-    if config.precision == "float32" or rule in HALF_RULES:
+def half_precision(config: Settings) -> Conflicts:
+    """Yield why spikes cannot be mapped in bfloat16, for a config that asks for it."""
+    if config.precision != "bfloat16":
         return
     why = {
         "conversion": "maps rates, which half precision rounds",
-        "dsr": "maps mean rates, which half precision rounds",
-        "saf-e": "maps accumulated spikes, which half precision rounds",
-        "saf-f": "maps accumulated spikes, which half precision rounds",
-    }.get(rule, "sums traces, which is not tested with half precision")
-    yield (
-        "precision",
-        f"{config.precision!r} is not possible with time_rule {rule!r}, which {why}; "
-        "use 'float32', or time_rule 'bptt'",
-    )
+        "dsr": "has a derivative that jumps where a rounded drive crosses zero or the threshold",
+    }.get(config.time_rule)
+    if why is not None:
+        yield (
+            "precision",
+            f"'bfloat16' is not possible with time_rule {config.time_rule!r}, which {why}; "
+            "use 'float32', or time_rule 'bptt'",
+        )
+    if config.time_rule not in ("saf-e", "saf-f"):
+        return
+    largest = sum(config.leak**age for age in range(min(config.timesteps, 1000)))
+    if largest > MOST_SPIKES:
+        yield (
+            "precision",
+            f"'bfloat16' is not possible with time_rule {config.time_rule!r}, leak "
+            f"{config.leak:g} and {config.timesteps} timesteps: it maps accumulated spikes, which "
+            f"bfloat16 rounds to eighths of a spike above {MOST_SPIKES:g}; "
+            "use 'float32', a lower leak, or time_rule 'ottt-o'",
+        )
 
 
 def _spike_bp(config: Settings) -> Conflicts:

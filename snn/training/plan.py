@@ -20,6 +20,7 @@ from snn.network.network import Network, Task, input_signal
 from snn.rewiring import make_rewirer
 from snn.rules import Batch, learn
 from snn.settings.config import MEMORY_MODES, RunConfig
+from snn.training.precision import settled
 
 
 class LiveBytes(TorchDispatchMode):
@@ -116,7 +117,7 @@ def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = Tr
 
     `images`: number of training images, at least.
     """
-    config = with_real_batch(config, images)
+    config = with_real_batch(settled(config, "cpu")[0], images)
     blocks = _fresh_blocks(config, task)
     first = blocks if config.stages == 1 else blocks[:1]
     weights = [conn.weight.numel() for block in first for conn in connections_of(block)]
@@ -131,9 +132,10 @@ def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = Tr
 def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEstimate:
     """Return the cost estimate of a run, from one training step per stage on meta tensors.
 
-    `images`: number of training images, if known; a batch holds no more.
+    `images`: number of training images, if known; a batch holds no more. Precision `auto` is
+    that of the processor.
     """
-    config = with_real_batch(config, images)
+    config = with_real_batch(settled(config, "cpu")[0], images)
     started = time.perf_counter()
     blocks = _fresh_blocks(config, task)
     stages = [blocks] if config.stages == 1 else [[block] for block in blocks]

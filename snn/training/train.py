@@ -24,6 +24,7 @@ from snn.training import block_key
 from snn.training.block_cache import BlockCache, Entry
 from snn.training.environment import environment_of, fingerprint
 from snn.training.examples import Examples, examples_after
+from snn.training.precision import settled
 from snn.training.routing import route
 from snn.training.stage import DivergedError, Stage, deterministic
 
@@ -35,7 +36,8 @@ class Training:
 
     After the last epoch, `network` holds the trained blocks, folded for inference. Blocks
     that are trained one after another are stored in `cache`, and taken from it if present,
-    which gives the same network bit for bit. Raises DivergedError if the loss is not finite.
+    which gives the same network bit for bit. `config` is the given one with the number type that
+    precision `auto` stands for on the device. Raises DivergedError if the loss is not finite.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Training:
         device: str = "cpu",
         cache: BlockCache | None = None,
     ) -> None:
+        config, _ = settled(config, device)
         self.config, self.split, self.device = config, split, device
         self.cache = cache if prefix.is_chain(config) else None
         self.task = Task(image_shape=split.image_shape, classes=split.classes)

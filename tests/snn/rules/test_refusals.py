@@ -15,7 +15,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     *(({"time_rule": rule, "reset": "hard"}, "reset .* use 'soft'") for rule in FORWARD),
     *(({"time_rule": rule, **BATCH_NORM}, "norm .* use 'weight-standardised'") for rule in FORWARD),
     *(({"time_rule": rule, "pooling": "spiking"}, "pooling .* use 'average'") for rule in FORWARD),
-    *(({"time_rule": rule, "precision": "bfloat16"}, f"precision .*{rule}") for rule in FORWARD),
+    *(
+        ({"time_rule": rule, "precision": "bfloat16"}, f"precision .*{rule}.* use 'float32'")
+        for rule in ("dsr", "conversion")
+    ),
+    *(
+        (
+            {"time_rule": rule, "precision": "bfloat16", "leak": leak, "timesteps": steps},
+            f"precision .*{rule}.*rounds .* use 'float32'",
+        )
+        for rule in ("saf-e", "saf-f")
+        for leak, steps in ((1.0, 17), (0.95, 100))
+    ),
     *(
         ({"time_rule": rule, "neuron": "learned"}, "neuron 'learned' .* use 'fixed'")
         for rule in TIME_RULES
