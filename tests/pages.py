@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import quick
 from tests.search.postgres import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -211,7 +212,7 @@ def surroundings(folder: Path, is_found: bool) -> dict[str, str]:
     home = folder / "home"
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return kept | {
-        "PATH": os.pathsep.join([binaries, *paths] if is_found else paths),
+        "PATH": os.pathsep.join([str(quick.folder()), binaries, *paths] if is_found else paths),
         "HOME": str(home),
         "XDG_CACHE_HOME": cache,  # with what was compiled for this machine
         "PAGE_PYTHON": sys.executable,

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from snn.extensions import (
     add_dataset,
 )
 from snn.settings import extensions
+from tests import quick
 
-ROOT = Path(__file__).parent.parent
 DOOR = "from snn.extensions import ConvUnit, ResidualUnit, add_backbone, add_dataset"
 FORMER_DOOR = """
 from snn.backbones import ConvUnit, ResidualUnit
@@ -63,9 +62,9 @@ timesteps = { low = 2, high = 3 }
 
 def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command in a folder where `mine.py` is named by a relative path."""
-    environment = {**os.environ, "SPIKEFRONT_EXTENSIONS": "mine.py", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "SPIKEFRONT_EXTENSIONS": "mine.py"}
     return subprocess.run(
-        [sys.executable, "-m", "search.commands.cli", *words],
+        [quick.command(), *words],
         cwd=folder, env=environment | variables, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
 

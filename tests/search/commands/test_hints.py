@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pytest
 
 from search.commands import cli, front
 from search.runners import run as study_run
+from tests import quick
 from tests.search.doctor.test_doctor import as_nobody
 from tests.search.fake_engine import FakeEngine
 
-ROOT = Path(__file__).parents[3]
 STUDY = """name = "tiny"
 objectives = ["accuracy", "synaptic_ops"]
 [budget]
@@ -140,11 +139,10 @@ def test_doctor_names_a_data_set_whose_extension_fails_and_goes_on(
     (tmp_path / "own.py").write_text(EXTENSION.replace("{read}", read))
     environment = {
         **{k: v for k, v in os.environ.items() if k != "HOME"},
-        "PYTHONPATH": str(ROOT),
         "SPIKEFRONT_EXTENSIONS": "own.py",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "search.commands.cli", "doctor"],
+        [quick.command(), "doctor"],
         cwd=tmp_path,
         env=environment,  # HOME is not set, as in some containers
         capture_output=True,

@@ -1,0 +1,158 @@
+"""Commands as processes that need not load torch first: a server with all of it forks them.
+
+`quick.folder()` holds a command `spikefront` that runs in a fork of a server, which the first
+use starts and the end of the test process stops. What a process says while it loads, and what
+it loads, cannot be tested so: such tests start Python.
+"""
+
+import array
+import atexit
+import functools
+import importlib
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+LOADED = (
+    "alembic.command", "jinja2", "moocore", "optuna", "pyarrow.fs", "rich.table", "scipy.optimize",
+    "safetensors.torch", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "tomli_w",
+    "torch._dynamo", "torch.utils.checkpoint",
+)  # fmt: skip
+CLIENT = f"""\
+#!{sys.executable} -SEs
+import array, json, os, signal, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect(os.path.join(os.path.dirname(os.path.abspath(__file__)), "socket"))
+given = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+files = array.array("i", [0, 1, 2])
+header = len(given).to_bytes(8, "big")
+server.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+server.sendall(given)
+answers = server.makefile()
+child = int(answers.readline())
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: os.kill(child, number))
+code = int(answers.readline() or 70)
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+@functools.cache
+def folder() -> Path:
+    """A folder for the path of a command; starts the server."""
+    place = Path(tempfile.mkdtemp(prefix="quick-"))
+    command = place / "spikefront"
+    command.write_text(CLIENT)
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.quick", str(place / "socket")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,  # its end is the end of this process
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(place)))
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    return place
+
+
+def command() -> str:
+    """The command `spikefront`, for a list of words."""
+    return str(folder() / "spikefront")
+
+
+def serve(address: str) -> None:
+    """Fork a process for each connection, until standard input ends."""
+    _load()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        if os.fork() == 0:  # waits for the end of the tests, without a thread in the server
+            listener.close()
+            os.read(0, 1)
+            os.kill(os.getppid(), signal.SIGKILL)
+            os._exit(0)
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _watch(connection)
+            connection.close()
+
+
+def _load() -> None:
+    """Load what takes long and is not ours: our modules read the environment."""
+    for name in LOADED:
+        importlib.import_module(name)
+
+
+def _watch(connection: socket.socket) -> None:
+    """Fork the command, and tell what became of it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        words, where, environment, files = _received(connection)
+        child = os.fork()
+        if child == 0:
+            _run(words, where, environment, files)
+        connection.sendall(b"%d\n" % child)
+        _, status = os.waitpid(child, 0)
+        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    except BaseException:
+        traceback.print_exc()
+    os._exit(0)
+
+
+def _received(connection: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:
+    files = array.array("i")
+    header, ancillary, *_ = connection.recvmsg(8, socket.CMSG_SPACE(3 * files.itemsize))
+    for _level, _kind, data in ancillary:
+        files.frombytes(data)
+    given = connection.makefile("rb").read(int.from_bytes(header, "big"))
+    words, where, environment = json.loads(given)
+    return words, where, environment, list(files)
+
+
+def _run(words: list[str], where: str, environment: dict[str, str], files: list[int]) -> None:
+    """In the child: be the command."""
+    code: Any = 70
+    try:
+        os.setpgid(0, 0)
+        os.chdir(where)
+        os.environ.clear()
+        os.environ.update(environment)
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        os.closerange(3, 1 << 12)
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace", buffering=1)
+        sys.argv = ["spikefront", *words]
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        from search.commands.cli import main
+
+        code = main()
+        sys.stdout.flush()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
