@@ -28,7 +28,7 @@ trials = 1
 workers = 0
 [run]
 dataset = "{dataset}"
-backbone = "{backbone}"
+{architecture}
 width = 4
 head_hidden = 0
 train_images = 60
@@ -89,15 +89,19 @@ def search(
     settings: str = "",
     dataset: str = "digits",
     backbone: str = "mlp",
+    architecture: str = "",
     extension: Path | None = None,
 ) -> str:
     """Run a study of one tiny trial, and return its front with every metric."""
-    study = STUDY.format(objective=objective, settings=settings, dataset=dataset, backbone=backbone)
+    named = f'architecture = "{architecture}"' if architecture else f'backbone = "{backbone}"'
+    study = STUDY.format(
+        objective=objective, settings=settings, dataset=dataset, architecture=named
+    )
     (tree / "tiny.toml").write_text(study, encoding="utf-8")
-    named = {} if extension is None else {"SPIKEFRONT_EXTENSIONS": str(extension)}
+    variables = {} if extension is None else {"SPIKEFRONT_EXTENSIONS": str(extension)}
     cli = ("-m", "search.commands.cli")
-    python(tree, *cli, "run", "tiny.toml", **named)
-    return python(tree, *cli, "front", "tiny", "--all-metrics", "--json", **named)
+    python(tree, *cli, "run", "tiny.toml", **variables)
+    return python(tree, *cli, "front", "tiny", "--all-metrics", "--json", **variables)
 
 
 def test_the_table_has_a_row_for_each_kind() -> None:
@@ -164,35 +168,43 @@ def test_an_encoding_is_a_function_and_a_name(tree: Path) -> None:
 
 
 UNIT = """
-from snn.network.units.dense import Dense
-from snn.network.units.unit import unit_module
-from snn.settings.backbones import NarrowUnit
+from dataclasses import dataclass
+from typing import ClassVar
+
+from snn.settings.units.unit import LayerPlan, Links, Unit, size
 
 
-@unit_module(NarrowUnit)
-class Narrow(Dense):
-    pass
-"""
-UNIT_SPEC = """
 @dataclass(frozen=True, kw_only=True)
-class NarrowUnit:
-    neurons: int
+class {name}(Unit):
+    letter: ClassVar[str] = "{letter}"
+    neurons: int = size("neurons")
+
+    def layers(self, source, count):
+        first = LayerPlan(name="wide", label="wide", size=2 * count, links=(Links(kernel=0),))
+        both = (Links(source="wide", kernel=0), Links(kernel=0))
+        return first, LayerPlan(name="narrow", label="narrow", size=count, links=both)
+"""
 
 
-Unit = NarrowUnit | """
-
-
-def test_a_unit_is_a_file_and_its_declaration(tree: Path, tmp_path: Path) -> None:
-    (tree / "snn" / "network" / "units" / "narrow.py").write_text(UNIT)
-    backbones = tree / "snn" / "settings" / "backbones.py"
-    replace_once(backbones, "\nUnit = ", UNIT_SPEC)
-    extension = tmp_path / "mine.py"
-    extension.write_text(
-        "from snn.extensions import add_backbone\n"
-        "from snn.settings.backbones import NarrowUnit\n"
-        "add_backbone('narrow', [NarrowUnit(neurons=1)])\n"
+def test_a_unit_is_a_file_and_a_line(tree: Path) -> None:
+    units = tree / "snn" / "settings" / "units"
+    (units / "twice.py").write_text(UNIT.format(name="TwiceUnit", letter="t"))
+    listing = "from snn.settings.units.twice import TwiceUnit\n\n_KINDS: tuple[type[Unit], ...] = ("
+    replace_once(
+        units / "__init__.py", "_KINDS: tuple[type[Unit], ...] = (", f"{listing}TwiceUnit, "
     )
-    assert '"accuracy"' in search(tree, backbone="narrow", extension=extension)
+    front = search(tree, architecture="t6 d5", settings="target_sparsity = 0.5")
+    assert '"accuracy"' in front
+
+
+@pytest.mark.parametrize("given", [{"backbone": "mine"}, {"architecture": "t6 d5"}])
+def test_a_unit_comes_from_an_extension(tree: Path, tmp_path: Path, given: dict[str, str]) -> None:
+    extension = tmp_path / "mine.py"
+    door = "from snn.extensions import LayerPlan, Links, Unit, add_backbone, add_unit, size"
+    unit = UNIT.format(name="TwiceUnit", letter="t")
+    unit = unit.replace("from snn.settings.units.unit import LayerPlan, Links, Unit, size", door)
+    extension.write_text(f"{unit}\nadd_unit(TwiceUnit)\nadd_backbone('mine', 't6 d5')\n")
+    assert '"accuracy"' in search(tree, extension=extension, **given)
 
 
 def test_a_page_of_the_dashboard_is_a_file_and_a_line(tree: Path) -> None:

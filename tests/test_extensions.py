@@ -4,8 +4,9 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,10 +17,14 @@ from snn.extensions import (
     DenseUnit,
     ExtensionError,
     ResidualUnit,
+    Unit,
     add_backbone,
     add_dataset,
+    add_unit,
+    size,
 )
 from snn.settings import extensions
+from snn.settings.units import KINDS
 from tests import quick
 
 DOOR = "from snn.extensions import ConvUnit, ResidualUnit, add_backbone, add_dataset"
@@ -170,18 +175,57 @@ def test_a_damaged_file_stops_run_with_one_line_and_doctor_lists_it(folder: Path
     [
         ("resnet7", [ConvUnit(channels=1)], "'resnet7' exists already"),
         ("Mine!", [ConvUnit(channels=1)], "must be lower-case letters"),
-        ("mine", [], "units must be a list of ConvUnit"),
-        ("mine", ["conv"], "units must be a list of ConvUnit"),
-        ("mine", 3, "units must be a list of ConvUnit"),
+        ("mine", [], "units must be a list of units .ConvUnit"),
+        ("mine", ["conv"], "units must be a list of units .ConvUnit"),
+        ("mine", 3, "units must be a list of units .ConvUnit"),
         ("mine", [ConvUnit(channels=0)], "unit 1: channels must be an integer above 0, got 0"),
         ("mine", [ConvUnit(channels=1, kernel=2.5)], "unit 1: kernel must be an integer above 0"),
         ("mine", [DenseUnit(neurons=1), DenseUnit(neurons=True)], "unit 2: neurons must be"),
-        ("mine", [ResidualUnit(channels=1, skip="no")], "skip must be 'conv' or 'identity'"),
+        (
+            "mine",
+            [ResidualUnit(channels=1, skip="no")],
+            "skip must be one of conv, identity, none, got .no.",
+        ),
     ],
 )
 def test_invalid_architectures_are_refused(name: str, units: Any, message: str) -> None:
     with pytest.raises(ExtensionError, match=message):
         add_backbone(name, units)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken(Unit):
+    letter: ClassVar[str] = "c"
+    channels: int = size("channels")
+
+
+class Sizeless(Unit):
+    letter: ClassVar[str] = "x"
+
+
+class Lettered(Unit):
+    letter: ClassVar[str] = "xy"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Taken, "unit Taken: letter 'c' is that of ConvUnit; use another one"),
+        (Sizeless, "unit Sizeless: must be a dataclass with a size"),
+        (Lettered, "unit Lettered: letter must be a lower-case letter, got 'xy'"),
+        (Unit, "unit Unit: letter must be a lower-case letter, got None"),
+        ("c", "a unit must be a subclass of Unit, got 'c'"),
+    ],
+)
+def test_invalid_units_are_refused(kind: Any, message: str) -> None:
+    with pytest.raises(ExtensionError, match=message):
+        add_unit(kind)
+    assert "x" not in KINDS
+
+
+def test_a_text_is_an_architecture_and_its_faults_have_their_place() -> None:
+    with pytest.raises(ExtensionError, match="backbone 'mine': unit 2 \"q8\": unknown kind q"):
+        add_backbone("mine", "c8 q8")
 
 
 def reader(root: Path) -> Any:

@@ -303,6 +303,7 @@ def test_importing_search_loads_neither_torch_nor_ray_nor_optuna() -> None:
 
 
 def test_what_a_study_file_is_checked_against_loads_neither_torch_nor_numpy() -> None:
-    settings = [f"snn.settings.{path.stem}" for path in sources("snn/settings")]
+    paths = (path.relative_to(ROOT).with_suffix("") for path in sources("snn/settings"))
+    settings = [".".join(path.parts) for path in paths]
     light = [*(name.removesuffix(".__init__") for name in settings), *sorted(LIGHT)]
     assert loaded_by(light, {"torch", "numpy"}) == []

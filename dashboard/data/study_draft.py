@@ -100,7 +100,7 @@ class Reading:
     def at(self, *places: str) -> list[str]:
         """Return the faults of these keys and of keys below them, a sentence each."""
         return [
-            f"{fault.key} {fault.message}"
+            str(fault)
             for fault in self.faults
             if any(_is_within(fault.key, place) for place in places)
         ]
@@ -108,7 +108,7 @@ class Reading:
     def elsewhere(self, *places: str) -> list[str]:
         """Return the faults of all other keys."""
         found = [f for f in self.faults if not any(_is_within(f.key, place) for place in places)]
-        return [f"{fault.key} {fault.message}".strip() for fault in found]
+        return [str(fault).strip() for fault in found]
 
 
 def _is_within(key: str, place: str) -> bool:

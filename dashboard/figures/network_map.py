@@ -89,7 +89,7 @@ def network(
         f"--edge:{palette.border};--surface:{palette.surface};--muted:{palette.muted};"
         f"--text:{palette.text};--grid:{palette.border};--accent:{palette.accent}"
     )
-    label = f"{config.backbone} cut into blocks {config.partition}"
+    label = f"{config.title} cut into blocks {config.partition}"
     return (
         f'{STYLE}<div class="net" role="img" aria-label="{html.escape(label)}" '
         f'style="{colours}">{"".join(parts)}</div>'

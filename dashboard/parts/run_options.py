@@ -103,7 +103,7 @@ def _faults(study: Study, options: RunOptions, folder: str) -> list[str]:
     try:
         study.with_overrides(trials=options.trials, hours=options.hours)
     except StudyError as error:
-        found += [f"{fault.key} {fault.message}" for fault in error.faults]
+        found += map(str, error.faults)
     return found
 
 

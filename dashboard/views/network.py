@@ -197,7 +197,7 @@ def _facts(view: TrialView, selected: SelectedPoint | None) -> list[str]:
     trial = view.trial
     facts = []
     if trial.config is not None:
-        facts += [trial.config.backbone, f"partition {trial.config.partition}"]
+        facts += [trial.config.title, f"partition {trial.config.partition}"]
         done = trial.epochs_done + trial.epochs_reused
         facts.append(f"{done} of {trial.config.total_epochs} epochs")
     if selected is not None:

@@ -232,11 +232,11 @@ def log_settings(arguments: argparse.Namespace) -> log.LogSettings:
 def _extension_hint(message: str) -> str:
     """Return a line about extensions for the name of an unknown data set or backbone."""
     unknown = re.search(r"\b(dataset|backbone) must be one of .*, got ", message)
-    if unknown is None or os.environ.get(extensions.VARIABLE):
+    kind = "unit" if ": unknown kind " in message else unknown and unknown[1]
+    if not kind or os.environ.get(extensions.VARIABLE):
         return ""
     return (
-        f"\nif an extension has this {unknown[1]}, set {extensions.VARIABLE} to the file of the "
-        "extension"
+        f"\nif an extension has this {kind}, set {extensions.VARIABLE} to the file of the extension"
     )
 
 

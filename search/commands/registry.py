@@ -41,6 +41,7 @@ COMMANDS = [
     Entry("train", "train:train", "train one network without a search"),
     Entry("init", "study_file:init", "write a study file to start from"),
     Entry("validate", "study_file:validate", "check a study file and estimate the cost of a run"),
+    Entry("backbones", "study_file:backbones", "list the named architectures, as texts"),
     Entry("doctor", "doctor:doctor", "check this machine: packages, GPU, Ray, store, data sets"),
     Entry("completion", "completion:completion", "print a script for completion in a shell"),
     Entry("dashboard", "dashboard:dashboard", "serve the results of a store as web pages"),

@@ -1,4 +1,4 @@
-"""`spikefront validate` and `init`: a study file checked with its cost, or a new one."""
+"""`spikefront validate`, `init`, `backbones`: to check a study file, to begin one, to fill it."""
 
 import argparse
 import contextlib
@@ -20,7 +20,8 @@ from search.study.study import Study, load_study, study_from_toml
 from search.study.template import study_text
 from search.text.units import counted, figure, percent, scaled
 from search.trial.trial import Params
-from snn.settings.config import ConfigError
+from snn.settings.backbones import BACKBONES, Backbone
+from snn.settings.config import ConfigError, RunConfig
 
 SAMPLED = 5  # configurations whose cost is estimated
 TRIES = 200  # drawn at random until there are as many that can run
@@ -102,6 +103,49 @@ def _settled(study: Study) -> tuple[Study, str]:
     from search.runners import precision
 
     return precision.settled(study, precision.device_of(study, None))
+
+
+@command(JSON, examples=("spikefront backbones", "spikefront backbones --json"))
+def backbones(arguments: argparse.Namespace) -> int:
+    """List the named architectures: text, parameters, source, and what they are.
+
+    Parameters are those of a network of one block with the settings in the column before them: the
+    published ones, or else the defaults.
+    """
+    output = Output(as_json=arguments.as_json)
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "architecture", "with", "parameters", "source"):
+        table.add_column(column, justify="right" if column == "parameters" else "left")
+    found = []
+    for backbone in BACKBONES.values():
+        settings = dict(backbone.published) or {"dataset": "digits", "width": RunConfig.width}
+        parameters = _parameters(backbone, settings)
+        shown = ", ".join(
+            str(value) if name == "dataset" else f"{name} {value}"
+            for name, value in settings.items()
+        )
+        row = (backbone.name, backbone.text, shown, figure("parameters", parameters))
+        table.add_row(*row, backbone.source)
+        found.append(
+            {
+                "name": backbone.name,
+                "architecture": backbone.text,
+                "meaning": backbone.meaning,
+                "source": backbone.source or None,
+                "settings": settings,
+                "parameters": parameters,
+            }
+        )
+    output.say(table)
+    output.document({"backbones": found})
+    return 0
+
+
+def _parameters(backbone: Backbone, settings: dict[str, str | int]) -> int:
+    from search.worker import engine
+
+    config = RunConfig.from_mapping({**settings, "backbone": backbone.name})
+    return engine.lower_bound(config, images=1, memory=False).parameters
 
 
 def _say_study(output: Output, study: Study, precision: str) -> None:

@@ -9,7 +9,9 @@ import jinja2
 
 from search.export.content import ExportContent
 from search.text.units import counted, figure, percent, scaled
+from snn.settings.architecture import format_architecture
 from snn.settings.backbones import BACKBONES
+from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS
 
 TEMPLATE = "model_card.md.jinja"
@@ -27,7 +29,7 @@ def model_card(content: ExportContent) -> str:
     facts = {field.name: getattr(content, field.name) for field in dataclasses.fields(content)}
     return engine.get_template(TEMPLATE).render(
         facts,
-        backbone=BACKBONES[content.config.backbone],
+        architecture=_architecture(content.config),
         thresholds=", ".join(f"{value:.4g}" for value in content.config.exit_threshold),
         figure_columns=list(_columns(content)),
         figures=list(_figures(content)),
@@ -35,6 +37,14 @@ def model_card(content: ExportContent) -> str:
         layer_rows=list(_layers(content)),
         exit_rows=list(_exits(content)),
     )
+
+
+def _architecture(config: RunConfig) -> str:
+    """Return the text of an architecture, with name and meaning if it has them."""
+    text = f"`{format_architecture(config.units)}`"
+    if not config.backbone:
+        return text
+    return f"{config.backbone}, {BACKBONES[config.backbone].meaning}: {text}"
 
 
 def _code(text: str | None) -> str:

@@ -257,7 +257,8 @@ def _obstacle(
 
 def _reasons(run: Mapping[str, Any], faults: Sequence[Fault]) -> str:
     places = (f"{'run' if fault.key in run else 'space'}.{fault.key}" for fault in faults)
-    return "; ".join(f"{place} {f.message}" for place, f in zip(places, faults, strict=True))
+    pairs = zip(places, faults, strict=True)
+    return "; ".join(str(Fault(key=place, message=f.message)) for place, f in pairs)
 
 
 __all__ = [

@@ -19,8 +19,18 @@ from search.study.axes import (
     When,
 )
 from search.study.space import EXIT_THRESHOLD, Space
+from search.study.tables import text_fault
+from snn.settings.architecture import format_architecture, parse_architecture
 from snn.settings.backbones import BACKBONES
-from snn.settings.config import SETTINGS, Fault, Kind, RunConfig, Setting, nearest, unknown_setting
+from snn.settings.config import (
+    DEFAULT_BACKBONE,
+    SETTINGS,
+    Fault,
+    Kind,
+    Setting,
+    nearest,
+    unknown_setting,
+)
 from snn.settings.partition import format_partition, parse_partition
 
 _RANGE_KEYS = ("low", "high", "step", "log", "when")
@@ -31,7 +41,6 @@ NO_EXIT = (
     "Remove it, or set partition = { max_blocks = 2 }"
 )
 _PLACES = {name: place for place, name in enumerate(SETTINGS)}
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
 
 
 class _Reader:
@@ -41,23 +50,30 @@ class _Reader:
         self.table = table
         self.run = run
         self.faults: list[Fault] = []
-        self.backbones = self._backbones()
+        self.sizes = self._sizes()
 
     def fault(self, key: str, message: str) -> None:
         self.faults.append(Fault(key=f"space.{key}", message=message))
 
-    def _backbones(self) -> tuple[str, ...]:
-        """Return the backbones that a trial of this space can have."""
-        given = self.table.get("backbone", self.run.get("backbone", _DEFAULTS["backbone"]))
-        if isinstance(given, dict):
-            given = given.get("values")
-        names = given if isinstance(given, list) else [given]
-        return tuple(name for name in names if isinstance(name, str) and name in BACKBONES)
+    def _sizes(self) -> dict[str, int]:
+        """Return the units of each architecture that a trial of this space can have, by title."""
+        given = {**self.run, **self.table}
+        key = "architecture" if given.get("architecture") else "backbone"
+        value = given.get(key, DEFAULT_BACKBONE)
+        if isinstance(value, dict):
+            value = value.get("values")
+        found = {}
+        for title in value if isinstance(value, list) else [value]:
+            if key == "backbone" and title in BACKBONES:
+                found[title] = len(BACKBONES[title].units)
+            elif key == "architecture" and isinstance(title, str) and not text_fault(key, title):
+                found[title] = len(parse_architecture(title))
+        return found
 
     @property
     def units(self) -> int:
-        """Number of units that every backbone of the space has."""
-        return min((len(BACKBONES[name].units) for name in self.backbones), default=0)
+        """Number of units that every architecture of the space has."""
+        return min(self.sizes.values(), default=0)
 
     def axis(self, name: str, given: object) -> Axis | None:
         """Return one axis, or None and add at least one fault."""
@@ -70,6 +86,17 @@ class _Reader:
         faults = len(self.faults)
         axis = self._read(name, given, SETTINGS[name])
         return axis if len(self.faults) == faults else None
+
+    def check_architecture(self) -> None:
+        """Add a fault if both a name and a text give the architecture, one of them in [space]."""
+        names = ("backbone", "architecture")
+        if all(name in self.run or name in self.table for name in names):
+            for name in names:
+                if name in self.table:
+                    other = next(n for n in names if n != name)
+                    place = "[run]" if other in self.run else "[space]"
+                    self.fault(name, f"is given beside {other} in {place}; remove one of them")
+                    return
 
     def _unknown(self, name: str) -> None:
         if name.startswith(f"{EXIT_THRESHOLD}_"):
@@ -110,12 +137,15 @@ class _Reader:
         message = setting.fault(value)
         if not message and key == "partition":
             message = self._partition_fault(str(value))
+        message = message or text_fault(key, value)
         if message:
             self.fault(key, message)
             return None
         assert isinstance(value, int | float | str)
         if key == "partition":
             return format_partition(parse_partition(str(value)))
+        if key == "architecture":
+            return format_architecture(parse_architecture(str(value)))
         return float(value) if setting.kind in ("real", "reals") else value
 
     def _partition_fault(self, text: str) -> str | None:
@@ -123,9 +153,9 @@ class _Reader:
             blocks = parse_partition(text)
         except ValueError as error:
             return str(error)
-        if not self.backbones or sum(blocks) <= self.units:
+        if not self.sizes or sum(blocks) <= self.units:
             return None
-        smallest = min(self.backbones, key=lambda name: len(BACKBONES[name].units))
+        smallest = min(self.sizes, key=lambda title: self.sizes[title])
         return (
             f"must cover at most the {self.units} units of {smallest}, "
             f"got {text!r} with {sum(blocks)}"
@@ -221,12 +251,11 @@ class _Reader:
 
     def _partition(self, given: Mapping[str, Any], when: When) -> PartitionAxis | None:
         self._check_keys("partition", given, _PARTITION_KEYS)
-        sizes = {len(BACKBONES[name].units) for name in self.backbones}
-        if len(sizes) > 1:
+        if len(set(self.sizes.values())) > 1:
             self.fault(
                 "partition",
-                "must be a list of partitions where the backbones differ in units "
-                f"({', '.join(self.backbones)}), got {_shown(given)}",
+                "must be a list of partitions where the architectures differ in units "
+                f"({', '.join(self.sizes)}), got {_shown(given)}",
             )
         if "max_blocks" not in given:
             self.fault("partition.max_blocks", "must be given: the most blocks that a trial has")
@@ -246,9 +275,9 @@ class _Reader:
         if key not in given:
             return
         message = Setting(kind="integer", meaning="", low=1).fault(given[key])
-        if not message and self.backbones and given[key] > self.units:
-            backbone = self.backbones[0]
-            message = f"must be at most the {self.units} units of {backbone}, got {given[key]}"
+        if not message and self.sizes and given[key] > self.units:
+            title = next(iter(self.sizes))
+            message = f"must be at most the {self.units} units of {title}, got {given[key]}"
         if message:
             self.fault(f"partition.{key}", message)
 
@@ -332,6 +361,7 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
         message = "must be a table with at least one axis"
         return None, [Fault(key="space", message=message)]
     reader = _Reader(table, run)
+    reader.check_architecture()
     # In the order of SETTINGS: how a file is written changes nothing that is drawn.
     names = sorted(table, key=lambda name: _PLACES.get(name, len(_PLACES)))
     read = {name: reader.axis(name, table[name]) for name in names}
@@ -342,7 +372,7 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
     exit_axis = axes.get(EXIT_THRESHOLD)
     if isinstance(exit_axis, ExitAxis):
         axes[EXIT_THRESHOLD] = dataclasses.replace(exit_axis, exits=most)
-        if most == 0 and read.get("partition", "") is not None and reader.backbones:
+        if most == 0 and read.get("partition", "") is not None and reader.sizes:
             reader.fault(EXIT_THRESHOLD, NO_EXIT)
     if reader.faults:
         return None, reader.faults

@@ -55,9 +55,7 @@ class StudyError(ValueError):
     def __init__(self, source: str, faults: list[Fault]) -> None:
         self.source = source
         self.faults = tuple(faults)
-        lines = (
-            f"{source}: {f.key} {f.message}" if f.key else f"{source}: {f.message}" for f in faults
-        )
+        lines = (f"{source}: {f}" if f.key else f"{source}: {f.message}" for f in faults)
         super().__init__("\n".join(lines))
 
 
@@ -169,6 +167,10 @@ class Study:
             ]
             raise StudyError("--set", faults)
         for name, value in sets.items():
+            for other in {"backbone", "architecture"} - sets.keys():
+                if name in ("backbone", "architecture"):  # one replaces the other
+                    document.get("run", {}).pop(other, None)
+                    document.get("space", {}).pop(other, None)
             table = "space" if name in self.space.axes else "run"
             document.setdefault(table, {})[name] = _override(name, value)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.study.methods import PRUNERS, SAMPLERS
+from snn.settings.architecture import ArchitectureError, parse_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import (
     SETTINGS,
@@ -315,7 +316,7 @@ def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, 
         value: Any = tuple(given_value) if isinstance(given_value, list) else given_value
         if name not in SETTINGS:
             faults.append(Fault(key=f"run.{name}", message=unknown_setting(name).message))
-        elif message := SETTINGS[name].fault(value):
+        elif message := SETTINGS[name].fault(value) or text_fault(name, value):
             faults.append(Fault(key=f"run.{name}", message=message))
         else:
             values[name] = float(value) if SETTINGS[name].kind == "real" else value
@@ -324,10 +325,21 @@ def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, 
     return values
 
 
+def text_fault(name: str, value: Any) -> str | None:
+    """Return the fault of a text of [run] or [space] that the setting alone does not see."""
+    if name == "architecture" and value:
+        try:
+            parse_architecture(value)
+        except ArchitectureError as error:
+            return str(error)
+    return None
+
+
 def _architecture_faults(run: Mapping[str, Any], axes: Mapping[str, Any]) -> list[Fault]:
-    """Return the faults of a partition and its exits if no axis can change them."""
-    parts = ("backbone", "partition", "exit_threshold")
-    if "partition" not in run or any(part in axes for part in parts):
+    """Return the faults of architecture, partition and exits if no axis can change them."""
+    cut = ("backbone", "architecture", "partition", "exit_threshold")
+    parts = (*cut, "width", "dataset") if "architecture" in run else cut
+    if not run.keys() & {"partition", "architecture"} or any(part in axes for part in parts):
         return []
     if run.get("backbone", "resnet7") not in BACKBONES:
         return []

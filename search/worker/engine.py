@@ -215,8 +215,11 @@ def plan(config: RunConfig) -> CostEstimate:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        message = f"must be lower: this machine has no memory for a width of {config.width}"
-        raise ConfigError([Fault(key="width", message=message)]) from error
+        key, size = "width", f"a width of {config.width}"
+        if not any(unit.in_widths for unit in config.units):
+            key, size = "architecture", f"{config.architecture!r}"
+        message = f"must be lower: this machine has no memory for {size}"
+        raise ConfigError([Fault(key=key, message=message)]) from error
 
 
 def is_out_of_memory(error: Exception) -> bool:

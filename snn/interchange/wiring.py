@@ -26,10 +26,9 @@ from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, Layer
 from snn.network.network import Network
 from snn.network.pooling import Size, SpikePool
-from snn.network.units.conv import Conv
-from snn.network.units.dense import Dense
-from snn.network.units.residual import Residual
+from snn.network.units import UnitModule
 from snn.settings.config import RunConfig
+from snn.settings.units import INPUT
 
 ENDLESS_STEPS = 2.0**40
 """Time constant without leak, in timesteps: 1 - 2^-40 rounds to 1 in single precision."""
@@ -98,6 +97,7 @@ def graphs(
         signal = wiring.input(network.task.image_shape)
         for block in range(index + 1):
             for unit in network.block(block).units:
+                assert isinstance(unit, UnitModule)
                 signal = wiring.unit(unit, signal)
         head = network.block(index).head
         wiring.head(head, signal)
@@ -147,16 +147,15 @@ class Wiring:
         node = self._nir.Input(input_type={"input": np.array(shape)})
         return self._add("input", node, [], shape)
 
-    def unit(self, unit: object, signal: Tap) -> Tap:
+    def unit(self, unit: UnitModule, signal: Tap) -> Tap:
         """Add a unit of a backbone after `signal`."""
-        if isinstance(unit, Conv):
-            pooled = self._pool(unit.pool, self._layer(unit.layer, [signal]))
-            return pooled if unit.pooled is None else self._neurons(unit.pooled, [pooled])
-        if isinstance(unit, Residual):
-            between = self._layer(unit.first, [signal])
-            return self._layer(unit.second, [between, signal])
-        assert isinstance(unit, Dense)
-        return self._layer(unit.layer, [signal])
+        taps = {INPUT: signal}
+        for layer, name, sources in unit.parts():
+            signal = self._layer(layer, [taps[source] for source in sources])
+            taps[name] = signal
+        if unit.pool is not None:
+            signal = self._pool(unit.pool, signal)
+        return signal if unit.pooled is None else self._neurons(unit.pooled, [signal])
 
     def head(self, head: Head, signal: Tap) -> None:
         """Add an exit and the output node."""
@@ -205,11 +204,23 @@ class Wiring:
             node = self._nir.Affine(weight=weight, bias=_array(bias))
             return self._add(name, node, [flat], shape)
         given = np.zeros(len(weight), np.float32) if bias is None else _array(bias)
-        stride, padding = (conn.stride,) * 2, (weight.shape[-1] // 2,) * 2
-        return self._convolved(name, weight, given, signal, stride=stride, padding=padding)
+        return self._convolved(
+            *(name, weight, given, signal),
+            stride=(conn.stride,) * 2,
+            padding=(weight.shape[-1] // 2,) * 2,
+            groups=conn.groups,
+        )
 
     def _convolved(
-        self, name: str, weight: Any, bias: Any, signal: Tap, *, stride: Size, padding: Size
+        self,
+        name: str,
+        weight: Any,
+        bias: Any,
+        signal: Tap,
+        *,
+        stride: Size,
+        padding: Size,
+        groups: int = 1,
     ) -> Tap:
         node = self._nir.Conv2d(
             input_shape=tuple(signal.shape[1:]),
@@ -217,7 +228,7 @@ class Wiring:
             stride=stride,
             padding=padding,
             dilation=(1, 1),
-            groups=1,
+            groups=groups,
             bias=bias,
         )
         sides = _sides(signal, weight.shape[2:], stride, padding)

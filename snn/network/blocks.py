@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,7 @@ from snn.network.layers import Connections, ForwardContext, Layer, Norm
 from snn.network.neurons import Lif
 from snn.network.rate_maps import Clipped, RateMap, RateNorm, Rectified
 from snn.network.seeding import generator
-from snn.network.units import UNIT_MODULES, BlockBuilder, SignalSpec
-from snn.settings.backbones import BACKBONES
+from snn.network.units import BlockBuilder, SignalSpec, UnitModule
 from snn.settings.config import RunConfig
 
 
@@ -101,12 +99,13 @@ def build_block(
 ) -> Block:
     """Return block `index` (from 0) of a config with initial weights, an output per class."""
     builder = builder_of(config, block=index, is_folded=is_folded)
-    specs: Sequence[Any] = BACKBONES[config.backbone].units
     first = sum(config.blocks[:index])
-    units: list[Any] = []
+    units: list[UnitModule] = []
     signal = replace(source, kind="border") if source.kind == "neurons" else source
-    for number, spec in enumerate(specs[first : first + config.blocks[index]], start=first + 1):
-        unit = UNIT_MODULES[type(spec)](spec, config.width, signal, builder, f"unit{number}")
+    for number, spec in enumerate(
+        config.units[first : first + config.blocks[index]], start=first + 1
+    ):
+        unit = UnitModule(spec, config.width, signal, builder, f"unit{number}")
         units.append(unit)
         signal = unit.signal
     head = Head(signal, config, classes, builder, f"exit{index + 1}")
@@ -116,7 +115,7 @@ def build_block(
             block.first,
             signal.shape,
             spikes_per_unit=signal.spikes_per_unit,
-            source=source.shape,
+            target=units[0].first_shape,
             draws=generator(config.seed, "feedback", index),
         )
     for layer in layers_of(block):  # not readouts, whose inputs are mean spikes

@@ -144,7 +144,14 @@ def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
         side - ((out - 1) * stride - 2 * padding + weight.shape[-1])
         for side, out in zip(shape[1:], sides, strict=True)
     ]
-    reached = F.conv_transpose2d(ones, weight, stride=stride, padding=padding, output_padding=left)
+    reached = F.conv_transpose2d(
+        ones,
+        weight,
+        stride=stride,
+        padding=padding,
+        output_padding=left,
+        groups=connections.groups,
+    )
     return reached[0]
 
 

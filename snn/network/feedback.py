@@ -41,19 +41,19 @@ def add_feedback(
     shape: tuple[int, ...],
     *,
     spikes_per_unit: int,
-    source: tuple[int, ...],
+    target: tuple[int, ...],
     draws: torch.Generator,
 ) -> None:
     """Add feedback connections to `layer`, the first of a block with output of `shape`.
 
-    `spikes_per_unit` spikes make an output of 1; `source` is the shape of the block's input.
+    `spikes_per_unit` spikes make an output of 1; `target` is the shape of the spikes of the layer.
     """
     forward = layer.sources[0].weight
     if forward.dim() == 4:
         connections = Connections(
             (forward.shape[0], shape[0], 3, 3), spikes_per_unit=spikes_per_unit, generator=draws
         )
-        resize = FeedbackResize(shape=shape, size=(source[1], source[2]))
+        resize = FeedbackResize(shape=shape, size=(target[1], target[2]))
     else:
         inputs = torch.Size(shape).numel()
         connections = Connections(

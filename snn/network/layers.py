@@ -127,7 +127,8 @@ class Connections(nn.Module):
     `spikes_per_unit` spikes make an input of 1: a k x k average pool before the connections
     turns k*k spikes into a value of 1. With `is_analog` inputs are real numbers instead of
     spikes, with `is_constant` the same ones at every timestep; `deviation` is their standard
-    deviation if it is known. `kind` is the source of the inputs.
+    deviation if it is known. `kind` is the source of the inputs. With `groups`, a convolution
+    connects each group of output channels with its group of input channels only.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class Connections(nn.Module):
         shape: tuple[int, ...],
         *,
         stride: int = 1,
+        groups: int = 1,
         spikes_per_unit: int = 1,
         is_analog: bool = False,
         is_constant: bool = False,
@@ -146,6 +148,7 @@ class Connections(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.spikes_per_unit, self.norm = stride, spikes_per_unit, norm
+        self.groups = groups
         self.is_analog, self.is_constant, self.kind = is_analog, is_constant, kind
         fan_in = math.prod(shape[1:])
         weight = torch.empty(shape)
@@ -246,14 +249,21 @@ class Connections(nn.Module):
         if levels is None:
             return self.apply_weight(x.to(weight.dtype), weight, bias)
         x = x.flatten(1) if weight.dim() == 2 else x
-        current: Tensor = PackedMap.apply(x, weight, bias, self.stride, levels)  # type: ignore[no-untyped-call]
+        current: Tensor = PackedMap.apply(x, weight, bias, self.stride, self.groups, levels)  # type: ignore[no-untyped-call]
         return current
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the linear map of `x` (batch, ...), without norm."""
         if weight.dim() == 2:
             return F.linear(x.flatten(1), weight, bias)
-        current = F.conv2d(x, weight, bias, stride=self.stride, padding=weight.shape[-1] // 2)
+        current = F.conv2d(
+            x,
+            weight,
+            bias,
+            stride=self.stride,
+            padding=weight.shape[-1] // 2,
+            groups=self.groups,
+        )
         if current.is_meta:
             current = _ChannelsLast.apply(current)  # type: ignore[no-untyped-call]
         return current

@@ -4,7 +4,6 @@ No state is kept between batches: potentials, masks and constant currents are fi
 `ForwardContext`, so nothing has to be reset.
 """
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -15,17 +14,10 @@ from snn.data.encoding import ANALOG, CONSTANT
 from snn.network.blocks import Block, connections_of
 from snn.network.layers import Connections, ForwardContext
 from snn.network.time_chunk import Outputs, TimeChunk, run_checkpointed
-from snn.network.units import UNIT_MODULES, SignalSpec
-from snn.settings.backbones import BACKBONES
+from snn.network.units import SignalSpec
+from snn.settings import chunks
+from snn.settings.architecture import largest_layer
 from snn.settings.config import RunConfig
-
-MICRO_BATCH_BYTES = 32 * 2**20
-"""Upper bound of the spikes of the largest layer for one timestep of a micro-batch, on a CPU."""
-
-
-CHUNK_BYTES = 16 * 2**20
-"""Upper bound of the same spikes for all timesteps of a chunk: more do not fit the cache, with
-fewer the start of each operation costs more than its work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +37,7 @@ class Network(nn.Module):
         self.config, self.task = config, task
         self.blocks = nn.ModuleList()
         self.memory_mode = config.memory_mode
-        self._largest = _largest_layer(config, task)
+        self._largest = largest_layer(config.units, task.image_shape, config.width)
 
     def block(self, index: int) -> Block:
         """Return the block with this index, from 0."""
@@ -73,21 +65,16 @@ class Network(nn.Module):
             return steps
         if next(self.parameters()).is_cuda:
             return steps
-        images = min(self.config.batch_size, self.micro_batch)
-        return max(1, min(steps, CHUNK_BYTES // (4 * images * self._largest)))
+        return chunks.chunk_steps(self.config, self._largest, images=self.micro_batch)
 
     @property
     def micro_batch(self) -> int:
         """Images that run together in training; depends on the same values as `chunk_steps`."""
         config = self.config
-        if config.is_whole:
+        chosen = config.micro_batch or config.is_whole
+        if next(self.parameters()).is_cuda and not chosen:
             return config.batch_size
-        if config.micro_batch:
-            return config.micro_batch
-        if next(self.parameters()).is_cuda:
-            return config.batch_size
-        images = max(1, MICRO_BATCH_BYTES // (4 * self._largest))
-        return math.ceil(config.batch_size / math.ceil(config.batch_size / images))
+        return chunks.micro_batch(config, self._largest)
 
     def is_constant(self, drive: Tensor) -> bool:
         """Return whether `drive` (1, batch, ...) is the input of every timestep.
@@ -136,15 +123,6 @@ class Network(nn.Module):
             for index, total in zip(live, outputs.sums, strict=False)
         ]
         return replace(outputs, means=means)
-
-
-def _largest_layer(config: RunConfig, task: Task) -> int:
-    """Return the neurons of the largest layer of the whole backbone."""
-    size, largest = task.image_shape[1:], 1
-    for unit in BACKBONES[config.backbone].units:
-        neurons, size = UNIT_MODULES[type(unit)].extent(unit, config.width, size)
-        largest = max(largest, neurons)
-    return largest
 
 
 def input_signal(config: RunConfig, task: Task) -> SignalSpec:

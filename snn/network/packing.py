@@ -64,32 +64,41 @@ class PackedMap(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, levels: Levels
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        groups: int,
+        levels: Levels,
     ) -> Tensor:
         if not is_dense(x):
             x = x.contiguous()
         ctx.save_for_backward(pack(x, levels), weight)
-        ctx.empty, ctx.stride, ctx.levels = x.new_empty(0), stride, levels
+        ctx.empty, ctx.stride, ctx.groups, ctx.levels = x.new_empty(0), stride, groups, levels
         ctx.shape, ctx.strides = x.shape, x.stride()
         ctx.has_bias = bias is not None
         x = x.to(weight.dtype)
         if weight.dim() == 2:
             return F.linear(x, weight, bias)
-        return F.conv2d(x, weight, bias, stride=stride, padding=weight.shape[-1] // 2)
+        padding = weight.shape[-1] // 2
+        return F.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+    def backward(
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor | None, Tensor, Tensor | None, None, None, None]:
         codes, weight = ctx.saved_tensors
         like = ctx.empty.new_empty_strided(ctx.shape, ctx.strides)
         x = unpack(codes, ctx.levels, like).to(weight.dtype)
         if weight.dim() == 2:
             grad_x = grad @ weight if ctx.needs_input_grad[0] else None
             grad_b = grad.sum(dim=0) if ctx.has_bias else None
-            return grad_x, grad.T @ x, grad_b, None, None
+            return grad_x, grad.T @ x, grad_b, None, None, None
         padding = weight.shape[-1] // 2
         grad_x, grad_w, grad_b = torch.ops.aten.convolution_backward(
             *(grad, x, weight, [weight.shape[0]] if ctx.has_bias else None),
-            *([ctx.stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1),
+            *([ctx.stride] * 2, [padding] * 2, [1, 1], False, [0, 0], ctx.groups),
             [ctx.needs_input_grad[0], True, ctx.has_bias],
         )
-        return grad_x, grad_w, grad_b if ctx.has_bias else None, None, None
+        return grad_x, grad_w, grad_b if ctx.has_bias else None, None, None, None

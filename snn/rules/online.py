@@ -91,10 +91,11 @@ class _TracedMap(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 grad_x = (grad @ weight).view(ctx.shape).to(own)
             return grad_x, None, (grad.T @ trace.flatten(1)).to(own), None
-        stride, padding = ctx.conn.stride, weight.shape[-1] // 2
+        options: Any = {"stride": ctx.conn.stride, "padding": weight.shape[-1] // 2}
+        options["groups"] = ctx.conn.groups
         if ctx.needs_input_grad[0]:
-            grad_x = conv_grad.conv2d_input(ctx.shape, weight, grad, stride, padding).to(own)
-        grad_w = conv_grad.conv2d_weight(trace, list(weight.shape), grad, stride, padding)
+            grad_x = conv_grad.conv2d_input(ctx.shape, weight, grad, **options).to(own)
+        grad_w = conv_grad.conv2d_weight(trace, list(weight.shape), grad, **options)
         return grad_x, None, grad_w.to(own), None
 
 

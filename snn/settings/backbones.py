@@ -1,4 +1,4 @@
-"""Backbones: architectures by name, as lists of units; channels are multiples of a width.
+"""Backbones: architectures by name, each a text (`snn.settings.architecture`).
 
 The fully connected layers of a published network are its exit: a pool to `head_grid`
 pixels a side, `head_hidden` spiking neurons and the readout. With these settings, in one
@@ -23,40 +23,13 @@ Front. Neurosci. 15:603433); OTTT (Xiao et al. 2022, arXiv 2210.04195); Grad R (
 al. 2021, arXiv 2105.04916).
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from snn.settings.architecture import format_architecture, parse_architecture
+from snn.settings.units import ConvUnit, DenseUnit, ResidualUnit, Unit
 
-@dataclass(frozen=True, kw_only=True)
-class ConvUnit:
-    """A convolution, norm and spiking neurons; with `pool` a 2x2 pool after them."""
-
-    channels: int  # in multiples of the width
-    kernel: int = 3
-    pool: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResidualUnit:
-    """Two 3x3 convolutions; the second's neurons also receive the current of a skip.
-
-    The second convolution and the skip have the stride (Lee 2020). The skip is a 1x1
-    convolution, or plain sub-sampling if `skip` is "identity".
-    """
-
-    channels: int  # in multiples of the width
-    stride: int = 1
-    skip: Literal["conv", "identity"] = "conv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseUnit:
-    """A fully connected layer, norm and spiking neurons."""
-
-    neurons: int  # in multiples of the width
-
-
-Unit = ConvUnit | ResidualUnit | DenseUnit
+__all__ = ["BACKBONES", "NAMES", "Backbone", "ConvUnit", "DenseUnit", "ResidualUnit", "Unit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,72 +39,104 @@ class Backbone:
     name: str
     units: tuple[Unit, ...]
     meaning: str
+    source: str = ""  # publication with this network; empty: none
+    published: Mapping[str, str | int] = field(default_factory=dict)  # settings it was used with
+
+    @property
+    def text(self) -> str:
+        """The architecture as a text."""
+        return format_architecture(self.units)
 
 
-def _convs(text: str, *, kernel: int = 3) -> tuple[ConvUnit, ...]:
-    """Return the units of a text like `1 2p`: channels, then p if a pool follows."""
-    return tuple(
-        ConvUnit(channels=int(word.rstrip("p")), kernel=kernel, pool=word.endswith("p"))
-        for word in text.split()
-    )
+LEE = "Lee et al. 2020, Front. Neurosci. 14:119"
+BLOCTRAIN = "Srinivasan & Roy 2021, Front. Neurosci. 15:603433"
+OTTT = "Xiao et al. 2022, arXiv 2210.04195"
+GRAD_R = "Chen et al. 2021, arXiv 2105.04916"
 
 
-def _backbone(name: str, units: tuple[Unit, ...], meaning: str) -> Backbone:
-    return Backbone(name=name, units=units, meaning=meaning)
+def _backbone(
+    name: str, text: str, meaning: str, source: str = "", **published: str | int
+) -> Backbone:
+    units = parse_architecture(text)
+    return Backbone(name=name, units=units, meaning=meaning, source=source, published=published)
 
-
-_DENSE = DenseUnit(neurons=1)
-_RESNET7: tuple[Unit, ...] = (
-    *_convs("1p"),
-    ResidualUnit(channels=2),
-    ResidualUnit(channels=4, stride=2),
-)
 
 _ALL = (
-    _backbone("mlp", (_DENSE,), "one fully connected spiking layer of `width` neurons"),
-    _backbone("mlp2", (_DENSE,) * 2, "two fully connected spiking layers of `width` neurons"),
+    _backbone(
+        "mlp",
+        "d1w",
+        "one fully connected spiking layer of `width` neurons",
+        GRAD_R,
+        dataset="mnist",
+        width=800,
+        head_hidden=0,
+    ),
+    _backbone("mlp2", "d1w d1w", "two fully connected spiking layers of `width` neurons"),
     _backbone(
         "lenet",
-        _convs("2p 5p", kernel=5),
+        "c2wk5p c5wk5p",
         "two 5x5 convolutions; at width 10 the LeNet of Lee et al. 2020",
+        LEE,
+        dataset="mnist",
+        width=10,
+        head_hidden=200,
+        head_grid=7,
     ),
-    _backbone("vgg5", _convs("1p 2p 4"), "three convolutions, for 8x8 and 28x28 images"),
-    _backbone("vgg7", _convs("1 1p 2 2p 4p"), "five convolutions"),
+    _backbone("vgg5", "c1wp c2wp c4w", "three convolutions, for 8x8 and 28x28 images"),
+    _backbone("vgg7", "c1w c1wp c2w c2wp c4wp", "five convolutions"),
     _backbone(
         "vgg9",
-        _convs("1 1p 2 2p 4 4 4p"),
+        "c1w c1wp c2w c2wp c4w c4w c4wp",
         "seven convolutions; at width 64 the VGG9 of Lee et al. 2020",
+        LEE,
+        dataset="cifar10",
+        width=64,
+        head_hidden=1024,
     ),
     _backbone(
         "vgg11",
-        _convs("1 2p 4 4p 8 8p 8 8"),
+        "c1w c2wp c4w c4wp c8w c8wp c8w c8w",
         "eight convolutions; at width 64 the VGG-11 WS of OTTT",
+        OTTT,
+        dataset="cifar10",
+        width=64,
+        head_hidden=0,
+        head_grid=1,
     ),
     _backbone(
         "6conv-2fc",
-        _convs("1 1 1p 1 1 1p"),
+        "c1w c1w c1wp c1w c1w c1wp",
         "six convolutions of equal width; at width 256 the CIFAR-10 network of Grad R",
+        GRAD_R,
+        dataset="cifar10",
+        width=256,
+        head_hidden=2048,
+        head_grid=8,
+        readout="spiking",
+        votes=10,
     ),
-    _backbone(
-        "resnet5",
-        (*_convs("1p"), ResidualUnit(channels=2, stride=2)),
-        "stem and one residual unit, for the smallest images",
-    ),
-    _backbone("resnet7", _RESNET7, "stem and two residual units"),
+    _backbone("resnet5", "c1wp r2w/2", "stem and one residual unit, for the smallest images"),
+    _backbone("resnet7", "c1wp r2w r4w/2", "stem and two residual units"),
     _backbone(
         "resnet9",
-        (*_RESNET7, ResidualUnit(channels=8, stride=2)),
+        "c1wp r2w r4w/2 r8w/2",
         "stem and three residual units; at width 64 the ResNet-9 of BlocTrain",
+        BLOCTRAIN,
+        dataset="cifar10",
+        width=64,
+        head_hidden=1024,
     ),
     _backbone(
         "resnet11",
-        (
-            *_RESNET7,
-            ResidualUnit(channels=8),
-            ResidualUnit(channels=8, stride=2, skip="identity"),
-        ),
+        "c1wp r2w r4w/2 r8w r8w/2i",
         "stem and four residual units; at width 64 the ResNet-11 of Lee et al. 2020",
+        LEE,
+        dataset="cifar10",
+        width=64,
+        head_hidden=1024,
     ),
 )
 
 BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in _ALL}
+NAMES: dict[str, str] = {backbone.text: backbone.name for backbone in _ALL}
+"""Names of the built-in backbones by their text: that text is the network of that name."""

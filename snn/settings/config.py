@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from snn.settings import extensions
-from snn.settings.backbones import BACKBONES
+from snn.settings.architecture import (
+    ArchitectureError,
+    format_architecture,
+    parse_architecture,
+    shape_fault,
+)
+from snn.settings.backbones import BACKBONES, NAMES
 from snn.settings.conflicts import STEP_RULES, conflicts
 from snn.settings.datasets import DATASETS
 from snn.settings.partition import format_partition, parse_partition
@@ -27,6 +33,7 @@ from snn.settings.setting import (
     nearest,
     real,
 )
+from snn.settings.units import Unit
 
 __all__ = [
     "DATASETS",
@@ -48,6 +55,7 @@ USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squar
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 CONVERTED = {"time_rule": ("conversion",)}
 PRECISIONS = ("float32", "bfloat16", "auto")
+DEFAULT_BACKBONE = "resnet7"
 MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
 DETECTORS = {"all": "none", "hard": "head"}  # default detector of each value of block_classes
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
@@ -58,10 +66,11 @@ class RunConfig:
     """All settings of one training and of its sampled operating point.
 
     Settings that are left out take a default that follows from other settings:
-    `partition` one block of all units, `leak` 0.5 (1 for conversion), `surrogate_slope` the
-    surrogate's usual slope,
-    `detector` the one that `block_classes` needs, `loss` the one that the learning rule
-    over time was published with, `inference_timesteps` the trained `timesteps`. A single
+    `backbone` resnet7 unless an `architecture` is given (a text that is that of a named backbone
+    becomes its name), `partition` one block of all units, `leak` 0.5 (1 for conversion),
+    `surrogate_slope` the surrogate's usual slope, `detector` the one that `block_classes` needs,
+    `loss` the one that the learning rule over time was published with,
+    `inference_timesteps` the trained `timesteps`. A single
     exit threshold holds for all exits. A network of one block is trained end-to-end,
     whatever `space_rule` says. Equal settings have equal fingerprints.
 
@@ -94,7 +103,22 @@ class RunConfig:
 
     # architecture
     backbone: str = choice(
-        "resnet7", BACKBONES, "architecture by name, a list of units", unknown=OF_EXTENSION
+        "",
+        BACKBONES,
+        f"architecture by name, a list of units; {DEFAULT_BACKBONE} if architecture is not given",
+        unknown=OF_EXTENSION,
+        without="",
+    )
+    architecture: str = dataclasses.field(
+        default="",
+        metadata={
+            "setting": Setting(
+                kind="text",
+                meaning="architecture as a text instead of a name, a word for each unit, like "
+                "c1wp r2w r4w/2: kind, channels (with w in multiples of width), options",
+                without="",
+            )
+        },
     )
     width: int = integer(
         16,
@@ -412,11 +436,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         faults = self._complete()
         for name, setting in SETTINGS.items():
+            if name == "backbone" and self.architecture:
+                continue  # empty, or in conflict with the text
             message = setting.fault(getattr(self, name))
             if message and not any(fault.key == name for fault in faults):
                 faults.append(Fault(key=name, message=message))
         if not faults:
             faults.extend(conflicts(self))
+            faults.extend(self._shape_faults())
         if faults:
             raise ConfigError(faults)
 
@@ -438,9 +465,12 @@ class RunConfig:
             self._set("detector", DETECTORS.get(self.block_classes, ""))
         if self.loss == "":
             self._set("loss", _usual_loss(self.time_rule, self.readout))
-        if self.backbone not in BACKBONES or not isinstance(self.partition, str):
+        faults = self._complete_architecture()
+        if faults or (self.backbone and self.backbone not in BACKBONES):
+            return faults
+        if not isinstance(self.partition, str):
             return []
-        faults = self._complete_partition(len(BACKBONES[self.backbone].units))
+        faults = self._complete_partition(len(self.units))
         return faults or self._complete_exits()
 
     def _reset_unused(self) -> None:
@@ -449,6 +479,35 @@ class RunConfig:
             applies = all(getattr(self, n) in values for n, values in setting.only_with.items())
             if not applies and setting.fault(getattr(self, name)) is None:
                 self._set(name, _DEFAULTS[name])
+
+    def _complete_architecture(self) -> list[Fault]:
+        """Make one of `backbone` and `architecture` empty; a text has its canonical form."""
+        if self.architecture == "":
+            self._set("backbone", self.backbone or DEFAULT_BACKBONE)
+            return []
+        if message := SETTINGS["architecture"].fault(self.architecture):
+            return [Fault(key="architecture", message=message)]
+        try:
+            text = format_architecture(parse_architecture(self.architecture))
+        except ArchitectureError as error:
+            return [Fault(key="architecture", message=str(error))]
+        name = NAMES.get(text, "")
+        if self.backbone not in ("", name):
+            message = f"is given beside backbone {self.backbone!r}; remove one of them"
+            return [Fault(key="architecture", message=message)]
+        self._set("backbone", name)
+        self._set("architecture", "" if name else text)
+        if not name and not any(unit.in_widths for unit in self.units):
+            self._set("width", RunConfig.width)  # no unit depends on it
+        return []
+
+    def _shape_faults(self) -> list[Fault]:
+        """Return the fault of units that cannot follow one another; named ones always can."""
+        if not self.architecture:
+            return []
+        image, _ = DATASETS[self.dataset]
+        message = shape_fault(self.units, image, self.width)
+        return [Fault(key="architecture", message=message)] if message else []
 
     def _complete_partition(self, units: int) -> list[Fault]:
         if self.partition == "":
@@ -459,7 +518,7 @@ class RunConfig:
             return [Fault(key="partition", message=str(error))]
         if sum(blocks) > units:
             message = (
-                f"must cover at most the {units} units of {self.backbone}, "
+                f"must cover at most the {units} units of {self.title}, "
                 f"got {self.partition!r} with {sum(blocks)}"
             )
             return [Fault(key="partition", message=message)]
@@ -482,6 +541,18 @@ class RunConfig:
         return []
 
     @property
+    def units(self) -> tuple[Unit, ...]:
+        """The units of the architecture, those after the last block included."""
+        if self.backbone:
+            return BACKBONES[self.backbone].units
+        return parse_architecture(self.architecture)
+
+    @property
+    def title(self) -> str:
+        """The name of the architecture, or its text."""
+        return self.backbone or self.architecture
+
+    @property
     def blocks(self) -> tuple[int, ...]:
         """Units in each block."""
         return parse_partition(self.partition)
@@ -494,8 +565,8 @@ class RunConfig:
     @property
     def has_identity_skip(self) -> bool:
         """Whether a unit has a skip without weights."""
-        units = BACKBONES[self.backbone].units
-        return any(getattr(unit, "skip", None) == "identity" for unit in units)
+        plans = (plan for unit in self.units for plan in unit.layers((1, 1, 1), 1))
+        return any(plan.skip is not None for plan in plans)
 
     @property
     def is_whole(self) -> bool:
@@ -551,11 +622,14 @@ class RunConfig:
             changes = {"loss": "", **changes}
         if "block_classes" in changes and self.detector == DETECTORS[self.block_classes]:
             changes = {"detector": "", **changes}
-        if "backbone" in changes and self.partition == str(len(BACKBONES[self.backbone].units)):
-            changes = {"partition": "", **changes}
-        if changes.keys() & {"partition", "backbone"} and self.exits == 1:
+        if changes.keys() & {"backbone", "architecture"}:
+            changes = {"backbone": "", "architecture": "", **changes}
+            if self.partition == str(len(self.units)):
+                changes = {"partition": "", **changes}
+        cut = changes.keys() & {"partition", "backbone"}
+        if cut and self.exits == 1:
             changes = {"space_rule": RunConfig.space_rule, **changes}
-        if changes.keys() & {"partition", "backbone"} and len(set(self.exit_threshold)) < 2:
+        if cut and len(set(self.exit_threshold)) < 2:
             same = self.exit_threshold[:1] or (RunConfig.exit_threshold[0],)
             changes = {"exit_threshold": same, **changes}
         return dataclasses.replace(self, **changes)

@@ -1,4 +1,4 @@
-"""Extensions: architectures and data sets from modules outside of spikefront.
+"""Extensions: architectures, units and data sets from modules outside of spikefront.
 
 Extensions import `snn.extensions`. They are found by the environment variable
 SPIKEFRONT_EXTENSIONS, a list of files or modules separated as in PATH, or, if installed,
@@ -6,6 +6,7 @@ by an entry point of the group `spikefront.extensions`. They are loaded before t
 are declared, because their names are choices of settings.
 """
 
+import dataclasses
 import functools
 import hashlib
 import importlib
@@ -18,12 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from snn.settings.backbones import BACKBONES, Backbone, Unit
+from snn.settings.architecture import ArchitectureError, parse_architecture
+from snn.settings.backbones import BACKBONES, Backbone
 from snn.settings.datasets import DATASETS
+from snn.settings.units import KINDS, Unit
 
 VARIABLE = "SPIKEFRONT_EXTENSIONS"
 GROUP = "spikefront.extensions"
-_COUNTS = ("channels", "kernel", "stride", "neurons")  # fields of units: integers above 0
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Read = Callable[[Path], tuple[tuple[Any, Any], tuple[Any, Any]]]
@@ -38,22 +40,55 @@ class ExtensionError(ValueError):
     """An invalid architecture or data set of an extension; the message is one line."""
 
 
-def add_backbone(name: str, units: Sequence[Unit], meaning: str = "") -> None:
-    """Add an architecture, for `backbone = NAME`. Raises ExtensionError."""
+def add_backbone(name: str, units: Sequence[Unit] | str, meaning: str = "") -> None:
+    """Add an architecture, a list of units or a text, for `backbone = NAME`.
+
+    Raises ExtensionError.
+    """
     _check_name("backbone", name, BACKBONES)
+    if isinstance(units, str):
+        try:
+            units = parse_architecture(units)
+        except ArchitectureError as error:
+            raise ExtensionError(f"backbone {name!r}{_after(str(error))}") from None
     if not isinstance(units, Sequence) or not units or not all(isinstance(u, Unit) for u in units):
-        message = "must be a list of ConvUnit, ResidualUnit and DenseUnit"
+        known = ", ".join(kind.__name__ for kind in KINDS.values())
+        message = f"must be a list of units ({known}) or a text"
         raise ExtensionError(f"backbone {name!r}: units {message}, got {units!r}")
-    for place, unit in enumerate(units, 1):
-        for key, value in vars(unit).items():
-            if key == "skip" and value not in ("conv", "identity"):
-                message = f"skip must be 'conv' or 'identity', got {value!r}"
+    listed: tuple[Unit, ...] = tuple(units)  # type: ignore[arg-type]  # checked above
+    for place, unit in enumerate(listed, 1):
+        for field in unit.fields():
+            key, value, signs = field.name, getattr(unit, field.name), field.metadata.get("signs")
+            if signs and value not in signs:
+                message = f"{key} must be one of {', '.join(signs)}, got {value!r}"
                 raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
-            if key in _COUNTS and not _is_count(value):
+            if not signs and not isinstance(field.default, bool) and not _is_count(value):
                 message = f"{key} must be an integer above 0, got {value!r}"
                 raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
     meaning = meaning or f"{len(units)} units, of an extension"
-    BACKBONES[name] = Backbone(name=name, units=tuple(units), meaning=meaning)
+    BACKBONES[name] = Backbone(name=name, units=listed, meaning=meaning)
+
+
+def add_unit(kind: type[Unit]) -> None:
+    """Add a kind of unit, for words that begin with its letter. Raises ExtensionError."""
+    if not (isinstance(kind, type) and issubclass(kind, Unit)):
+        raise ExtensionError(f"a unit must be a subclass of Unit, got {kind!r}")
+    letter = getattr(kind, "letter", None)
+    if not (isinstance(letter, str) and re.fullmatch("[a-z]", letter)):
+        message = f"must be a lower-case letter, got {letter!r}"
+        raise ExtensionError(f"unit {kind.__name__}: letter {message}")
+    if letter in KINDS:
+        message = f"letter {letter!r} is that of {KINDS[letter].__name__}; use another one"
+        raise ExtensionError(f"unit {kind.__name__}: {message}")
+    if not dataclasses.is_dataclass(kind) or not kind.fields():
+        message = "must be a dataclass with a size, a field made by `size`"
+        raise ExtensionError(f"unit {kind.__name__}: {message}")
+    KINDS[letter] = kind
+
+
+def _after(message: str) -> str:
+    """Return a message of an architecture behind its name."""
+    return message if message.startswith(":") else f": {message}"
 
 
 def add_dataset(name: str, *, image_shape: tuple[int, int, int], classes: int, read: Read) -> None:

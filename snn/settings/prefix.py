@@ -1,6 +1,9 @@
 """Prefixes: the number of first blocks that two runs train identically, by their configs."""
 
-from snn.settings.config import SETTINGS, RunConfig
+from snn.settings import chunks
+from snn.settings.architecture import format_architecture, largest_layer, resolved
+from snn.settings.config import DATASETS, SETTINGS, RunConfig
+from snn.settings.units import Shape
 
 ROUTING = frozenset(
     {
@@ -18,6 +21,29 @@ CUT = frozenset({"partition", "space_rule"})
 """Settings that affect a block only by the units up to its own."""
 
 
+ARCHITECTURE = frozenset({"backbone", "architecture", "width"})
+"""Settings that affect a block by its units, those before it, and the largest layer of all."""
+
+
+def block_units(config: RunConfig) -> tuple[str, ...]:
+    """Return the units of each block as a text, with sizes in channels and neurons."""
+    units, first, texts = resolved(config.units, config.width), 0, []
+    for count in config.blocks:
+        texts.append(format_architecture(units[first : first + count]))
+        first += count
+    return tuple(texts)
+
+
+def chunking(config: RunConfig, image: Shape) -> tuple[int, int]:
+    """Return images and timesteps that run together on a CPU: how sums are grouped.
+
+    They follow from the largest layer, which may be one of a later block.
+    """
+    largest = largest_layer(config.units, image, config.width)
+    images = chunks.micro_batch(config, largest)
+    return images, chunks.chunk_steps(config, largest, images=images)
+
+
 def is_chain(config: RunConfig) -> bool:
     """Return whether blocks are trained one after another; True for a single block."""
     return config.stages == config.exits
@@ -32,9 +58,12 @@ def shared_blocks(first: RunConfig, second: RunConfig) -> int:
     if not (is_chain(first) and is_chain(second)):
         return 0
     for name, setting in SETTINGS.items():
-        if setting.operating or name in CUT:
+        if setting.operating or name in CUT | ARCHITECTURE:
             continue
         if getattr(first, name) != getattr(second, name):
             return 0
-    pairs = zip(first.blocks, second.blocks, strict=False)
+    image, _ = DATASETS[first.dataset]
+    if chunking(first, image) != chunking(second, image):
+        return 0
+    pairs = zip(block_units(first), block_units(second), strict=False)
     return next((k for k, (a, b) in enumerate(pairs) if a != b), min(first.exits, second.exits))

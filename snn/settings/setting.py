@@ -21,7 +21,8 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.key} {self.message}"
+        # a message with a place in a text begins with its colon
+        return f"{self.key}{'' if self.message.startswith(':') else ' '}{self.message}"
 
 
 class ConfigError(ValueError):

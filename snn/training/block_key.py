@@ -8,7 +8,7 @@ from torch import Tensor
 from snn.network.blocks import Block, build_block
 from snn.network.network import Network, input_signal
 from snn.settings.config import SETTINGS
-from snn.settings.prefix import CUT, ROUTING
+from snn.settings.prefix import ARCHITECTURE, CUT, ROUTING, block_units, chunking
 from snn.training.block_cache import Entry
 
 CONFUSION = "confusion"  # name of the tensor stored with those of the block, see `routing.route`
@@ -19,11 +19,13 @@ def describe(
 ) -> dict[str, Any]:
     """Return everything that determines the next block after `done`, trained on `classes`.
 
-    All settings count, new ones included, except the operating point, `ROUTING` and `CUT`.
+    All settings count, new ones included, except the operating point, `ROUTING` and `CUT`; of
+    the architecture the units up to this block, and the chunks that its largest layer allows.
     Of the earlier blocks their units, classes, and whether they have detectors, which count
     in the training memory.
     """
     config, index = done.config, len(done.blocks)
+    texts = block_units(config)
     heads = [done.block(before).head for before in range(index)]
     before = [
         {
@@ -31,17 +33,18 @@ def describe(
             "classes": list(head.classes),
             "detector": head.detector is not None,
         }
-        for units, head in zip(config.blocks, heads, strict=False)
+        for units, head in zip(texts, heads, strict=False)
     ]
     return {
         "origin": dict(environment),
         "settings": {
             name: value
             for name, value in config.to_mapping().items()
-            if not SETTINGS[name].operating and name not in ROUTING | CUT
+            if not SETTINGS[name].operating and name not in ROUTING | CUT | ARCHITECTURE
         },
         "before": before,
-        "units": config.blocks[index],
+        "units": texts[index],
+        "chunks": chunking(config, done.task.image_shape),
         "classes": list(classes),
     }
 

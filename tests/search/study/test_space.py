@@ -329,7 +329,7 @@ def test_run_values_collects_the_thresholds_in_order_and_takes_the_rest_as_it_is
         ({"partition": ["2-1"]}, "space.partition must be positive unit counts joined by '+'"),
         (
             {"backbone": ["resnet7", "vgg9"], "partition": {"max_blocks": 2}},
-            "space.partition must be a list of partitions where the backbones differ in units",
+            "space.partition must be a list of partitions where the architectures differ in units",
         ),
         (
             {"backbone": ["resnet5", "vgg9"], "partition": ["2+1"]},

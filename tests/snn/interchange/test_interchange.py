@@ -36,13 +36,27 @@ nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spik
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "simulators.md"
 EVERYWHERE = ("mlp2 poisson", "vgg5 hard reset, leak 0.9", "vgg5 early firing")
-WITH_SKIPS = ("vgg5 converted", "resnet7 exits", "resnet5 sparse", "vgg5 spiking pools")
+WITH_SKIPS = (
+    "vgg5 converted",
+    "resnet7 exits",
+    "resnet5 sparse",
+    "vgg5 spiking pools",
+    "bottleneck, separable",
+)
+OURS = {
+    **NETWORKS,
+    "bottleneck, separable": {
+        "architecture": "s6p b8/2 b8i",
+        "partition": "1+2",
+        "pooling": "spiking",
+    },
+}
 HISTORY = History(memory_bytes=(1,), training_s=(0.0,), parameters=(1,))
 
 
 @functools.cache
 def network_of(name: str) -> tuple[Network, Images]:
-    return trained({**NETWORKS[name], "train_images": 100, "validation_fraction": 0.1})
+    return trained({**OURS[name], "train_images": 100, "validation_fraction": 0.1})
 
 
 def of_digits(config: RunConfig) -> Network:

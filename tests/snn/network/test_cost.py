@@ -18,7 +18,6 @@ from snn.network.network import Network, Task
 from snn.network.neurons import Lif
 from snn.network.trained import History, Images, Trained
 from snn.rules import TIME_RULES
-from snn.settings.backbones import BACKBONES, Backbone, ConvUnit, ResidualUnit
 from snn.settings.config import RunConfig
 from snn.settings.measurement import energy_nj
 from snn.training.plan import plan
@@ -56,14 +55,16 @@ def test_fan_out_counts_only_connections_that_exist() -> None:
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("side", [5, 6, 7, 8])
 @pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("groups", [1, 3])
 def test_operations_are_what_a_convolution_of_ones_adds_up(
-    stride: int, side: int, kernel: int, draws: torch.Generator
+    stride: int, side: int, kernel: int, groups: int, draws: torch.Generator
 ) -> None:
-    conn = Connections((4, 3, kernel, kernel), stride=stride)
+    conn = Connections((6, 3 // groups, kernel, kernel), stride=stride, groups=groups)
     with torch.no_grad():
         conn.weight.mul_(torch.rand(conn.weight.shape, generator=draws) < 0.4)
     spikes = (torch.rand(5, 3, side, side, generator=draws) < 0.3).double()
-    exact = F.conv2d(spikes, (conn.weight != 0).double(), stride=stride, padding=kernel // 2)
+    ones, options = (conn.weight != 0).double(), {"stride": stride, "groups": groups}
+    exact = F.conv2d(spikes, ones, padding=kernel // 2, **options)
     counted = (spikes * fan_out(conn, (3, side, side))).sum()
     assert counted.item() == exact.sum().item()
 
@@ -207,18 +208,27 @@ def test_the_estimate_is_the_memory_that_training_counts(
 @pytest.mark.parametrize(
     "changes",
     [
+        {"architecture": "s8p b12/2 s9k5"},
+        {"architecture": "s8p b8/2i s9", "time_rule": "ottt-a", "target_sparsity": 0.5},
         {"pooling": "max"},
         {"readout": "spiking", "votes": 3},
         {"neuron": "learned", "encoding": "poisson"},
         {"readout": "spiking", "votes": 3, "time_rule": "ottt-o"},
         {"votes": 3, "time_rule": "saf-f"},
     ],
-    ids=["maxima", "class-neurons", "learned-constants", "class-neurons-forward", "votes"],
+    ids=[
+        "new-units",
+        "new-units-forward",
+        "maxima",
+        "class-neurons",
+        "learned-constants",
+        "class-neurons-forward",
+        "votes",
+    ],
 )
 def test_the_estimate_covers_other_pools_and_readouts(changes: dict[str, Any]) -> None:
-    config = RunConfig(
-        backbone="vgg5", width=4, epochs=1, train_images=64, partition="1+2", **changes
-    )
+    settings = {"architecture": "c1wp c2wp c4w", "width": 4, **changes}
+    config = RunConfig(epochs=1, train_images=64, partition="1+2", **settings)
     counted = [m.training_memory_bytes for m in Training(config, split_of(config))]
     assert plan(config, DIGITS).stage_memory_bytes == pytest.approx(counted, rel=0.01)
 
@@ -249,16 +259,18 @@ class _PlainNet(nn.Module):
         super().__init__()
         block = network.block(0)
         self.steps = network.config.timesteps
+        self.units = tuple(block.units)  # no modules of this one
         self.conns = nn.ModuleList()
         for conn in connections_of(block):
             if conn.weight.dim() == 4:
                 kernel = conn.weight.shape[-1]
                 plain: nn.Module = nn.Conv2d(
-                    conn.weight.shape[1],
+                    conn.weight.shape[1] * conn.groups,
                     conn.weight.shape[0],
                     kernel,
                     stride=conn.stride,
                     padding=kernel // 2,
+                    groups=conn.groups,
                     bias=False,
                 )
             else:
@@ -276,12 +288,20 @@ class _PlainNet(nn.Module):
         return torch.stack(outputs, dim=1).mean(dim=1)
 
     def _step(self, x: Tensor) -> Tensor:
-        stem, conv1, conv2, skip, hidden, readout = self.conns
-        biases = [bias.view(-1, 1, 1) for bias in self.biases[:3]]
-        s0 = self.lifs[0](stem(x) + biases[0])
-        s1 = self.lifs[1](conv1(s0) + biases[1])
-        s2 = self.lifs[2](conv2(s1) + skip(s0) + biases[2])
-        s3 = self.lifs[3](hidden(s2.flatten(1)) + self.biases[3])
+        *conns, hidden, readout = self.conns
+        driving, number = iter(conns), 0
+        for unit in self.units:
+            signals = {"input": x}
+            for layer, name, sources in unit.parts():
+                current = self.biases[number].view(-1, 1, 1)
+                for source in sources[: len(layer.sources)]:
+                    current = current + next(driving)(signals[source])
+                if layer.skip is not None:
+                    stride = layer.skip.stride
+                    current = current + signals[sources[-1]][..., ::stride, ::stride]
+                x = signals[name] = self.lifs[number](current)
+                number += 1
+        s3 = self.lifs[number](hidden(x.flatten(1)) + self.biases[number])
         out: Tensor = readout(s3) + self.last
         return out
 
@@ -300,9 +320,11 @@ def _layers(block: nn.Module) -> list[Any]:
     return [part for part in block.modules() if isinstance(part, Layer)]
 
 
-def _sparse_network(sparsity: float, draws: torch.Generator) -> tuple[Network, Images]:
+def _sparse_network(
+    architecture: str, sparsity: float, draws: torch.Generator
+) -> tuple[Network, Images]:
     """A folded network with random connections missing, and images without a zero pixel."""
-    config = RunConfig(backbone="resnet5", width=4, timesteps=4, head_hidden=12)
+    config = RunConfig(architecture=architecture, timesteps=4, head_hidden=12)
     block = fold_for_inference(config, 0, fresh(config, DIGITS).block(0))
     for conn in connections_of(block):
         with torch.no_grad():
@@ -318,11 +340,12 @@ def _sparse_network(sparsity: float, draws: torch.Generator) -> tuple[Network, I
     )
 
 
+@pytest.mark.parametrize("architecture", ["c4 r8/2", "s6k5/2 b8/2", "c8 b8 s9/2"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.7])
 def test_operations_agree_with_neurobench(
-    sparsity: float, draws: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    architecture: str, sparsity: float, draws: torch.Generator
 ) -> None:
-    """Effective accumulates and connection sparsity equal NeuroBench's, on a residual network.
+    """Effective accumulates and connection sparsity equal NeuroBench's, for every kind of unit.
 
     Without pooling, whose fractions NeuroBench takes for real numbers.
     NeuroBench counts the analog first layer at every timestep, we count it once.
@@ -333,10 +356,7 @@ def test_operations_agree_with_neurobench(
     from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
     from neurobench.models import TorchModel
 
-    units = (ConvUnit(channels=1), ResidualUnit(channels=2, stride=2))
-    pool_free = Backbone(name="resnet5", units=units, meaning="without pooling")
-    monkeypatch.setitem(BACKBONES, "resnet5", pool_free)
-    network, images = _sparse_network(sparsity, draws)
+    network, images = _sparse_network(architecture, sparsity, draws)
     model = TorchModel(_PlainNet(network).eval())
     model.add_activation_module(_StepLif)
     (drive, labels), *_ = images.batches(network.config)

@@ -85,10 +85,13 @@ def test_through_time_feedback_is_held_constant() -> None:
         assert (mine - plain).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("backbone", ["mlp2", "vgg5", "resnet7", "lenet"])
-def test_it_begins_at_zero_and_changes_nothing_before_it_has_learned(backbone: str) -> None:
-    plain = network_of({"backbone": backbone, "width": 4}).eval()
-    network = network_of({"backbone": backbone, "width": 4, "feedback": "last-to-first"}).eval()
+@pytest.mark.parametrize(
+    "architecture", ["d1w d1w", "c1wp c2wp c4w", "c1wp r2w r4w/2", "c2wk5/2 s9", "s6/2p b8"]
+)
+def test_it_begins_at_zero_and_changes_nothing_before_it_has_learned(architecture: str) -> None:
+    settings = {"architecture": architecture, "width": 4}
+    plain = network_of(settings).eval()
+    network = network_of({**settings, "feedback": "last-to-first"}).eval()
     added = [name for name in network.state_dict() if name not in plain.state_dict()]
     assert len(added) == 1
     plain.load_state_dict({n: t for n, t in network.state_dict().items() if n not in added})

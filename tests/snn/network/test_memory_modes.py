@@ -25,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "dense": {"backbone": "mlp2", "width": 30},
     "pools": {"backbone": "vgg5", "width": 4},
     "skips": {"backbone": "resnet7", "width": 4},
+    "bottleneck-separable": {"architecture": "s6p b12/2 s9", "partition": "1+2", "dropout": 0.3},
     "dropout": {"backbone": "vgg5", "width": 4, "dropout": 0.3},
     "no-norm": {"backbone": "resnet5", "width": 4, "norm": "none"},
     "pooling-neurons": {"backbone": "vgg5", "width": 4, "dropout": 0.3, "pooling": "spiking"},

@@ -1,14 +1,23 @@
 """Networks: sizes as published, nothing kept between batches."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-from snn.network.blocks import build_block, connections_of, fold_for_inference, layers_of
+from snn.network.blocks import (
+    build_block,
+    builder_of,
+    connections_of,
+    fold_for_inference,
+    layers_of,
+)
 from snn.network.cost import parameter_count
 from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network, Task, input_signal
+from snn.network.units import SignalSpec, UnitModule
+from snn.settings.architecture import largest_layer, parse_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
 
@@ -75,6 +84,34 @@ def test_every_backbone_runs_on_every_image_size(
     network = fresh(config, Task(image_shape=(1, *size), classes=10)).eval()
     outputs = network.run(torch.rand(1, 3, 1, *size), ForwardContext(), timesteps=2)
     assert [tuple(logits.shape) for logits in outputs.logits] == [(2, 3, 10)] * units
+
+
+@pytest.mark.parametrize("architecture", ["b2wi s3k5p b8/2 d9", "s4k2 c3k4/2p r5k1n", "s2/3"])
+@pytest.mark.parametrize("image", [(2, 8, 8), (2, 28, 13)])
+def test_the_declared_shapes_are_those_that_run(
+    architecture: str, image: tuple[int, int, int]
+) -> None:
+    """Of every layer, for any size of image, kernel and stride."""
+    units = parse_architecture(architecture)
+    shape: tuple[int, ...] = image
+    builder = builder_of(RunConfig(norm="none"), block=0)
+    x, declared = torch.rand(1, 3, *image), []
+    for number, unit in enumerate(units):
+        module = UnitModule(unit, 1, SignalSpec(shape=shape), builder, f"unit{number}")
+        seen: dict[str, tuple[int, ...]] = {}
+        for layer, name, _ in module.parts():
+            layer.register_forward_hook(
+                lambda _, __, spikes, name=name, seen=seen: seen.update(
+                    {name: tuple(spikes.shape[2:])}
+                )
+            )
+        x = module(x, 1, ForwardContext())
+        shapes = unit.shapes(shape, unit.count(1))
+        assert seen == {name: of for name, of in shapes.items() if name != "input"}
+        declared += list(seen.values())
+        shape = unit.output(shape, unit.count(1))
+        assert module.signal.shape == shape == tuple(x.shape[2:])
+    assert largest_layer(units, image, 1) == max(map(math.prod, declared))
 
 
 @pytest.mark.parametrize("norm", ["weight-standardised", "batch-over-time", "none"])

@@ -24,6 +24,8 @@ NETWORKS = {
     "conv": {"backbone": "vgg5", "width": 4},
     "skips": {"backbone": "resnet7", "width": 4},
     "identity-skip": {"backbone": "resnet11", "width": 2},
+    "bottleneck": {"architecture": "c4p b12/2 b12i"},
+    "separable": {"architecture": "s6p s9k5/2"},
 }
 
 

@@ -55,6 +55,11 @@ COMPOSED: dict[str, dict[str, Any]] = {
     "dropout": {"backbone": "resnet7", "width": 4, "dropout": 0.3},
     "sparse": {"backbone": "resnet7", "width": 4, "target_sparsity": 0.6},
     "early": {"backbone": "resnet7", "width": 4, "threshold": 1.5, "firing_share": 0.4},
+    "bottleneck-separable": {
+        **EVERYTHING,
+        "backbone": "",
+        "architecture": "s6k5 b12/2 s9p b8n",
+    },
     "everything": EVERYTHING,
     "everything-but-feedback": {**EVERYTHING, "feedback": "none"},
 }

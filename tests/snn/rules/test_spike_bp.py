@@ -148,14 +148,23 @@ class Restated:
         return torch.stack(fired), v
 
 
-@pytest.mark.parametrize("backbone", ["vgg5", "resnet7", "resnet11", "mlp2"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "c1wp c2wp c4w",
+        "c1wp r2w r4w/2",
+        "c1wp r2w r4w/2 r8w r8w/2i",
+        "c2w b2w/2i s9p b8",
+        "d1w d1w",
+    ],
+)
 @pytest.mark.parametrize("pooling", ["average", "spiking"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_networks_have_the_gradient_of_the_released_semantics(
-    backbone: str, pooling: str, dropout: float
+    architecture: str, pooling: str, dropout: float
 ) -> None:
     network = network_of(
-        backbone=backbone,
+        architecture=architecture,
         width=6,
         head_hidden=12,
         timesteps=8,

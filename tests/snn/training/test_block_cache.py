@@ -133,7 +133,10 @@ def described(config: RunConfig, **changes: Any) -> dict[str, Any]:
 def test_every_setting_counts_but_those_that_cannot_reach_the_block() -> None:
     counted = described(QUICK)["settings"].keys()
     operating = {name for name, setting in SETTINGS.items() if setting.operating}
-    assert SETTINGS.keys() - counted == operating | block_key.ROUTING | block_key.CUT
+    left = operating | block_key.ROUTING | block_key.CUT | block_key.ARCHITECTURE
+    absent = {name for name, setting in SETTINGS.items() if setting.without is not None}
+    assert SETTINGS.keys() - counted - absent == left - absent
+    assert absent & left == {"backbone", "architecture"}
 
 
 OTHERWISE: dict[str, dict[str, Any]] = {
@@ -162,6 +165,15 @@ def test_a_setting_that_does_not_count_changes_no_bit_of_the_block(setting: str)
     assert described(QUICK) == described(other)
 
 
+def test_equal_units_make_equal_blocks_whatever_the_architecture_is_called() -> None:
+    """The first block of resnet7 at width 8 is that of a text with other units after it."""
+    own = described(QUICK, backbone="", architecture="c8p r16 d30", partition="1+2")
+    assert own == described(QUICK, backbone="resnet7", width=8, partition="1+2")
+    wide = described(QUICK, architecture="c8p r4000", partition="1+1")  # runs in other chunks
+    assert wide["units"] == own["units"]
+    assert wide != own
+
+
 def test_units_and_classes_count_and_those_of_the_blocks_before() -> None:
     assert described(QUICK, partition="2+1") != described(QUICK)
     training, _ = train(ROUTED, None)
@@ -171,7 +183,7 @@ def test_units_and_classes_count_and_those_of_the_blocks_before() -> None:
     del network.blocks[1:]
     after = block_key.describe(network, block.head.hard, made)
     assert block_key.describe(network, range(10), made) != after
-    assert after["before"] == [{"units": 1, "classes": list(range(10)), "detector": True}]
+    assert after["before"] == [{"units": "c8p", "classes": list(range(10)), "detector": True}]
 
 
 def test_an_origin_is_of_data_engine_torch_machine_and_threads(

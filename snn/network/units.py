@@ -1,0 +1,197 @@
+"""Units as modules, made from their declarations, and the builder of their layers."""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from snn.network.layers import (
+    Connections,
+    ForwardContext,
+    InputKind,
+    Layer,
+    Norm,
+    PoolNeurons,
+    SubSample,
+)
+from snn.network.neurons import Lif
+from snn.network.pooling import Pooling, Size, SpikePool
+from snn.network.rate_maps import RateMap
+from snn.settings.units import INPUT, LayerPlan, Unit
+from snn.settings.units.unit import weight_shape
+
+POOL_THRESHOLD = 0.75
+"""Threshold of pooling neurons (Lee et al. 2020, as released)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalSpec:
+    """The signal between two units: shape without time and batch, and its kind.
+
+    `spikes_per_unit` is the number of spikes that make a value of 1. `is_analog`: values are
+    real numbers, not spikes; `is_constant`: they are also the same at every timestep.
+    `deviation` is the standard deviation of the values, None for spikes of neurons.
+    """
+
+    shape: tuple[int, ...]
+    spikes_per_unit: int = 1
+    is_analog: bool = False
+    is_constant: bool = False
+    deviation: float | None = None
+    kind: InputKind = "neurons"
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the map."""
+        height, width = self.shape[1:]
+        return height, width
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockBuilder:
+    """Constants, norm and random generator shared by all layers of one block."""
+
+    lif: Lif
+    norm: Norm
+    dropout: float
+    generator: torch.Generator
+    pooling: str = "average"  # as in RunConfig
+    own: Collection[str] = ()  # of leak and threshold, what every layer has for itself
+    rate_map: Callable[[], RateMap] | None = None  # of layers that can run without time
+    is_folded: bool = False
+
+    def layer(
+        self,
+        name: str,
+        shapes: Sequence[tuple[int, ...]],
+        sources: Sequence[SignalSpec],
+        *,
+        strides: Sequence[int] = (1, 1),
+        groups: Sequence[int] = (1, 1),
+        skip: SubSample | None = None,
+    ) -> Layer:
+        """Return a layer with one set of connections per shape; the sum has unit variance."""
+        summed = len(shapes) + (skip is not None)
+        connections = [
+            Connections(
+                shape,
+                stride=stride,
+                groups=apart,
+                spikes_per_unit=source.spikes_per_unit,
+                is_analog=source.is_analog,
+                is_constant=source.is_constant,
+                deviation=source.deviation,
+                kind=source.kind,
+                norm=self.norm,
+                gain=1 / math.sqrt(summed),
+                generator=self.generator,
+            )
+            for shape, source, stride, apart in zip(shapes, sources, strides, groups, strict=False)
+        ]
+        return Layer(
+            name,
+            connections,
+            lif=self.lif,
+            skip=skip,
+            dropout=self.dropout,
+            has_bias=self.is_folded or self.norm != "batch-over-time",
+            own=self.own,
+            rate_map=None if self.rate_map is None else self.rate_map(),
+        )
+
+    def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:
+        """Return the neurons that follow a unit's pool, or None where pools do not spike."""
+        if self.pooling != "spiking" or not pool.is_pooling:
+            return None
+        lif = replace(
+            self.lif,
+            leak=1.0,
+            threshold=POOL_THRESHOLD,
+            reset="hard",
+            firing_share=1.0,
+            strict=True,
+        )
+        return PoolNeurons(name, lif=lif, spikes_per_unit=pool.spikes_per_unit)
+
+
+class UnitModule(nn.Module):
+    """A unit of a block: its layers, and a pool if it has one.
+
+    Called with spikes (time, batch, ...), timesteps and context, it returns the spikes that
+    leave it, whose form is `signal`. Layers are attributes with the names of the declaration,
+    so that weights files have those names.
+    """
+
+    def __init__(
+        self, unit: Unit, width: int, source: SignalSpec, builder: BlockBuilder, name: str
+    ) -> None:
+        super().__init__()
+        count = unit.count(width)
+        self.plans = unit.layers(source.shape, count)
+        self._forms = {
+            place: source if place == INPUT else SignalSpec(shape=shape)
+            for place, shape in unit.shapes(source.shape, count).items()
+        }
+        for plan in self.plans:
+            setattr(self, plan.name, self._built(plan, builder, name))
+        last = self._forms[self.plans[-1].name]
+        self.pool: SpikePool | None = None
+        self.pooled: PoolNeurons | None = None
+        self.signal = last
+        if unit.window > 1 and len(last.shape) == 3:
+            self._add_pool(unit.window, last, builder, f"{name}.pool")
+
+    def _built(self, plan: LayerPlan, builder: BlockBuilder, name: str) -> Layer:
+        skip = None
+        if plan.skip is not None:
+            source = self._forms[plan.skip.source]
+            skip = SubSample(stride=plan.skip.stride, spikes_per_unit=source.spikes_per_unit)
+        return builder.layer(
+            f"{name}.{plan.label}" if plan.label else name,
+            [weight_shape(plan, links, self._forms[links.source].shape) for links in plan.links],
+            [self._forms[links.source] for links in plan.links],
+            strides=[links.stride for links in plan.links],
+            groups=[links.groups for links in plan.links],
+            skip=skip,
+        )
+
+    def _add_pool(self, window: int, source: SignalSpec, builder: BlockBuilder, name: str) -> None:
+        pooling: Pooling = "max" if builder.pooling == "max" else "average"
+        self.pool = SpikePool(source.size, kernel=window, pooling=pooling)
+        self.pooled = builder.pool_neurons(name, self.pool)
+        shape = (source.shape[0], *self.pool.size)
+        if self.pooled is None:
+            self.signal = SignalSpec(shape=shape, spikes_per_unit=self.pool.spikes_per_unit)
+        else:
+            self.signal = SignalSpec(shape=shape, kind="pool")
+
+    def parts(self) -> Iterator[tuple[Layer, str, list[str]]]:
+        """Yield each layer with its name and the names of its inputs: its links, then its skip."""
+        for plan in self.plans:
+            sources = [links.source for links in plan.links]
+            if plan.skip is not None:
+                sources.append(plan.skip.source)
+            layer = getattr(self, plan.name)
+            assert isinstance(layer, Layer)
+            yield layer, plan.name, sources
+
+    def forward(self, x: Tensor, steps: int, batch: ForwardContext) -> Tensor:
+        """Return the spikes that leave the unit, (steps, batch, ...)."""
+        signals = {INPUT: x}
+        for layer, name, sources in self.parts():
+            inputs = [signals[source] for source in sources]
+            if layer.sources[0].weight.dim() == 2:
+                inputs = [part.flatten(2) for part in inputs]
+            x = layer(inputs, steps, batch)
+            signals[name] = x
+        if self.pool is None:
+            return x
+        x = self.pool(x)
+        return x if self.pooled is None else self.pooled([x], steps, batch)
+
+    @property
+    def first_shape(self) -> tuple[int, ...]:
+        """Shape of the spikes of the first layer, without time and batch."""
+        return self._forms[self.plans[0].name].shape
