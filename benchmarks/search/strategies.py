@@ -52,7 +52,7 @@ _ABLATIONS: Mapping[str, tuple[str, Maker]] = {
     "without-reuse": ("every block is trained again", partial(Ours, reuse_blocks=False)),
     "without-tpe": ("points at random", partial(Ours, sampler="random")),
     "with-family-told": (
-        "the sampler hears other operating points too (`share_operating_points = true`)",
+        "the sampler learns from all operating points (`share_operating_points = true`)",
         partial(Ours, family=True),
     ),
 }

@@ -47,10 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a study was run on Ray's workers."""
     folder = tmp_path_factory.mktemp("quiet")
     (folder / "quiet.toml").write_text(STUDY)
-    heard = stderr(folder, "run", "quiet.toml")
+    printed = stderr(folder, "run", "quiet.toml")
     ours = r"Ray started after [\d.]+ s|trial \d  (complete|pruned)  .*\[\d/3 trials, .*\]"
-    assert [line for line in heard if not re.fullmatch(ours, line)] == []
-    assert len(heard) == 4
+    assert [line for line in printed if not re.fullmatch(ours, line)] == []
+    assert len(printed) == 4
     return folder
 
 
@@ -89,16 +89,16 @@ def test_a_study_is_exchanged_with_optuna_without_warnings(folder: Path) -> None
     )
     assert stderr(folder, "export", "quiet", "--optuna", "sqlite:///optuna.db") == [note]
     (folder / "other.toml").write_text(STUDY.replace('"quiet"', '"other"'))
-    heard = stderr(folder, "import", "other.toml", "sqlite:///optuna.db#quiet")
-    assert [line for line in heard if not line.startswith("spikefront: ")] == []
-    heard = stderr(folder, "run", "other.toml", "--workers", "0", "--trials", "2")
-    assert [line for line in heard if not re.match(r"trial \d  |continuing other", line)] == []
+    printed = stderr(folder, "import", "other.toml", "sqlite:///optuna.db#quiet")
+    assert [line for line in printed if not line.startswith("spikefront: ")] == []
+    printed = stderr(folder, "run", "other.toml", "--workers", "0", "--trials", "2")
+    assert [line for line in printed if not re.match(r"trial \d  |continuing other", line)] == []
 
 
 def test_a_front_is_confirmed_without_warnings(folder: Path) -> None:
-    heard = stderr(folder, "confirm", "quiet", "--pick", "knee", "--seeds", "1", "--workers", "0")
+    printed = stderr(folder, "confirm", "quiet", "--pick", "knee", "--seeds", "1", "--workers", "0")
     ours = r"1 points, 1 seeds: 1 trainings to do|trial \d with seed 1000  test accuracy .*"
-    assert [line for line in heard if not re.fullmatch(ours, line)] == []
+    assert [line for line in printed if not re.fullmatch(ours, line)] == []
 
 
 def test_the_dashboard_prints_its_address_alone(folder: Path) -> None:

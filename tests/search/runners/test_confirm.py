@@ -336,7 +336,7 @@ def test_nothing_that_chooses_or_stops_trials_knows_of_test_figures() -> None:
 
 
 def test_test_figures_change_nothing_that_a_search_does_next(tmp_path: Path) -> None:
-    """A sampler that hears of a change of validation figures does not hear of test figures."""
+    """A sampler is told of changed validation figures, never of test figures."""
     known: dict[str, list[object]] = {}
     for case in ("undisturbed", "test figures", "validation figures"):
         folder = tmp_path / case

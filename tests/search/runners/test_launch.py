@@ -64,7 +64,7 @@ def test_a_run_is_a_process_of_its_own_that_writes_a_log(tmp_path: Path) -> None
         logs=tmp_path / "logs",
         options=RunOptions(data=tmp_path, workers=0),
     )
-    assert os.getsid(begun.pid) == begun.pid  # it outlives the session of whoever started it
+    assert os.getsid(begun.pid) == begun.pid  # it outlives the session that started it
     assert wait_for(begun.log) == 0
     assert newest_log(tmp_path / "logs", "little") == begun.log
     text = tail(begun.log)

@@ -293,13 +293,13 @@ def test_messages_after_the_outcome_of_a_trial_are_ignored(tmp_path: Path) -> No
     ):
         job = driver.next()
         assert job is not None
-        heard = ray_tune.TrialCallback(driver, threading.Event())
+        callback = ray_tune.TrialCallback(driver, threading.Event())
         trial = SimpleNamespace(config={"job": job}, error_file=None)
         messages = list(WorkerContext(data_dir=tmp_path, trainable=FakeEngine()).run(job))
         for message in [*messages, *messages]:
-            heard.on_trial_result(0, [], trial, {"message": message})
-        heard.on_trial_recover(0, [], trial)
-        heard.on_trial_error(0, [], trial)
+            callback.on_trial_result(0, [], trial, {"message": message})
+        callback.on_trial_recover(0, [], trial)
+        callback.on_trial_error(0, [], trial)
         assert store.trial("small", 0).state is TrialState.COMPLETE
         assert store.events("small") == []
 

@@ -357,13 +357,13 @@ def test_what_repeats_say_together() -> None:
 
     good, better = a_trial(6, TrialState.COMPLETE, 0.5), a_trial(7, TrialState.COMPLETE, 0.7)
     crashed = a_trial(8, TrialState.FAILED, 0)
-    heard = together([good, better, crashed])
-    assert heard.number == 6
-    assert heard.sampled is not None
-    assert heard.sampled.metrics["accuracy"] == pytest.approx(0.6)
+    told = together([good, better, crashed])
+    assert told.number == 6
+    assert told.sampled is not None
+    assert told.sampled.metrics["accuracy"] == pytest.approx(0.6)
     stopped = a_trial(8, TrialState.PRUNED, 0, violation=2.0)
-    heard = together([good, better, stopped])
-    assert (heard.state, heard.constraint_violation) == (TrialState.PRUNED, 2.0)
+    told = together([good, better, stopped])
+    assert (told.state, told.constraint_violation) == (TrialState.PRUNED, 2.0)
     assert together([crashed]).state is TrialState.FAILED
 
 

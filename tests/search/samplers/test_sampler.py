@@ -351,12 +351,12 @@ def test_generations_are_found_as_optuna_finds_them(
 def test_auto_counts_what_it_learned_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 60)
     study = a_study("auto")
-    lessons = run(make_sampler(a_study("random"), []), 0, 50)
-    sampler = make_sampler(study, [], prior=lessons)
+    prior = run(make_sampler(a_study("random"), []), 0, 50)
+    sampler = make_sampler(study, [], prior=prior)
     history = run(sampler, 0, 12)
     is_genetic = ["trial" in trial.sampler_state for trial in history]
     assert is_genetic == [False] * 10 + [True] * 2
-    assert run(make_sampler(study, history, prior=lessons), 12, 3) == run(sampler, 12, 3)
+    assert run(make_sampler(study, history, prior=prior), 12, 3) == run(sampler, 12, 3)
 
 
 def test_the_state_of_a_sampler_is_json() -> None:
@@ -427,9 +427,9 @@ def test_a_complete_trial_without_a_finite_figure_counts_as_pruned() -> None:
 
 def test_an_infeasible_trial_is_pruned_or_for_those_who_ignore_that_complete_and_worst() -> None:
     trial = Trial(number=0, params={}, state=TrialState.PRUNED, constraint_violation=math.inf)
-    heard = a_judge().feedback(trial)
-    assert (heard.state, heard.values) == (TrialState.PRUNED, None)
-    assert heard.constraints == {"run": 1e6}
+    told = a_judge().feedback(trial)
+    assert (told.state, told.values) == (TrialState.PRUNED, None)
+    assert told.constraints == {"run": 1e6}
     worst = a_judge(reads_pruned=False).feedback(trial)
     assert (worst.state, worst.values) == (TrialState.COMPLETE, (0.0, 1e15))
     assert worst.constraints == {"model_bytes": 0.0, "run": 1e6}

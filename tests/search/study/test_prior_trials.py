@@ -93,8 +93,8 @@ def around(best: float, count: int = 24) -> list[ExternalTrial]:
 # ---- what a sampler makes of them
 
 
-def test_a_search_starts_from_its_lessons(study: Study) -> None:
-    """TPE draws its first ten points at random; with 24 lessons it has a model from the first."""
+def test_a_search_starts_from_its_prior_trials(study: Study) -> None:
+    """TPE draws its first ten points at random; 24 prior trials give it a model at once."""
     asked: dict[float, float] = {}
     for best in (3e-4, 3e-2):
         sampler = make_sampler(study, prior=fitting(study, around(best)).trials)
@@ -103,7 +103,7 @@ def test_a_search_starts_from_its_lessons(study: Study) -> None:
     assert asked[3e-4] < 3e-3 < asked[3e-2]
 
 
-def test_without_lessons_the_first_points_know_nothing(study: Study) -> None:
+def test_without_prior_trials_the_first_points_know_nothing(study: Study) -> None:
     sampler, taught = make_sampler(study), make_sampler(study, prior=())
     assert [sampler.ask(k)[0] for k in range(3)] == [taught.ask(k)[0] for k in range(3)]
 
@@ -185,15 +185,15 @@ def test_an_optuna_study_is_imported_once_and_is_on_no_front(run: Run, tmp_path:
 
 
 def test_a_study_runs_from_what_was_imported(run: Run, tmp_path: Path) -> None:
-    """The driver hands them to the sampler: the first trial is where the lessons point."""
+    """The driver hands them to the sampler: the first trial is where the prior trials point."""
     url = written(tmp_path / "optuna.db", around(5e-2, 30))
     assert run("import", "rates.toml", url)[0] == 0
     code, _, err = run("run", "rates.toml", "--workers", "0", "--trials", "1")
     assert code == 0, err
     with Store(f"sqlite:///{tmp_path / 'store.db'}", read_only=True) as store:
         (trial,) = store.trials("rates")
-        lessons = store.prior_trials("rates")
-        taught = make_sampler(study_from_toml(STUDY, "rates.toml"), prior=lessons)
+        prior = store.prior_trials("rates")
+        taught = make_sampler(study_from_toml(STUDY, "rates.toml"), prior=prior)
         assert trial.params == taught.ask(0)[0]
         assert trial.params != make_sampler(study_from_toml(STUDY, "rates.toml")).ask(0)[0]
         assert trial.state is TrialState.COMPLETE
@@ -444,7 +444,7 @@ def test_a_study_that_is_there_is_replaced_only_when_asked_and_only_if_it_is_our
     assert (folder / "store.db").read_bytes() == before
 
 
-def test_what_goes_out_comes_back_as_lessons(
+def test_exported_trials_come_back_as_prior_trials(
     exported: tuple[optuna.Study, Path], study: Study
 ) -> None:
     _, folder = exported
@@ -453,10 +453,10 @@ def test_what_goes_out_comes_back_as_lessons(
     back = fitting(study, read_study(Address.of(f"sqlite:///{folder / 'optuna.db'}"), study)[1])
     assert back.skipped == {}
     assert [trial.params for trial in back.trials] == [trial.params for trial in ours]
-    for lesson, trial in zip(back.trials, ours, strict=True):
-        assert lesson.sampled is not None
+    for prior, trial in zip(back.trials, ours, strict=True):
+        assert prior.sampled is not None
         assert trial.sampled is not None
-        assert lesson.sampled.metrics == dict(trial.sampled.metrics)
+        assert prior.sampled.metrics == dict(trial.sampled.metrics)
 
 
 def test_one_objective_takes_its_curve_as_intermediate_values(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The log: who asks for more hears more, nothing is said twice, and workers are heard, too."""
+"""The log: its levels, each record once, and the records of workers."""
 
 import io
 import logging
@@ -146,7 +146,7 @@ def test_a_command_leaves_logging_as_it_was(run: Run, tmp_path: Path) -> None:
 
 
 def test_python_code_without_log_settings_gets_no_log(capsys: pytest.CaptureFixture[str]) -> None:
-    program = "from search.text import log; log.logger('driver').warning('heard')"
+    program = "from search.text import log; log.logger('driver').warning('a record')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
 

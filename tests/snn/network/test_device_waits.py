@@ -1,6 +1,6 @@
 """A training step never waits for its device: nothing is read back, nothing copied over.
 
-Held on the meta device, whose tensors have no values: whoever reads one, or
+Held on the meta device, whose tensors have no values: code that reads one, or
 copies one to the host, fails. A copy to it would not fail, so copies are
 watched for as well.
 """
