@@ -66,19 +66,18 @@ def _introduction(head: Mapping[str, Any]) -> str:
     labels = "\n".join(f"- *{label}*: {meaning}" for label, meaning in LABELS.items())
     return f"""# Results
 
-What the papers claim that spikefront builds on, and what its own engine came to. This page is
-written by `{MADE_BY} --markdown`; nobody edits it. Accuracies of the claims below are of the 10,000
-test images of {dataset}, each network judged on them once, when its training was over; thresholds
-and everything else that is chosen come from validation images. Ours is the mean over seeds with the
-lowest and the highest.
+Claims of the papers that spikefront builds on, beside the results of its own engine.
+`{MADE_BY} --markdown` writes this page; do not edit it. Accuracies are measured on the
+10,000 test images of {dataset}, once per network after its training; thresholds and all other
+choices come from validation images. *Ours* is the mean over seeds, with the lowest and the
+highest.
 
 A published figure has a label:
 
 {labels}
 
-Where the published figure is of other data or another network, the two columns stand beside each
-other and are not to be compared by size; the deviations of each claim are below its
-table.{_left_out(head)}"""
+Where the published figure is of other data or another network, the two figures cannot be compared
+directly; each claim lists its deviations below its table.{_left_out(head)}"""
 
 
 def _left_out(head: Mapping[str, Any]) -> str:
@@ -86,7 +85,7 @@ def _left_out(head: Mapping[str, Any]) -> str:
     if not names:
         return ""
     return (
-        "\n\n**Not run for this page**, and so nothing is said about them here: the claims "
+        "\n\n**Not run for this page**: the claims "
         + ", ".join(f"`{name}`" for name in names)
         + " of the command at the end."
     )
@@ -103,7 +102,7 @@ def _provenance(finished: Sequence[tuple[Claim, Results]], head: Mapping[str, An
 
 - Commit {commits}, torch {head["against"]["torch"]}
 - Machine: {head["machine"]}; device {setting["device"]}, {setting["threads"]} threads
-- Other programs kept {load} busy while runs ran
+- Load of other programs meanwhile: {load}
 - {len(distinct)} runs, {sum(distinct.values()) / 60:.0f} minutes in all"""
 
 

@@ -1,4 +1,4 @@
-"""The page of results, made of the replays alone."""
+"""The page docs/results-search.md, written from the replays."""
 
 import math
 import textwrap
@@ -17,7 +17,7 @@ _KINDS = {
     "peer": "Peers",
     "ours": "Ours",
     "ablation": "Ours without a part",
-    "beside": "Peers with operating points for nothing",
+    "beside": "Peers with all operating points at no cost",
 }
 
 
@@ -42,21 +42,21 @@ def page(head: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 
 def _introduction(results: Sequence[Result]) -> str:
-    about = f"""Every training of a grid was done once for real and kept: each epoch with all
-    its operating points ({_configs(results)}). A strategy is then replayed: it proposes a point,
-    gets the recorded epochs one by one, may stop, and pays an epoch for each that it would have had
-    to train. A block that the strategy has trained before is free where it reuses blocks. One
-    worker, the same budget for all, {_seeds(results[0])} seeds each; bands in the pictures are
-    {LEVEL:.0%} of the mean. Hypervolume is the share of the box between the ideal and one
-    reference for all ({_reference(results)})."""
-    fair = """Peers put into their front what they measure, the operating point that they sampled.
-    What they would have with the whole family of operating points for nothing stands beside, so
-    that one sees what comes from where."""
+    about = f"""Every configuration of a grid was trained once, and each epoch was recorded with all
+    its operating points ({_configs(results)}). A strategy is then replayed on the record: it
+    proposes a point, receives the recorded epochs one by one, may stop early, and is charged one
+    epoch for each epoch that it would have trained. Where a strategy reuses blocks, a block that it
+    has trained before costs nothing. All strategies have one worker, the same budget and
+    {_seeds(results[0])} seeds. Bands in the figures are {LEVEL:.0%} intervals of the mean.
+    Hypervolume is the share of the box between the ideal point and one reference point, which is
+    the same for all strategies ({_reference(results)})."""
+    fair = """The front of a peer consists of the operating points that it sampled. Separate rows
+    show its front with all operating points of each trained network counted at no cost, which
+    separates the effect of the operating points from that of the search."""
     return f"""# Results: what the search is worth
 
-How many epochs a search has to train until its front is good. This page is written by
-`{MADE_BY} --markdown`; nobody edits it. What was concluded from it stands in
-[architecture.md](decisions/0045-strategies-are-replayed.md).
+How many epochs a search must train until its front is good. `{MADE_BY} --markdown` writes this
+page; do not edit it. Conclusions: [decision 0045](decisions/0045-strategies-are-replayed.md).
 
 {_filled(about)}
 
@@ -114,14 +114,14 @@ def _headline(results: Sequence[Result]) -> str:
         "Best peer at the end",
         "Ours at the end",
         "Budget, epochs",
-        "Ours has the peer's after",
+        "Ours equals it after",
     )
     return f"""## How much sooner
 
 {table(header, rows)}
 
-The last column is the share of the budget after which the mean of ours has reached what the best
-peer ends with, in brackets the {LEVEL:.0%} interval when seeds are drawn anew."""
+The last column is the share of the budget after which our mean hypervolume reaches the final one
+of the best peer, with the {LEVEL:.0%} interval of a bootstrap over seeds in brackets."""
 
 
 def _share(found: Reached) -> str:
@@ -144,7 +144,7 @@ def _section(result: Result) -> str:
             header = (
                 heading,
                 *(f"{share:.0%}" for share in _SHARES),
-                "Best peer's after",
+                "Equals the best peer after",
                 "Trials",
                 "Complete",
                 "Epochs free",
