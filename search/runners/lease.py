@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from search.store.process_identity import holder_name, is_gone, new_holder
+from search.store.process_identity import holder_name, new_holder
 from search.store.store import LeaseHeldError, LeaseLostError, Store, StoreError
 from search.text import log
 
@@ -49,7 +49,7 @@ class Lease:
         try:
             self._acquire()
         except LeaseHeldError as held:
-            if not is_gone(held.holder):
+            if not self._store.is_gone(held.holder):
                 raise
             self._store.release_lease(self._study, held.holder)
             self._acquire()
@@ -122,7 +122,7 @@ class Lease:
         found = self._store.lease_of(self._study)
         if self._store.has_clock or found.holder is None or not found.is_expired:
             return
-        if is_gone(found.holder):
+        if self._store.is_gone(found.holder):
             return
         seconds = 1.5 * RENEW_EVERY_S
         LOG.warning(

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, func, select, text
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 LOG = log.logger("store")
+T = TypeVar("T")
 
 SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
 EXAMPLES = "sqlite:///runs/spikefront.db or postgresql://user@host/name"
@@ -38,6 +39,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 CONNECT_S = 10
 BUSY_S = 30  # how long a process waits for a transaction of another one
 QUIET_S = 2  # of these, without a message
+_FIRST_READ = "PRAGMA schema_version"  # begins a read transaction
 MIGRATION_LOCK = 0x5F1CEF  # key of the PostgreSQL advisory lock of migrations
 
 _ONE_MIGRATION = threading.Lock()  # Alembic keeps its context in a module
@@ -101,7 +103,9 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that sees one moment of the database."""
-        options: dict[str, Any] = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        options: dict[str, Any] = {"store": self.name}
+        if not self._is_sqlite:
+            options["isolation_level"] = "REPEATABLE READ"
         with (
             self._errors(),
             self._engine.connect() as connection,
@@ -144,7 +148,7 @@ class Database:
         if self.is_read_only:  # new connections: the way to read can change
             engine = sqlalchemy.create_engine(
                 url,
-                creator=lambda: _connect_read_only(path),
+                creator=lambda: _connect_read_only(path, self.name),
                 poolclass=NullPool,
                 json_deserializer=_from_json,
             )
@@ -162,14 +166,18 @@ class Database:
         has_changes = path.with_name(f"{path.name}-wal").exists()
         options = "mode=ro" if has_changes else "mode=ro&immutable=1"
         engine = sqlalchemy.create_engine(
-            "sqlite://", creator=lambda: _connect_uri(path, options), poolclass=NullPool
+            "sqlite://", creator=lambda: _connect_uri(path, options, self.name), poolclass=NullPool
         )
-        # Another process may be writing: then opening for writing finds the same, or an error.
-        with contextlib.suppress(exc.DatabaseError), engine.connect() as connection:
-            revision = _revision(connection)
-            self._refuse_newer(revision)
-            if revision is None:
-                self._refuse_strangers(connection)
+        try:
+            with engine.connect() as connection:
+                revision = _revision(connection)
+                self._refuse_newer(revision)
+                if revision is None:
+                    self._refuse_strangers(connection)
+        except exc.DatabaseError as error:
+            if _is_busy(error):  # after BUSY_S: no second wait
+                raise
+            # Another process may be writing: then opening for writing finds the same, or an error.
 
     def _foreign_files(self, error: exc.StatementError) -> str | None:
         """Return a message if files beside the store belong to another user."""
@@ -279,6 +287,9 @@ class Database:
                 raise StoreError(self._nothing_there) from error
             if (hint := self._foreign_files(error)) is not None:
                 raise StoreError(hint) from error
+            if _is_busy(error):
+                message = f"{self.name} is locked by another process; try again when it has ended"
+                raise StoreGoneError(message) from error
             lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
             kind = StoreGoneError if _may_come_back(error) else StoreError
             raise kind(f"{self.name}: {lines[0]}") from error
@@ -383,10 +394,10 @@ def _revision(connection: Connection) -> str | None:
 def _connect(path: Path, name: str) -> sqlite3.Connection:
     # `_begin` starts transactions; the pool uses connections from several threads.
     connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        path, timeout=QUIET_S, isolation_level=None, check_same_thread=False
     )
     try:
-        if _is_alone(connection):
+        if _while_locked(lambda: _is_alone(connection), name):
             _while_locked(lambda: connection.execute("PRAGMA journal_mode = WAL"), name)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -403,12 +414,15 @@ def _is_alone(connection: sqlite3.Connection) -> bool:
     return tables <= {VERSION_TABLE, *Base.metadata.tables}
 
 
-def _while_locked(action: Callable[[], object], name: str) -> None:
-    """Repeat `action` while another process has locked the file, for at most BUSY_S."""
+def _while_locked(action: Callable[[], T], name: str) -> T:
+    """Return the result of `action`, repeated while another process has locked the file.
+
+    For at most BUSY_S, and with a message after QUIET_S: SQLite itself would wait without one.
+    """
     begun, is_silent = time.monotonic(), True
     while True:
         try:
-            action()
+            return action()
         except (sqlite3.OperationalError, exc.OperationalError) as error:
             waited = time.monotonic() - begun
             if not _is_busy(error) or waited > BUSY_S:
@@ -416,17 +430,15 @@ def _while_locked(action: Callable[[], object], name: str) -> None:
             if is_silent and waited > QUIET_S:
                 is_silent = False
                 LOG.warning("%s is locked by another process; waiting %d s at most", name, BUSY_S)
-        else:
-            return
         time.sleep(0.01)
 
 
 def _is_busy(error: BaseException) -> bool:
-    found = error.orig if isinstance(error, exc.OperationalError) else error
+    found = error.orig if isinstance(error, exc.StatementError) else error
     return getattr(found, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
+def _connect_read_only(path: Path, name: str) -> sqlite3.Connection:
     """Open a file for reading that perhaps cannot be written, nor its folder.
 
     In WAL mode SQLite needs `-shm` beside the file, created by a writer or the reader. If
@@ -436,9 +448,9 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     changes = path.with_name(f"{path.name}-wal")
     is_ours = not hasattr(os, "geteuid") or os.geteuid() in (0, path.stat().st_uid)
     if not is_ours and not changes.exists():
-        return _connect_uri(path, "mode=ro&immutable=1")
+        return _connect_uri(path, "mode=ro&immutable=1", name)
     try:
-        return _connect_uri(path, "mode=ro")
+        return _connect_uri(path, "mode=ro", name)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in (
             sqlite3.SQLITE_CANTOPEN,
@@ -448,19 +460,19 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         if changes.exists() and changes.stat().st_size > 0:
             message = f"{changes.name} cannot be read without write access to its folder"
             raise sqlite3.OperationalError(message) from error
-        return _connect_uri(path, "mode=ro&immutable=1")
+        return _connect_uri(path, "mode=ro&immutable=1", name)
 
 
-def _connect_uri(path: Path, options: str) -> sqlite3.Connection:
+def _connect_uri(path: Path, options: str, name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{options}",
         uri=True,
-        timeout=BUSY_S,
+        timeout=QUIET_S,
         isolation_level=None,
         check_same_thread=False,
     )
     try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        _while_locked(lambda: connection.execute(_FIRST_READ).fetchone(), name)
     except BaseException:
         connection.close()
         raise
@@ -468,13 +480,15 @@ def _connect_uri(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _begin(connection: Connection) -> None:
+    """Take the lock of a transaction: later statements of it wait for no other process."""
     options = connection.get_execution_options()
-    if not options.get("is_writing", False):
-        connection.exec_driver_sql("BEGIN")
-        return
-    # SQLite itself would wait BUSY_S without a message.
+    name = options.get("store", "")
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {QUIET_S * 1000}")
-    _while_locked(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), options.get("store", ""))
+    if options.get("is_writing", False):
+        _while_locked(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), name)
+    else:
+        connection.exec_driver_sql("BEGIN")
+        _while_locked(lambda: connection.exec_driver_sql(_FIRST_READ).first(), name)
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
 
 

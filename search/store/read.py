@@ -202,12 +202,16 @@ class StoreReader:
         """Return whether all users of the store share its clock, even from other machines."""
         return self._database.has_clock
 
+    def is_gone(self, holder: str) -> bool:
+        """Return whether a holder of a lease is seen to be dead."""
+        return is_gone(holder, self._database.file)
+
     def _is_held(self, connection: Connection, row: Any) -> bool:
         """Return whether a driver that is not seen to be dead holds an unexpired lease.
 
         `row` has `lease_holder` and `lease_until`.
         """
-        if row.lease_holder is None or row.lease_until is None or is_gone(row.lease_holder):
+        if row.lease_holder is None or row.lease_until is None or self.is_gone(row.lease_holder):
             return False
         return bool(row.lease_until > self._database.now(connection))
 

@@ -641,7 +641,7 @@ def test_a_holder_is_gone_only_if_its_end_can_be_seen_from_here() -> None:
     assert not is_gone(alive)
     assert is_gone(dead)
     name, _, identity = dead.partition("#")
-    boot, space, start, token = identity.split(".")
+    boot, space, start, token, *_ = identity.split(".")
     for unseen in (
         name,  # as earlier versions stored it
         f"{name}#{'0' * 32}.{space}.{start}.{token}",  # another machine, or before a reboot
@@ -651,9 +651,61 @@ def test_a_holder_is_gone_only_if_its_end_can_be_seen_from_here() -> None:
     ):
         assert not is_gone(unseen), unseen
     name, _, identity = alive.partition("#")
-    boot, space, start, token = identity.split(".")
+    boot, space, start, token, *_ = identity.split(".")
     reused = f"{name}#{boot}.{space}.{int(start) - 1}.{token}"
     assert is_gone(reused)  # the process number belongs to a later process
+
+
+@pytest.fixture
+def earlier_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A holder of this machine before its power was lost; its disk is mounted at tmp_path."""
+    machine = tmp_path / "machine-id"
+    machine.write_text("0123456789abcdef" * 2 + "\n")
+    monkeypatch.setattr("search.store.process_identity.MACHINE_ID", machine)
+    mounted_as(tmp_path, monkeypatch, "ext4")
+    name, _, identity = new_holder().partition("#")
+    boot, rest = identity.split(".", 1)
+    assert len(rest.split(".")) == 4
+    return f"{name}#{'0' * len(boot)}.{rest}"
+
+
+def mounted_as(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    mounts = folder / "mountinfo"
+    place = str(folder.resolve()).replace(" ", "\\040")
+    mounts.write_text(
+        f"1 0 8:1 / / rw - tmpfs none rw\n2 1 8:2 / {place} rw shared:1 - {kind} x rw\n"
+    )
+    monkeypatch.setattr("search.store.process_identity.MOUNTS", mounts)
+
+
+def test_no_process_survives_a_boot_of_its_machine(
+    earlier_boot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "store.db"
+    assert is_gone(earlier_boot, file)
+    assert not is_gone(earlier_boot)  # a server: two machines may share name and image
+    assert not is_gone(earlier_boot, Path("/store.db"))
+    name, _, identity = earlier_boot.partition("#")
+    assert not is_gone(f"elsewhere:1#{identity}", file)
+    assert not is_gone(f"{name}#{identity.rpartition('.')[0]}", file)  # without a machine id
+    for kind in ("nfs4", "9p", "virtiofs", "fuse.sshfs", "overlay"):
+        mounted_as(tmp_path, monkeypatch, kind)
+        assert not is_gone(earlier_boot, file), kind
+    (tmp_path / "machine-id").write_text("")
+    mounted_as(tmp_path, monkeypatch, "ext4")
+    assert not is_gone(earlier_boot.rpartition(".")[0], file)
+
+
+def test_a_study_continues_at_once_after_the_power_of_its_machine_was_lost(
+    store: Store, tmp_path: Path, earlier_boot: str
+) -> None:
+    study = make_study()
+    store.create_study(study)
+    store.acquire_lease(study.name, earlier_boot, 3600)  # also where the clock went back
+    assert not store.stored_study(study.name).is_running
+    with StudyDriver(study, store=store, artifacts=tmp_path):
+        assert store.stored_study(study.name).is_running
+    assert "has died" in store.events(study.name)[0].message
 
 
 def test_no_two_holders_are_the_same() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from search.commands import cli
 from search.store.database import Database, StoreError, file_of
 from search.store.store import Store
 
@@ -265,6 +266,73 @@ def test_waiting_for_a_locked_store_is_reported(
         record.getMessage()
         == f"sqlite:///{path} is locked by another process; waiting 30 s at most"
     )
+
+
+def locked_exclusively(path: Path) -> sqlite3.Connection:
+    """Lock a store against readers, too: a mode of SQLite that other programs may use."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("COMMIT")  # the lock stays
+    return connection
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["opened", "read"])
+def test_a_reader_of_an_exclusively_locked_store_says_that_it_waits_and_reads_when_it_is_free(
+    path: Path, is_open: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("search.store.database.QUIET_S", 0)
+    store = Store(f"sqlite:///{path}", read_only=True) if is_open else None
+    locked = locked_exclusively(path)
+
+    def unlock() -> None:
+        while not caplog.records:
+            time.sleep(0.01)
+        locked.close()
+
+    release = threading.Thread(target=unlock)
+    with caplog.at_level(logging.WARNING, "spikefront"):
+        release.start()
+        with store or Store(f"sqlite:///{path}", read_only=True) as opened:
+            assert opened.study_summaries() == []
+        release.join()
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"sqlite:///{path} is locked by another process; waiting 30 s at most"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["studies"], ["front", "small"], ["show", "small", "0"], ["status", "small"]],
+    ids=" ".join,
+)
+def test_a_command_that_reads_a_locked_store_ends_with_a_line(
+    path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("search.store.database.QUIET_S", 0)
+    monkeypatch.setattr("search.store.database.BUSY_S", 0.05)
+    with contextlib.closing(locked_exclusively(path)):
+        assert cli.main([*words, "--store", f"sqlite:///{path}"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"spikefront: warning: sqlite:///{path} is locked by another process; waiting 0 s at most",
+        f"spikefront: sqlite:///{path} is locked by another process; try again when it has ended",
+    ]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_locked_store_is_waited_for_once(
+    path: Path, read_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.store.database.QUIET_S", 0)
+    monkeypatch.setattr("search.store.database.BUSY_S", 0.5)
+    begun = time.monotonic()
+    with (
+        contextlib.closing(locked_exclusively(path)),
+        refused("is locked by another process; try again when it has ended"),
+    ):
+        Database(f"sqlite:///{path}", read_only=read_only)
+    assert 0.5 < time.monotonic() - begun < 1
 
 
 def as_user(user: int, action: Callable[[], None]) -> None:
