@@ -252,11 +252,17 @@ def _say_results(
         )
     if not report.trials:
         _say_how_to_continue(output, study, store, arguments)
-    if points:
+    if knee is not None:
+        from search.export.export import weights_problem
+
         here = same_places(arguments, "data", "store")
+        lost = weights_problem(store.trial(study.name, knee.point.trial))
         output.say()
+        if lost is not None:
+            output.say(f"the knee cannot be exported: {lost}")
         output.say("next:")
-        output.say(f"  spikefront export {study.name} --out runs/{study.name}-best{here}")
+        if lost is None:
+            output.say(f"  spikefront export {study.name} --out runs/{study.name}-best{here}")
         output.say(f"  spikefront dashboard{in_store}")
 
 

@@ -452,7 +452,7 @@ def check_question(store: Store, study: Study) -> bool:
         stored = store.stored_study(study.name)
     except StoreError:  # a store that cannot be read fails again at creation
         return True
-    if stored.question_fingerprint == study.question_fingerprint:
+    if study.asks(stored.question_fingerprint):
         return False
     keys = study.differences(study_from_toml(stored.toml, store.url))
     message = (

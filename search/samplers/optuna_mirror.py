@@ -20,6 +20,7 @@ from search.study.feedback import FeedbackBuilder, fixed_penalties, is_penalised
 from search.study.study import Study
 from search.trial.rejected import SamplerState
 from search.trial.trial import Params, Trial, TrialState
+from snn.settings.config import current_names
 from snn.settings.measurement import METRICS
 
 Key = int | str  # number of a trial, or the name of an entry that is no trial
@@ -168,7 +169,7 @@ class OptunaMirror:
             if name in self._dimensions
         }
         if self.method in _JOINT:
-            params = self._middles | _notes(trial, "inactive") | params
+            params = self._middles | current_names(_notes(trial, "inactive")) | params
         return {name: params[name] for name in self._dimensions if name in params}
 
     def _attributes(self, trial: Trial) -> dict[str, Any]:

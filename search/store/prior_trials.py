@@ -12,6 +12,7 @@ from search.store.schema import PriorTrialRow
 from search.store.statements import insert_into
 from search.study.prior_trials import sampled
 from search.trial.trial import Trial, TrialState
+from snn.settings.config import current_names
 
 
 def prior_trials_of(connection: Connection, study_id: int) -> list[Trial]:
@@ -21,7 +22,7 @@ def prior_trials_of(connection: Connection, study_id: int) -> list[Trial]:
     return [
         Trial(
             number=row.number,
-            params=row.params,
+            params=current_names(row.params),
             state=TrialState(row.state),
             sampled=sampled(row.metrics) if row.metrics is not None else None,
             constraint_violation=row.constraint_violation or 0.0,

@@ -43,7 +43,7 @@ from search.store.statements import FIND_TRIAL, STUDY_ID, WEIGHTS_OF, select_poi
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
 from search.trial.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
-from snn.settings.config import RunConfig, nearest
+from snn.settings.config import RunConfig, current_names, nearest
 from snn.settings.measurement import METRICS, Evaluation, ExitReport, LayerReport, Measurement
 
 if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no columns
@@ -435,7 +435,10 @@ class StoreReader:
                 wanted = {"of_trial": self._trial_id(connection, study, number)}
             query, query_trials = select_points(of_trial=number is not None, front_only=front_only)
             found = connection.execute(query_trials, wanted)
-            trials = {id_: trial for id_, *trial in found}
+            trials = {
+                id_: (number, current_names(params), training)
+                for id_, number, params, training in found
+            }
             with uncollected():
                 points = [
                     StoredPoint(

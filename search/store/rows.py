@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, case, select
 from search.store.schema import ArtifactRow, Base, OperatingPointRow, TrialRow
 from search.trial.rung import RungPoint, RungReport
 from search.trial.trial import Artifact, Timings, Trial, TrialState
-from snn.settings.config import RunConfig
+from snn.settings.config import RunConfig, current_names
 from snn.settings.measurement import METRICS, LayerConnectivity, Measurement, OperatingPoint
 
 POINT = (  # the columns of `point_of`
@@ -200,7 +200,7 @@ def trial_of(row: Row[Any]) -> Trial:
         artifact = Artifact(uri=row.uri, sha256=row.sha256, size_bytes=row.size_bytes)
     return Trial(
         number=row.number,
-        params=row.params,
+        params=current_names(row.params),
         state=TrialState(row.state),
         config=None if row.config is None else RunConfig.from_mapping(row.config),
         sampled=point_of(row[_OWN + 3 : _OWN + 3 + len(POINT)]) if has_point else None,

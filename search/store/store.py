@@ -130,7 +130,7 @@ class Store(StoreReader):
             found = connection.execute(query.with_for_update()).one_or_none()
             if found is None:
                 self._insert_study(connection, study, asked)
-            elif found.question_fingerprint == study.question_fingerprint:
+            elif study.asks(found.question_fingerprint):
                 change = update(StudyRow).where(StudyRow.id == found.id)
                 connection.execute(change.values(**asked, **_changed()))
             else:

@@ -17,7 +17,7 @@ from search.study.axes import Choice, Fixed, Integer, PartitionAxis, PlainAxis, 
 from search.study.feedback import is_measured, is_penalised
 from search.study.study import Study
 from search.trial.trial import Trial, TrialState
-from snn.settings.config import ConfigError
+from snn.settings.config import ConfigError, current_names
 from snn.settings.measurement import METRICS, OperatingPoint
 
 _STATES = {
@@ -73,7 +73,7 @@ def _trial(study: Study, earlier: ExternalTrial) -> Trial | str:
     """Return the trial for this study, or the reason why it does not fit."""
     if earlier.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return f"was {earlier.state}"
-    params = _params(study, earlier.params)
+    params = _params(study, current_names(earlier.params))
     try:
         study.space.validate(params)
     except ConfigError as error:

@@ -28,6 +28,7 @@ from snn.settings.config import (
     Fault,
     Kind,
     Setting,
+    current_names,
     nearest,
     unknown_setting,
 )
@@ -146,7 +147,7 @@ class _Reader:
             return format_partition(parse_partition(str(value)))
         if key == "architecture":
             return format_architecture(parse_architecture(str(value)))
-        return float(value) if setting.kind in ("real", "reals") else value
+        return float(value) if setting.kind in ("real", "reals") else setting.current(value)
 
     def _partition_fault(self, text: str) -> str | None:
         try:
@@ -288,7 +289,9 @@ class _Reader:
                 f"{name}.when", f"must be like {{ space_rule = 'block-local' }}, got {given!r}"
             )
             return {}
-        return {o: tuple(v) if isinstance(v, list) else (v,) for o, v in given.items()}
+        return {
+            o: tuple(v) if isinstance(v, list) else (v,) for o, v in current_names(given).items()
+        }
 
     def check_conditions(self, axes: Mapping[str, Axis]) -> None:
         """Add the faults of conditions on missing axes or on values that are never taken."""

@@ -8,12 +8,12 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.study.axes import Choice, Fixed
+from search.study.axes import Axis, Choice, Fixed
 from search.study.initial_points import initial_points
 from search.study.space import Space, conflict
 from search.study.space_table import read_space
@@ -31,7 +31,7 @@ from search.study.tables import (
     unknown_key,
 )
 from search.study.toml_text import toml_text
-from snn.settings.config import SETTINGS, Fault, nearest
+from snn.settings.config import SETTINGS, Fault, current_names, first_names, nearest
 
 _DEFAULTS = SearchSettings()
 LATER_KEYS = (  # of [search]
@@ -43,6 +43,7 @@ LATER_KEYS = (  # of [search]
     "extend_prefixes",
     "share_operating_points",
 )
+Rename = Callable[[Mapping[str, Any]], dict[str, Any]]  # of the values of settings
 PREFIX_SHARE = 0.25  # of the trials, where blocks can be taken from others
 TABLES = ("constraints", "budget", "run", "space", "search")
 KEYS = ("name", "objectives", *TABLES)
@@ -185,10 +186,12 @@ class Study:
     @property
     def question_fingerprint(self) -> str:
         """Fingerprint of the question: 16 hex digits of all but the budget and the comments."""
-        earlier = {f"search.{new}": f"search.{old}" for old, new in EARLIER_NAMES.items()}
-        question = {earlier.get(key, key): value for key, value in self._question().items()}
-        text = json.dumps(question, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self._question())
+
+    def asks(self, fingerprint: str) -> bool:
+        """Return whether this is the question of a fingerprint, by first or by current names."""
+        found = (_digest(self._question(names)) for names in (first_names, current_names))
+        return fingerprint in found
 
     def differences(self, other: "Study") -> list[str]:
         """Return the keys in which two questions differ, like `space.width`."""
@@ -196,25 +199,42 @@ class Study:
         keys = dict.fromkeys([*ours, *theirs])
         return [key for key in keys if ours.get(key) != theirs.get(key)]
 
-    def _question(self) -> dict[str, Any]:
-        """Return the question as values by key, for JSON."""
+    def _question(self, names: Rename = first_names) -> dict[str, Any]:
+        """Return the question as values by key, for JSON; `names` renames values of settings."""
         values: dict[str, Any] = {"name": self.name, "objectives": list(self.objectives)}
         for name, bound in self.constraints.items():
             values[f"constraints.{name}"] = bound.to_mapping()
-        for name, value in self.run.items():
+        for name, value in names(self.run).items():
             values[f"run.{name}"] = list(value) if isinstance(value, tuple) else value
         for name, axis in self.space.axes.items():
-            values[f"space.{name}"] = {"kind": type(axis).__name__, **dataclasses.asdict(axis)}
+            values[f"space.{name}"] = {"kind": type(axis).__name__, **_renamed(name, axis, names)}
         for name in ("sampler", "stopping", "seed"):
             values[f"search.{name}"] = getattr(self.search, name)
         for name in LATER_KEYS:  # absent by default, so that fingerprints of older studies stay
             if getattr(self.search, name) != getattr(_DEFAULTS, name):
                 values[f"search.{name}"] = getattr(self.search, name)
+        if self.search.initial_points:
+            values["search.initial_points"] = list(map(names, self.search.initial_points))
         for name, value in self.search.reference.items():
             values[f"search.reference.{name}"] = value
         # JSON makes tuples and lists equal.
         normal: dict[str, Any] = json.loads(json.dumps(values))
         return normal
+
+
+def _renamed(name: str, axis: Axis, names: Rename) -> dict[str, Any]:
+    """Return the fields of an axis, with the values of settings by other names."""
+    given = {**dataclasses.asdict(axis), "when": names(axis.when)}
+    key = "value" if "value" in given else "values"
+    return given | {key: names({name: given[key]})[name]} if key in given else given
+
+
+def _digest(question: Mapping[str, Any]) -> str:
+    """Return the digest of a question; renamed keys count by their first name, as stored."""
+    earlier = {f"search.{new}": f"search.{old}" for old, new in EARLIER_NAMES.items()}
+    named = {earlier.get(key, key): value for key, value in question.items()}
+    text = json.dumps(named, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_study(path: Path | str) -> Study:

@@ -14,6 +14,7 @@ from snn.settings.config import (
     Fault,
     RunConfig,
     Setting,
+    current_names,
     nearest,
     unknown_setting,
 )
@@ -262,7 +263,7 @@ def _warm_start(given: object, faults: list[Fault]) -> tuple[str, ...]:
 
 def _initial_points(given: object, faults: list[Fault]) -> tuple[Mapping[str, Any], ...]:
     if isinstance(given, list) and all(isinstance(point, dict) for point in given):
-        return tuple(given)
+        return tuple(current_names(point) for point in given)
     message = f"must be a list of tables like {{ width = 16, dropout = 0.1 }}, got {given!r}"
     faults.append(Fault(key="search.initial_points", message=message))
     return ()
@@ -320,6 +321,7 @@ def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, 
             faults.append(Fault(key=f"run.{name}", message=message))
         else:
             values[name] = float(value) if SETTINGS[name].kind == "real" else value
+    values = current_names(values)
     axes = searched if isinstance(searched, dict) else {}
     faults.extend(_architecture_faults(values, axes))
     return values

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from search.trial.trial import Trial, TrialState
+from snn.settings.config import current_names
 
 REJECTED = "ruled_out"  # their part of a sampler state, as stores have it
 SamplerState = Mapping[str, object]
@@ -33,7 +34,7 @@ def rejected_trial(number: int, note: Mapping[str, Any]) -> Trial:
     """Return a configuration rejected for trial `number`, from its `note_of`."""
     return Trial(
         number=number,
-        params=note["params"],
+        params=current_names(note["params"]),
         state=TrialState.PRUNED,
         constraint_violation=note["violation"],
         sampler_state={part: note[part] for part in ("trial", "inactive") if part in note},

@@ -7,9 +7,9 @@ command line and the documentation read that declaration (`SETTINGS`).
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from snn.settings import extensions
 from snn.settings.architecture import (
@@ -43,9 +43,13 @@ __all__ = [
     "Kind",
     "RunConfig",
     "Setting",
+    "current_names",
+    "first_names",
     "nearest",
     "unknown_setting",
 ]
+
+T = TypeVar("T")
 
 extensions.load()  # the names they add are choices of the settings below
 
@@ -670,8 +674,7 @@ def _usual_loss(time_rule: str, readout: str) -> str:
 
 def _digest(values: Mapping[str, Any]) -> str:
     """Return the digest of settings; renamed values count by their first name, as stored."""
-    values = {name: SETTINGS[name].first_name(value) for name, value in values.items()}
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(first_names(values), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -685,3 +688,28 @@ SETTINGS: dict[str, Setting] = {
     field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)
 }
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+_RENAMED = {name: setting for name, setting in SETTINGS.items() if setting.earlier}
+
+
+def current_names(values: Mapping[str, T]) -> dict[str, T]:
+    """Return settings with names of values of earlier versions replaced; whatever is read has them.
+
+    Lists of values are translated too. Nothing else is changed or checked.
+    """
+    return {**values, **_renamed(values, lambda setting, value: setting.current(value))}
+
+
+def first_names(values: Mapping[str, T]) -> dict[str, T]:
+    """Return settings with renamed values by the name that they had first, for fingerprints."""
+    return {**values, **_renamed(values, lambda setting, value: setting.first_name(value))}
+
+
+def _renamed(values: Mapping[str, Any], rename: Callable[[Setting, Any], Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in _RENAMED.keys() & values.keys():
+        setting, value = _RENAMED[name], values[name]
+        is_list = isinstance(value, list | tuple)
+        found[name] = (
+            type(value)(rename(setting, v) for v in value) if is_list else rename(setting, value)
+        )
+    return found

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from search.runners import run as study_run
 from tests import quick
 from tests.search.doctor.test_doctor import as_nobody
 from tests.search.fake_engine import FakeEngine
+from tests.search.runners.test_artifacts_of_studies import FullDisk
 
 STUDY = """name = "tiny"
 objectives = ["accuracy", "synaptic_ops"]
@@ -69,6 +71,31 @@ def test_a_usual_store_is_not_repeated(folder: Path, capsys: pytest.CaptureFixtu
     found = suggested(["run", "tiny.toml"], capsys)
     assert "spikefront dashboard" in found
     assert not [line for line in found if "--store" in line]
+
+
+@pytest.mark.parametrize("fault", ["full", "deleted"])
+def test_no_export_is_suggested_where_the_weights_of_the_knee_are_missing(
+    fault: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(study_run, "TrialRun", FullDisk())
+    (folder / "data").mkdir()
+    if fault == "full":
+        (folder / "data" / "full").touch()
+    code = cli.main(["run", "tiny.toml"])
+    assert code == (1 if fault == "full" else 0)
+    if fault == "deleted":
+        assert "  spikefront export tiny --out runs/tiny-best" in capsys.readouterr().out
+        shutil.rmtree("runs/artifacts")
+        assert cli.main(["run", "tiny.toml"]) == 0
+    said = capsys.readouterr().out
+    why = {"full": "kept no weights", "deleted": "the weights of trial"}
+    assert "the knee cannot be exported: " in said
+    assert why[fault] in said
+    assert "spikefront export" not in said
+    assert cli.main(["export", "tiny", "--out", "best"]) == 2  # as said
 
 
 def test_a_study_whose_budget_is_spent_says_how_to_continue(

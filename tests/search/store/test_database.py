@@ -308,7 +308,10 @@ def test_a_reader_of_an_exclusively_locked_store_says_that_it_waits_and_reads_wh
     ids=" ".join,
 )
 def test_a_command_that_reads_a_locked_store_ends_with_a_line(
-    path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("search.store.database.QUIET_S", 0)
     monkeypatch.setattr("search.store.database.BUSY_S", 0.05)

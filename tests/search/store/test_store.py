@@ -113,6 +113,7 @@ def a_study(name: str = "digits", *, trials: int | None = 24, fingerprint: str =
         text=f'name = "{name}" # {trials} trials',
         objectives=("accuracy", "synaptic_ops"),
         question_fingerprint=fingerprint,
+        asks=fingerprint.__eq__,
         budget=SimpleNamespace(trials=trials),
     )
     return cast(Study, stand_in)
