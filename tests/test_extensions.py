@@ -325,11 +325,16 @@ def test_classes_without_a_test_image_are_listed_up_to_ten() -> None:
     )
 
 
-def test_run_prints_suspicious_data_and_goes_on(folder: Path) -> None:
+def test_validate_and_run_print_suspicious_data_and_go_on(folder: Path) -> None:
     path = folder / "data" / "bars.npz"
     with np.load(path) as file:
         arrays = dict(file)
     np.savez(path, **(arrays | {"train": arrays["train"] // 255}))
-    ran = run(folder, "run", "bars.toml", "--workers", "0", "--trials", "1")
+    for words in (["validate"], ["run", "--workers", "0", "--trials", "1"]):
+        ran = run(folder, words[0], "bars.toml", *words[1:])
+        assert ran.returncode == 0, ran.stderr
+        assert "spikefront: bars: the training images have only pixels 0 and 1" in ran.stderr
+    path.unlink()
+    ran = run(folder, "validate", "bars.toml")  # the study may run elsewhere
     assert ran.returncode == 0, ran.stderr
-    assert "spikefront: bars: the training images have only pixels 0 and 1" in ran.stderr
+    assert "spikefront: not checked: bars: cannot be read from data: " in ran.stderr

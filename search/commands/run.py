@@ -148,17 +148,21 @@ def check_datasets(study: Study, root: Path) -> list[str]:
 
     Raises DataError for a data set that is missing or damaged.
     """
+    return [line for name in datasets_of(study) for line in check_dataset(name, root)]
+
+
+def check_dataset(name: str, root: Path) -> list[str]:
+    """Read a data set; return a line per suspicious property. Raises DataError."""
     from snn.data.image_files import SOURCES, suspicions
 
-    found = []
-    for name in _datasets(study):
-        SOURCES[name].check(root)
-        if name != "digits":  # part of scikit-learn
-            found += suspicions(name, *SOURCES[name].read(root), SOURCES[name].classes)
-    return found
+    SOURCES[name].check(root)
+    if name == "digits":  # part of scikit-learn
+        return []
+    return suspicions(name, *SOURCES[name].read(root), SOURCES[name].classes)
 
 
-def _datasets(study: Study) -> list[str]:
+def datasets_of(study: Study) -> list[str]:
+    """Return the data sets of the study's space."""
     from search.study.axes import ExitAxis
     from snn.settings.config import RunConfig
 

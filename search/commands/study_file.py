@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.commands import InputError, tables
-from search.commands.options import JSON, STUDY_FILE, command, option
+from search.commands.options import DATA, JSON, STUDY_FILE, command, option
 from search.commands.output import Output
 from search.pruners.rungs import rule_of
 from search.study.axes import ExitAxis, When
@@ -39,11 +39,11 @@ class Cost:
     epochs: int  # over all blocks
 
 
-@command(STUDY_FILE, JSON, examples=("spikefront validate studies/digits.toml",))
+@command(STUDY_FILE, DATA, JSON, examples=("spikefront validate studies/digits.toml",))
 def validate(arguments: argparse.Namespace) -> int:
     """Check a study file and print its space, the size of the space and the cost of a run.
 
-    Nothing is trained.
+    Nothing is trained. Data sets that are on this machine are checked, too.
     """
     output = Output(as_json=arguments.as_json)
     asked = load_study(arguments.study_file)
@@ -54,7 +54,11 @@ def validate(arguments: argparse.Namespace) -> int:
     rule = rule_of(study)
     rungs = {} if rule is None else {n: rule.rung_epochs(n) for n in training_lengths(study)}
     _say_rungs(output, rungs)
-    output.document(_document(asked, costs, rungs) | {"precision": precision or None})
+    remarks = _remarks_on_data(study, arguments.data)
+    for line in remarks:
+        output.note(line)
+    document = _document(asked, costs, rungs)
+    output.document(document | {"precision": precision or None, "data": remarks})
     return 0
 
 
@@ -328,6 +332,23 @@ def _say_rungs(output: Output, rungs: Mapping[int, Mapping[int, int]]) -> None:
             f"a training of {counted(total, 'epoch')} "
             + (f"may be stopped after epoch {epochs}" if epochs else "is too short to be stopped")
         )
+
+
+def _remarks_on_data(study: Study, root: Path) -> list[str]:
+    """Return a line per suspicious property of a data set, as `run` prints it.
+
+    A data set that cannot be read here gives a line too: the study may run elsewhere.
+    """
+    from search.commands.run import check_dataset, datasets_of
+    from snn.data.image_files import DataError
+
+    lines = []
+    for name in datasets_of(study):
+        try:
+            lines += check_dataset(name, root)
+        except DataError as error:
+            lines.append(f"not checked: {error}")
+    return lines
 
 
 def _short(value: object) -> str:
