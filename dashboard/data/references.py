@@ -12,10 +12,10 @@ bytes). Figures of studies of the same data set show a reference: as a star if i
 both axes, as a line if it has one of them.
 """
 
-import math
+import contextlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from dashboard.data import formats
 from dashboard.data.points import is_number
 from snn.settings.config import nearest
 from snn.settings.measurement import METRICS
+from snn.settings.setting import LARGEST, shown
 
 FOLDER = Path("studies") / "references"
 FOLDER_VARIABLE = "SPIKEFRONT_REFERENCES"
@@ -50,23 +51,40 @@ def folder() -> Path:
 
 def stamp(path: Path) -> tuple[tuple[str, int], ...]:
     """Return names and times of the files, which change when a file does."""
-    return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(path.glob("*.toml")))
+    return tuple(_times(path))
+
+
+def _times(path: Path) -> Iterator[tuple[str, int]]:
+    for file in sorted(path.glob("*.toml")):
+        with contextlib.suppress(OSError):  # deleted meanwhile, or a link to nowhere
+            yield file.name, file.stat().st_mtime_ns
 
 
 def load_references(path: Path) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
     """Return all references of a folder's TOML files, and a line for each fault in them."""
     found: list[Reference] = []
     faults: list[str] = []
+    if path.exists() and not path.is_dir():
+        return (), (f"{path} must be a folder of published results, got a file",)
     for file in sorted(path.glob("*.toml")):
-        try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            faults.append(f"{file.name}: {str(error).splitlines()[0]}")
-            continue
-        references, wrong = read_references(document)
+        name = os.fsencode(file.name).decode("utf-8", "backslashreplace")
+        references, wrong = _read(file)
         found += references
-        faults += [f"{file.name}: {fault}" for fault in wrong]
+        faults += [f"{name}: {' '.join(fault.split())}" for fault in wrong]
     return tuple(found), tuple(faults)
+
+
+def _read(file: Path) -> tuple[list[Reference], list[str]]:
+    """Return the valid references of a file, and a line for each fault."""
+    if not file.is_file():  # a pipe would be waited for
+        return [], ["is no file"]
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return [], [str(error)]
+    except (ValueError, RecursionError):
+        return [], ["has a number with too many digits, or tables nested too deeply"]
+    return read_references(document)
 
 
 def read_references(document: Mapping[str, object]) -> tuple[list[Reference], list[str]]:
@@ -93,8 +111,15 @@ def read_references(document: Mapping[str, object]) -> tuple[list[Reference], li
 
 def _reference(table: Mapping[str, object]) -> Reference:
     words = {name: " ".join(str(table.get(name, "")).split()) for name in WORDS}
-    metrics = {name: float(str(table[name])) for name in METRICS if name in table}
+    metrics = {name: _number(table[name]) for name in METRICS if name in table}
     return Reference(**words, metrics=metrics)
+
+
+def _number(value: object) -> float:
+    """Return a finite number as float. Raises ValueError."""
+    if isinstance(value, int | float) and is_number(value) and abs(value) <= LARGEST["real"]:
+        return float(value)
+    raise ValueError(f"must be a finite number, got {shown(value)[:LONGEST]}")
 
 
 def _faults(table: Mapping[str, object]) -> list[str]:
@@ -105,11 +130,19 @@ def _faults(table: Mapping[str, object]) -> list[str]:
                 faults.append(f"{name} must be text of at most {LONGEST} characters")
         elif name not in METRICS:
             hint = nearest(name, [*WORDS, *METRICS]) or f"; metrics: {', '.join(METRICS)}"
-            faults.append(f"{name} is not a metric{hint}")
-        elif not (is_number(value) and math.isfinite(float(str(value)))):
-            faults.append(f"{name} must be a finite number, got {value!r}")
-        elif name in formats.FRACTIONS and not 0 <= float(str(value)) <= 1:
-            faults.append(f"{name} must be a fraction between 0 and 1, got {value!r}")
+            faults.append(f"{name[:LONGEST]} is not a metric{hint}")
+        else:
+            faults += _metric_faults(name, value)
     if not any(name in METRICS for name in table):
         faults.append("at least one metric must be given")
     return faults
+
+
+def _metric_faults(name: str, value: object) -> Iterator[str]:
+    try:
+        number = _number(value)
+    except ValueError as error:
+        yield f"{name} {error}"
+        return
+    if name in formats.FRACTIONS and not 0 <= number <= 1:
+        yield f"{name} must be a fraction between 0 and 1, got {value!r}"

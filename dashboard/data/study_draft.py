@@ -85,7 +85,7 @@ def typed(text: object) -> object:
         return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # of tomllib: no TOML, thousands of digits or brackets
         return text
     return value if isinstance(value, int | float) else text
 

@@ -21,6 +21,7 @@ from search.commands import InputError, RunError
 from search.commands.options import UsageError, fill_in
 from search.commands.registry import COMMANDS, Entry
 from search.text import log, terminal
+from search.text.urls import masked_words
 from snn.settings import extensions
 from snn.settings.config import nearest
 
@@ -212,7 +213,7 @@ def _run(words: list[str]) -> int:
     if extensions.faults and not is_doctor:
         raise UsageError("\n".join(extensions.faults))
     settings = log.LogSettings() if is_doctor else log_settings(arguments)
-    fill_in(arguments)
+    fill_in(arguments, must_fit=not is_doctor)
     with log.logging_to(settings):
         code: int = arguments.of(arguments)
     return code
@@ -242,7 +243,7 @@ def _extension_hint(message: str) -> str:
 
 def _check_encoding(words: list[str]) -> None:
     """Raise UsageError for bytes that are no text: no study file, store or JSON can hold them."""
-    named = {f"${n}": os.environ.get(n, "") for n in ("SPIKEFRONT_STORE", "SPIKEFRONT_DATA")}
+    named = {f"${n}": text for n, text in os.environ.items() if n.startswith("SPIKEFRONT_")}
     for place, word in [("an argument", word) for word in words] + list(named.items()):
         if any("\ud800" <= character <= "\udfff" for character in word):
             shown = os.fsencode(word).decode("utf-8", "backslashreplace")
@@ -279,7 +280,7 @@ def _is_for_people(error: ValueError) -> bool:
 
 
 def _complain(message: str) -> None:
-    for line in message.splitlines() or ["failed"]:
+    for line in masked_words(message).splitlines() or ["failed"]:
         print(f"spikefront: {line}", file=sys.stderr)
 
 

@@ -89,7 +89,8 @@ def _commands() -> str:
         "130 interrupted.",
         "Environment variables `SPIKEFRONT_STORE` and `SPIKEFRONT_DATA` replace `--store` and "
         "`--data`;",
-        f"`{log.VARIABLE}` ({', '.join(log.LEVELS)}) is the level of the log on stderr.",
+        f"`{log.VARIABLE}` ({', '.join(log.LEVELS)}) is the level of the log on stderr; an",
+        "empty variable counts as unset.",
         "",
     ]
     parsers = next(

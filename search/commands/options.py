@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.text.urls import masked
+
 DEFAULT_STORE = "sqlite:///runs/spikefront.db"
 DEFAULT_ARTIFACTS = "runs/artifacts"
 DEFAULT_DATA = "data"
@@ -67,12 +69,19 @@ def usual_data() -> str:
     return from_environment("SPIKEFRONT_DATA", DEFAULT_DATA)
 
 
-def fill_in(arguments: argparse.Namespace) -> None:
-    """Set a store and a data folder that were not given to those of the environment."""
+def fill_in(arguments: argparse.Namespace, *, must_fit: bool = True) -> None:
+    """Set a store and a data folder that were not given to those of the environment.
+
+    Raises UsageError for a file where the data folder must be, if it `must_fit`.
+    """
     if getattr(arguments, "store", "") is None:
         arguments.store = usual_store()
+    place = "--data"
     if getattr(arguments, "data", "") is None:
-        arguments.data = Path(usual_data())
+        arguments.data, place = Path(usual_data()), "SPIKEFRONT_DATA"
+    data = getattr(arguments, "data", None)
+    if must_fit and isinstance(data, Path) and data.is_file():
+        raise UsageError(f"{place}: must be a folder of data sets, got the file {data}")
 
 
 def same_places(arguments: argparse.Namespace, *names: str) -> str:
@@ -86,16 +95,8 @@ def same_places(arguments: argparse.Namespace, *names: str) -> str:
     for name in names:
         value = str(getattr(arguments, name))
         if value != usual[name]:
-            text += f" --{name} {shlex.quote(_without_password(value))}"
+            text += f" --{name} {shlex.quote(masked(value) if '://' in value else value)}"
     return text
-
-
-def _without_password(value: str) -> str:
-    if not value.startswith("postgres"):
-        return value
-    from search.store.database import shown_url
-
-    return shown_url(value)
 
 
 def positive_integer(text: str) -> int:

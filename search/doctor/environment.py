@@ -56,6 +56,25 @@ def _data(environment: Mapping[str, str]) -> Iterator[Check]:
         )
 
 
+def _references(environment: Mapping[str, str]) -> Iterator[Check]:
+    folder = environment.get("SPIKEFRONT_REFERENCES")
+    if folder and not Path(folder).is_dir():
+        yield Check(
+            name="SPIKEFRONT_REFERENCES",
+            status="problem",
+            finding=f"must be a folder, got {folder}",
+            remedy="set it to the folder with the published results of the dashboard, or unset it",
+        )
+
+
+def _switches(environment: Mapping[str, str]) -> Iterator[Check]:
+    for name in ("SPIKEFRONT_FUSED", "SPIKEFRONT_NATIVE"):
+        value = environment.get(name) or "1"
+        if value not in ("0", "1"):
+            finding = f"must be 0 or 1, got {value!r}, which is read as 1"
+            yield Check(name=name, status="warning", finding=finding, remedy=f"{name}=0, or unset")
+
+
 def _wait(environment: Mapping[str, str]) -> Iterator[Check]:
     try:
         retry.usual_seconds()
@@ -108,6 +127,8 @@ def _slower(environment: Mapping[str, str]) -> Iterator[Check]:
 LOOKS: tuple[Callable[[Mapping[str, str]], Iterator[Check]], ...] = (
     _unknown,
     _data,
+    _references,
+    _switches,
     _wait,
     _log,
     _threads,

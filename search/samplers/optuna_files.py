@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import optuna
 from optuna.distributions import (
@@ -22,6 +21,7 @@ from search.study.feedback import RUN, FeedbackBuilder, fixed_penalties
 from search.study.prior_trials import ExternalTrial, PriorTrialError
 from search.study.study import Study
 from search.text.requirements import missing
+from search.text.urls import masked, masked_words
 from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import METRICS, Measurement
 
@@ -51,18 +51,16 @@ class Address:
 
     @classmethod
     def of(cls, text: str) -> "Address":
-        """Read an address from a command line."""
+        """Read an address from a command line. Raises PriorTrialError for # in a password."""
         url, _, study = text.partition("#")
+        if "@" in study and "@" not in url and not url.startswith(_SQLITE):
+            raise PriorTrialError(f"{masked(text)}: must have %23 for # in a password")
         return cls(url=url, study=study or None)
 
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        parts = urlsplit(self.url)
-        if parts.password is None:
-            return self.url
-        host = parts.netloc.rpartition("@")[2]
-        return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()
+        return masked(self.url)
 
     @property
     def source(self) -> str:
@@ -295,7 +293,8 @@ def _storage(address: Address, *, is_read: bool = False) -> Iterator[optuna.stor
     except Exception as error:  # of sqlalchemy, of a driver that is missing, of Optuna
         if (said := missing(error)) is not None:
             raise PriorTrialError(f"{address.shown}: {said}") from None
-        reason = (str(error).splitlines() or [""])[0]
+        said = str(error).replace(address.url, address.shown)
+        reason = masked_words((said.splitlines() or [""])[0])
         raise PriorTrialError(
             f"{address.shown}: must be an Optuna storage like sqlite:///optuna.db, got "
             f"{type(error).__name__}: {reason}"

@@ -11,7 +11,6 @@ import functools
 import json
 import logging
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -25,7 +24,9 @@ from sqlalchemy.pool import NullPool
 
 from search.store.schema import REVISION, VERSION_TABLE, Base
 from search.text import log
+from search.text.urls import masked
 from snn.settings.config import nearest
+from snn.settings.user_folders import expanded
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -343,11 +344,11 @@ def _parse(url: str) -> URL:
     try:
         parsed = sqlalchemy.make_url(url)
     except (exc.ArgumentError, ValueError) as error:
-        message = f"store must be a URL like {EXAMPLES}, got {_masked(url)!r}"
+        message = f"store must be a URL like {EXAMPLES}, got {masked(url)!r}"
         raise StoreError(message) from error
-    if "@" in (parsed.host or ""):
+    if url.count("@") > 1 and not url.startswith("sqlite"):
         raise StoreError(
-            f"store must be a URL like {EXAMPLES}, got {_masked(url)!r}; write @ in a user name "
+            f"store must be a URL like {EXAMPLES}, got {masked(url)!r}; write @ in a user name "
             "or password as %40"
         )
     if parsed.drivername not in SCHEMES:
@@ -363,24 +364,14 @@ def _parse(url: str) -> URL:
         raise StoreError(f"{_shown(parsed)} must have no options, got {', '.join(parsed.query)}")
     if parsed.database.startswith("~"):
         try:
-            return parsed.set(database=str(Path(parsed.database).expanduser()))
-        except RuntimeError as error:
-            raise StoreError(f"{_shown(parsed)}: {error}; use an absolute path") from error
+            return parsed.set(database=str(expanded(parsed.database)))
+        except OSError as error:
+            raise StoreError(f"{_shown(parsed)}: {error.strerror or error}") from error
     return parsed
 
 
-def shown_url(url: str) -> str:
-    """Return the URL of a store without its password. Raises StoreError."""
-    return _shown(_parse(url))
-
-
-def _masked(url: str) -> str:
-    """Return a URL that cannot be parsed, without everything between user name and last @."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-
-
 def _shown(url: URL) -> str:
-    return url.difference_update_query(["password"]).render_as_string(hide_password=True)
+    return masked(url.render_as_string(hide_password=False))
 
 
 def _revision(connection: Connection) -> str | None:

@@ -7,6 +7,7 @@ hold no credentials: each service reads its own (environment, configuration file
 
 import contextlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,9 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from search.text.urls import masked
+
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+# A user name, or a user name with a password, which may contain / (a port contains digits only).
+_LOGIN = re.compile(r"[^:]+://([^/@]*@|[^/@:]*:(?!\d+/).*@)", re.DOTALL)
 EXAMPLES = "runs/artifacts or s3://bucket/folder"
 
 
@@ -43,12 +48,11 @@ def located(place: str | Path) -> str:
     text = str(place)
     if not is_remote(text):
         return str(local_path(text).resolve())
-    scheme, _, rest = text.partition("://")
-    if "@" in rest.partition("/")[0]:
-        masked = f"{scheme}://***@{rest.partition('@')[2]}"
+    if _LOGIN.match(text):
         raise ArtifactError(
-            f"{masked}: must not contain a user name or password before the @, because the "
-            "address is stored in the database; set credentials in environment variables"
+            f"{masked(text, keep_user=False)}: must not contain a user name or password before "
+            "the @, because the address is stored in the database; set credentials in environment "
+            "variables"
         )
     return text
 

@@ -114,13 +114,15 @@ def _either(path: Path) -> Path | None:
 
 
 def _read_idx(path: Path, kind: _IdxKind) -> Bytes:
-    content = _contents(path)
-    shape = _idx_shape(path, kind, content)
+    shape = _idx_shape(path, kind, _contents(path, kind.header_bytes))
     expected = kind.header_bytes + math.prod(shape)
+    content = _contents(path, expected + 1)
     if len(content) != expected:
         raise DataError(
             f"{path}: must contain the {shape[0]} {kind.meaning} that its header announces "
-            f"({expected} bytes unzipped), got {len(content)} bytes; download the file again"
+            f"({expected} bytes unzipped), got "
+            f"{'more' if len(content) > expected else f'{len(content)} bytes'}; "
+            "download the file again"
         )
     return np.frombuffer(content, np.uint8, offset=kind.header_bytes).reshape(shape).copy()
 
@@ -141,13 +143,26 @@ def _idx_shape(path: Path, kind: _IdxKind, content: bytes) -> tuple[int, ...]:
     return (count, *item_shape)
 
 
+_PART_BYTES = 2**24  # that are read at a time
+
+
 def _contents(path: Path, limit: int = -1) -> bytes:
     """Return the first `limit` bytes (-1: all), unzipped if the content is gzip."""
     try:
         with path.open("rb") as file:
             is_zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return gzip.GzipFile(fileobj=file).read(limit) if is_zipped else file.read(limit)
+            opened = gzip.GzipFile(fileobj=file) if is_zipped else file
+            if limit < 0:
+                return opened.read()
+            # In parts: a header may announce more than any memory holds.
+            parts, left = [], limit
+            while left and (part := opened.read(min(left, _PART_BYTES))):
+                parts.append(part)
+                left -= len(part)
+            return b"".join(parts)
+    except MemoryError:
+        raise DataError(f"{path}: does not fit into memory; download the file again") from None
     except (OSError, EOFError, zlib.error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         message = f"{path}: must be a readable file, got: {reason}; download the file again"

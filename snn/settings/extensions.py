@@ -23,6 +23,7 @@ from snn.settings.architecture import ArchitectureError, parse_architecture
 from snn.settings.backbones import BACKBONES, Backbone
 from snn.settings.datasets import DATASETS
 from snn.settings.units import KINDS, Unit
+from snn.settings.user_folders import expanded
 
 VARIABLE = "SPIKEFRONT_EXTENSIONS"
 GROUP = "spikefront.extensions"
@@ -133,7 +134,12 @@ def load() -> None:
         return
     _is_loaded = True
     named = [part.strip() for part in os.environ.get(VARIABLE, "").split(os.pathsep)]
-    words = [_absolute(word) for word in named if word]
+    words = []
+    for word in filter(None, named):
+        try:
+            words.append(_absolute(word))
+        except OSError as error:
+            faults.append(f"{VARIABLE}: {word}: cannot be loaded: {error.strerror or error}")
     if words:  # workers start in other folders
         os.environ[VARIABLE] = os.pathsep.join(words)
     for word in words:
@@ -156,7 +162,7 @@ def described(error: BaseException) -> str:
 
 def _absolute(word: str) -> str:
     is_file = word.endswith(".py") or os.sep in word
-    return str(Path(word).expanduser().absolute()) if is_file else word
+    return str(expanded(word)) if is_file else word
 
 
 def _load(name: str, importer: Callable[[], Any]) -> None:

@@ -5,8 +5,10 @@ Each kind of file is changed at random: bytes of it, or values and keys in its s
 
 import contextlib
 import copy
+import gzip
 import json
 import math
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,10 @@ from safetensors.numpy import load_file, save_file
 
 from search.commands import cli
 from search.export.folder import ExportError, read_config, read_folder
+from snn.data.image_files import SOURCES, DataError
 from snn.settings.config import ConfigError
 from tests.search.commands.test_cli import STUDY
+from tests.snn.data.test_data import write_idx
 
 FUZZ = settings(
     max_examples=60,
@@ -234,6 +238,73 @@ def test_a_weights_file_with_a_wrong_header_is_run_or_refused(
     try:
         refused_or_done(["evaluate", str(folder)], capsys)
     finally:
+        path.write_bytes(before)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Root folders of a small MNIST, as its files are published and unzipped."""
+    roots = {form: tmp_path_factory.mktemp(form) for form in ("raw", "gz")}
+    for form, root in roots.items():
+        write_idx(root / "mnist", form=form)
+    return roots
+
+
+@settings(FUZZ, max_examples=150)
+@given(data=st.data())
+def test_idx_files_with_wrong_bytes_are_read_or_refused(
+    images: Mapping[str, Path], data: st.DataObject
+) -> None:
+    root = images[data.draw(st.sampled_from(["raw", "gz"]))]
+    path = data.draw(st.sampled_from(sorted((root / "mnist").iterdir())))
+    before = path.read_bytes()
+    numbers = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 20, 28, 2049, 2051]))
+
+    def header(place: int, number: int) -> bytes:
+        whole = gzip.decompress(before) if path.suffix == ".gz" else before
+        new = whole[: 4 * place] + number.to_bytes(4, "big") + whole[4 * place + 4 :]
+        return gzip.compress(new) if path.suffix == ".gz" else new
+
+    new = data.draw(
+        st.one_of(
+            damaged(before), damaged(before[:60]), st.builds(header, st.integers(0, 3), numbers)
+        )
+    )
+    path.write_bytes(new)
+    try:
+        with contextlib.suppress(DataError):
+            SOURCES["mnist"].check(root)
+        parts, refusal = None, ""
+        try:
+            parts = SOURCES["mnist"].read(root)
+        except DataError as error:
+            refusal = str(error)
+        if parts is None:
+            assert path.name in refusal
+            assert "\n" not in refusal
+        else:
+            assert [part.images.shape for part in parts] == [(60, 1, 28, 28), (20, 1, 28, 28)]
+            assert all(0 <= label < 10 for part in parts for label in part.labels)
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("form", ["raw", "gz"])
+def test_a_header_that_announces_terabytes_is_refused_in_little_memory(
+    form: str, images: Mapping[str, Path]
+) -> None:
+    [path] = (images[form] / "mnist").glob("train-images*")
+    before = path.read_bytes()
+    whole = gzip.decompress(before) if form == "gz" else before
+    new = whole[:4] + b"\xff" * 4 + whole[8:]
+    path.write_bytes(gzip.compress(new) if form == "gz" else new)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="the 4294967295 images that its header announces"):
+            SOURCES["mnist"].read(images[form])
+        assert tracemalloc.get_traced_memory()[1] < 40e6
+    finally:
+        tracemalloc.stop()
         path.write_bytes(before)
 
 

@@ -27,6 +27,23 @@ def test_the_block_cache_falls_back_to_a_temporary_folder(monkeypatch: pytest.Mo
     assert str(os.getuid()) in folder.parent.name
 
 
+def test_an_extension_and_a_store_in_a_home_folder_that_is_none_are_a_line_each() -> None:
+    program = "from search.commands.cli import main; raise SystemExit(main())"
+    words = [sys.executable, "-c", program, "studies", "--store", "sqlite:///~nobody-here/x.db"]
+    for extension, fault in (
+        ("~nobody-here/mine.py", "SPIKEFRONT_EXTENSIONS: ~nobody-here/mine.py: cannot be loaded: "),
+        ("", "sqlite:///~nobody-here/x.db: "),
+    ):
+        environment = os.environ | {"SPIKEFRONT_EXTENSIONS": extension}
+        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+        path = fault.removeprefix("sqlite:///").rpartition("SPIKEFRONT_EXTENSIONS: ")[2]
+        path = path.partition(":")[0]
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"spikefront: {fault}no home folder for {path}; use an absolute path\n",
+        )
+
+
 @pytest.mark.parametrize("words", [["validate", "studies/digits.toml"], ["doctor"]])
 def test_commands_work_without_a_home_folder(words: list[str], tmp_path: Path) -> None:
     program = (
