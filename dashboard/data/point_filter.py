@@ -34,33 +34,29 @@ def visible_points(
 ) -> VisiblePoints:
     """Return the rows to show of all operating points, or of the sampled one of each trial.
 
-    Equal operating points of equal trainings are shown once.
+    Equal operating points of equal trainings are shown once on the front.
     """
-    shown = ~table.is_copy & (table.is_sampled if per_trial else True)
-    inside = shown & table.is_feasible
+    wanted = table.is_sampled if per_trial else np.ones(len(table), dtype=np.bool_)
+    inside = wanted & table.is_feasible
     for target in targets:
         inside &= within(table.figures, {target.metric: target.bounds}, len(table))
-    members = _front(table, inside, targets, per_trial=per_trial)
-    rows = np.flatnonzero(members)
+    if not per_trial and all(_is_kept_by_domination(table, target) for target in targets):
+        members = table.on_front & inside
+        rows = np.flatnonzero(members & ~table.is_copy)
+    else:
+        members = _front(table, inside)
+        rows = table.once(np.flatnonzero(members))
     return VisiblePoints(
         front=rows,
-        dominated=np.flatnonzero(inside & ~members),
-        outside=np.flatnonzero(shown & ~inside),
+        dominated=np.flatnonzero(inside & ~members & ~table.is_copy),
+        outside=np.flatnonzero(wanted & ~inside & ~table.is_copy),
         knee=_knee(table, rows),
         best=_best(table, rows),
     )
 
 
-def _front(
-    table: PointTable, inside: Bools, targets: tuple[Target, ...], *, per_trial: bool
-) -> Bools:
-    """Return which of the points inside the limits are on their front.
-
-    A point that dominates another one meets the same targets on objectives. With such targets
-    alone the stored front is still the front.
-    """
-    if not per_trial and all(_is_kept_by_domination(table, target) for target in targets):
-        return table.on_front & inside
+def _front(table: PointTable, inside: Bools) -> Bools:
+    """Return which of the points inside the limits are on their front."""
     candidates = np.flatnonzero(inside)
     members = np.zeros(len(table), dtype=np.bool_)
     members[candidates] = pareto_mask(costs(table, candidates))
@@ -68,6 +64,10 @@ def _front(
 
 
 def _is_kept_by_domination(table: PointTable, target: Target) -> bool:
+    """Return whether a point that dominates another one also meets its target.
+
+    With such targets alone the stored front is still the front.
+    """
     wanted = "min" if METRICS[target.metric].better == "higher" else "max"
     return target.metric in table.objectives and target.side == wanted
 

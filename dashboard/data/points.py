@@ -133,6 +133,8 @@ class PointTable:
     # trials with equal points of equal trainings, by the id of the point that is shown
     shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     copies: frozenset[int] = frozenset()  # ids of the equal points that are not shown
+    # points of these ids, equal ones of equal trainings merged: (id of the first, its trials)
+    merged: Callable[[Sequence[int]], Sequence[tuple[int, tuple[int, ...]]]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -147,9 +149,21 @@ class PointTable:
         """Points of the front that are shown as the equal point of another trial."""
         return np.isin(self.ids, list(self.copies))
 
+    @functools.cached_property
+    def _shared(self) -> dict[int, tuple[int, ...]]:
+        return dict(self.shared)
+
+    def once(self, rows: Integers) -> Integers:
+        """Return these rows, of equal operating points of equal trainings only the first one."""
+        if self.merged is None or len(rows) < 2:
+            return rows
+        kept = self.merged(self.ids[rows].tolist())
+        self._shared.update((point, trials) for point, trials in kept if len(trials) > 1)
+        return rows[np.isin(self.ids[rows], [point for point, _ in kept])]
+
     def trial_words(self, row: int) -> str:
         """Return the trial of a point, with the trials of the same training: `Trials 14 and 26`."""
-        trials = self.shared.get(int(self.ids[row]), ())
+        trials = self._shared.get(int(self.ids[row]), ())
         if len(trials) < 2:
             return f"Trial {self.trials[row]}"
         return f"Trials {', '.join(map(str, trials[:-1]))} and {trials[-1]}"

@@ -98,6 +98,10 @@ def point_table(
         trial_params={n: tuple(params.get(n) for params in trials.params) for n in names},
         shared={each.point.id: each.trials for each in merged if len(each.trials) > 1},
         copies=frozenset(p.id for p in members) - {each.point.id for each in merged},
+        merged=lambda ids: [
+            (each.point.id, each.trials)
+            for each in merge_equal(store.operating_points(study, ids=ids))
+        ],
         objectives=tuple(objectives),
         bounds=bounds,
     )

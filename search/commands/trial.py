@@ -39,8 +39,9 @@ def show(arguments: argparse.Namespace) -> int:
         evaluation = store.evaluation(arguments.study, arguments.trial)
         confirmed = store.confirmed(arguments.study)
         rungs = store.rungs(arguments.study, arguments.trial)
+        equal = _equal_trials(store, stored.name, trial)
     study = study_from_toml(stored.toml, stored.name)
-    _say_trial(output, study, trial)
+    _say_trial(output, study, trial, equal)
     if measurements:
         output.say(tables.curves_table(measurements))
     if rungs:
@@ -53,11 +54,20 @@ def show(arguments: argparse.Namespace) -> int:
     if trial.error:
         output.say(Text(trial.error.rstrip(), style="red"))
     document = _trial_document(study, trial, measurements, points, evaluation, confirmed)
-    output.document(document | {"rungs": [_rung_document(report) for report in rungs]})
+    document["rungs"] = [_rung_document(report) for report in rungs]
+    output.document(document | {"same_training": equal})
     return 0
 
 
-def _say_trial(output: Output, study: Study, trial: Trial) -> None:
+def _equal_trials(store: Store, study: str, trial: Trial) -> tuple[int, ...]:
+    """Return the other complete trials of the same training."""
+    if trial.config is None or trial.sampled is None:
+        return ()
+    found = store.trials_of_training(study, trial.config.training_fingerprint)
+    return tuple(number for number in found if number != trial.number)
+
+
+def _say_trial(output: Output, study: Study, trial: Trial, equal: Sequence[int]) -> None:
     pairs: dict[str, object] = {
         "state": trial.state.value + (f": {trial.reason}" if trial.reason else ""),
         "epochs trained": trial.epochs_done,
@@ -69,6 +79,9 @@ def _say_trial(output: Output, study: Study, trial: Trial) -> None:
     }
     if trial.reused_trial is not None:
         pairs["weights"] = f"copied from trial {trial.reused_trial}, which is the same training"
+    if equal:
+        trials = ", ".join(map(str, equal))
+        pairs["same training"] = f"{'trials' if len(equal) > 1 else 'trial'} {trials}"
     if trial.constraint_violation > 0:
         pairs["constraint violation"] = f"{trial.constraint_violation:.4g} (0: all constraints met)"
     if trial.artifact is not None:

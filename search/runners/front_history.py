@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.front.archive import ArchiveChange, FrontArchive
+from search.front.front import merge_equal
 from search.front.indicators import box_share, in_box, reference_point
 from search.store.store import Store, StoredPoint
 from search.study.study import Study
@@ -33,6 +34,7 @@ class FrontHistory:
         self._study = study
         self._store = store
         self._front = self._new_front()
+        self._size: int | None = None  # not counted since the last change
         self._early: list[FrontStep] = []  # until the reference point is fixed
         self._completed = 0
         self._reference: Mapping[str, float] = {}
@@ -41,8 +43,10 @@ class FrontHistory:
 
     @property
     def front_size(self) -> int:
-        """Return the number of operating points on the front."""
-        return len(self._front.members)
+        """Return the number of operating points on the front, equal ones counted once."""
+        if self._size is None:
+            self._size = len(merge_equal(self._front.members))
+        return self._size
 
     def restore(self, trials: Sequence[Trial]) -> None:
         """Load the front of a study, and complete the updates of a killed driver."""
@@ -60,6 +64,7 @@ class FrontHistory:
             self.hypervolume = records[-1].value
         elif finished:
             self._replay(finished)
+        self._size = None
 
     def add(self, trial: int, state: TrialState, epochs: int) -> None:
         """Add a finished trial; the study has trained `epochs` until then."""
@@ -89,6 +94,8 @@ class FrontHistory:
             for record in self._take(step, trial.state)[0]:
                 records[record.trial] = record
         self._keep(list(records.values()))
+        if self._completed >= SETTLING:  # named by the trainings of their blocks
+            self._front.take(self._store.operating_points(self._study.name, front_only=True))
 
     def _take(
         self, step: FrontStep, state: TrialState
@@ -106,7 +113,7 @@ class FrontHistory:
         self._reference = reference_point(
             points, self._study.objectives, self._study.search.reference
         )
-        self._front, self.hypervolume = self._new_front(), None
+        self._front, self._size, self.hypervolume = self._new_front(), None, None
         steps = [self._step(early) for early in self._early]
         if self._completed >= SETTLING:
             self._early.clear()
@@ -114,6 +121,7 @@ class FrontHistory:
 
     def _step(self, step: FrontStep) -> tuple[HypervolumeRecord, ArchiveChange[StoredPoint]]:
         change = self._front.add(step.points)
+        self._size = None if change else self._size
         if change or (step.points and self.hypervolume is None):
             objectives = self._study.objectives
             self.hypervolume = box_share(in_box(self._front.values, objectives, self._reference))

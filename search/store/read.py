@@ -4,12 +4,13 @@ import dataclasses
 import datetime
 import functools
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
+from search.front.front import merge_equal
 from search.store.confirmed import confirmed_points
 from search.store.database import Database, StoreError
 from search.store.moved_artifacts import MovedArtifacts
@@ -39,7 +40,7 @@ from search.store.schema import (
     StudyRow,
     TrialRow,
 )
-from search.store.statements import FIND_TRIAL, STUDY_ID, WEIGHTS_OF, select_points
+from search.store.statements import FIND_TRIAL, POINTS, STUDY_ID, WEIGHTS_OF, select_points
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
 from search.trial.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
@@ -100,7 +101,7 @@ class StudySummary:
     epochs_trained: int  # those of interrupted attempts included
     epochs_reused: int  # of reused blocks
     operating_points: int
-    front_size: int
+    front_size: int  # equal points of equal trainings count once
     hypervolume: float | None  # the newest
     created_at: datetime.datetime
     last_change_at: datetime.datetime
@@ -126,21 +127,26 @@ class StoredPoint(FrontPoint):
     id: int
 
 
+IDS_AT_A_TIME = 10_000  # in one query: databases limit its parameters
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + IDS_AT_A_TIME] for start in range(0, len(ids), IDS_AT_A_TIME))
+
+
 def _named_by_their_blocks(
-    connection: Connection, wanted: Mapping[str, int], points: Sequence[StoredPoint]
+    connection: Connection, trials: Iterable[int], points: Sequence[StoredPoint]
 ) -> list[StoredPoint]:
     """Name the training of each point by the blocks that run there.
 
     The first blocks of a block-local network do not depend on later ones: networks
-    with equal first blocks have equal operating points there.
+    with equal first blocks have equal operating points there. `trials` are the ids of their trials.
     """
-    of = OperatingPointRow.study_id if "of_study" in wanted else OperatingPointRow.trial_id
-    ids = select(OperatingPointRow.trial_id).where(of == next(iter(wanted.values())))
     query = select(TrialRow.number, TrialRow.config)
-    query = query.where(TrialRow.id.in_(ids.where(OperatingPointRow.on_front.is_(True))))
     configs = {
         number: RunConfig.from_mapping(config)
-        for number, config in connection.execute(query)
+        for ids in _parts(list(trials))
+        for number, config in connection.execute(query.where(TrialRow.id.in_(ids)))
         if config is not None and config.get("space_rule") == "block-local"
     }
     return [
@@ -149,6 +155,49 @@ def _named_by_their_blocks(
         else point
         for point in points
     ]
+
+
+def _points(
+    connection: Connection, wanted: Mapping[str, Any], *, front_only: bool
+) -> list[StoredPoint]:
+    """Return operating points; `wanted` has the parameters of `select_points`."""
+    query, query_trials = select_points(
+        of_trial="of_trial" in wanted, front_only=front_only, of_ids="of_ids" in wanted
+    )
+    trials = {
+        id_: (number, current_names(params), training)
+        for id_, number, params, training in connection.execute(query_trials, wanted)
+    }
+    with uncollected():
+        points = [
+            StoredPoint(
+                id=id_,
+                trial=trials[trial_id][0],
+                params=trials[trial_id][1],
+                training=trials[trial_id][2],
+                point=point_of(point),
+                on_front=on_front,
+            )
+            for id_, trial_id, on_front, *point in connection.execute(query, wanted).all()
+        ]
+    if front_only or wanted.keys() != {"of_study"}:
+        points = _named_by_their_blocks(connection, trials, points)
+    return sorted(points, key=lambda point: (point.trial, point.id))
+
+
+def _copies(connection: Connection) -> dict[int, int]:
+    """Return the number of points on fronts that equal another one, by study; see `merge_equal`.
+
+    Only the fronts that have points with equal counts are read.
+    """
+    columns = ("study_id", "timesteps", "blocks", "accuracy", "model_bytes")
+    query = select(POINTS.c.study_id).where(POINTS.c.on_front.is_(True))
+    query = query.group_by(*(POINTS.c[name] for name in columns)).having(func.count() > 1)
+    found = {}
+    for study_id in connection.execute(query.distinct()).scalars().all():
+        front = _points(connection, {"of_study": study_id}, front_only=True)
+        found[study_id] = len(front) - len(merge_equal(front))
+    return found
 
 
 class StoreReader:
@@ -278,6 +327,7 @@ class StoreReader:
                     HypervolumeRow.id.in_(newest)
                 )
             ).all()
+            copies = _copies(connection)
             running = {study.id: self._is_held(connection, study) for study in studies}
             stopped = connection.execute(
                 select(TrialRow.study_id, TrialRow.stopped_rung, func.count())
@@ -300,6 +350,7 @@ class StoreReader:
                 study,
                 by_state[study.id],
                 by_front[study.id],
+                copies.get(study.id, 0),
                 latest.get(study.id),
                 by_rung.get(study.id, {}),
                 is_running=running[study.id],
@@ -422,38 +473,38 @@ class StoreReader:
             return [(row.number, rung_of(row)) for row in reversed(rows)]
 
     def operating_points(
-        self, study: str, number: int | None = None, *, front_only: bool = False
+        self,
+        study: str,
+        number: int | None = None,
+        *,
+        front_only: bool = False,
+        ids: Sequence[int] | None = None,
     ) -> list[StoredPoint]:
-        """Return the operating points of the study, or of one trial, by trial.
+        """Return the operating points of the study, of one trial or with these ids, by trial.
 
-        Of points on the front, `training` names the training of the blocks that run there.
+        Of all but whole studies, `training` names the training of the blocks that run there.
         """
         with self._database.reading() as connection:
             if number is None:
                 wanted = {"of_study": self._study_id(connection, study)}
             else:
                 wanted = {"of_trial": self._trial_id(connection, study, number)}
-            query, query_trials = select_points(of_trial=number is not None, front_only=front_only)
-            found = connection.execute(query_trials, wanted)
-            trials = {
-                id_: (number, current_names(params), training)
-                for id_, number, params, training in found
-            }
-            with uncollected():
-                points = [
-                    StoredPoint(
-                        id=id_,
-                        trial=trials[trial_id][0],
-                        params=trials[trial_id][1],
-                        training=trials[trial_id][2],
-                        point=point_of(point),
-                        on_front=on_front,
-                    )
-                    for id_, trial_id, on_front, *point in connection.execute(query, wanted).all()
-                ]
-            if front_only:
-                points = _named_by_their_blocks(connection, wanted, points)
-        return sorted(points, key=lambda point: (point.trial, point.id))
+            if ids is None:
+                return _points(connection, wanted, front_only=front_only)
+            found = []
+            for part in _parts(ids):
+                found += _points(connection, {**wanted, "of_ids": part}, front_only=front_only)
+        return found
+
+    def trials_of_training(self, study: str, training_fingerprint: str) -> tuple[int, ...]:
+        """Return the complete trials of this training, ascending: their networks are equal."""
+        with self._database.reading() as connection:
+            query = select(TrialRow.number).where(
+                TrialRow.study_id == self._study_id(connection, study),
+                TrialRow.training_fingerprint == training_fingerprint,
+                TrialRow.state == TrialState.COMPLETE.value,
+            )
+            return tuple(sorted(connection.execute(query).scalars()))
 
     def evaluation(self, study: str, number: int) -> Evaluation | None:
         """Return the evaluation of the trial; None if it has none."""
@@ -603,6 +654,7 @@ def _summary(
     study: Row[Any],
     states: Mapping[str, tuple[int, ...]],
     points: Mapping[bool, int],
+    copies: int,
     hypervolume: float | None,
     stopped_at: Mapping[int, int],
     *,
@@ -611,7 +663,8 @@ def _summary(
     """Return the summary of a study.
 
     `states` has the trials, epochs trained and epochs reused by state; `points` the number of
-    operating points on the front and off it.
+    operating points on the front and off it, `copies` that of the points of the front that
+    equal another one.
     """
     return StudySummary(
         name=study.name,
@@ -623,7 +676,7 @@ def _summary(
         epochs_trained=study.lost_epochs + sum(trained for _, trained, _ in states.values()),
         epochs_reused=sum(reused for _, _, reused in states.values()),
         operating_points=sum(points.values()),
-        front_size=points.get(True, 0),
+        front_size=points.get(True, 0) - copies,
         hypervolume=hypervolume,
         created_at=study.created_at,
         last_change_at=study.changed_at,

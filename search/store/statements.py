@@ -75,11 +75,13 @@ UPDATE_TRIAL: Update = update(TRIALS).where(TRIALS.c.id == bindparam("of_trial")
 
 
 @functools.cache
-def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Select[Any]]:
+def select_points(
+    *, of_trial: bool, front_only: bool, of_ids: bool
+) -> tuple[Select[Any], Select[Any]]:
     """Return queries of operating points (id, trial_id, on_front, POINT) and of their trials.
 
-    The trials have id, number, params and training_fingerprint. The parameter is `of_study` or
-    `of_trial`.
+    The trials have id, number, params and training_fingerprint. The parameters are `of_study` or
+    `of_trial`, and the ids `of_ids`.
     """
     if of_trial:
         wanted = [POINTS.c.trial_id == bindparam("of_trial")]
@@ -87,6 +89,8 @@ def select_points(*, of_trial: bool, front_only: bool) -> tuple[Select[Any], Sel
         wanted = [POINTS.c.study_id == bindparam("of_study")]
     if front_only:
         wanted.append(POINTS.c.on_front.is_(True))
+    if of_ids:
+        wanted.append(POINTS.c.id.in_(bindparam("of_ids", expanding=True)))
     points = select(POINTS.c.id, POINTS.c.trial_id, POINTS.c.on_front, *POINT).where(*wanted)
     have_points = TRIALS.c.id.in_(select(POINTS.c.trial_id).where(*wanted))
     trial = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.params, TRIALS.c.training_fingerprint)

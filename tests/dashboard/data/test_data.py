@@ -1,6 +1,9 @@
 import dataclasses
 import io
+import itertools
+import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -10,9 +13,13 @@ import pytest
 from dashboard.data import frames
 from dashboard.data.point_filter import visible_points
 from dashboard.data.points import MOST_SHAPES, Axis, few_values
+from dashboard.data.targets import parse_targets
 from dashboard.parts import downloads
 from dashboard.parts.store_cache import study_cards, study_view, trial_view
+from search.commands import cli
+from search.commands.front import front_of_study
 from search.export.folder import ExportError
+from search.runners.front_history import FrontHistory
 from search.store.store import Store, StoreError
 from search.study.study import study_from_toml
 from search.trial.trial import Outcome, TrialState
@@ -126,6 +133,71 @@ def test_a_change_of_the_study_is_seen_at_the_next_look(tmp_path: Path) -> None:
         store.update_front("digits", {int(before.table.ids[0])})
     after = study_view(url, "digits")
     assert after.table.ids[after.table.on_front].tolist() == [int(before.table.ids[0])]
+
+
+@pytest.fixture(scope="module")
+def url_of_twins(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Six trials, each of a training of which another trial is, at the same operating points."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('twins') / 'store.db'}"
+    with Store(url) as store:
+        study = study_from_toml(TOML.format(name="twins", trials=6))
+        store.create_study(study)
+        history = FrontHistory(study, store)
+        for each in itertools.islice(example_trials(9), 3):
+            assert each.outcome is not None
+            for number in (each.trial.number, each.trial.number + 3):
+                store.add_trial("twins", dataclasses.replace(each.trial, number=number))
+                store.finish_trial("twins", number, each.outcome)
+                history.add(number, each.outcome.state, 8)
+        restored = FrontHistory(study, store)
+        restored.restore(store.trials("twins"))
+        assert restored.front_size == history.front_size == len(front_of_study(store, study))
+    return url
+
+
+def test_a_front_has_one_size_everywhere(
+    url_of_twins: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tables counted equal points of equal trainings once, lists of studies twice."""
+    [card] = study_cards(url_of_twins)
+    table = study_view(url_of_twins, "twins").table
+    size = len(visible_points(table).front)
+    assert 2 * size == table.on_front.sum() > 0
+    assert card.summary.front_size == size
+    said = []
+    for words in (["studies"], ["front", "twins"], ["status", "twins"]):
+        assert cli.main([*words, "--store", url_of_twins, "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0]["studies"][0]["front_size"] == len(said[1]["points"]) == size
+    assert said[2]["front_size"] == size
+
+
+def test_a_trial_names_the_others_of_its_training(
+    url_of_twins: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([], ["--json"]):
+        assert cli.main(["show", "twins", "4", "--store", url_of_twins, *words]) == 0
+    out = capsys.readouterr().out
+    text, _, document = out.partition("{\n")
+    assert re.search(r"same training +trial 1\s", text)
+    assert json.loads("{\n" + document)["same_training"] == [1]
+
+
+@pytest.mark.parametrize("per_trial", [False, True])
+@pytest.mark.parametrize("targets", ["", "latency >= 1", "energy >= 0", "accuracy >= 1 %"])
+def test_equal_points_are_shown_once_whatever_the_targets(
+    url_of_twins: str, targets: str, per_trial: bool
+) -> None:
+    """A target on a metric that is no objective makes another front, which had them twice."""
+    table = study_view(url_of_twins, "twins").table
+    found, faults = parse_targets(targets)
+    assert faults == ()
+    rows = visible_points(table, found, per_trial=per_trial).front
+    assert len(rows) > 0
+    assert table.trials[rows].max() < 3
+    for row in rows:
+        trial = int(table.trials[row])
+        assert table.trial_words(row) == f"Trials {trial} and {trial + 3}"
 
 
 def test_a_study_without_trials_has_no_points_and_no_knee(tmp_path: Path) -> None:
