@@ -7,6 +7,9 @@ engines run one after the other; then the fastest take turns, and each one's
 best iteration counts. Iterations during which other programs kept more than
 0.12 cores busy count only where an engine has no others.
 
+`bfloat16_vs_...` has ours with precision bfloat16, and peers in torch's bfloat16
+autocast, over float32 of ours and over the fastest of those peers.
+
 `trial_time_vs_fastest_peer` is what a search pays: a fresh process that
 imports, builds, compiles into an empty cache and trains 100 steps with Adam at
 T = 8. Figures in bytes are of one iteration of forward and backward.
@@ -28,7 +31,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.engines import ENGINES, Engine
+from benchmarks.engines import ENGINES, HALVES, Engine
 from benchmarks.report import Figure, Report, arguments
 from search.worker.engine import environment as environment_of
 
@@ -165,7 +168,7 @@ def fastest(timings: Iterable[Timing], count: int = 1) -> list[Timing]:
 def contenders(timings: Sequence[Timing]) -> list[Timing]:
     """Who may still be the fastest of its kind: all of ours, three of every other kind."""
     peers = [timing for timing in timings if timing.engine.is_peer]
-    kept = [timing for timing in timings if timing.engine.name == "ours"]
+    kept = [timing for timing in timings if timing.engine.is_ours]
     kept += fastest((timing for timing in timings if not timing.engine.is_spiking), 2)
     kept += fastest((timing for timing in peers if not timing.engine.is_compiled), 3)
     kept += [timing for timing in fastest(peers, 3) if timing not in kept]
@@ -249,6 +252,22 @@ def report_steady(
                 aim=aims.get(name.removeprefix("fastest_")),
             )
         )
+
+
+def report_half(timings: Sequence[Timing], timesteps: int, report: Report) -> None:
+    """Ours in bfloat16 against ours in float32, and against the fastest peer in bfloat16."""
+    (half,) = fastest(timing for timing in timings if timing.engine.name == "ours-bfloat16")
+    against = {
+        "float32": [timing for timing in timings if timing.engine.name == "ours"],
+        "fastest_peer_bfloat16": [timing for timing in timings if timing.engine.is_peer],
+    }
+    for name, group in against.items():
+        if group:
+            (best,) = fastest(group)
+            report.line(f"  {name}: {best.name}")
+            value = half.best / best.best
+            name = f"bfloat16_vs_{name}_T{timesteps}"
+            report.add(Figure(name=name, value=value, unit="", better="lower"))
 
 
 def gradient_error(timesteps: int, place: Place, report: Report) -> float:
@@ -382,7 +401,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"only these: {', '.join(ENGINES)}",
     )  # fmt: skip
     parser.add_argument("--timesteps", nargs="+", type=int, default=[8, 32], metavar="T")
-    parts = ("gradients", "steady", "memory", "trial")
+    parts = ("gradients", "steady", "half", "memory", "trial")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="only these")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(argv)
@@ -425,6 +444,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 report_steady(timings, steps, report, device=options.device)
                 for timing in fastest(timings, len(timings)):
                     allocators.setdefault(timing.engine.name, timing.allocator)
+            if "half" in options.parts:
+                peers = [HALVES[f"{e.name}-bfloat16"] for e in engines if e.is_peer]
+                ours = [ENGINES["ours"], HALVES["ours-bfloat16"]]
+                timings = steady([*ours, *peers], steps, place, report, quick=options.quick)
+                report_half(timings, steps, report)
             if "memory" in options.parts:
                 memory(engines, steps, place, report)
         if "trial" in options.parts:

@@ -15,6 +15,7 @@ with these equations (its reset comes one timestep later): the same work, not th
 same numbers.
 """
 
+import dataclasses
 import functools
 import importlib.util
 import math
@@ -85,6 +86,11 @@ class Engine:
         return self.library is not None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is our engine, not bare convolutions."""
+        return self.library is None and self.is_spiking
+
+    @property
     def is_installed(self) -> bool:
         """Whether its library is there."""
         return self.library is None or importlib.util.find_spec(self.library) is not None
@@ -135,6 +141,8 @@ def ours(given: Problem, **settings: Any) -> Trainee:
         Layer("conv1", [Connections(SHAPES[0])], lif=builder.lif),
         Layer("conv2", [Connections(SHAPES[1], stride=2)], lif=builder.lif),
     ]
+    for layer in layers:  # as the trainer builds them
+        layer.sources[0].trained_in = getattr(torch, config.precision)
     source = SignalSpec(shape=(CHANNELS, SIDE, SIDE))
     signal = SignalSpec(shape=(64, 14, 14))
     head = Head(signal, config, range(CLASSES), builder, "exit1")
@@ -179,11 +187,16 @@ def _trainee(
     forward: Callable[[Tensor], Tensor],
     *,
     after: Callable[[], None] = lambda: None,
+    half: bool = False,
 ) -> Trainee:
-    """`forward` gives the mean readout (batch, classes); `after` runs behind the backward pass."""
+    """`forward` gives the mean readout (batch, classes); `after` runs behind the backward pass.
+
+    With `half` forward runs in torch's bfloat16 autocast.
+    """
 
     def learn(drive: Tensor, labels: Tensor) -> Tensor:
-        loss = F.cross_entropy(forward(drive), labels)
+        with torch.autocast(drive.device.type, torch.bfloat16, enabled=half):
+            loss = F.cross_entropy(forward(drive), labels)
         loss.backward()
         after()
         return loss.detach()
@@ -212,7 +225,9 @@ def convolutions_at_once(given: Problem) -> Trainee:
     return _trainee(maps, forward)
 
 
-def spikingjelly(given: Problem, step_mode: str, mode: str = "eager") -> Trainee:
+def spikingjelly(
+    given: Problem, step_mode: str, mode: str = "eager", *, half: bool = False
+) -> Trainee:
     """SpikingJelly, `step_mode` s (one timestep at a time) or m (all of them)."""
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
@@ -236,10 +251,10 @@ def spikingjelly(given: Problem, step_mode: str, mode: str = "eager") -> Trainee
         return sum(step(x) for x in drive.unbind(0)) / drive.shape[0]  # type: ignore[no-any-return]
 
     run = torch.compile(forward) if mode == "compiled" else forward
-    return _trainee(maps, run, after=lambda: functional.reset_net(net))
+    return _trainee(maps, run, after=lambda: functional.reset_net(net), half=half)
 
 
-def snntorch(given: Problem, mode: str = "eager") -> Trainee:
+def snntorch(given: Problem, mode: str = "eager", *, half: bool = False) -> Trainee:
     """snnTorch with its usual loop over time."""
     import snntorch as snn
     from snntorch import surrogate
@@ -264,10 +279,11 @@ def snntorch(given: Problem, mode: str = "eager") -> Trainee:
             logits.append(readout)
         return torch.stack(logits).mean(0)
 
-    return _trainee(maps, torch.compile(forward) if mode == "compiled" else forward)
+    run = torch.compile(forward) if mode == "compiled" else forward
+    return _trainee(maps, run, half=half)
 
 
-def norse(given: Problem, mode: str = "eager") -> Trainee:
+def norse(given: Problem, mode: str = "eager", *, half: bool = False) -> Trainee:
     """Norse's neuron without a synaptic current, in a loop over time."""
     from norse.torch import LIFBoxCell, LIFBoxParameters
     from norse.torch.functional.reset import reset_subtract
@@ -299,7 +315,8 @@ def norse(given: Problem, mode: str = "eager") -> Trainee:
             logits.append(readout)
         return torch.stack(logits).mean(0)
 
-    return _trainee(maps, torch.compile(forward) if mode == "compiled" else forward)
+    run = torch.compile(forward) if mode == "compiled" else forward
+    return _trainee(maps, run, half=half)
 
 
 def _engines() -> list[Engine]:
@@ -343,3 +360,16 @@ MODES = {
     for name, settings in _SETTINGS.items()
 }
 """Our engine where it keeps less for backward; the gradients are the same."""
+
+HALVES = {
+    f"{engine.name}-bfloat16": dataclasses.replace(
+        engine,
+        name=f"{engine.name}-bfloat16",
+        build=functools.partial(
+            engine.build, **({"half": True} if engine.is_peer else {"precision": "bfloat16"})
+        ),
+    )
+    for engine in ENGINES.values()
+    if engine.is_spiking
+}
+"""Ours and peers in half precision: peers in torch's autocast, as their users have it."""

@@ -39,10 +39,10 @@ class Worker:
     """An engine and its problem. Every method answers one request."""
 
     def __init__(self, device: str, engine: str, timesteps: int) -> None:
-        from benchmarks.engines import ENGINES, MODES, problem
+        from benchmarks.engines import ENGINES, HALVES, MODES, problem
 
         self._given = problem(timesteps, device=device)
-        self._trainee = (ENGINES | MODES)[engine].build(self._given)
+        self._trainee = (ENGINES | MODES | HALVES)[engine].build(self._given)
 
     def _iterate(self) -> float:
         """Forward and backward once; the loss, which a device is waited for."""

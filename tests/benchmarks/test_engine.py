@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import engine as benchmark
-from benchmarks.engines import ENGINES, Trainee, problem
+from benchmarks.engines import ENGINES, HALVES, Trainee, problem
 from benchmarks.report import Report
 
 
@@ -63,6 +63,41 @@ def test_a_second_pass_learns_the_same() -> None:
         assert first == second, name
 
 
+EAGER = [name for name, engine in HALVES.items() if not engine.is_compiled]
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_half_precision_learns_what_single_precision_learns(name: str) -> None:
+    engine = HALVES[name]
+    if not engine.is_installed:
+        pytest.skip(f"{engine.library} is not installed: make setup")
+    given = problem(2)
+    single, half = ENGINES[name.removesuffix("-bfloat16")].build(given), engine.build(given)
+    losses = [float(trainee.learn(given.drive, given.labels)) for trainee in (single, half)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    for mine, other in zip(single.parameters, half.parameters, strict=True):
+        assert mine.grad is not None
+        assert other.grad is not None
+        assert torch.cosine_similarity(mine.grad.flatten(), other.grad.flatten(), dim=0) > 0.9
+
+
+def test_figures_of_half_precision_compare_with_single_and_with_halved_peers() -> None:
+    timings = [
+        timing("ours", (0.8, None)),
+        halved("ours-bfloat16", 0.4),
+        halved("norse-bfloat16", 1.0),
+        halved("snntorch-compiled-bfloat16", 0.5),
+    ]
+    report = Report("engine", against=())
+    benchmark.report_half(timings, 8, report)
+    assert {figure.name: figure.value for figure in report.figures} == {
+        "bfloat16_vs_float32_T8": 0.5,
+        "bfloat16_vs_fastest_peer_bfloat16_T8": 0.8,
+    }
+    assert benchmark.contenders(timings)[:2] == timings[:2]
+
+
 class Deaf:
     """A worker that nobody waits for."""
 
@@ -71,6 +106,10 @@ class Deaf:
 
 def timing(name: str, *passes: tuple[float, float | None]) -> Any:
     return benchmark.Timing(ENGINES[name], "", Deaf(), 0.0, list(passes))  # type: ignore[arg-type]
+
+
+def halved(name: str, seconds: float) -> Any:
+    return benchmark.Timing(HALVES[name], "", Deaf(), 0.0, [(seconds, None)])  # type: ignore[arg-type]
 
 
 def test_passes_that_others_disturbed_count_only_where_there_are_no_others() -> None:
