@@ -21,13 +21,19 @@ POINT = 0.01  # of accuracy, that may be lost
 
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "max-norm": {"rate_map": "relu", "calibration": "max", "initial_potential": 0.0},
-    "robust norm": {"rate_map": "relu", "calibration": "percentile", "initial_potential": 0.0},
+    "robust norm": {
+        "rate_map": "relu",
+        "calibration": "percentile",
+        "initial_potential": 0.0,
+        "timesteps": 32,
+    },
     "rate-norm, inference loss": {
         "rate_map": "rate-norm",
         "rate_inference": 0.03,
         "initial_potential": 0.0,
+        "timesteps": 32,
     },
-    "qcfs": {"rate_map": "qcfs", "quantisation_steps": 4},
+    "qcfs": {"rate_map": "qcfs", "quantisation_steps": 4, "timesteps": 32},
 }
 
 
@@ -119,7 +125,7 @@ def conversion(scale: Scale) -> Claim:
         runs += [
             Run(
                 name="qcfs, residual",
-                config=config.replace(backbone="resnet7", timesteps=32, seed=seed, **FORMS["qcfs"]),
+                config=config.replace(backbone="resnet7", seed=seed, **FORMS["qcfs"]),
                 measure=convert_and_test,
             )
             for seed in range(scale.seeds)

@@ -68,6 +68,9 @@ def builder_of(
         pooling=config.pooling,
         own=_own(config, is_folded=is_folded),
         rate_map=_rate_map(config, is_folded=is_folded),
+        own_thresholds=config.neuron == "thresholds" or config.threshold_balance > 0,
+        is_trained=config.neuron == "thresholds",
+        balance=config.threshold_balance,
         is_folded=is_folded,
     )
 
@@ -154,6 +157,11 @@ def fold_for_inference(config: RunConfig, index: int, block: Block) -> Block:
         biases = [conn.folded()[1] for conn in layer.sources]
         parts = [bias for bias in [layer.bias, *biases] if bias is not None]
         target.bias.copy_(torch.stack(parts).sum(dim=0))
+        if layer.thresholds is not None:
+            for conn in target.sources:
+                rows = layer.thresholds.view(-1, *[1] * (conn.weight.dim() - 1))
+                conn.weight.div_(rows)
+            target.bias.div_(layer.thresholds)
         for name in ("leak", "threshold"):
             learned, kept = getattr(layer, name), getattr(target, name)
             if learned is not None:

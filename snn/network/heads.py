@@ -86,8 +86,9 @@ class Head(nn.Module):
         self.readout: Readout | Layer
         if config.readout == "spiking":
             shape = (outputs, math.prod(source.shape))
-            without_dropout = replace(builder, dropout=0.0)  # no class may be silenced
-            self.readout = without_dropout.layer(f"{name}.readout", [shape], [source])
+            # no class may be silenced
+            plain = replace(builder, dropout=0.0, own_thresholds=False, balance=0.0)
+            self.readout = plain.layer(f"{name}.readout", [shape], [source])
         else:
             self.readout = Readout(source, outputs, builder)
         self.detector: Readout | None = None

@@ -314,10 +314,15 @@ class Layer(nn.Module):
     The population has its own leak, threshold or both if `own` names them, starting from those
     of `lif`; they are trained (DIET-SNN, Rathi & Roy 2020) or set by a conversion. With a
     `rate_map` it can also run without time.
+
+    With `own_thresholds` every neuron (in maps: every channel) has a threshold, relative to that
+    of the population. They divide the currents, which is the same, so that a folded layer has
+    them in its weights. They are trained, and with `balance` above 0 also moved by activity.
     """
 
     leak: nn.Parameter | None
     threshold: nn.Parameter | None
+    thresholds: Tensor | None
 
     def __init__(
         self,
@@ -330,6 +335,9 @@ class Layer(nn.Module):
         has_bias: bool = True,
         own: Collection[str] = (),
         rate_map: RateMap | None = None,
+        own_thresholds: bool = False,
+        is_trained: bool = False,
+        balance: float = 0.0,
     ) -> None:
         super().__init__()
         self.name, self.lif, self.dropout = name, lif, dropout
@@ -340,6 +348,13 @@ class Layer(nn.Module):
         if has_bias:
             self.bias = nn.Parameter(torch.zeros(connections[0].weight.shape[0]))
         self.rate_map = rate_map
+        self.balance = balance
+        self._activity: Tensor | None = None  # of each neuron or channel since the last step
+        thresholds = torch.ones(connections[0].weight.shape[0]) if own_thresholds else None
+        if thresholds is not None and is_trained:
+            self.thresholds = nn.Parameter(thresholds)
+        else:
+            self.register_buffer("thresholds", thresholds)
         self.leak = nn.Parameter(torch.tensor(lif.leak)) if "leak" in own else None
         self.threshold = nn.Parameter(torch.tensor(lif.threshold)) if "threshold" in own else None
 
@@ -359,6 +374,8 @@ class Layer(nn.Module):
             signal = self._fire(inputs, steps, batch)
         else:
             signal = batch.dynamics.layer(self, list(inputs), batch)
+        if self.training and self.balance > 0:
+            self._watch(signal)
         if self.training and self.dropout > 0:
             signal = signal * self._mask(signal, batch)
         return signal
@@ -378,8 +395,37 @@ class Layer(nn.Module):
         return spikes
 
     @torch.no_grad()
+    def _watch(self, signal: Tensor) -> None:
+        active = signal.detach().sum(dim=(0, 1, *range(3, signal.dim())))
+        self._activity = active if self._activity is None else self._activity + active
+
+    def scaled(self, current: Tensor) -> Tensor:
+        """Return a current (..., neurons) or (..., channels, height, width) over thresholds."""
+        if self.thresholds is None:
+            return current
+        return current / self.thresholds.view(-1, *[1] * (self.sources[0].weight.dim() - 2))
+
+    @torch.no_grad()
+    def _balance(self) -> None:
+        """Raise the thresholds of busy neurons and lower those of silent ones.
+
+        A neuron with the share p of the spikes of its N neurons moves by balance * (N p - 1):
+        the sum is conserved (Lee, Delbruck & Pfeiffer 2016, here as the mean over the spikes
+        since the last step).
+        """
+        if self._activity is None or self.thresholds is None:
+            return
+        total = self._activity.sum()
+        share = self._activity / total.clamp(min=1e-30) * len(self.thresholds) - 1
+        self.thresholds.add_(share * (total > 0), alpha=self.balance)
+        self._activity = None
+
+    @torch.no_grad()
     def confine(self) -> None:
-        """Clamp learned leak and threshold to their valid range."""
+        """Balance thresholds; clamp learned leak and thresholds to their valid range."""
+        if self.thresholds is not None:
+            self._balance()
+            self.thresholds.clamp_(min=LEAST_THRESHOLD)
         if self.leak is not None:
             self.leak.clamp_(0, 1)
         if self.threshold is not None:
@@ -388,10 +434,10 @@ class Layer(nn.Module):
     def current(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
         """Return the current of the neurons; time is 1 if all inputs are constant."""
         if self.feedback is None:
-            return self._driven(inputs, batch)
+            return self.scaled(self._driven(inputs, batch))
         conn = self.sources[-1]
         returned: Tensor = conn(inputs[-1], batch.weight(conn))
-        return self._driven(inputs[:-1], batch) + returned
+        return self.scaled(self._driven(inputs[:-1], batch) + returned)
 
     def _driven(self, inputs: Sequence[Tensor], batch: ForwardContext) -> Tensor:
         """Return the current without feedback."""

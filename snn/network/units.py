@@ -59,6 +59,9 @@ class BlockBuilder:
     generator: torch.Generator
     pooling: str = "average"  # as in RunConfig
     own: Collection[str] = ()  # of leak and threshold, what every layer has for itself
+    own_thresholds: bool = False
+    is_trained: bool = False  # whether own thresholds are trained
+    balance: float = 0.0  # of own thresholds by activity
     rate_map: Callable[[], RateMap] | None = None  # of layers that can run without time
     is_folded: bool = False
 
@@ -98,6 +101,9 @@ class BlockBuilder:
             dropout=self.dropout,
             has_bias=self.is_folded or self.norm != "batch-over-time",
             own=self.own,
+            own_thresholds=self.own_thresholds and not self.is_folded,
+            is_trained=self.is_trained,
+            balance=self.balance,
             rate_map=None if self.rate_map is None else self.rate_map(),
         )
 

@@ -125,6 +125,7 @@ class Rates:
             drive = drive + layer.skip(inputs[-1])
         if layer.bias is not None:
             drive = drive + layer.bias.view(-1, *[1] * (drive.dim() - 3))
+        drive = layer.scaled(drive)
         rate: Tensor = _Clamped.apply(drive, self.rates[layer], layer.lif.threshold)  # type: ignore[no-untyped-call]
         return rate
 

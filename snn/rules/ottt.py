@@ -50,6 +50,7 @@ class Traced:
             bias = layer.bias.view(-1, *[1] * (current.dim() - 2))
             # the value of the bias with the gradient of its trace
             current = current + bias.detach() + self.bias_trace * (bias - bias.detach())
+        current = layer.scaled(current)
         lif = layer.lif
         left = batch.potentials.get(layer)
         h = current if left is None else current + lif.leak * left

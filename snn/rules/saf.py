@@ -49,6 +49,15 @@ class Accumulated:
 
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Return the accumulated spikes after one more timestep, (1, batch, ...)."""
+        potential = layer.scaled(self.potential(layer, inputs, batch))
+        lif, before = layer.lif, self._before.get(layer)
+        kept = torch.zeros_like(potential) if before is None else lif.leak * before
+        accumulated = kept + self.fired(lif, potential, kept)
+        self._before[layer] = accumulated.detach()
+        return accumulated.unsqueeze(0)
+
+    def potential(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
+        """Return U of this timestep, (batch, ...), before thresholds of neurons divide it."""
         pairs = zip(layer.sources, inputs, strict=False)
         potential = sum(self._driven(conn, x[0], batch) for conn, x in pairs)
         assert isinstance(potential, Tensor)
@@ -56,11 +65,7 @@ class Accumulated:
             potential = potential + layer.skip(inputs[-1])[0]
         if layer.bias is not None:
             potential = potential + self.length * layer.bias.view(-1, *[1] * (potential.dim() - 2))
-        lif, before = layer.lif, self._before.get(layer)
-        kept = torch.zeros_like(potential) if before is None else lif.leak * before
-        accumulated = kept + self.fired(lif, potential, kept)
-        self._before[layer] = accumulated.detach()
-        return accumulated.unsqueeze(0)
+        return potential
 
     def fired(self, lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
         """Return the spikes of this timestep; `kept` is leak * a[t-1]."""
@@ -109,6 +114,18 @@ def saf_f(
     """Make one step per batch, from the last timestep."""
     is_static = network.is_constant(batch.drive)
     dynamics = Accumulated(network.config.leak, is_final_only=True, is_static=is_static)
+    return learn_from_end(network, batch, state, dynamics, apply=apply)
+
+
+def learn_from_end(
+    network: Network,
+    batch: Batch,
+    state: ForwardContext,
+    dynamics: Accumulated,
+    *,
+    apply: Callable[[], None],
+) -> BatchResult:
+    """Run all but the last timestep without a graph; make one step from the last one."""
     run = Unrolled(network, batch, state)
     with torch.no_grad():
         for index in range(batch.timesteps - 1):

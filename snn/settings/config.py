@@ -170,9 +170,18 @@ class RunConfig:
     # neuron
     neuron: str = choice(
         "fixed",
-        ("fixed", "learned"),
-        "leak and threshold of the neurons: fixed at their settings, or learned per layer from "
-        "there",
+        ("fixed", "learned", "thresholds"),
+        "leak and threshold of the neurons: fixed at their settings, both learned per layer from "
+        "there, or the threshold of every neuron learned (thresholds; in maps of every channel)",
+    )
+    threshold_balance: float = real(
+        0.0,
+        "change of a neuron's relative threshold at each optimizer step, times its share of its "
+        "layer's spikes over the mean share, less 1: busy neurons become harder to fire, silent "
+        "ones easier, and the sum is conserved. 0 = none",
+        low=0,
+        high=1,
+        without=0.0,
     )
     leak: float = fraction(
         None,
@@ -257,11 +266,30 @@ class RunConfig:
     # rules
     time_rule: str = choice(
         "bptt",
-        ("bptt", "spike-bp", "ottt-a", "ottt-o", "saf-e", "saf-f", "dsr", "conversion"),
+        (
+            "bptt",
+            "spike-bp",
+            "ottt-a",
+            "ottt-o",
+            "saf-e",
+            "saf-f",
+            "membrane-trace",
+            "dsr",
+            "conversion",
+        ),
         "learning rule over time: backpropagation through time (bptt) or from spike to spike "
         "(spike-bp), forward in time with traces (ottt-a, ottt-o) or accumulated spikes (saf-e, "
-        "saf-f), gradients of mean rates (dsr), or none: a network without time is trained and "
+        "saf-f; membrane-trace by the potentials of neurons that fired), gradients of mean rates "
+        "(dsr), or none: a network without time is trained and "
         "converted (conversion)",
+    )
+    error_norm: str = choice(
+        "none",
+        ("none", "layer"),
+        "normalisation of the errors of membrane-trace: none, or per layer and image by the "
+        "neurons that fired and by the threshold (layer)",
+        without="none",
+        only_with={"time_rule": ("membrane-trace",)},
     )
     rate_map: str = choice(
         "relu",

@@ -19,12 +19,16 @@ MOST_SPIKES = 16.0
 """Accumulated spikes up to which bfloat16, which has 8 significant bits, errs by 1/32 of a spike
 at most."""
 
+FINAL_RULES = ("saf-f", "membrane-trace", "dsr")
+"""Learning rules over time that learn from one weighted mean of the spikes."""
+
 
 def conflicts(config: Settings) -> list[Fault]:
     """Return a fault for every conflict between the settings of a config."""
     found = [
         *_general(config),
         *_neuron(config),
+        *_thresholds(config),
         *_memory(config),
         *half_precision(config),
         *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
@@ -93,6 +97,17 @@ def _neuron(config: Settings) -> Conflicts:
         )
 
 
+def _thresholds(config: Settings) -> Conflicts:
+    is_moved = config.threshold_balance > 0
+    if config.has_identity_skip and (is_moved or config.neuron == "thresholds"):
+        key, use = ("threshold_balance", "0") if is_moved else ("neuron", "'learned'")
+        yield (
+            key,
+            f"{getattr(config, key)!r} is not possible with skips without weights, which "
+            f"thresholds of neurons cannot be folded into; use {use}",
+        )
+
+
 def _memory(config: Settings) -> Conflicts:
     mode, rule = config.memory_mode, config.time_rule
     if rule != "bptt" and mode in ("packed", "checkpointed"):
@@ -148,7 +163,7 @@ def half_precision(config: Settings) -> Conflicts:
             f"'bfloat16' is not possible with time_rule {config.time_rule!r}, which {why}; "
             "use 'float32', or time_rule 'bptt'",
         )
-    if config.time_rule not in ("saf-e", "saf-f"):
+    if config.time_rule not in ("saf-e", "saf-f", "membrane-trace"):
         return
     largest = sum(config.leak**age for age in range(min(config.timesteps, 1000)))
     if largest > MOST_SPIKES:
@@ -168,11 +183,11 @@ def _spike_bp(config: Settings) -> Conflicts:
             "'soft' is not possible with time_rule 'spike-bp', which lets no error pass a spike; "
             "use 'hard'",
         )
-    if config.neuron == "learned":
+    if config.neuron != "fixed":
         yield (
             "neuron",
-            "'learned' is not possible with time_rule 'spike-bp', which defines no gradient for "
-            "leak and threshold; use 'fixed'",
+            f"{config.neuron!r} is not possible with time_rule 'spike-bp', which defines no "
+            "gradient for leak and threshold; use 'fixed'",
         )
     if config.readout == "spiking":
         yield (
@@ -278,11 +293,11 @@ def _forward(config: Settings) -> Conflicts:
             f"{config.loss!r} is known only after the last timestep, but time_rule {rule!r} "
             "learns at every timestep; use 'instantaneous' or 'each-step'",
         )
-    if rule in ("saf-f", "dsr") and config.readout_leak != 1:
+    if rule in FINAL_RULES and config.readout_leak != 1:
         yield (
             "readout_leak",
             f"must be 1 with time_rule {rule!r}, which learns from one weighted mean of the "
             f"spikes, got {config.readout_leak:g}",
         )
-    if rule in ("saf-f", "dsr") and config.loss != "mean-readout":
+    if rule in FINAL_RULES and config.loss != "mean-readout":
         yield "loss", f"must be 'mean-readout' with time_rule {rule!r}, got {config.loss!r}"

@@ -51,11 +51,13 @@ def network_of(changes: dict[str, Any], *, seed: int = 0) -> Network:
     return network
 
 
-def batch_of(*, is_constant: bool, loss: str = "instantaneous") -> Batch:
-    """Random inputs, the same at every timestep or not."""
+def batch_of(*, is_constant: bool, loss: str = "instantaneous", encoding: str = "poisson") -> Batch:
+    """Random inputs, the same at every timestep or not; `encoding` says whether that is known."""
     draws = torch.Generator().manual_seed(1)
     times = 1 if is_constant else STEPS
     drive = torch.randn(times, 5, *TASK.image_shape, dtype=torch.float64, generator=draws)
+    if encoding == "poisson":
+        drive = drive.expand(STEPS, *drive.shape[1:])
     return Batch(drive=drive, labels=torch.arange(5), frozen=0, timesteps=STEPS, loss=loss)
 
 
@@ -178,7 +180,7 @@ def test_the_current_of_a_constant_image_is_made_once(
     """With the gradient of making it at every timestep, as a drive that is repeated does."""
     loss = "mean-readout" if rule == "saf-f" else "instantaneous"
     network = network_of({**changes, "encoding": "direct"})
-    constant = batch_of(is_constant=True, loss=loss)
+    constant = batch_of(is_constant=True, loss=loss, encoding="direct")
     repeated = replace(constant, drive=constant.drive.expand(STEPS, *constant.drive.shape[1:]))
     made: list[Connections] = []
     apply_weight = Connections.apply_weight
