@@ -1,6 +1,7 @@
 """`spikefront train`: one network, trained without a search."""
 
 import argparse
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -26,9 +27,11 @@ from search.export.folder import (
     sha256_of,
 )
 from search.text import log
+from search.text.artifacts import ArtifactFile
 from search.text.units import duration, percent
 from search.trial.trial import Outcome, TrialState
 from search.worker.engine import settled
+from search.worker.job import Continuation
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, Evaluation, Measurement
 
@@ -47,7 +50,13 @@ SHOWN = ("accuracy", "synaptic_ops", "latency_steps", "model_bytes", "training_m
         metavar="DIR|CONFIG.toml",
         type=path,
     ),
-    option("--out", "write the trained network as a folder", metavar="DIR", type=path),
+    option(
+        "--out",
+        "write the trained network as a folder; the same command continues an interrupted "
+        "training from DIR.checkpoint",
+        metavar="DIR",
+        type=path,
+    ),
     option("--force", "replace --out if it is an exported folder", action="store_true"),
     DATA,
     option(
@@ -75,6 +84,7 @@ def train(arguments: argparse.Namespace) -> int:
     config, why = settled(config, device)
     if why:
         output.say(f"precision auto is {config.precision}: {why}")
+    checkpoint = None if arguments.out is None else _checkpoint_of(arguments.out)
     with tempfile.TemporaryDirectory(prefix="spikefront-") as scratch:
         weights = Path(scratch) / "weights.safetensors"
         measurements, outcome = _train(
@@ -85,7 +95,10 @@ def train(arguments: argparse.Namespace) -> int:
             data_dir=arguments.data,
             device=device,
             threads=threads,
+            checkpoint=None if checkpoint is None else checkpoint.uri,
         )
+        if checkpoint is not None and outcome.state is not TrialState.COMPLETE:
+            _remove(checkpoint)  # it would end like this again
         evaluation = _completed(outcome)
         _say_points(output, evaluation)
         digest = sha256_of(weights)
@@ -94,6 +107,8 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.out is not None:
             exported = _export(arguments, config, weights, evaluation, device, threads, why)
             say_exported(output, exported, arguments)
+    if checkpoint is not None:
+        _remove(checkpoint)
     output.say(_compared(digest, same, folder))
     output.document(_document(config, measurements, outcome, evaluation, digest, same, exported))
     return 0
@@ -115,19 +130,36 @@ def _place(arguments: argparse.Namespace, folder: Folder | None) -> tuple[str, i
     return arguments.device or "auto", os.cpu_count() or 1
 
 
+def _checkpoint_of(out: Path) -> ArtifactFile:
+    """Return the checkpoint of a training, next to the folder that it will be."""
+    path = out.absolute()
+    return ArtifactFile(uri=str(path.with_name(f"{path.name}.checkpoint")))
+
+
+def _remove(checkpoint: ArtifactFile) -> None:
+    with contextlib.suppress(OSError):
+        checkpoint.remove()
+
+
 def _train(
     output: Output, config: RunConfig, weights: Path, *, quiet: bool, **place: Any
 ) -> tuple[list[Measurement], Outcome]:
     from search.worker.trial_run import TrialRun
 
     running = TrialRun(config, weights_path=weights, **place)
-    measurements = []
-    for measurement in running:
-        assert isinstance(measurement, Measurement), "there are no rungs"
-        measurements.append(measurement)
-        LOG.info(epoch_line(measurement), extra=log.SHOWN)
+    measurements: list[Measurement] = []
+    for report in running:
+        if isinstance(report, Continuation):
+            measurements.extend(report.measurements)
+            output.say(f"{report.line} ({place['checkpoint']}; without that file it starts anew)")
+            continue
+        assert isinstance(report, Measurement), "there are no rungs"
+        measurements.append(report)
+        LOG.info(epoch_line(report), extra=log.SHOWN)
         if not quiet:
-            output.say(Text(epoch_line(measurement)))
+            output.say(Text(epoch_line(report)))
+    for note in running.outcome.notes:
+        output.say(note)
     return measurements, running.outcome
 
 

@@ -10,6 +10,7 @@ cut, and all operating points of a trial's network count. The front of a trial i
 first one in which it has a point; with one point each nothing changes.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -41,27 +42,32 @@ class Moasha:
     def judge(self, trial: int, report: RungReport) -> Decision:
         """Compare a trial with those that reached the rung before.
 
-        If a trial runs again because its driver was lost, its new report replaces the
-        earlier one; if it reaches the rung after more epochs than then, it continues as
-        it did then.
+        A trial that runs again because it was lost is compared with those that reached the
+        rung before its first report, so that it gets the same answer; if it reaches the rung
+        after more epochs than then, it continues as it did then.
         """
         points = self._points(report)
         if not np.isfinite(points.values).all():
             return Decision(stops=True, reason=self._diverged(report), is_recorded=False)
-        earlier = self._measured.get(report.rung, {}).get(trial)
-        if earlier is not None and earlier.epochs_done < report.epochs_done:
+        all_there = self._measured.get(report.rung, {})
+        earlier = all_there.get(trial)
+        if earlier is None:
+            rung = _newest(self._add(trial, report, points))
+        elif earlier.epochs_done < report.epochs_done:
             return Decision(stops=False, is_recorded=False)
-        rung = _newest(self._add(trial, report, points))
+        else:
+            before = itertools.takewhile(lambda number: number != trial, all_there)
+            rung = _newest({**{number: all_there[number] for number in before}, trial: points})
         places = max(math.floor(len(rung) / self.rule.reduction + 1e-9), 1)
         if len(rung) < self.rule.reduction or _is_among_the_best(rung, trial, places):
-            return Decision(stops=False)
+            return Decision(stops=False, is_recorded=earlier is None)
         outside = " and outside its constraints" if points.violation > 0 else ""
         reason = (
             f"stopped early at rung {report.rung} of {len(self.rule.fractions)}, after "
             f"{report.epochs_done} of {report.epochs_total} epochs: not among the best {places} "
             f"of {len(rung)} trials there{outside}"
         )
-        return Decision(stops=True, reason=reason)
+        return Decision(stops=True, reason=reason, is_recorded=earlier is None)
 
     def superiors(self, rung: int, trial: int) -> tuple[int, ...]:
         """Return the trials at the rung of which each alone is better than `trial`.

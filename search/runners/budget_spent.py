@@ -54,12 +54,16 @@ class BudgetSpent:
         trial = self._running[number]
         self._running[number] = dataclasses.replace(trial, measurement=measurement)
 
-    def lose(self, number: int) -> int:
-        """Start trial `number` again; returns the epochs that its lost attempt trained."""
+    def lose(self, number: int) -> None:
+        """Start trial `number` again; the epochs that its lost attempt trained stay counted."""
         trial = self._running[number]
         self._lost_epochs += trial.epochs_trained
         self._running[number] = dataclasses.replace(trial, measurement=None)
-        return trial.epochs_trained
+
+    def regain(self, number: int, measurement: Measurement) -> None:
+        """Count the epochs until a checkpoint for the trial that continues from it, as not lost."""
+        self._lost_epochs = max(0, self._lost_epochs - measurement.epochs_trained)
+        self.measure(number, measurement)
 
     def has_trained(self, number: int) -> bool:
         """Return whether running trial `number` has a measurement."""

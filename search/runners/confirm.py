@@ -31,7 +31,7 @@ from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.rung import RungReport
 from search.trial.trial import Outcome, TrialState
 from search.worker.context import WorkerContext
-from search.worker.job import Job, Trainable
+from search.worker.job import Continuation, Job, Trainable
 from search.worker.trial_run import ConfirmationTrainable, TrialRun
 from snn.settings.measurement import Measurement
 
@@ -136,8 +136,8 @@ def confirm_study(
 class ConfirmationDriver(LeasedRun):
     """Creates trainings with new seeds and stores their test runs, as a context manager.
 
-    Holds the lease of the study, so that the front does not change. Unfinished trainings start
-    again in the next call.
+    Holds the lease of the study, so that the front does not change. Unfinished trainings continue
+    in the next call.
     """
 
     log = LOG
@@ -188,9 +188,13 @@ class ConfirmationDriver(LeasedRun):
 
     def _job(self, number: int, training: ConfirmationRun) -> ConfirmationJob:
         config = training.config
-        weights = inside(self._folder, f"{config.training_fingerprint}.safetensors")
+        name = config.training_fingerprint
         return ConfirmationJob(
-            number=number, config=config, weights=weights, points=training.points
+            number=number,
+            config=config,
+            weights=inside(self._folder, f"{name}.safetensors"),
+            checkpoint=inside(self._folder, f"{name}.checkpoint"),
+            points=training.points,
         )
 
     @property
@@ -223,6 +227,12 @@ class ConfirmationDriver(LeasedRun):
         """Return whether a training was started here and has no outcome yet."""
         return number in self._running
 
+    def resume(self, number: int, continuation: Continuation) -> None:
+        """Say that a training continues where an earlier call was interrupted."""
+        job, _ = self._running[number]
+        self._say_continued(job.title, None, continuation)
+        self.record(number, continuation.measurements[-1])
+
     def record(self, number: int, measurement: Measurement) -> None:
         """Show the measurement of an epoch; it is not stored."""
         job, running = self._running[number]
@@ -247,6 +257,7 @@ class ConfirmationDriver(LeasedRun):
         self._epochs += running.epochs_trained
         runs = seed_runs(job, outcome)
         self._store.record_test_runs(self._study.name, runs)
+        self._remove_checkpoint(job)
         level = self._add_result(outcome)
         for note in self._new_notes(outcome.notes):
             self.warn(f"{job.title}  {note}")

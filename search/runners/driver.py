@@ -6,6 +6,7 @@ Everything that a run writes to the store goes through it.
 import dataclasses
 import itertools
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -26,14 +27,23 @@ from search.store.database import AlreadyError
 from search.store.store import Store, StoreError, StoreGoneError
 from search.study.study import Study, StudyError, study_from_toml
 from search.text import log
-from search.text.artifacts import inside, is_remote, is_there, local_path, located
+from search.text.artifacts import (
+    ArtifactFile,
+    inside,
+    is_remote,
+    is_there,
+    local_path,
+    located,
+    names_in,
+)
 from search.trial.rung import RungReport
 from search.trial.trial import RULED_OUT, Outcome, Trial, TrialState
-from search.worker.job import Job
-from snn.settings.config import Fault
+from search.worker.job import Continuation, Job
+from snn.settings.config import Fault, RunConfig
 from snn.settings.measurement import Measurement, OperatingPoint
 
 LOG = log.logger("driver")
+CHECKPOINT = re.compile(r"((\d+)-[0-9a-f]{16}\.checkpoint)(\.part)?", re.ASCII)
 
 
 class StudyDriver(LeasedRun):
@@ -160,6 +170,19 @@ class StudyDriver(LeasedRun):
         """Return whether a trial was started here and has no outcome yet."""
         return number in self._running
 
+    def resume(self, number: int, continuation: Continuation) -> None:
+        """Store that a running trial continues: what its earlier attempt trained is not lost."""
+        self._lease.check()
+        self._has_begun = True
+        self._say_continued(f"trial {number}", number, continuation)
+        if number in self._retraining:
+            return
+        self._spent.regain(number, continuation.measurements[-1])
+        begun = time.perf_counter()
+        self._store.record_continuation(self._study.name, number, continuation.measurements)
+        self.store_s += time.perf_counter() - begun
+        self._display.update(self.progress())
+
     def record(self, number: int, measurement: Measurement) -> None:
         """Store the measurement of an epoch of a running trial."""
         self._lease.check()
@@ -203,7 +226,8 @@ class StudyDriver(LeasedRun):
     def retry(self, number: int, message: str) -> None:
         """Record that the worker of a trial was lost; another one starts the trial again."""
         if number not in self._retraining:
-            self._store.add_lost_epochs(self._study.name, self._spent.lose(number))
+            self._spent.lose(number)
+            self._store.lose_attempt(self._study.name, number)
         self._store.add_event(self._study.name, "retry", message, trial=number)
         self.warn(f"trial {number}  {message}")
 
@@ -216,6 +240,7 @@ class StudyDriver(LeasedRun):
             self.without_weights += job.weights is not None
         if number in self._retraining:
             self._finish_retraining(number, outcome)
+            self._remove_checkpoint(job)
             return
         if job.reuse is not None and not self._spent.has_trained(number):
             outcome = dataclasses.replace(outcome, reused_trial=job.reused_trial)
@@ -224,6 +249,7 @@ class StudyDriver(LeasedRun):
             self._store.add_event(self._study.name, "note", note, trial=number)
             self.warn(f"trial {number}  {note}")
         self._close(trial, outcome)
+        self._remove_checkpoint(job)
 
     def _finish_retraining(self, number: int, outcome: Outcome) -> None:
         self._retraining.remove(number)
@@ -270,6 +296,7 @@ class StudyDriver(LeasedRun):
         self._unsaved = deque(trial for trial in trials if _lacks_weights(trial))
         self._front = FrontHistory(self._study, self._store)
         self._front.restore(trials)
+        self._remove_checkpoints(trials)
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
         self._number = max((trial.number for trial in trials), default=-1) + 1
         self._pruner = pruner_of(self._study)
@@ -341,6 +368,7 @@ class StudyDriver(LeasedRun):
             number=trial.number,
             config=config,
             weights=self._free_file(trial.number),
+            checkpoint=inside(self._folder, _checkpoint_name(trial.number, config)),
             reuse=weights,
             reused_trial=number,
         )
@@ -354,6 +382,17 @@ class StudyDriver(LeasedRun):
         """
         names = (f"{number:05d}{suffix}.safetensors" for suffix in _suffixes())
         return next(file for name in names if not is_there(file := inside(self._folder, name)))
+
+    def _remove_checkpoints(self, trials: Sequence[Trial]) -> None:
+        """Remove what lost drivers left of trials that have ended since."""
+        ended = {trial.number for trial in trials if trial.state.is_finished}
+        if not ended:
+            return
+        with suppress(OSError):
+            for name in names_in(self._folder):
+                found = CHECKPOINT.fullmatch(name)
+                if found is not None and int(found[2]) in ended:
+                    ArtifactFile(uri=inside(self._folder, found[1])).remove()
 
     def _start(self, trial: Trial, epochs_total: int) -> None:
         begun = time.perf_counter()
@@ -403,6 +442,11 @@ class StudyDriver(LeasedRun):
             reason = "its driver stopped; it will run again"
             numbers = self._running.keys() - self._retraining
             self._store.requeue_running(name, reason, numbers=numbers, holder=holder)
+
+
+def _checkpoint_name(number: int, config: RunConfig) -> str:
+    """Return a name that a trial of another training does not have in a copy of the store."""
+    return f"{number:05d}-{config.training_fingerprint}.checkpoint"
 
 
 def _suffixes() -> Iterator[str]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import ClassVar
 
@@ -15,7 +15,9 @@ from search.store.retry import waiting_for
 from search.store.store import Store
 from search.study.study import Study
 from search.text import log
+from search.text.artifacts import ArtifactFile
 from search.trial.trial import Outcome, TrialState
+from search.worker.job import Continuation, Job
 
 MAX_FAILURES = 20  # failures in a row that end a run
 POLL_S = 1.0  # between two checks for a stop request
@@ -87,6 +89,17 @@ class LeasedRun:
     def _say(self, text: str, level: int) -> None:
         self._display.say(text)
         self.log.log(level, text, extra=log.SHOWN)
+
+    def _say_continued(self, title: str, number: int | None, continuation: Continuation) -> None:
+        """Show and store that a job continues from its checkpoint."""
+        self._store.add_event(self._study.name, "continued", continuation.line, trial=number)
+        self.say(f"{title}  {continuation.line}")
+
+    def _remove_checkpoint(self, job: Job) -> None:
+        """Remove the checkpoint of a job that has ended."""
+        if job.checkpoint is not None:
+            with suppress(OSError):
+                ArtifactFile(uri=job.checkpoint).remove()
 
     def _new_notes(self, notes: Sequence[str]) -> list[str]:
         """Return the notes that no job of this run had before."""

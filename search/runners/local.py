@@ -4,7 +4,7 @@ from contextlib import closing
 
 from search.trial.trial import Outcome
 from search.worker.context import WorkerContext
-from search.worker.job import JobSource
+from search.worker.job import Continuation, JobSource
 from snn.settings.measurement import Measurement
 
 
@@ -17,6 +17,8 @@ def run(jobs: JobSource, context: WorkerContext) -> None:
                     jobs.finish(job.number, message)
                 elif isinstance(message, Measurement):
                     jobs.record(job.number, message)
+                elif isinstance(message, Continuation):
+                    jobs.resume(job.number, message)
                 elif jobs.judge(job.number, message):
                     break  # stopped early
                 if jobs.should_halt():

@@ -32,7 +32,7 @@ from search.text import log
 from search.trial.rung import RungReport
 from search.trial.trial import Outcome, TrialState
 from search.worker.context import WorkerContext
-from search.worker.job import Job, JobSource
+from search.worker.job import Continuation, Job, JobSource
 from search.worker.time_limit import overtime
 from snn.settings.measurement import Measurement
 
@@ -263,6 +263,8 @@ class TrialCallback(TrialProgressCallback):
             raise message.error
         if isinstance(message, Measurement):
             self._jobs.record(job.number, message)
+        elif isinstance(message, Continuation):
+            self._jobs.resume(job.number, message)
         elif isinstance(message, Outcome):
             self._jobs.finish(job.number, message)
         else:  # handled by RungScheduler

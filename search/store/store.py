@@ -294,18 +294,31 @@ class Store(StoreReader):
 
     def record_measurement(self, study: str, number: int, measurement: Measurement) -> None:
         """Store the measurement of an epoch of a running trial; replaces one of the same epoch."""
-        row = measurement_row(measurement)
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
-            epoch = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
-            connection.execute(DELETE_MEASUREMENT, epoch)
-            connection.execute(insert_into(MeasurementRow), {"trial_id": trial_id, **row})
-            progress = {
-                "epochs_done": measurement.epochs_trained,
-                "epochs_reused": measurement.epochs_reused,
-                "epochs_total": measurement.epochs_total,
-            }
-            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
+            _insert_measurement(connection, trial_id, measurement)
+            _update_progress(connection, trial_id, measurement)
+
+    def record_continuation(
+        self, study: str, number: int, measurements: Sequence[Measurement]
+    ) -> None:
+        """Store the measurements until the checkpoint from which a running trial continues.
+
+        Their epochs were counted as lost, and count for the trial again.
+        """
+        with self._changing(study) as (connection, study_id):
+            trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
+            query = select(TrialRow.epochs_done).where(TrialRow.id == trial_id)
+            counted: int = connection.execute(query).scalar_one()  # above 0 if this is repeated
+            for measurement in measurements:
+                _insert_measurement(connection, trial_id, measurement)
+            last = measurements[-1]
+            _update_progress(connection, trial_id, last)
+            # a driver that was lost may not have counted the last epoch
+            query = select(StudyRow.lost_epochs).where(StudyRow.id == study_id)
+            lost = connection.execute(query).scalar_one()
+            regained = min(max(0, last.epochs_trained - counted), lost)
+            self._add_lost_epochs(connection, study_id, -regained)
 
     def record_rung(self, study: str, number: int, report: RungReport) -> None:
         """Store a rung report of a running trial; replaces one of the same rung, as the newest."""
@@ -400,10 +413,14 @@ class Store(StoreReader):
         with self._changing(study) as (connection, study_id):
             self._add_event(connection, study_id, kind, message, trial)
 
-    def add_lost_epochs(self, study: str, epochs: int) -> None:
-        """Count epochs of an attempt whose worker was lost."""
+    def lose_attempt(self, study: str, number: int) -> None:
+        """Count the epochs of a running trial as lost: its worker is gone, it starts again."""
         with self._changing(study) as (connection, study_id):
-            self._add_lost_epochs(connection, study_id, epochs)
+            trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
+            query = select(TrialRow.epochs_done).where(TrialRow.id == trial_id)
+            self._add_lost_epochs(connection, study_id, connection.execute(query).scalar_one())
+            none = {"epochs_done": 0, "epochs_reused": 0}
+            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **none})
 
     def _add_lost_epochs(self, connection: Connection, study_id: int, epochs: int) -> None:
         lost = StudyRow.lost_epochs + epochs
@@ -479,6 +496,22 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
         row["points_evaluated"] = kept(evaluation.points_evaluated)
         row["evaluation_wall_s"] = kept(evaluation.wall_s)
     return row
+
+
+def _insert_measurement(connection: Connection, trial_id: int, measurement: Measurement) -> None:
+    row = measurement_row(measurement)
+    epoch = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
+    connection.execute(DELETE_MEASUREMENT, epoch)
+    connection.execute(insert_into(MeasurementRow), {"trial_id": trial_id, **row})
+
+
+def _update_progress(connection: Connection, trial_id: int, measurement: Measurement) -> None:
+    progress = {
+        "epochs_done": measurement.epochs_trained,
+        "epochs_reused": measurement.epochs_reused,
+        "epochs_total": measurement.epochs_total,
+    }
+    connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
 
 
 def _insert_evaluation(

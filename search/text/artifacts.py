@@ -6,13 +6,15 @@ hold no credentials: each service reads its own (environment, configuration file
 """
 
 import contextlib
+import io
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from search.text.urls import masked
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 # A user name, or a user name with a password, which may contain / (a port contains digits only).
 _LOGIN = re.compile(r"[^:]+://([^/@]*@|[^/@:]*:(?!\d+/).*@)", re.DOTALL)
+DRAFT = ".part"  # suffix of a file that is being written
 EXAMPLES = "runs/artifacts or s3://bucket/folder"
 
 
@@ -78,12 +81,17 @@ def upload(file: Path, uri: str) -> None:
 
     Raises OSError.
     """
+    with file.open("rb") as source:
+        _put(source, uri)
+
+
+def _put(source: BinaryIO, uri: str) -> None:
     system, path = _open(uri)
     draft = f"{path}.{uuid.uuid4().hex[:8]}.part"
     with _as_os_errors():
         system.create_dir(path.rpartition("/")[0], recursive=True)
         try:
-            with file.open("rb") as source, system.open_output_stream(draft) as target:
+            with system.open_output_stream(draft) as target:
                 shutil.copyfileobj(source, target)
             system.move(draft, path)
         except BaseException:
@@ -101,6 +109,75 @@ def download(uri: str, target: Path) -> None:
         target.open("wb") as file,
     ):
         shutil.copyfileobj(source, file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactFile:
+    """A small file at a location, read and replaced as a whole."""
+
+    uri: str
+
+    @property
+    def folder(self) -> str:
+        """Return its folder."""
+        return self.uri.partition("?")[0].rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Return its name in the folder."""
+        return self.uri.partition("?")[0].rpartition("/")[2]
+
+    def read(self) -> bytes | None:
+        """Return its bytes; None if it is missing. Raises OSError."""
+        try:
+            if not is_remote(self.uri):
+                return local_path(self.uri).read_bytes()
+            system, path = _open(self.uri)
+            with _as_os_errors(), system.open_input_stream(path) as source:
+                return bytes(source.read())
+        except FileNotFoundError:
+            return None
+
+    def write(self, data: bytes) -> None:
+        """Replace its bytes: at once, or after an error not at all. Raises OSError."""
+        if is_remote(self.uri):
+            _put(io.BytesIO(data), self.uri)
+            return
+        path, draft = local_path(self.uri), local_path(self.uri + DRAFT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # a machine that loses power keeps the old or the new one
+            os.replace(draft, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+
+    def remove(self) -> None:
+        """Remove it, and what a killed writer left of it, if there. Raises OSError."""
+        if not is_remote(self.uri):
+            local_path(self.uri).unlink(missing_ok=True)
+            local_path(self.uri + DRAFT).unlink(missing_ok=True)
+            return
+        system, path = _open(self.uri)
+        with contextlib.suppress(FileNotFoundError), _as_os_errors():
+            system.delete_file(path)
+
+
+def names_in(place: str) -> list[str]:
+    """Return the names of the files in a folder; none if it is missing. Raises OSError."""
+    if not is_remote(place):
+        folder = local_path(place)
+        return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    from pyarrow.fs import FileSelector
+
+    system, path = _open(place)
+    with _as_os_errors():
+        found = system.get_file_info(FileSelector(path, allow_not_found=True))
+    return [info.base_name for info in found]
 
 
 def is_there(uri: str) -> bool:

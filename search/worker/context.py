@@ -12,12 +12,10 @@ from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.text import log
 from search.text.artifacts import is_remote, local_path
-from search.trial.rung import RungReport
 from search.trial.trial import Outcome, TrialState
-from search.worker.job import BlockFolder, Job, Message, RunningJob, Trainable
+from search.worker.job import BlockFolder, Job, Message, Report, RunningJob, Trainable
 from search.worker.time_limit import OvertimeError, TimeLimit, overtime
 from search.worker.uploading import UploadingRun
-from snn.settings.measurement import Measurement
 
 LOG = log.logger("worker")
 
@@ -36,7 +34,7 @@ class WorkerContext:
     trainable: Trainable
 
     def run(self, job: Job) -> Generator[Message]:
-        """Yield the measurements and rung reports of the job, and last its outcome.
+        """Yield the reports of the job, and last its outcome.
 
         An exception becomes a failed outcome with its traceback, and a trial that exceeds its
         time limit is pruned. Only snn.data.dataset.DataError is raised, because all trials
@@ -79,6 +77,7 @@ class WorkerContext:
             device=self.device,
             threads=self.threads,
             weights_path=weights_path,
+            checkpoint=job.checkpoint,
             constraints=self.constraints,
             reuse=reuse,
             blocks=self.blocks,
@@ -90,9 +89,7 @@ def _path(uri: str | None) -> Path | None:
     return None if uri is None else local_path(uri)
 
 
-def _next(
-    messages: Iterator[Measurement | RungReport], limit: TimeLimit, title: str
-) -> Measurement | RungReport | None:
+def _next(messages: Iterator[Report], limit: TimeLimit, title: str) -> Report | None:
     with limit.enforced(), log.about(title):
         return next(messages, None)
 

@@ -17,7 +17,22 @@ from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
 from snn.settings.user_folders import cache_folder
 
-Message = Measurement | RungReport | Outcome
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """Says that a trial continues from a checkpoint; the first message of such a trial."""
+
+    measurements: tuple[Measurement, ...]  # of the epochs before, at least one
+
+    @property
+    def line(self) -> str:
+        """Return after which epoch it continues."""
+        last = self.measurements[-1]
+        return f"continues after epoch {last.epochs_done} of {last.epochs_total}"
+
+
+Report = Continuation | Measurement | RungReport
+Message = Report | Outcome
 
 
 def run_config(study: Study, params: Params) -> RunConfig:
@@ -32,6 +47,7 @@ class Job:
     number: int
     config: RunConfig
     weights: str | None  # path or URI to save the trained weights at
+    checkpoint: str | None = None  # path or URI of its checkpoint; None: it starts anew when lost
     reuse: str | None = None  # weights of an equal training: evaluated, not trained
     reused_trial: int | None = None  # the number of the trial that made these weights
 
@@ -61,16 +77,17 @@ class BlockFolder:
 
 @runtime_checkable
 class RunningJob(Protocol):
-    """A job at work: yields measurements and rung reports, and then has an outcome."""
+    """A job at work: yields reports, and then has an outcome."""
 
     @property
     def outcome(self) -> Outcome:
         """Return the outcome; iteration must have ended."""
 
-    def __iter__(self) -> Iterator[Measurement | RungReport]:
+    def __iter__(self) -> Iterator[Report]:
         """Yield the measurement of each epoch, and the rung report after it if a rung is reached.
 
-        The caller stops the trial by ending the iteration.
+        A job that continues from a checkpoint yields the epochs before at once. The caller
+        stops the trial by ending the iteration.
         """
 
 
@@ -90,6 +107,9 @@ class JobSource(Protocol):
 
     def is_running(self, number: int) -> bool:
         """Return whether the job was started here and has no outcome yet."""
+
+    def resume(self, number: int, continuation: Continuation) -> None:
+        """Record that a running job continues from a checkpoint."""
 
     def record(self, number: int, measurement: Measurement) -> None:
         """Store the measurement of an epoch of a running job."""
@@ -122,6 +142,7 @@ class Trainable(Protocol):
         device: str,
         threads: int,
         weights_path: Path | None,
+        checkpoint: str | None,
         constraints: Mapping[str, Bound],
         reuse: Path | None,
         blocks: BlockFolder | None,

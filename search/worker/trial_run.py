@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.text import log
+from search.text.artifacts import ArtifactFile
 from search.trial.rung import RungReport
 from search.trial.trial import Artifact, Outcome, Timings, TrialState
 from search.worker.engine import (
@@ -27,7 +28,7 @@ from search.worker.engine import (
     pick_device,
     settled,
 )
-from search.worker.job import BlockFolder
+from search.worker.job import BlockFolder, Continuation, Report
 from search.worker.uploading import without_weights
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Evaluation, Measurement, OperatingPoint
@@ -45,9 +46,11 @@ class TrialRun:
     """Train one network and evaluate it on validation images.
 
     Iterate for the measurement of each epoch, then read `outcome`. With `stopping`, a rung
-    report follows the measurement that reaches a rung. A failure of this trial (divergence, no
-    spikes, memory, an exception) becomes its outcome and is not raised. Raises
-    snn.data.dataset.DataError for a missing or damaged data set, which all trials share.
+    report follows the measurement that reaches a rung. With `checkpoint`, a path or URI, the
+    training continues from there if it can, and writes there as it goes; the file stays. A
+    failure of this trial (divergence, no spikes, memory, an exception) becomes its outcome and
+    is not raised. Raises snn.data.dataset.DataError for a missing or damaged data set, which all
+    trials share.
     """
 
     def __init__(
@@ -58,13 +61,14 @@ class TrialRun:
         device: str = "cpu",
         threads: int = 1,
         weights_path: Path | None = None,
+        checkpoint: str | None = None,
         constraints: Mapping[str, Bound] | None = None,
         reuse: Path | None = None,
         blocks: BlockFolder | None = None,
         stopping: StoppingRule | None = None,
     ) -> None:
         self.weights_path, self.reuse = weights_path, reuse
-        self.blocks, self.stopping = blocks, stopping
+        self.checkpoint, self.blocks, self.stopping = checkpoint, blocks, stopping
         self.constraints = constraints or {}
         self.device = pick_device(device)
         self.config = settled(config, self.device)[0]
@@ -73,6 +77,7 @@ class TrialRun:
         self._notes: list[str] = []
         self._started = 0.0
         self._rungs_s = 0.0  # seconds of evaluations at rungs
+        self._reached = 0  # the highest rung
 
     @property
     def outcome(self) -> Outcome:
@@ -80,7 +85,7 @@ class TrialRun:
         assert self._outcome is not None, "the trial is still running"
         return self._outcome
 
-    def __iter__(self) -> Iterator[Measurement | RungReport]:
+    def __iter__(self) -> Iterator[Report]:
         from snn.training.train import DivergedError
 
         try:
@@ -112,7 +117,7 @@ class TrialRun:
         if self.outcome.state is not TrialState.COMPLETE:
             _free_memory()
 
-    def _run(self) -> Iterator[Measurement | RungReport]:
+    def _run(self) -> Iterator[Report]:
         self._started = time.perf_counter()
         trained = self._reused()
         if trained is None:
@@ -138,8 +143,9 @@ class TrialRun:
             self._outcome = without_weights(self._outcome, save_error)
             self._notes.extend(self._outcome.notes)
 
-    def _train(self) -> Generator[Measurement | RungReport, None, Trained]:
+    def _train(self) -> Generator[Report, None, Trained]:
         from snn.training.block_cache import BlockCache
+        from snn.training.stage_checkpoint import Checkpoints
         from snn.training.train import Training
 
         cache = None
@@ -147,19 +153,35 @@ class TrialRun:
             cache = BlockCache(
                 self.blocks.here, limit_bytes=self.blocks.limit_bytes, notes=self._notes
             )
-        training = Training(self.config, self._split, device=self.device, cache=cache)
+        checkpoints = None
+        if self.checkpoint is not None:
+            storage = ArtifactFile(uri=self.checkpoint)
+            checkpoints = Checkpoints(storage, notes=self._notes)
+        training = Training(
+            self.config, self._split, device=self.device, cache=cache, checkpoints=checkpoints
+        )
         LOG.debug("training on %s, %d images", self.device, len(self._split.train_labels))
-        reached = 0
+        if before := training.resume():
+            continuation = Continuation(measurements=before)
+            LOG.info(continuation.line)
+            yield continuation
+            # the last epoch may be one that nobody has judged yet
+            self._reached = max((self._rung(m) for m in before[:-1]), default=0)
+            yield from self._judged(training, before[-1])
         for measurement in training:
             if measurement.is_reused and measurement.epoch == 1:
                 LOG.info("block %d reused from the block cache", measurement.block)
             yield measurement
-            _check_silence(measurement)
-            rung = self._rung(measurement)
-            if rung > reached:
-                reached = rung
-                yield self._report(training, measurement, rung)
+            yield from self._judged(training, measurement)
         return training.trained
+
+    def _judged(self, training: Training, measurement: Measurement) -> Iterator[RungReport]:
+        """Yield the rung report after an epoch, if it reaches a rung. Raises SilentError."""
+        _check_silence(measurement)
+        rung = self._rung(measurement)
+        if rung > self._reached:
+            self._reached = rung
+            yield self._report(training, measurement, rung)
 
     def _evaluate(self, trained: Trained) -> Evaluation:
         return evaluated(trained, part_of(self._split, VALIDATION))

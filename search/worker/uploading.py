@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.text.artifacts import beside, download, is_remote, local_path, one_line, upload
-from search.trial.rung import RungReport
 from search.trial.trial import Outcome
-from search.worker.job import RunningJob
-from snn.settings.measurement import Measurement
+from search.worker.job import Report, RunningJob
 
 TIMES = ".times.json"  # suffix of the file with training times; optional
 
@@ -34,7 +32,7 @@ class UploadingRun:
         assert self._outcome is not None, "the trial is still running"
         return self._outcome
 
-    def __iter__(self) -> Iterator[Measurement | RungReport]:
+    def __iter__(self) -> Iterator[Report]:
         with tempfile.TemporaryDirectory(prefix="spikefront-") as folder:
             running = self._start(self._target(Path(folder)), self._downloaded(Path(folder)))
             yield from running

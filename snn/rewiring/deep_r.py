@@ -17,8 +17,9 @@ of the currents.
   it, the boundary of existence is moved from zero to where the target number exists.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,7 @@ from snn.network.seeding import generator
 from snn.rewiring.grad_r import cut_at
 from snn.rewiring.rewirer import (
     REVIVED,
+    Rewirer,
     adam_momentum,
     kth_smallest,
     missing_of,
@@ -89,12 +91,27 @@ def _thin(connections: Sequence[Connections], walk: Walk) -> list[Tensor]:
     return masks
 
 
-class DeepR:
-    """Hard Deep R."""
+class _Walking(Rewirer):
+    """Connections on a random walk; its draws are made on their device."""
 
     def __init__(self, connections: Sequence[Connections], walk: Walk) -> None:
         self.connections, self.walk = connections, walk
-        self._draws: torch.Generator | None = None
+
+    @functools.cached_property
+    def _draws(self) -> torch.Generator:
+        # made late: connections are moved to their device after the rewirer is made
+        return self.walk.draws("random walk", self.connections[0].weight.device)
+
+    def state(self) -> Mapping[str, Tensor | torch.Generator]:
+        """See Rewirer."""
+        return {"draws": self._draws}
+
+
+class DeepR(_Walking):
+    """Hard Deep R."""
+
+    def __init__(self, connections: Sequence[Connections], walk: Walk) -> None:
+        super().__init__(connections, walk)
         for conn, alive in zip(connections, _thin(connections, walk), strict=True):
             mask = MaskParametrization(conn.weight, has_signs=True)
             mask.alive.copy_(alive)
@@ -102,14 +119,9 @@ class DeepR:
             with torch.no_grad():
                 conn.weight.abs_().mul_(alive)
 
-    def before_step(self, step: int, *, learning_rate: float) -> None:
-        """See Rewirer."""
-
     @torch.no_grad()
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:
         """See Rewirer."""
-        if self._draws is None:
-            self._draws = self.walk.draws("random walk", self.connections[0].weight.device)
         size = step_size(learning_rate, self.walk.beta, step)
         for conn in self.connections:
             mask, theta = parametrization_of(conn, MaskParametrization), conn.weight
@@ -135,13 +147,12 @@ class DeepR:
             mask.alive.copy_(wanted)
 
 
-class SoftDeepR:
+class SoftDeepR(_Walking):
     """Soft Deep R."""
 
     def __init__(self, connections: Sequence[Connections], walk: Walk) -> None:
-        self.connections, self.walk = connections, walk
+        super().__init__(connections, walk)
         self.lowest = -walk.temperature * walk.target / (walk.drift * (1 - walk.target))
-        self._draws: torch.Generator | None = None
         self._before: list[Tensor] = []
         draws = walk.draws("first strengths")
         for conn, alive in zip(connections, _thin(connections, walk), strict=True):
@@ -160,8 +171,6 @@ class SoftDeepR:
     @torch.no_grad()
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:
         """See Rewirer."""
-        if self._draws is None:
-            self._draws = self.walk.draws("random walk", self.connections[0].weight.device)
         size = step_size(learning_rate, self.walk.beta, step)
         for conn, before in zip(self.connections, self._before, strict=True):
             alive = parametrization_of(conn, StrengthParametrization).exists(before)

@@ -23,6 +23,7 @@ from snn.network.parametrizations import StrengthParametrization
 from snn.rewiring.rewirer import (
     REVIVED,
     Ramp,
+    Rewirer,
     adam_momentum,
     kth_smallest,
     missing_of,
@@ -49,16 +50,13 @@ def cut_at(connections: Sequence[Connections], sparsity: float) -> None:
         parametrization_of(conn, StrengthParametrization).cut.copy_(threshold.clamp(min=0))
 
 
-class ClosedLoop:
+class ClosedLoop(Rewirer):
     """A common threshold on all strengths that follows the target sparsity."""
 
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
             conn.hold_strengths()
-
-    def before_step(self, step: int, *, learning_rate: float) -> None:
-        """See Rewirer."""
 
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:
         """See Rewirer."""
@@ -68,7 +66,7 @@ class ClosedLoop:
             cut_at(self.connections, sparsity)
 
 
-class OpenLoop:
+class OpenLoop(Rewirer):
     """The published Laplace prior, outside of the optimizer's normalisation.
 
     theta <- theta - step * (gradient's part) - step * alpha * sign(theta - mu), with Adam's
@@ -91,9 +89,6 @@ class OpenLoop:
         size = step_size(learning_rate, self.beta, step) * self.strength
         for conn in self.connections:
             conn.weight.sub_(size * torch.sign(conn.weight - self.location))
-
-    def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:
-        """See Rewirer."""
 
 
 @rewiring("closed-loop")

@@ -9,20 +9,24 @@ import torch
 
 from snn.network.layers import Connections
 from snn.network.parametrizations import MaskParametrization
-from snn.rewiring.rewirer import Ramp, kth_smallest, missing_of, parametrization_of, rewiring
+from snn.rewiring.rewirer import (
+    Ramp,
+    Rewirer,
+    kth_smallest,
+    missing_of,
+    parametrization_of,
+    rewiring,
+)
 from snn.settings.config import RunConfig
 
 
-class Magnitude:
+class Magnitude(Rewirer):
     """Weights under masks; the smallest over all layers are masked."""
 
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
             conn.parametrization = MaskParametrization(conn.weight, has_signs=False)
-
-    def before_step(self, step: int, *, learning_rate: float) -> None:
-        """See Rewirer."""
 
     @torch.no_grad()
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:

@@ -1,9 +1,10 @@
 """The contract of a form of rewiring, the registry of forms, and their shared parts."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from snn.network.layers import Connections
@@ -17,14 +18,25 @@ REVIVED = 1e-8
 class Rewirer(Protocol):
     """Decides at every optimizer step which connections exist.
 
-    `step` counts from 1 to `steps`; `learning_rate` is that of the step.
+    `step` counts from 1 to `steps`; `learning_rate` is that of the step. A class that inherits
+    from this one needs only the methods in which it does something.
     """
 
     def before_step(self, step: int, *, learning_rate: float) -> None:
         """Prepare a step: gradients are known, strengths are unchanged."""
+        del step, learning_rate
 
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:
         """Remove and regrow connections after the optimizer has moved the strengths."""
+        del step, steps, learning_rate
+
+    def state(self) -> Mapping[str, Tensor | torch.Generator]:
+        """Return what it keeps from step to step, parameters and buffers of connections aside.
+
+        The tensors and generators themselves: a training that continues from a checkpoint
+        writes their earlier values into them.
+        """
+        return {}
 
 
 MakeRewirer = Callable[[Sequence[Connections], RunConfig, int], Rewirer]

@@ -12,20 +12,24 @@ import torch
 
 from snn.network.layers import Connections
 from snn.network.parametrizations import SoftThresholdParametrization
-from snn.rewiring.rewirer import Ramp, kth_smallest, missing_of, parametrization_of, rewiring
+from snn.rewiring.rewirer import (
+    Ramp,
+    Rewirer,
+    kth_smallest,
+    missing_of,
+    parametrization_of,
+    rewiring,
+)
 from snn.settings.config import RunConfig
 
 
-class SoftThreshold:
+class SoftThreshold(Rewirer):
     """A soft threshold D, common to all connections, that follows the target sparsity."""
 
     def __init__(self, connections: Sequence[Connections], ramp: Ramp) -> None:
         self.connections, self.ramp = connections, ramp
         for conn in connections:
             conn.parametrization = SoftThresholdParametrization(conn.weight)
-
-    def before_step(self, step: int, *, learning_rate: float) -> None:
-        """See Rewirer."""
 
     @torch.no_grad()
     def after_step(self, step: int, *, steps: int, learning_rate: float) -> None:

@@ -17,11 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
 from snn.settings.measurement import LayerConnectivity, Measurement
+from snn.training.sealed import DamagedError, seal, unseal
 
 MAGIC = b"spikefront block 1 "  # of this format; another one gets another number
 SUFFIX = ".block"
@@ -140,10 +139,6 @@ class BlockCache:
         self.notes.append(f"block cache: {self.folder} is not written to: {why}")
 
 
-class DamagedError(ValueError):
-    """A file that is not a complete entry."""
-
-
 def _plain(description: Mapping[str, Any]) -> Any:
     """Return the description as JSON would return it."""
     return json.loads(json.dumps(description))
@@ -157,31 +152,24 @@ def _encode(entry: Entry) -> bytes:
         "memory_bytes": entry.memory_bytes,
         "parameters": entry.parameters,
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in entry.tensors.items()}
-    body = json.dumps(header, sort_keys=True).encode() + b"\n" + safetensors.torch.save(tensors)
-    return MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    return seal(MAGIC, header, entry.tensors)
 
 
 def _decode(data: bytes) -> Entry:
     """Return the entry in a file's bytes. Raises DamagedError."""
-    first, _, body = data.partition(b"\n")
-    if not first.startswith(MAGIC):
-        raise DamagedError("is not an entry of this format")
-    if first[len(MAGIC) :] != hashlib.sha256(body).hexdigest().encode():
-        raise DamagedError("is damaged (its checksum differs)")
-    header, _, tensors = body.partition(b"\n")
-    values = json.loads(header)
+    values, tensors = unseal(MAGIC, data)
     return Entry(
         description=values["description"],
-        tensors=safetensors.torch.load(tensors),
-        measurements=tuple(_measurement(measured) for measured in values["measurements"]),
+        tensors=tensors,
+        measurements=tuple(measurement_of(measured) for measured in values["measurements"]),
         training_s=values["training_s"],
         memory_bytes=values["memory_bytes"],
         parameters=values["parameters"],
     )
 
 
-def _measurement(values: Mapping[str, Any]) -> Measurement:
+def measurement_of(values: Mapping[str, Any]) -> Measurement:
+    """Return the measurement that `dataclasses.asdict` made a mapping of."""
     layers = tuple(LayerConnectivity(**layer) for layer in values["layers"])
     return Measurement(**{**values, "layers": layers})
 

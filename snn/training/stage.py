@@ -77,8 +77,9 @@ class Stage:
         self.optimizer = _optimizer(config, parameters)
         if config.gradient_growth > 0:
             calibrate(self.runner, self.examples, target=config.gradient_growth)
+        self.draws = generator(config.seed, "batches", self.first, device)
         self.memory_bytes = 0
-        self._step = 0
+        self.epoch = self.step = 0  # that are done
 
     @property
     def config(self) -> RunConfig:
@@ -100,20 +101,20 @@ class Stage:
         return runner
 
     def epochs(self, epochs_before: int) -> Iterator[Measurement]:
-        """Train; yield one measurement per epoch. Raises DivergedError."""
+        """Train the epochs that are left; yield a measurement of each. Raises DivergedError."""
         config = self.config
-        draws = generator(config.seed, "batches", self.first, self.device)
         report = ConnectivityReport(self.live, first=self.first) if self.rewirer else None
-        for epoch in range(1, config.epochs + 1):
+        while self.epoch < config.epochs:
             started = time.perf_counter()
-            loss, train_accuracy = self._epoch(draws)
+            loss, train_accuracy = self._epoch()
+            self.epoch += 1
             self.training_s += time.perf_counter() - started
             accuracy, rate = self._validate()
             layers = report.take() if report else ()
             yield Measurement(
                 block=self.first + 1 if config.stages > 1 else 0,
-                epoch=epoch,
-                epochs_done=epochs_before + epoch,
+                epoch=self.epoch,
+                epochs_done=epochs_before + self.epoch,
                 epochs_total=config.total_epochs,
                 loss=loss,
                 train_accuracy=train_accuracy,
@@ -127,9 +128,9 @@ class Stage:
             )
 
     @deterministic()
-    def _epoch(self, draws: torch.Generator) -> tuple[float, float]:
+    def _epoch(self) -> tuple[float, float]:
         """Train one epoch; return mean loss and accuracy on the training examples."""
-        config, count = self.config, len(self.examples)
+        config, count, draws = self.config, len(self.examples), self.draws
         order = torch.randperm(count, generator=draws, device=draws.device)
         batches = self._batches(order)
         self.runner.train()
@@ -140,7 +141,7 @@ class Stage:
         losses, correct = [], []
         for images in batches:
             batch = self.examples.batch(images, draws, augmentation=config.augmentation)
-            result = self._train_batch(batch, draws, steps=steps)
+            result = self._train_batch(batch, steps=steps)
             losses.append(result.loss)
             correct.append(result.correct)
         sizes = torch.tensor([len(images) for images in batches], device=draws.device)
@@ -160,9 +161,9 @@ class Stage:
             batches[-2:] = last.tensor_split(2) if size > 2 else [last]
         return batches
 
-    def _train_batch(self, batch: Batch, draws: torch.Generator, *, steps: int) -> BatchResult:
-        state = ForwardContext(generator=draws)
-        if self._step > 0:
+    def _train_batch(self, batch: Batch, *, steps: int) -> BatchResult:
+        state = ForwardContext(generator=self.draws)
+        if self.step > 0:
             return learn(self.runner, batch, state, apply=lambda: self._apply(steps))
         with SavedBytes(list(self.runner.parameters())) as saved:
             result = learn(self.runner, batch, state, apply=lambda: self._apply(steps))
@@ -176,20 +177,20 @@ class Stage:
         """Make an optimizer step and rewire; clear the gradients."""
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * self._step / steps))
+            rate *= 0.5 * (1 + math.cos(math.pi * self.step / steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self.config.weight_decay > 0:
             self._decay(1 - rate * self.config.weight_decay)
-        self._step += 1
+        self.step += 1
         if self.rewirer is not None:
-            self.rewirer.before_step(self._step, learning_rate=rate)
+            self.rewirer.before_step(self.step, learning_rate=rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         for layer in self.layers:
             layer.confine()
         if self.rewirer is not None:
-            self.rewirer.after_step(self._step, steps=steps, learning_rate=rate)
+            self.rewirer.after_step(self.step, steps=steps, learning_rate=rate)
 
     @torch.no_grad()
     def _decay(self, factor: float) -> None:

@@ -6,6 +6,7 @@ End-to-end training has one stage with all blocks and averages the losses of the
 """
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,13 +21,14 @@ from snn.network.trained import History, Trained
 from snn.settings import prefix
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
-from snn.training import block_key
+from snn.training import block_key, stage_state
 from snn.training.block_cache import BlockCache, Entry
 from snn.training.environment import environment_of, fingerprint
 from snn.training.examples import Examples, examples_after
 from snn.training.precision import settled
 from snn.training.routing import route
 from snn.training.stage import DivergedError, Stage, deterministic
+from snn.training.stage_checkpoint import Checkpoint, Checkpoints
 
 __all__ = ["DivergedError", "Training"]
 
@@ -36,8 +38,10 @@ class Training:
 
     After the last epoch, `network` holds the trained blocks, folded for inference. Blocks
     that are trained one after another are stored in `cache`, and taken from it if present,
-    which gives the same network bit for bit. `config` is the given one with the number type that
-    precision `auto` stands for on the device. Raises DivergedError if the loss is not finite.
+    which gives the same network bit for bit. With `checkpoints` the state is written after
+    epochs; call `resume` first to continue from it, again with the same bits. `config` is the
+    given one with the number type that precision `auto` stands for on the device. Raises
+    DivergedError if the loss is not finite.
     """
 
     def __init__(
@@ -47,10 +51,12 @@ class Training:
         *,
         device: str = "cpu",
         cache: BlockCache | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         config, _ = settled(config, device)
         self.config, self.split, self.device = config, split, device
         self.cache = cache if prefix.is_chain(config) else None
+        self.checkpoints = checkpoints
         self.task = Task(image_shape=split.image_shape, classes=split.classes)
         self.network = Network(config, self.task)
         self.training_s: list[float] = []  # per stage
@@ -60,6 +66,8 @@ class Training:
         self._environment = environment_of(split, device)
         self._present = frozenset(split.train_labels.unique().tolist())
         self._stage: Stage | _CachedStage | None = None  # the stage whose epochs are yielded
+        self._finished: list[Entry] = []  # for checkpoints: of a chain, the blocks of `network`
+        self._measurements: list[Measurement] = []  # for checkpoints: all so far
 
     @property
     def trained(self) -> Trained:
@@ -87,63 +95,105 @@ class Training:
         `trained`. Raises ValueError before the first epoch.
         """
         stage = self._stage
-        if stage is None:
-            if not self.network.blocks:
-                raise ValueError("there is no trained block yet; iterate first")
+        blocks = [*self.network.blocks, *(stage.fold_for_inference() if stage else ())]
+        if not blocks:
+            raise ValueError("there is no trained block yet; iterate first")
+        if self._is_complete:
             return self.trained
-        blocks = [*self.network.blocks, *stage.fold_for_inference()]
         network = Network(self.config.prefix(len(blocks)), self.task)
         network.blocks.extend(blocks)
         history = self._history(
-            [*self.memory_bytes, stage.memory_bytes],
-            [*self.training_s, stage.training_s],
-            [*self.parameters, *stage.parameters],
+            [*self.memory_bytes, *([stage.memory_bytes] if stage else ())],
+            [*self.training_s, *([stage.training_s] if stage else ())],
+            [*self.parameters, *(stage.parameters if stage else ())],
         )
         return Trained(network=network.eval(), history=history)
 
-    def __iter__(self) -> Iterator[Measurement]:
-        classes: Sequence[int] = range(self.task.classes)
-        while len(self.network.blocks) < self.config.exits:
-            description = block_key.describe(self.network, classes, self._environment)
-            entry = self.cache.get(description) if self.cache is not None else None
-            if entry is None:
-                yield from self._train(classes, description)
-            else:
-                yield from self._reuse(classes, entry)
-            if self.config.block_classes == "hard":
-                classes = self.network.block(len(self.network.blocks) - 1).head.hard
-                if len(classes) < 2:  # nothing left to separate
-                    return
+    def resume(self) -> tuple[Measurement, ...]:
+        """Continue from the checkpoint; returns the measurements of the epochs until then.
 
-    def _train(self, classes: Sequence[int], description: dict[str, Any]) -> Iterator[Measurement]:
-        """Train the next stage, and store its block in the cache."""
-        stage = Stage(self.network, self.split, classes, device=self.device)
-        self._stage = stage
-        measurements = []
+        These are not yielded again. Empty if the training starts anew. If the cache has got the
+        block that was in training, it is taken from there, and the epochs end before it. To be
+        called before the first epoch.
+        """
+        found = None if self.checkpoints is None else self.checkpoints.read(self._identity)
+        if found is None:
+            return ()
+        for entry in found.finished:
+            self._add(entry, *self._rebuilt(entry))
+        stage = None
+        if self._cached() is None:
+            stage = Stage(self.network, self.split, self._classes, device=self.device)
+            stage_state.restore(stage, found.tensors, found.values)
+        done = self._epochs_before + (stage.epoch if stage else 0)
+        self._stage, self._measurements = stage, list(found.measurements[:done])
+        if self._measurements:
+            self.epochs_reused = self._measurements[-1].epochs_reused
+        return tuple(self._measurements)
+
+    def __iter__(self) -> Iterator[Measurement]:
+        while not self._is_complete:
+            entry = None if isinstance(self._stage, Stage) else self._cached()
+            for measurement in self._train() if entry is None else self._reuse(entry):
+                self._measurements.append(measurement)
+                if entry is None:
+                    self._write_checkpoint()
+                yield measurement
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether no block is left to train, or no class is left to separate from another."""
+        done = len(self.network.blocks)
+        is_routed = self.config.block_classes == "hard" and done > 0
+        return done == self.config.exits or (is_routed and len(self._classes) < 2)
+
+    @property
+    def _classes(self) -> Sequence[int]:
+        """The classes of the next block."""
+        done = len(self.network.blocks)
+        if self.config.block_classes == "hard" and done:
+            return self.network.block(done - 1).head.hard
+        return range(self.task.classes)
+
+    @property
+    def _description(self) -> dict[str, Any]:
+        return block_key.describe(self.network, self._classes, self._environment)
+
+    def _cached(self) -> Entry | None:
+        """Return the next block, if the cache has it."""
+        return None if self.cache is None else self.cache.get(self._description)
+
+    def _train(self) -> Iterator[Measurement]:
+        """Train the next stage, or the rest of it, and store its block in the cache."""
+        stage = self._stage
+        if not isinstance(stage, Stage):
+            stage = Stage(self.network, self.split, self._classes, device=self.device)
+            self._stage = stage
         for measurement in stage.epochs(self._epochs_before):
-            measurements.append(measurement)
             yield replace(measurement, epochs_reused=self.epochs_reused)
         confusions = stage.confusions()
         folded = stage.fold_for_inference()
         self.memory_bytes.append(stage.memory_bytes)
         self.parameters.extend(stage.parameters)
-        if self.cache is not None:
+        if prefix.is_chain(self.config):
+            of_stage = self._measurements[-stage.epoch :]
             entry = Entry(
-                description=description,
+                description=self._description,
                 tensors=block_key.tensors_of(folded[0], confusions[0]),
-                measurements=tuple(measurements),
+                measurements=tuple(replace(m, epochs_reused=0) for m in of_stage),
                 training_s=stage.training_s,
                 memory_bytes=stage.memory_bytes,
                 parameters=stage.parameters[0],
             )
-            self.cache.put(entry)
+            self._finished.append(entry)
+            if self.cache is not None:
+                self.cache.put(entry)
         self._close(folded, confusions, lambda: stage.examples, training_s=stage.training_s)
 
-    def _reuse(self, classes: Sequence[int], entry: Entry) -> Iterator[Measurement]:
+    def _reuse(self, entry: Entry) -> Iterator[Measurement]:
         """Add the next block from the cache; yield the measurements of its training."""
         index, before = len(self.network.blocks), self._epochs_before
-        block, confusion = block_key.rebuild(self.network, classes, entry)
-        block.to(self.device)
+        block, confusion = self._rebuilt(entry)
         self._stage = _CachedStage(block, entry)
         for measurement in entry.measurements:
             self.epochs_reused += 1
@@ -155,13 +205,49 @@ class Training:
                 is_reused=True,
                 epochs_reused=self.epochs_reused,
             )
+        self._add(entry, block, confusion)
+
+    def _rebuilt(self, entry: Entry) -> tuple[Block, Tensor]:
+        """Return the next block, finished, with its confusion matrix."""
+        block, confusion = block_key.rebuild(self.network, self._classes, entry)
+        return block.to(self.device), confusion
+
+    def _add(self, entry: Entry, block: Block, confusion: Tensor) -> None:
+        """Add a finished block to the network."""
+        classes = self._classes
         self.memory_bytes.append(entry.memory_bytes)
         self.parameters.append(entry.parameters)
+        self._finished.append(entry)
         self._close(
             [block],
             [confusion],
             lambda: examples_after(self.network, self.split, classes)[0],
             training_s=entry.training_s,
+        )
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, str]:
+        """The names of everything that determines the training."""
+        return {"config": self.config.training_fingerprint, **self._environment}
+
+    def _write_checkpoint(self) -> None:
+        """Write a checkpoint of the stage in training, if one is due."""
+        if self.checkpoints is None:
+            return
+        assert isinstance(self._stage, Stage)
+        if not stage_state.can_continue(self._stage):
+            self.checkpoints.cannot(f"the rewiring {self.config.rewiring!r} has no method `state`")
+            return
+        self.checkpoints.write(self._identity, self._checkpoint)
+
+    def _checkpoint(self) -> Checkpoint:
+        assert isinstance(self._stage, Stage)
+        tensors, values = stage_state.capture(self._stage)
+        return Checkpoint(
+            finished=self._finished,
+            measurements=self._measurements,
+            tensors=tensors,
+            values=values,
         )
 
     @property

@@ -45,6 +45,7 @@ class FakeEngine:
         device: str,
         threads: int,
         weights_path: Path | None,
+        checkpoint: str | None,
         constraints: Mapping[str, Bound],
         reuse: Path | None,
         blocks: BlockFolder | None,

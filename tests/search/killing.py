@@ -1,10 +1,12 @@
 """A study whose driver is killed at random moments and started again each time.
 
 In a process of its own, which loads everything once: each driver is forked from it, so that
-twenty of them take seconds.
+twenty of them take seconds. Each has a working folder and a cache folder of its own, as on
+another machine. What trains for real writes a checkpoint after every epoch.
 """
 
 import json
+import math
 import os
 import random
 import signal
@@ -27,13 +29,24 @@ from tests.search.fake_engine import FakeEngine
 ROOT = Path(__file__).parents[2]
 
 
-def kill(folder: Path, study: str, *, times: int, within_s: float, epoch_s: float | None) -> int:
+def kill(
+    folder: Path,
+    study: str,
+    *,
+    times: int,
+    within_s: float,
+    epoch_s: float | None,
+    artifacts: str = "",
+    after: int = 1,
+) -> int:
     """Return how many drivers of `study` were killed before one finished.
 
-    The store and the weights are in `folder`. Each driver is killed up to `within_s` after it has
-    begun a trial, `times` at the most. Trials train for real where `epoch_s` is None.
+    The store is in `folder`, and so are the weights unless another place is named. Each driver is
+    killed up to `within_s` after it has begun a trial, or after more progress: the first of its
+    events is the begin; `times` at the most. Trials train for real where `epoch_s` is None.
     """
     words = [str(folder), study, str(times), str(within_s), json.dumps(epoch_s)]
+    words += [artifacts or str(folder), str(after)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.search.killing", *words],
         cwd=ROOT,
@@ -45,14 +58,26 @@ def kill(folder: Path, study: str, *, times: int, within_s: float, epoch_s: floa
     return int(done.stdout)
 
 
-def main(folder: Path, text: str, times: int, within_s: float, epoch_s: float | None) -> int:
+def main(
+    folder: Path,
+    text: str,
+    times: int,
+    within_s: float,
+    epoch_s: float | None,
+    artifacts: str,
+    after: int,
+) -> int:
     chance = random.Random(0)
     if epoch_s is None:
         _load_engine()
     for killed in range(times + 1):
         process = os.fork()
         if process == 0:
-            _drive(folder, text, epoch_s)
+            node = folder / f"node{killed}"
+            node.mkdir()
+            os.chdir(node)
+            os.environ["XDG_CACHE_HOME"] = str(node)
+            _drive(folder, text, epoch_s, artifacts, after)
         if killed < times and _kill(process, folder, chance.uniform(0, within_s)):
             continue
         _, status = os.waitpid(process, 0)
@@ -67,21 +92,24 @@ def _load_engine() -> None:
     import snn.training.block_cache
     import snn.training.plan
     import snn.training.train  # noqa: F401
+    from snn.training import stage_checkpoint
+
+    stage_checkpoint.SHARE, stage_checkpoint.FIRST_S = math.inf, 0.0
 
 
 class Ready(Silent):
-    """Creates a file when the first trial of a driver starts."""
+    """Creates a file at an event of a driver: its first trial has started, or an epoch is over."""
 
-    def __init__(self, path: Path) -> None:
-        self._path: Path | None = path
+    def __init__(self, path: Path, after: int) -> None:
+        self._path, self._left = path, after
 
     def update(self, progress: StudyProgress) -> None:
-        if self._path is not None:
+        self._left -= 1
+        if self._left == 0:
             self._path.touch()
-            self._path = None
 
 
-def _drive(folder: Path, text: str, epoch_s: float | None) -> None:
+def _drive(folder: Path, text: str, epoch_s: float | None, artifacts: str, after: int) -> None:
     """Run the driver; does not return."""
     code = 1
     try:
@@ -90,10 +118,10 @@ def _drive(folder: Path, text: str, epoch_s: float | None) -> None:
             run_study(
                 study_from_toml(text),
                 store=store,
-                artifacts=folder,
+                artifacts=artifacts,
                 data_dir=folder,
                 workers=0,
-                progress=Ready(folder / "ready"),
+                progress=Ready(folder / "ready", after),
                 engine=None if epoch_s is None else FakeEngine(epoch_s=epoch_s),
             )
         code = 0
@@ -123,5 +151,15 @@ def _has_ended(process: int) -> bool:
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    print(main(Path(words[0]), words[1], int(words[2]), float(words[3]), json.loads(words[4])))
+    folder, text, times, within, epoch, artifacts, after = sys.argv[1:]
+    print(
+        main(
+            Path(folder),
+            text,
+            int(times),
+            float(within),
+            json.loads(epoch),
+            artifacts,
+            int(after),
+        )
+    )

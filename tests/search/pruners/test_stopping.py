@@ -135,10 +135,16 @@ def test_a_point_outside_the_constraints_does_no_harm_to_a_trial_with_one_inside
     assert not stops(rungs_of(*others, rule=rule), (0.1, 1.0), (0.8, 5.0))
 
 
-def test_a_trial_that_runs_again_takes_the_place_of_its_earlier_report() -> None:
-    earlier = [report((0.9, 1.0)), report((0.8, 2.0)), report((0.1, 9.0))]
-    fresh, again = rungs_of(*earlier[:2]), rungs_of(*earlier)
-    assert again.judge(2, report((0.1, 9.0))) == fresh.judge(2, report((0.1, 9.0)))
+@pytest.mark.parametrize("own", [(0.95, 0.9), (0.1, 9.0)], ids=["continued", "stopped"])
+def test_a_trial_that_runs_again_gets_the_same_answer(own: Pair) -> None:
+    """Better trials came to the rung meanwhile; they used to change the answer."""
+    earlier = [report((0.9, 2.0)), report((0.8, 1.0))]
+    rungs = rungs_of(*earlier)
+    answer = rungs.judge(2, report(own))
+    assert answer.stops == (own[0] < 0.5)
+    for trial in range(3, 9):
+        rungs.judge(trial, report((0.96, 0.5 - trial / 100)))
+    assert rungs.judge(2, report(own)) == dataclasses.replace(answer, is_recorded=False)
 
 
 def test_a_trial_that_comes_to_a_rung_later_than_when_it_ran_before_goes_on_as_it_did() -> None:

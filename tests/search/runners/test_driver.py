@@ -22,7 +22,7 @@ from search.study.feedback import FeedbackBuilder
 from search.study.study import Budget, Study, StudyError, study_from_toml
 from search.trial.trial import Outcome, Timings, Trial, TrialState
 from search.worker.context import WorkerContext
-from search.worker.job import Job
+from search.worker.job import Continuation, Job
 from snn.data.image_files import DataError
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
@@ -302,6 +302,88 @@ def test_epochs_of_a_lost_worker_count_against_the_budget(
         opened.record(job.number, first_epoch(context, job))
         assert opened._spent._epochs == 1
     assert store.stored_study("small").lost_epochs == 2  # the second attempt was requeued
+
+
+@pytest.mark.parametrize("loses", ["driver", "worker"])
+def test_what_a_trial_trained_before_its_checkpoint_is_counted_and_kept_once(
+    loses: str, store: Store, context: WorkerContext
+) -> None:
+    study, artifacts = make_study(run="epochs = 5"), context.data_dir
+    opened = StudyDriver(study, store=store, artifacts=artifacts)
+    with opened:
+        job = opened.next()
+        assert job is not None
+        epochs = [m for m in context.run(job) if isinstance(m, Measurement)]
+        for measurement in epochs[:4]:
+            opened.record(job.number, measurement)
+        if loses == "worker":
+            opened.retry(job.number, "worker lost")
+            opened.resume(job.number, Continuation(measurements=tuple(epochs[:3])))
+    if loses == "driver":
+        assert store.stored_study("small").lost_epochs == 4
+    opened = StudyDriver(study, store=store, artifacts=artifacts)
+    with opened:
+        job = opened.next()
+        assert job is not None
+        before = store.stored_study("small").lost_epochs  # of the worker: one, then three more
+        opened.resume(job.number, Continuation(measurements=tuple(epochs[:3])))
+        assert store.measurements("small", 0) == epochs[:3]
+        assert store.stored_study("small").lost_epochs == before - 3 == 1
+        assert opened._spent._epochs == 1
+        for measurement in epochs[3:]:
+            opened.record(job.number, measurement)
+        opened.finish(
+            job.number, Outcome(state=TrialState.COMPLETE, evaluation=evaluation(job.config))
+        )
+        assert opened._spent._epochs == 6
+    assert store.measurements("small", 0) == epochs
+    assert store.trial("small", 0).epochs_done == 5
+    assert store.study_summaries()[0].epochs_trained == 6
+    assert ("continued", "continues after epoch 3 of 5") in [
+        (event.kind, event.message) for event in store.events("small")
+    ]
+
+
+def test_a_repeated_transaction_regains_no_epoch_twice(
+    store: Store, context: WorkerContext
+) -> None:
+    with StudyDriver(make_study(run="epochs = 5"), store=store, artifacts=Path()) as opened:
+        job = opened.next()
+        assert job is not None
+        epochs = [m for m in context.run(job) if isinstance(m, Measurement)]
+        opened.record(job.number, epochs[0])
+        opened.record(job.number, epochs[1])
+        for _ in range(2):  # the answer to the first was lost
+            store.lose_attempt("small", job.number)
+        assert store.stored_study("small").lost_epochs == 2
+        for _ in range(2):
+            store.record_continuation("small", job.number, epochs[:1])
+        assert store.stored_study("small").lost_epochs == 1
+
+
+@pytest.mark.parametrize("end", ["complete", "pruned", "failed", "requeued", "left behind"])
+def test_a_checkpoint_is_there_as_long_as_its_trial_may_need_it(
+    end: str, store: Store, tmp_path: Path
+) -> None:
+    study = make_study()
+    with StudyDriver(study, store=store, artifacts=tmp_path) as opened:
+        job = opened.next()
+        assert job is not None
+        assert job.checkpoint is not None
+        path = Path(job.checkpoint)
+        path.parent.mkdir(exist_ok=True)
+        for file in (path, path.with_name(f"{path.name}.part"), path.with_name("00007.checkpoint")):
+            file.write_text("state")
+        if end != "requeued":
+            state = TrialState.COMPLETE if end == "left behind" else TrialState(end)
+            found = evaluation(job.config) if state is TrialState.COMPLETE else None
+            opened.finish(job.number, Outcome(state=state, evaluation=found))
+            if end == "left behind":
+                path.write_text("of a worker that was slower than its driver")
+    assert path.exists() == (end in ("requeued", "left behind"))
+    with StudyDriver(study, store=store, artifacts=tmp_path):
+        assert path.exists() == (end == "requeued")
+        assert path.with_name("00007.checkpoint").exists()  # none of ours
 
 
 def abandoned(study: Study, store: Store, holder: str) -> StudyDriver:

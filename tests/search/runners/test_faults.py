@@ -62,6 +62,8 @@ sampler = "tpe"
 STOPPING = STUDY.replace("epochs = 3", "epochs = 9") + 'stopping = "moasha"\n'
 STOPPING_DIGITS = DIGITS.replace("trials = 5", "trials = 6").replace("epochs = 2", "epochs = 3")
 STOPPING_DIGITS += 'stopping = "moasha"\n'
+LONG = DIGITS.replace("trials = 5", "trials = 1").replace("epochs = 2", "epochs = 12")
+LONG = LONG.replace("partition = { max_blocks = 2 }", 'partition = ["1+1"]')
 
 
 def history(folder: Path) -> list[object]:
@@ -119,6 +121,33 @@ def test_a_driver_killed_at_random_moments_ends_with_what_an_undisturbed_one_has
         assert sum(event.kind == "requeued" for event in events) > times / 3  # it did hurt
         assert store.stored_study("small").lease_holder is None
     assert history(tmp_path / "killed") == history(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("space_rule", "place"), [("block-local", "fsspec+file://"), ("end-to-end", "")]
+)
+def test_one_training_killed_at_random_moments_goes_on_after_its_last_epoch(
+    space_rule: str, place: str, tmp_path: Path
+) -> None:
+    """Each time on another machine: its block cache is empty, its working folder another."""
+    text = LONG.replace("[space]", f'space_rule = "{space_rule}"\n[space]')
+    text += "reuse_blocks = false\n"
+    undisturbed(tmp_path / "undisturbed", study_from_toml(text), None)
+    (folder := tmp_path / "killed").mkdir()
+    artifacts = place and f"{place}{folder}"
+    killed = kill(folder, text, times=3, within_s=0.1, epoch_s=None, artifacts=artifacts, after=4)
+    assert killed > 0
+    with Store(f"sqlite:///{folder}/store.db") as store:
+        said = [e.message for e in store.events("small") if e.kind == "continued"]
+        after = [int(re.findall("epoch (\\d+)", line)[0]) for line in said]
+        assert len(after) == killed
+        assert after == sorted(set(after))
+        trial = store.trial("small", 0)
+        assert trial.config is not None
+        assert (trial.epochs_done, trial.epochs_reused) == (trial.config.total_epochs, 0)
+        assert store.stored_study("small").lost_epochs == 0  # a checkpoint for every epoch
+    assert history(folder) == history(tmp_path / "undisturbed")
+    assert not list(folder.rglob("*checkpoint*"))
 
 
 def test_a_trial_that_hangs_ends_at_its_time_limit_and_the_study_continues(

@@ -116,13 +116,14 @@ def test_a_training_step_reads_nothing_back(name: str, monkeypatch: pytest.Monke
     draws = torch.Generator()  # there is none for meta tensors, which draw nothing
     monkeypatch.setattr(snn.rewiring.deep_r, "generator", lambda *args: generator(*args[:3], "cpu"))
     stage.runner.train()
-    before = stage._step
+    stage.draws = draws
+    before = stage.step
     with snn.training.stage.deterministic(), Copies():
         for _ in range(2):
             index = torch.empty(IMAGES, dtype=torch.int64, device="meta")
             batch = examples.batch(index, draws, augmentation=config.augmentation)
-            result = stage._train_batch(batch, draws, steps=6)
-    assert stage._step >= before + 2
+            result = stage._train_batch(batch, steps=6)
+    assert stage.step >= before + 2
     assert result.loss.is_meta
     assert result.correct.is_meta
 
