@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from snn.evaluation.evaluate import infer_batch, sampled_setting
 from snn.network.trained import Images, Trained
 from snn.settings.config import ConfigError, RunConfig
+from snn.settings.datasets import is_recorded
 from snn.training import checkpoint
 
 CONFIG, WEIGHTS, METRICS = "config.toml", "weights.safetensors", "metrics.json"
@@ -43,7 +44,8 @@ class Answer:
 class ExportedNetwork(nn.Module):
     """A trained network at its operating point, for inference.
 
-    Call it with uint8 images (images, channels, height, width), a tensor or an array. An image
+    Call it with uint8 images (images, channels, height, width), a tensor or an array; or with
+    the frames of recordings, (recordings, time, channels, height, width). An image
     runs until the first exit that is confident enough; gradients are not computed. `to` moves
     it to another device, and images follow.
     """
@@ -63,12 +65,15 @@ class ExportedNetwork(nn.Module):
     def forward(self, images: Tensor | np.ndarray[Any, Any]) -> Answer:
         """Return the answers to `images`. Raises ValueError for another shape or type."""
         pixels = torch.as_tensor(images).to(self.mean.device)
-        shape = self.network.task.image_shape
-        if pixels.dtype is not torch.uint8 or tuple(pixels.shape[1:]) != shape:
+        shape: tuple[int, ...] = self.network.task.image_shape
+        if is_recorded(self.config.dataset):
+            shape = (self.config.timesteps, *shape)
+        kind = torch.int8 if self.config.polarity == "signed" else torch.uint8
+        if pixels.dtype is not kind or tuple(pixels.shape[1:]) != shape:
             wanted = " x ".join(map(str, shape))
             raise ValueError(
-                f"images must be uint8 (images x {wanted}), got {pixels.dtype} "
-                f"({' x '.join(map(str, pixels.shape))})"
+                f"images must be {str(kind).removeprefix('torch.')} (images x {wanted}), "
+                f"got {pixels.dtype} ({' x '.join(map(str, pixels.shape))})"
             )
         setting = sampled_setting(self.config, len(self.network.blocks))
         batches = Images(
@@ -151,5 +156,5 @@ def _moments(
 def _moments_of_data(config: RunConfig, data: Path) -> tuple[Tensor, Tensor]:
     from snn.data import dataset
 
-    whole = dataset.load(config.dataset, data)
+    whole = dataset.named(config.dataset, data)
     return torch.tensor(whole.mean), torch.tensor(whole.std)

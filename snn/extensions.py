@@ -5,7 +5,13 @@ the group `spikefront.extensions`. From spikefront it may import only this modul
 extensions are loaded before the settings are declared.
 """
 
-from snn.settings.extensions import ExtensionError, add_backbone, add_dataset, add_unit
+from snn.settings.extensions import (
+    ExtensionError,
+    add_backbone,
+    add_dataset,
+    add_events,
+    add_unit,
+)
 from snn.settings.units import (
     INPUT,
     BottleneckUnit,
@@ -35,6 +41,7 @@ __all__ = [
     "Unit",
     "add_backbone",
     "add_dataset",
+    "add_events",
     "add_unit",
     "flag",
     "number",

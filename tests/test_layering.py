@@ -52,9 +52,15 @@ HOMES = {
     "nir": "snn/interchange/*.py",
 }
 ENGINE_NEEDS = {"torch", "numpy", "safetensors", "sklearn"}
+# read where they are installed: snn/data/events loads them by name
+READS_WITH = {"scipy", "h5py", "aedat"}
 # of snn, what loads no torch
 LIGHT = {"snn.settings", "snn.interchange.description"}
-LIGHT_WITH_NUMPY = LIGHT | {"snn.data.image_files", "snn.evaluation.raster"}
+LIGHT_WITH_NUMPY = LIGHT | {
+    "snn.data.image_files",
+    "snn.evaluation.raster",
+    *(f"snn.data.events.{name}" for name in ("binning", "own", "report", "store")),
+}
 HEAVY = {"torch", "ray", "optuna", "pyarrow"}
 LOADS_HEAVY = {
     "search.samplers.nsga",
@@ -246,9 +252,10 @@ def matches(file: PurePosixPath, home: str) -> bool:
 
 def test_the_engine_needs_torch_numpy_safetensors_and_for_the_digits_scikit_learn() -> None:
     engine = [i for i in all_imports() if i.file.parts[0] == "snn"]
-    allowed = ENGINE_NEEDS | {"triton", "nir"} | sys.stdlib_module_names | {"snn"}
+    allowed = ENGINE_NEEDS | READS_WITH | {"triton", "nir"} | sys.stdlib_module_names | {"snn"}
     assert [str(i) for i in engine if i.top not in allowed] == []
-    assert [str(i) for i in engine if i.top == "sklearn" and i.is_eager] == []
+    late = {"sklearn"} | READS_WITH
+    assert [str(i) for i in engine if i.top in late and i.is_eager] == []
 
 
 def test_what_only_some_builds_of_torch_bring_is_loaded_when_it_is_used() -> None:

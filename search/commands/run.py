@@ -152,9 +152,16 @@ def check_datasets(study: Study, root: Path) -> list[str]:
 
 
 def check_dataset(name: str, root: Path) -> list[str]:
-    """Read a data set; return a line per suspicious property. Raises DataError."""
+    """Read a data set; return a line per suspicious property. Raises DataError.
+
+    The store of recordings is built here, once, before any worker maps it.
+    """
+    from snn.data.events import own, report
+    from snn.data.events.store import open_store
     from snn.data.image_files import SOURCES, suspicions
 
+    if name in own.SOURCES:
+        return report.suspicions(open_store(own.SOURCES[name].layout(root)), name)
     SOURCES[name].check(root)
     if name == "digits":  # part of scikit-learn
         return []

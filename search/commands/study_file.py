@@ -4,8 +4,9 @@ import argparse
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,10 @@ from search.text.units import counted, figure, percent, scaled
 from search.trial.trial import Params
 from snn.settings.backbones import BACKBONES, Backbone
 from snn.settings.config import ConfigError, RunConfig
+from snn.settings.datasets import is_recorded
+
+if TYPE_CHECKING:
+    from snn.data.events.report import Report
 
 SAMPLED = 5  # configurations whose cost is estimated
 TRIES = 200  # drawn at random until there are as many that can run
@@ -43,12 +48,18 @@ class Cost:
 def validate(arguments: argparse.Namespace) -> int:
     """Check a study file and print its space, the size of the space and the cost of a run.
 
-    Nothing is trained. Data sets that are on this machine are checked, too.
+    Nothing is trained. Data sets that are on this machine are checked, too; of recordings it
+    says what they are like.
     """
     output = Output(as_json=arguments.as_json)
     asked = load_study(arguments.study_file)
     study, precision = _settled(asked)
     _say_study(output, asked, precision)
+    recordings = recordings_of(study, arguments.data)
+    for name, found in recordings.items():
+        output.say(f"Data set {name}:")
+        for line in found.lines():
+            output.say(f"  {line}")
     costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
     _say_costs(output, costs)
     rule = rule_of(study)
@@ -58,7 +69,9 @@ def validate(arguments: argparse.Namespace) -> int:
     for line in remarks:
         output.note(line)
     document = _document(asked, costs, rungs)
-    output.document(document | {"precision": precision or None, "data": remarks})
+    document |= {"precision": precision or None, "data": remarks}
+    document["recordings"] = {name: asdict(found) for name, found in recordings.items()}
+    output.document(document)
     return 0
 
 
@@ -235,6 +248,41 @@ def _budget(study: Study) -> Iterator[str]:
         value = getattr(budget, name)
         if value is not None:
             yield f"{value:g} {name}"
+
+
+def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
+    """Return a report of each data set of recordings in the space that is on this machine.
+
+    Time is cut as in the first random configuration with the data set.
+    """
+    from search.commands.run import datasets_of
+
+    wanted = {name for name in datasets_of(study) if is_recorded(name)}
+    if not wanted:
+        return {}
+    from search.worker.job import run_config
+    from snn.data.events import own
+    from snn.data.events.binning import cut_of
+    from snn.data.events.report import report
+    from snn.data.events.store import open_store
+    from snn.data.image_files import DataError
+
+    found: dict[str, Report] = {}
+    suggest = RandomSuggest(seed=study.search.seed)
+    for _ in range(TRIES):
+        try:
+            config = run_config(study, study.space.sample(suggest))
+        except ConfigError:
+            continue
+        name = config.dataset
+        if name not in wanted:
+            continue
+        wanted.remove(name)
+        with contextlib.suppress(DataError):  # which is among the remarks
+            layout = own.SOURCES[name].layout(root)
+            if not layout.interval_us:  # series become events by a threshold
+                found[name] = report(open_store(layout), cut_of(config))
+    return found
 
 
 def sampled_costs(study: Study) -> Iterator[Cost]:

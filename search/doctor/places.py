@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,11 +155,14 @@ def artifacts(place: str) -> Check:
 
 def datasets(root: Path) -> Iterator[Check]:
     """Yield a check per data set."""
+    from snn.data.events import own
     from snn.data.image_files import SOURCES, DataError
 
-    for name, source in SOURCES.items():
+    checks: dict[str, Callable[[Path], object]] = {n: s.check for n, s in SOURCES.items()}
+    checks |= {name: source.layout for name, source in own.SOURCES.items()}
+    for name, check in checks.items():
         try:
-            source.check(root)
+            check(root)
         except DataError as error:
             finding, _, remedy = str(error).partition("; ")
             yield Check(name=f"data: {name}", status="missing", finding=finding, remedy=remedy)

@@ -97,7 +97,7 @@ def write_graphs(
     std: tuple[float, ...] | None = None
     # for programs that prepare the input; the network does not need them
     with contextlib.suppress(data.DataError):
-        dataset = data.load(config.dataset, data_dir)
+        dataset = data.named(config.dataset, data_dir)
         mean, std = dataset.mean, dataset.std
     network = checkpoint.load(weights, config=config).network
     chosen: Literal["plain", "norse"] = "norse" if form == "norse" else "plain"

@@ -61,24 +61,27 @@ def load_split(config: RunConfig, data_dir: Path, device: str, threads: int) -> 
     keep_memory()
     # Results may differ in the last bit between numbers of threads.
     torch.set_num_threads(threads)
-    return dataset.split(
-        dataset.load(config.dataset, data_dir),
-        validation_fraction=config.validation_fraction,
-        train_images=config.train_images,
-        seed=config.seed,
-        device=device,
-    )
+    return dataset.split_for(config, data_dir, device)
 
 
 def part_of(split: Split, part: str, data_dir: Path | None = None, name: str = "") -> Images:
     """Return the validation images of a split, or the test images of its data set."""
     from snn.data import dataset
+    from snn.data.events.clips import Clips
     from snn.network.trained import Images
 
     if part == VALIDATION:
-        images, labels = split.validation_images, split.validation_labels
+        return Images(
+            images=split.validation_images,
+            labels=split.validation_labels,
+            mean=split.mean,
+            std=split.std,
+        )
+    assert data_dir is not None
+    if isinstance(split.validation_images, Clips):
+        images: dataset.Samples = split.validation_images.whole_test()
+        labels = dataset.recorded(name, data_dir).test_labels.to(split.validation_labels.device)
     else:
-        assert data_dir is not None
         whole = dataset.load(name, data_dir)
         device = split.validation_images.device
         images, labels = whole.test_images.to(device), whole.test_labels.to(device)
@@ -165,14 +168,14 @@ def dataset_fingerprint(config: RunConfig, data_dir: Path) -> str:
     """Return the fingerprint of the images and labels of the data set of a config."""
     from snn.data import dataset
 
-    return dataset.load(config.dataset, data_dir).fingerprint
+    return dataset.named(config.dataset, data_dir).fingerprint
 
 
 def input_moments(config: RunConfig, data_dir: Path) -> dict[str, tuple[float, ...]]:
     """Return mean and standard deviation of each channel, with which images become input."""
     from snn.data import dataset
 
-    found = dataset.load(config.dataset, data_dir)
+    found = dataset.named(config.dataset, data_dir)
     return {"mean": found.mean, "std": found.std}
 
 
@@ -199,8 +202,7 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, str | int]:
 def _task(config: RunConfig) -> Task:
     from snn.network.network import Task
 
-    shape, classes = DATASETS[config.dataset]
-    return Task(image_shape=shape, classes=classes)
+    return Task(image_shape=config.input_shape, classes=DATASETS[config.dataset][1])
 
 
 def plan(config: RunConfig) -> CostEstimate:

@@ -1,7 +1,8 @@
-"""Image data sets: read once, split reproducibly, stored as bytes until a batch is used."""
+"""Data sets: read once, split reproducibly, stored as bytes until a batch is used."""
 
 import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,20 +10,62 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn.data.events.clips import Clips, clips_of
+from snn.data.events.own import SOURCES as RECORDED
+from snn.data.events.store import Store, open_store
 from snn.data.image_files import SOURCES, Bytes, DataError, Source, stratified_order
-from snn.settings.config import nearest
+from snn.settings.config import RunConfig, nearest
+from snn.settings.datasets import is_recorded
 
 __all__ = [
     "DataError",
     "Dataset",
+    "Recorded",
+    "Samples",
     "Split",
     "augment",
     "available",
     "load",
+    "named",
     "normalise",
     "split",
+    "split_for",
     "to_unit",
 ]
+
+
+Samples = Tensor | Clips
+"""Inputs: images, uint8 (images, channels, height, width), or recordings as frames."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recorded:
+    """A data set of recordings; moments are those of an input that is not normalised."""
+
+    name: str
+    store: Store
+    train_labels: Tensor
+    test_labels: Tensor
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.store.classes)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over all recordings: the name of the data."""
+        return self.store.fingerprint
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Zero."""
+        return (0.0,)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """One."""
+        return (1.0,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,8 +102,44 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
+def recorded(name: str, root: Path) -> Recorded:
+    """Return the recordings of data set `name`, from its store, which may be built first.
+
+    Raises DataError: files that are missing or damaged.
+    """
+    store = _store(name, root.absolute())
+    return Recorded(
+        name=name,
+        store=store,
+        train_labels=torch.from_numpy(np.array(store.train.label)),
+        test_labels=torch.from_numpy(np.array(store.test.label)),
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _store(name: str, root: Path) -> Store:
+    return open_store(RECORDED[name].layout(root))
+
+
+def named(name: str, root: Path) -> "Dataset | Recorded":
+    """Return the images or recordings `name`. Raises DataError."""
+    return recorded(name, root) if is_recorded(name) else load(name, root)
+
+
+def split_for(config: RunConfig, root: Path, device: torch.device | str) -> "Split":
+    """Return the training and the validation part of a config. Raises DataError."""
+    return split(
+        named(config.dataset, root),
+        validation_fraction=config.validation_fraction,
+        train_images=config.train_images,
+        seed=config.seed,
+        device=device,
+        config=config,
+    )
+
+
 def load(name: str, root: Path) -> Dataset:
-    """Return the data set `name`, read from its files under `root` and cached in memory.
+    """Return the images `name`, read from their files under `root` and cached in memory.
 
     Raises DataError: an unknown name, or files that are missing or damaged.
     """
@@ -112,9 +191,11 @@ def available(root: Path) -> dict[str, str | None]:
     Only the beginning of each file is read: later damage is not found.
     """
     problems: dict[str, str | None] = {}
-    for name, source in SOURCES.items():
+    checks: dict[str, Callable[[Path], object]] = {n: s.check for n, s in SOURCES.items()}
+    checks |= {name: source.layout for name, source in RECORDED.items()}
+    for name, check in checks.items():
         try:
-            source.check(root)
+            check(root)
             problems[name] = None
         except DataError as error:
             problems[name] = str(error)
@@ -123,24 +204,26 @@ def available(root: Path) -> dict[str, str | None]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Training and validation images of a run, on one device.
+    """Training and validation inputs of a run, on one device.
 
-    Images are uint8 (images, channels, height, width), labels int64 (images,); `mean` and
-    `std` are float32 (channels, 1, 1), for `normalise`.
+    Images are uint8 (images, channels, height, width), or recordings as `Clips`; labels int64
+    (images,); `mean` and `std` are float32 (channels, 1, 1), for `normalise`. `deviation` is
+    that of the input where it is not normalised.
     """
 
-    train_images: Tensor
+    train_images: Samples
     train_labels: Tensor
-    validation_images: Tensor
+    validation_images: Samples
     validation_labels: Tensor
     classes: int
     mean: Tensor
     std: Tensor
+    deviation: float | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
-        channels, height, width = self.train_images.shape[1:]
+        channels, height, width = self.train_images.shape[-3:]
         return channels, height, width
 
     @functools.cached_property
@@ -155,40 +238,59 @@ class Split:
             self.mean,
             self.std,
         ):
+            if isinstance(part, Clips):
+                digest.update(part.fingerprint.encode())
+                continue
             digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
             digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
 
 def split(
-    dataset: Dataset,
+    dataset: Dataset | Recorded,
     *,
     validation_fraction: float,
     train_images: int,
     seed: int,
     device: torch.device | str,
+    config: RunConfig | None = None,
 ) -> Split:
     """Return the training images in two class-stratified parts, training and validation.
+
+    Recordings are cut as `config` says.
 
     The validation part depends only on the data set, `validation_fraction` and `seed`.
     `train_images` limits the training part (0: all of it); the images of a lower limit are
     among those of a higher one. Raises DataError if there are too few images.
     """
     train, validation = _parts(dataset, validation_fraction, train_images, seed)
-    images, labels = dataset.train_images, dataset.train_labels
+    labels = dataset.train_labels
+    parts: tuple[Samples, Samples]
+    deviation = None
+    if isinstance(dataset, Recorded):
+        assert config is not None
+        first, second = (
+            clips_of(dataset.store, "train", chosen.numpy(), config, device)
+            for chosen in (train, validation)
+        )
+        parts, deviation = (first, second), first.deviation
+    else:
+        images = dataset.train_images
+        parts = (images[train].to(device), images[validation].to(device))
     return Split(
-        train_images=images[train].to(device),
+        train_images=parts[0],
         train_labels=labels[train].to(device),
-        validation_images=images[validation].to(device),
+        validation_images=parts[1],
         validation_labels=labels[validation].to(device),
         classes=dataset.classes,
         mean=torch.tensor(dataset.mean, device=device)[:, None, None],
         std=torch.tensor(dataset.std, device=device)[:, None, None],
+        deviation=deviation,
     )
 
 
 def _parts(
-    dataset: Dataset, validation_fraction: float, train_images: int, seed: int
+    dataset: Dataset | Recorded, validation_fraction: float, train_images: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Return the indices of the training and the validation part, each ascending."""
     labels = dataset.train_labels.numpy()
@@ -227,9 +329,13 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
 
     `shift` moves an image by up to an eighth of its side; `crop-flip` moves it by up to
     4 pixels and mirrors half of the images; new pixels are 0. `none` returns the batch
-    itself and draws no random number.
+    itself and draws no random number. All frames of a recording change in the same way.
     """
     height, width = images.shape[-2:]
+    if images.dim() == 5:
+        frames = images.shape[1:3]
+        moved: Tensor = augment(images.flatten(1, 2), kind, generator).unflatten(1, frames)
+        return moved
     if kind == "none":
         return images
     if kind == "shift":

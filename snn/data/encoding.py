@@ -76,6 +76,21 @@ def direct(
     return normalise(images, mean, std).unsqueeze(0)
 
 
+@encoding("events")
+@encoding("delta")
+def events(
+    images: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    *,
+    timesteps: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Return frames (batch, time, channels, height, width) as they are, time first."""
+    del mean, std, timesteps, generator
+    return images.transpose(0, 1).to(torch.float32)
+
+
 @encoding("poisson", is_noisy=True)
 def poisson(
     images: Tensor,

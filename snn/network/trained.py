@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
+from snn.data.dataset import Samples
 from snn.data.encoding import ENCODINGS
 from snn.network.network import Network
 from snn.network.seeding import generator
@@ -38,16 +39,16 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Labelled images, uint8 (images, channels, height, width)."""
+    """Labelled images, uint8 (images, channels, height, width), or recordings."""
 
-    images: Tensor
+    images: Samples
     labels: Tensor
     mean: Tensor
     std: Tensor
 
     def batches(self, config: RunConfig) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield drives (time or 1, batch, ...) and labels, always in one order with one noise."""
-        draws = generator(config.seed, "evaluation", 0, str(self.images.device))
+        draws = generator(config.seed, "evaluation", 0, str(self.labels.device))
         pairs = zip(self.images.split(BATCH), self.labels.split(BATCH), strict=True)
         for images, labels in pairs:
             yield encode(images, config, mean=self.mean, std=self.std, draws=draws), labels

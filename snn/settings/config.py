@@ -7,6 +7,7 @@ command line and the documentation read that declaration (`SETTINGS`).
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from snn.settings.architecture import (
 )
 from snn.settings.backbones import BACKBONES, NAMES
 from snn.settings.conflicts import STEP_RULES, conflicts
-from snn.settings.datasets import DATASETS
+from snn.settings.datasets import DATASETS, RECORDINGS, frame_shape, is_recorded
 from snn.settings.partition import format_partition, parse_partition
 from snn.settings.setting import (
     ConfigError,
@@ -58,6 +59,8 @@ OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 CONVERTED = {"time_rule": ("conversion",)}
+RECORDED = {"encoding": ("events", "delta")}
+CLOCK = ("leak_ms", "clip_ms", "timesteps")  # what leak follows from
 PRECISIONS = ("float32", "bfloat16", "auto")
 DEFAULT_BACKBONE = "resnet7"
 MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
@@ -83,7 +86,7 @@ class RunConfig:
 
     # data
     dataset: str = choice(
-        "digits", DATASETS, "data set of images to classify", unknown=OF_EXTENSION
+        "digits", DATASETS, "data set of images or recordings to classify", unknown=OF_EXTENSION
     )
     train_images: int = integer(
         0, "training images to use, a class-stratified subset; 0 = all", low=0
@@ -99,10 +102,65 @@ class RunConfig:
         "none", ("none", "shift", "crop-flip"), "random change of each training image"
     )
     encoding: str = choice(
-        "direct",
-        ("direct", "poisson"),
-        "input encoding: the image as a constant current at every timestep (direct), or as signed "
-        "random spikes (poisson)",
+        "",
+        ("direct", "poisson", "events", "delta"),
+        "input encoding: of images as a constant current at every timestep (direct) or as signed "
+        "random spikes (poisson), of recordings their events (events), of series an event for "
+        "each delta_threshold that a value moves (delta). Default: direct, events or delta, as "
+        "the data set needs",
+    )
+
+    # recordings: how time, polarities and pixels are cut
+    binning: str = choice(
+        "",
+        ("window", "whole", "count"),
+        "bins of a recording, one for each timestep: equal parts of clip_ms (window, the "
+        "default), equal parts of the time from its first to its last event (whole), or equal "
+        "numbers of events (count); only window is causal",
+        without="",
+        only_with=RECORDED,
+    )
+    clip_ms: float = real(
+        0.0,
+        "time of each recording that is used, from its start, milliseconds; 0 = as the data set "
+        "says. With binning window a timestep is clip_ms / timesteps",
+        low=0,
+        high=4e6,
+        without=0.0,
+        only_with=RECORDED,
+    )
+    event_value: str = choice(
+        "",
+        ("binary", "counts"),
+        "input of a bin: a spike where there is any event (binary, the default), or their number, "
+        "at most 255 (counts)",
+        without="",
+        only_with=RECORDED,
+    )
+    polarity: str = choice(
+        "",
+        ("two", "merged", "signed"),
+        "polarities of a camera: OFF and ON as two channels (two, the default), as one (merged), "
+        "or one with the sign of ON - OFF (signed)",
+        without="",
+        only_with=RECORDED,
+    )
+    shrink: int = integer(
+        1,
+        "side of the windows of pixels that become one input",
+        low=1,
+        high=64,
+        without=1,
+        only_with=RECORDED,
+    )
+    delta_threshold: float = real(
+        0.0,
+        "change of a value that makes an event, in standard deviations of the training part; "
+        "0 = 0.25",
+        low=0,
+        high=1000,
+        without=0.0,
+        only_with={"encoding": ("delta",)},
     )
 
     # architecture
@@ -187,6 +245,15 @@ class RunConfig:
         None,
         "decay factor of the membrane potential per timestep; 1 = no leak. Default: 1 with "
         "time_rule conversion, else 0.5",
+    )
+    leak_ms: float = real(
+        0.0,
+        "time constant of the membrane potential, milliseconds, with which leak follows from the "
+        "length of a timestep; 0 = leak says it",
+        low=0,
+        high=1e6,
+        without=0.0,
+        only_with=RECORDED,
     )
     threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
     firing_share: float = fraction(
@@ -486,7 +553,10 @@ class RunConfig:
         """Fill in the defaults that follow; return faults of the partition and its exits."""
         for name, setting in SETTINGS.items():
             self._set(name, setting.current(getattr(self, name)))
+        if self.encoding == "":
+            self._set("encoding", _usual_encoding(self.dataset))
         self._reset_unused()
+        faults = self._complete_recording()
         if self.surrogate_slope is None and self.surrogate in SURROGATE_SLOPES:
             self._set("surrogate_slope", SURROGATE_SLOPES[self.surrogate])
         if self.leak is None:
@@ -497,13 +567,51 @@ class RunConfig:
             self._set("detector", DETECTORS.get(self.block_classes, ""))
         if self.loss == "":
             self._set("loss", _usual_loss(self.time_rule, self.readout))
-        faults = self._complete_architecture()
+        faults += self._complete_architecture()
         if faults or (self.backbone and self.backbone not in BACKBONES):
             return faults
         if not isinstance(self.partition, str):
             return []
         faults = self._complete_partition(len(self.units))
         return faults or self._complete_exits()
+
+    def _complete_recording(self) -> list[Fault]:
+        """Fill in the defaults of recordings, and the leak that follows from a time constant."""
+        if not is_recorded(self.dataset) or self.encoding not in RECORDED["encoding"]:
+            return []
+        if self.binning == "":
+            self._set("binning", "window")
+        if self.event_value == "":
+            self._set("event_value", "binary")
+        if self.polarity == "" and DATASETS[self.dataset][0][0] == 2:
+            self._set("polarity", "two")
+        if self.encoding == "delta" and self.delta_threshold == 0:
+            self._set("delta_threshold", 0.25)
+        if self.leak_ms == 0 or any(SETTINGS[n].fault(getattr(self, n)) for n in CLOCK):
+            return []
+        leak = math.exp(-(self.used_ms / self.timesteps) / self.leak_ms)
+        if self.leak not in (None, leak):
+            message = f"must be left out with leak_ms, from which it follows, got {self.leak:g}"
+            return [Fault(key="leak", message=message)]
+        self._set("leak", leak)
+        return []
+
+    @property
+    def used_ms(self) -> float:
+        """Milliseconds of each recording that are used; 0 for images."""
+        known = RECORDINGS.get(self.dataset)
+        return self.clip_ms or (known.clip_ms if known else 0.0)
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds of a timestep; None for images and for bins of no fixed length."""
+        return self.used_ms / self.timesteps if self.binning == "window" else None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the input of one timestep."""
+        shape, _ = DATASETS[self.dataset]
+        return frame_shape(shape, polarity=self.polarity, shrink=self.shrink)
 
     def _reset_unused(self) -> None:
         """Give settings that do not apply their default: equal trainings have equal names."""
@@ -537,7 +645,7 @@ class RunConfig:
         """Return the fault of units that cannot follow one another; named ones always can."""
         if not self.architecture:
             return []
-        image, _ = DATASETS[self.dataset]
+        image = self.input_shape
         message = shape_fault(self.units, image, self.width)
         return [Fault(key="architecture", message=message)] if message else []
 
@@ -645,6 +753,11 @@ class RunConfig:
         """
         if "timesteps" in changes and self.inference_timesteps == self.timesteps:
             changes = {"inference_timesteps": None, **changes}
+        if "dataset" in changes and self.encoding == _usual_encoding(self.dataset):
+            usual_polarity = "" if self.polarity == "two" else self.polarity
+            changes = {"encoding": "", "polarity": usual_polarity, **changes}
+        if self.leak_ms > 0:
+            changes = {"leak": None, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
         if "time_rule" in changes and self.leak == _usual_leak(self.time_rule):
@@ -688,6 +801,13 @@ class RunConfig:
         """16 hex digits over every setting but the operating point: the name of the training."""
         trained = {n: v for n, v in self.to_mapping().items() if not SETTINGS[n].operating}
         return _digest(trained)
+
+
+def _usual_encoding(dataset: str) -> str:
+    known = RECORDINGS.get(dataset)
+    if known is None:
+        return "direct"
+    return "delta" if known.kind == "series" else "events"
 
 
 def _usual_leak(time_rule: str) -> float:

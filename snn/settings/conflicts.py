@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from snn.settings.datasets import DATASETS, RECORDINGS
 from snn.settings.setting import Fault
 
 Settings = Any  # a RunConfig, whose module imports this one
@@ -29,6 +30,7 @@ def conflicts(config: Settings) -> list[Fault]:
         *_general(config),
         *_neuron(config),
         *_thresholds(config),
+        *_recording(config),
         *_memory(config),
         *half_precision(config),
         *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
@@ -69,6 +71,44 @@ def _general(config: Settings) -> Conflicts:
             "readout_leak",
             "must be 1 with readout 'spiking' (its spikes are counted), got "
             f"{config.readout_leak:g}; use readout 'integrator'",
+        )
+
+
+def _recording(config: Settings) -> Conflicts:
+    known = RECORDINGS.get(config.dataset)
+    if known is None:
+        if config.encoding in ("events", "delta"):
+            yield (
+                "encoding",
+                f"{config.encoding!r} needs recordings over time, which {config.dataset} is not; "
+                "use 'direct' or 'poisson'",
+            )
+        return
+    usual = "delta" if known.kind == "series" else "events"
+    if config.encoding != usual:
+        yield (
+            "encoding",
+            f"{config.encoding!r} is not possible with the {known.kind} of {config.dataset}; "
+            f"use {usual!r}",
+        )
+        return
+    channels = DATASETS[config.dataset][0][0]
+    if channels == 1 and config.polarity != "":
+        yield (
+            "polarity",
+            f"must be left out for {config.dataset}, whose events have no polarity, "
+            f"got {config.polarity!r}",
+        )
+    if config.polarity == "signed" and config.event_value == "counts":
+        yield (
+            "event_value",
+            "'counts' is not possible with polarity 'signed', which is -1, 0 or 1; use 'binary'",
+        )
+    if config.leak_ms > 0 and config.binning != "window":
+        yield (
+            "leak_ms",
+            f"needs bins of a fixed length, which binning {config.binning!r} has not; use leak, "
+            "or binning 'window'",
         )
 
 

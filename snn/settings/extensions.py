@@ -1,7 +1,8 @@
-"""Extensions: architectures, units and data sets from modules outside of spikefront.
+"""Extensions: architectures, units and data sets from outside of spikefront.
 
 Extensions import `snn.extensions`. They are found by the environment variable
-SPIKEFRONT_EXTENSIONS, a list of files or modules separated as in PATH, or, if installed,
+SPIKEFRONT_EXTENSIONS, a list of files, modules or folders of recordings (with a dataset.toml),
+separated as in PATH, or, if installed,
 by an entry point of the group `spikefront.extensions`. They are loaded before the settings
 are declared, because their names are choices of settings.
 """
@@ -19,9 +20,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from snn.settings import own_recordings
 from snn.settings.architecture import ArchitectureError, parse_architecture
 from snn.settings.backbones import BACKBONES, Backbone
-from snn.settings.datasets import DATASETS
+from snn.settings.datasets import DATASETS, RECORDINGS, RecordingSet
 from snn.settings.units import KINDS, Unit
 from snn.settings.user_folders import expanded
 
@@ -31,7 +33,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Read = Callable[[Path], tuple[tuple[Any, Any], tuple[Any, Any]]]
 
+ReadEvents = Callable[[Path], tuple[Sequence[Path | str], Sequence[Any], Sequence[Any]]]
+
 READERS: dict[str, Read] = {}  # reader of each data set of an extension
+EVENT_READERS: dict[str, ReadEvents] = {}  # the same of recordings
+DECLARED: dict[str, own_recordings.Declared] = {}  # folders of recordings, by name
 faults: list[str] = []  # one line for each extension that could not be loaded
 _sources: dict[str, str] = {}  # SHA-256 of each extension's file, by file name
 _is_loaded = False
@@ -115,6 +121,52 @@ def add_dataset(name: str, *, image_shape: tuple[int, int, int], classes: int, r
     READERS[name] = read
 
 
+def add_events(
+    name: str, *, shape: tuple[int, int, int], classes: int, clip_ms: float, read: ReadEvents
+) -> None:
+    """Add a data set of recordings, for `dataset = NAME`. Raises ExtensionError.
+
+    `shape` is (polarities, height, width), `clip_ms` the part of each recording that is used,
+    from its first event. `read` takes the data folder and returns `files, train, test`: the
+    files that the recordings come from (when one changes, they are read again), and two
+    sequences of `(events, label)`. Events are structured arrays with the fields t (microseconds),
+    x, y, p in any order, as Tonic's data sets give them; labels are from 0 to `classes` - 1.
+    """
+    _check_name("data set", name, DATASETS)
+    is_shape = isinstance(shape, Sequence) and len(shape) == 3
+    if not is_shape or not all(map(_is_count, shape)) or shape[0] > 2:
+        message = "must be (1 or 2 polarities, height, width), integers above 0"
+        raise ExtensionError(f"data set {name!r}: shape {message}, got {shape!r}")
+    if not _is_count(classes) or classes < 2:
+        raise ExtensionError(f"data set {name!r}: classes must be at least 2, got {classes!r}")
+    if isinstance(clip_ms, bool) or not isinstance(clip_ms, int | float) or not clip_ms > 0:
+        raise ExtensionError(f"data set {name!r}: clip_ms must be above 0, got {clip_ms!r}")
+    if not callable(read):
+        message = "must be a function of the data folder"
+        raise ExtensionError(f"data set {name!r}: read {message}, got {type(read).__name__}")
+    polarities, height, width = shape
+    DATASETS[name] = ((polarities, height, width), classes)
+    RECORDINGS[name] = RecordingSet(clip_ms=float(clip_ms))
+    EVENT_READERS[name] = read
+
+
+def _declare(folder: Path) -> None:
+    """Add the recordings of a folder with a dataset.toml."""
+    found = own_recordings.read(folder / own_recordings.FILE)
+    _check_name("data set", found.name, DATASETS)
+    if len(found.classes) < 2:
+        raise ExtensionError(
+            f"{folder}: must have at least 2 classes (sub-folders), got {len(found.classes)}"
+        )
+    DATASETS[found.name] = (found.size, len(found.classes))
+    RECORDINGS[found.name] = RecordingSet(
+        clip_ms=float(found.clip_ms),
+        kind="series" if found.kind == "series" else "events",
+        folder=folder,
+    )
+    DECLARED[found.name] = found
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -161,8 +213,12 @@ def described(error: BaseException) -> str:
 
 
 def _absolute(word: str) -> str:
-    is_file = word.endswith(".py") or os.sep in word
+    is_file = word.endswith(".py") or os.sep in word or _is_folder(word)
     return str(expanded(word)) if is_file else word
+
+
+def _is_folder(word: str) -> bool:
+    return (Path(word).expanduser() / own_recordings.FILE).is_file()
 
 
 def _load(name: str, importer: Callable[[], Any]) -> None:
@@ -176,6 +232,11 @@ def _load(name: str, importer: Callable[[], Any]) -> None:
 
 
 def _import(word: str) -> Any:
+    if _is_folder(word):
+        path = Path(word) / own_recordings.FILE
+        _declare(path.parent)
+        _sources[f"{path.parent.name}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return None
     if not word.endswith(".py"):
         return importlib.import_module(word)
     name = f"spikefront_extension_{hashlib.sha256(word.encode()).hexdigest()[:8]}"

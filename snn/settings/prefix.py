@@ -2,7 +2,7 @@
 
 from snn.settings import chunks
 from snn.settings.architecture import format_architecture, largest_layer, resolved
-from snn.settings.config import DATASETS, SETTINGS, RunConfig
+from snn.settings.config import SETTINGS, RunConfig
 from snn.settings.units import Shape
 
 ROUTING = frozenset(
@@ -62,7 +62,7 @@ def shared_blocks(first: RunConfig, second: RunConfig) -> int:
             continue
         if getattr(first, name) != getattr(second, name):
             return 0
-    image, _ = DATASETS[first.dataset]
+    image = first.input_shape
     if chunking(first, image) != chunking(second, image):
         return 0
     pairs = zip(block_units(first), block_units(second), strict=False)

@@ -74,6 +74,8 @@ class Setting:
 
     def fault(self, value: object) -> str | None:
         """Return the fault of `value` as a message, or None."""
+        if not self.applies(value):
+            return None
         if self.kind in ("integer", "real"):
             return self._number_fault(value)
         if self.kind == "flag":

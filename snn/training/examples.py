@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn.data.dataset import Split, augment
+from snn.data.dataset import Samples, Split, augment
 from snn.data.encoding import NOISY
+from snn.data.events.clips import Clips
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.trained import BATCH, encode
@@ -28,7 +29,7 @@ class Examples:
 
     config: RunConfig
     split: Split  # for its mean and standard deviation
-    images: Tensor  # uint8 (images, channels, height, width)
+    images: Samples
     labels: Tensor  # (images,), positions in the stage's classes
     border: Tensor | None
     spikes_per_unit: int
@@ -92,7 +93,7 @@ def _border_fits(done: Network, split: Split) -> bool:
 def _examples(
     done: Network,
     split: Split,
-    images: Tensor,
+    images: Samples,
     labels: Tensor,
     classes: Sequence[int],
     keeps_border: bool,
@@ -101,7 +102,8 @@ def _examples(
     table[list(classes)] = torch.arange(len(classes), device=labels.device)
     positions = table[labels]
     chosen = (positions >= 0).nonzero().squeeze(1)
-    images, positions = images[chosen], positions[chosen]
+    positions = positions[chosen]
+    images = images.subset(chosen) if isinstance(images, Clips) else images[chosen]
     blocks = len(done.blocks)
     return Examples(
         config=done.config,
@@ -115,7 +117,7 @@ def _examples(
 
 
 @torch.no_grad()
-def _border(done: Network, split: Split, images: Tensor) -> Tensor:
+def _border(done: Network, split: Split, images: Samples) -> Tensor:
     """Return output spike counts of the last block of `done`, uint8 (time, images, ...)."""
     done.eval()
     config, blocks = done.config, len(done.blocks)

@@ -57,7 +57,9 @@ class Training:
         self.config, self.split, self.device = config, split, device
         self.cache = cache if prefix.is_chain(config) else None
         self.checkpoints = checkpoints
-        self.task = Task(image_shape=split.image_shape, classes=split.classes)
+        self.task = Task(
+            image_shape=split.image_shape, classes=split.classes, deviation=split.deviation
+        )
         self.network = Network(config, self.task)
         self.training_s: list[float] = []  # per stage
         self.memory_bytes: list[int] = []  # per stage

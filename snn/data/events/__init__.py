@@ -1,0 +1,1 @@
+"""Recordings: events of cameras, cochleas and skins, from their files to frames over time."""

@@ -1,0 +1,200 @@
+"""Own recordings: a folder with dataset.toml, or a Python sequence of (events, label)."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn.data.events import formats, plain, series
+from snn.data.events.events import Form
+from snn.data.events.sources import (
+    NAMED,
+    RecordingSource,
+    cut_out,
+    folder_layout,
+    listed,
+)
+from snn.data.events.store import Item, Layout
+from snn.data.image_files import DataError
+from snn.settings import extensions
+from snn.settings.datasets import DATASETS, RECORDINGS
+from snn.settings.own_recordings import Declared
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFolder:
+    """A folder of recordings that its dataset.toml declares."""
+
+    name: str
+    declared: Declared
+
+    def layout(self, root: Path) -> Layout:
+        del root
+        given = self.declared
+        folder = given.folder
+        if given.kind == "series":
+            return self._series()
+        if not folder.is_dir():
+            raise DataError(f"{folder}: not found")
+        form = Form(
+            shape=DATASETS[self.name][0],
+            unit_us=1.0 if given.time_unit == "s" else {"us": 1.0, "ms": 1000.0}[given.time_unit],
+            starts_at_zero=given.start == "zero",
+            flips=(given.flip_y, given.flip_x),
+            on=given.on,
+        )
+        read = functools.partial(
+            formats.read, columns=given.columns, in_seconds=given.time_unit == "s"
+        )
+        files_of = functools.partial(listed, suffixes=formats.SUFFIXES)
+        if (folder / "labels.csv").is_file():
+            return self._labelled(form, read)
+        halves = [folder / "train", folder / "test"]
+        if not halves[0].is_dir():
+            halves = [folder]
+        return folder_layout(self.name, form, given.classes, halves, files_of, read)
+
+    def _series(self) -> Layout:
+        given = self.declared
+        files = []
+        for part in ("train", "test"):
+            found = [p for p in listed(given.folder, (".ts",)) if p.stem.lower().endswith(part)]
+            if len(found) != 1:
+                raise DataError(f"{given.folder}: must have one file *_{part.upper()}.ts")
+            files += found
+        channels = DATASETS[self.name][0][1]
+
+        def parts() -> tuple[Iterable[Item], Iterable[Item]]:
+            return self._items(files[0], channels), self._items(files[1], channels)
+
+        return Layout(
+            name=self.name,
+            form=Form(shape=DATASETS[self.name][0]),
+            classes=given.classes,
+            files=tuple(files),
+            parts=parts,
+            interval_us=given.interval_ms * 1000,
+        )
+
+    def _items(self, path: Path, channels: int) -> list[Item]:
+        values, labels = series.ts(path)
+        if values[0].shape[1] != channels:
+            raise DataError(
+                f"{path}: must have the {channels} channels that dataset.toml declares, "
+                f"got {values[0].shape[1]}"
+            )
+        places = {name: number for number, name in enumerate(self.declared.classes)}
+        items = []
+        for number, (value, label) in enumerate(zip(values, labels, strict=True), 1):
+            if label not in places:
+                raise DataError(f"{path}: series {number} has class {label!r}, not in dataset.toml")
+            read = functools.partial(np.asarray, value)
+            items.append(Item(f"{path}: series {number}", places[label], read))
+        return items
+
+    def _labelled(self, form: Form, read: Any) -> Layout:
+        """Return the parts of long files that labels.csv lists: file,start,end,class[,part]."""
+        path = self.declared.folder / "labels.csv"
+        rows = [line.split(",") for line in path.read_text().splitlines() if line.strip()]
+        places = {name: number for number, name in enumerate(self.declared.classes)}
+        parts: list[list[Item]] = [[], []]
+        files: dict[str, str] = {}
+        names = sorted({row[0].strip() for row in rows[1:]})
+        whole = functools.lru_cache(maxsize=1)(read)
+        for number, row in enumerate(rows[1:], 2):
+            words = [word.strip() for word in row]
+            try:
+                name, start, end, label = words[0], float(words[1]), float(words[2]), words[3]
+            except (ValueError, IndexError):
+                raise DataError(
+                    f"{path}: line {number} must be file,start,end,class[,part], "
+                    f"got {','.join(row)}"
+                ) from None
+            given = words[4] if len(words) > 4 else ""
+            part = given or ("test" if names.index(name) % 5 == 4 else "train")
+            if part not in ("train", "test") or label not in places or not end > start:
+                raise DataError(
+                    f"{path}: line {number}: must have a class of {', '.join(places)}, an end "
+                    "after the start, and part train or test"
+                )
+            if files.setdefault(name, part) != part:
+                raise DataError(
+                    f"{path}: line {number}: {name} is in both parts; one file, one part"
+                )
+            scale = 1e6 if self.declared.time_unit == "s" else 1.0
+            cut = functools.partial(
+                cut_out, whole, path.parent / name, int(start * scale), int(end * scale)
+            )
+            parts[part == "test"].append(Item(f"{path}: line {number}", places[label], cut))
+        for name in names:
+            if not (path.parent / name).is_file():
+                raise DataError(f"{path.parent / name}: not found; {path} lists it")
+        return Layout(
+            name=self.name, form=form, classes=self.declared.classes,
+            files=(path, *(path.parent / name for name in names)),
+            parts=lambda: (parts[0], parts[1]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OwnSequence:
+    """Recordings that an extension's function yields as (events, label); `files` name the data."""
+
+    name: str
+    reader: extensions.ReadEvents
+
+    def layout(self, root: Path) -> Layout:
+        shape, classes = DATASETS[self.name]
+        try:
+            files, train, test = self.reader(root)
+            paths = tuple(Path(path) for path in files)
+        except (Exception, SystemExit) as error:  # foreign code may raise anything
+            raise DataError(
+                f"{self.name}: cannot be read from {root}: {extensions.described(error)}"
+            ) from error
+        for path in paths:
+            if not path.exists():
+                raise DataError(f"{path}: not found; `read` of {self.name} names it")
+        if not paths:
+            raise DataError(f"{self.name}: `read` must name the files that it reads")
+        return Layout(
+            name=self.name,
+            form=Form(shape=shape),
+            classes=tuple(str(label) for label in range(classes)),
+            files=paths,
+            parts=lambda: (self._items(train, "training"), self._items(test, "test")),
+        )
+
+    def _items(self, pairs: Any, part: str) -> Iterable[Item]:
+        classes = DATASETS[self.name][1]
+        for number in range(len(pairs)):
+            where = f"{self.name}: {part} recording {number}"
+            try:
+                table, label = pairs[number]
+                known = np.asarray(table)
+                wanted = int(label)
+            except (Exception, SystemExit) as error:
+                raise DataError(f"{where}: {extensions.described(error)}") from error
+            if not 0 <= wanted < classes:
+                raise DataError(f"{where}: label must be 0 to {classes - 1}, got {wanted}")
+            read = functools.partial(plain.from_table, known, "txyp", Path(where))
+            yield Item(where, wanted, read)
+
+
+SOURCES: dict[str, RecordingSource] = {
+    **NAMED,
+    **{
+        name: OwnFolder(name=name, declared=declared)
+        for name, declared in extensions.DECLARED.items()
+    },
+    **{
+        name: OwnSequence(name=name, reader=reader)
+        for name, reader in extensions.EVENT_READERS.items()
+    },
+}
+"""All data sets of recordings, by name."""
+
+assert SOURCES.keys() == RECORDINGS.keys()

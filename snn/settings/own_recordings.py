@@ -1,0 +1,114 @@
+"""dataset.toml: what a folder declares about the recordings in it."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = "dataset.toml"
+KEYS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "kind": (str,),
+    "size": (list,),
+    "channels": (int,),
+    "clip_ms": (int, float),
+    "interval_ms": (int, float),
+    "time_unit": (str,),
+    "start": (str,),
+    "flip_x": (bool,),
+    "flip_y": (bool,),
+    "on": (int,),
+    "columns": (str,),
+    "classes": (list,),
+}
+CHOICES = {
+    "kind": ("events", "series"),
+    "time_unit": ("us", "ms", "s"),
+    "start": ("first-event", "zero"),
+}
+
+
+class DeclarationError(ValueError):
+    """An invalid dataset.toml; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """The declaration of one folder; `size` is channels, height, width."""
+
+    name: str
+    folder: Path
+    size: tuple[int, int, int]
+    clip_ms: float
+    classes: tuple[str, ...]
+    kind: str = "events"
+    interval_ms: float = 0.0  # of series
+    time_unit: str = "us"
+    start: str = "first-event"
+    flip_x: bool = False
+    flip_y: bool = False
+    on: int = 1
+    columns: str = "txyp"
+
+
+def read(path: Path) -> Declared:
+    """Return the declaration in a dataset.toml. Raises DeclarationError."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DeclarationError(f"{path}: is no TOML file ({error})") from None
+    for key, value in values.items():
+        if key not in KEYS:
+            raise DeclarationError(f"{path}: unknown key {key!r}; known: {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]) or (type(value) is bool and bool not in KEYS[key]):
+            wanted = " or ".join(kind.__name__ for kind in KEYS[key])
+            raise DeclarationError(f"{path}: {key} must be {wanted}, got {value!r}")
+        if key in CHOICES and value not in CHOICES[key]:
+            listed = ", ".join(CHOICES[key])
+            raise DeclarationError(f"{path}: {key} must be one of {listed}, got {value!r}")
+    return _declared(path, values)
+
+
+def _declared(path: Path, values: dict[str, Any]) -> Declared:
+    folder, kind = path.parent, values.get("kind", "events")
+    needs = ("interval_ms", "channels", "clip_ms", "classes") if kind == "series" else (
+        "size", "clip_ms",
+    )  # fmt: skip
+    for key in needs:
+        if key not in values:
+            raise DeclarationError(f"{path}: needs {key} for kind {kind!r}")
+    size = [2, values["channels"], 1] if kind == "series" else values["size"]
+    are_counts = all(type(side) is int and side > 0 for side in size)
+    if len(size) != 3 or not are_counts or size[0] not in (1, 2):
+        raise DeclarationError(
+            f"{path}: size must be [polarities (1 or 2), height, width], got {size}"
+        )
+    for key in ("clip_ms", "interval_ms"):
+        if not values.get(key, 1) > 0:
+            raise DeclarationError(f"{path}: {key} must be above 0, got {values[key]}")
+    if values.get("on", 1) not in (0, 1):
+        raise DeclarationError(f"{path}: on must be 0 or 1, got {values['on']}")
+    if sorted(values.get("columns", "txyp")) not in (["t", "x"], sorted("txy"), sorted("txyp")):
+        raise DeclarationError(
+            f"{path}: columns must be the letters t, x, y, p in their order, "
+            f"got {values['columns']!r}"
+        )
+    given = {key: values[key] for key in values.keys() - {"size", "channels", "name", "classes"}}
+    return Declared(
+        name=values.get("name", folder.name),
+        folder=folder,
+        size=(size[0], size[1], size[2]),
+        classes=tuple(map(str, values["classes"])) if "classes" in values else _classes(folder),
+        **given,
+    )
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    """Return the class names of a folder: of labels.csv, or its sub-folders."""
+    labels = folder / "labels.csv"
+    if labels.is_file():
+        rows = [line.split(",") for line in labels.read_text().splitlines()[1:]]
+        return tuple(sorted({row[3].strip() for row in rows if len(row) > 3}))
+    inside = folder / "train" if (folder / "train").is_dir() else folder
+    names = (path.name for path in inside.iterdir() if path.is_dir())
+    return tuple(sorted(name for name in names if name[0] not in "._"))
