@@ -14,13 +14,14 @@ PYTEST_PROCESSES ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile
 PORT ?= 8501
 
-.PHONY: help setup demo test check format dashboard clean
+.PHONY: help setup demo test check format dashboard gpu clean
 
 help:
 	@echo 'make demo       a first study: set-up, search, front, exported network'
 	@echo 'make dashboard  web pages on http://localhost:$(PORT) (PORT=... for another port)'
 	@echo 'make test       all tests (PYTEST_ARGS="-k front" for some)'
 	@echo 'make check      format, lint, types and tests'
+	@echo 'make gpu        measure on a GPU, 25 minutes (DATA=folder with CIFAR-10)'
 	@echo 'make format     format the code'
 	@echo 'make setup      create .venv; the other targets do this when needed'
 	@echo 'make clean      remove .venv and caches; keep runs/ and data/'
@@ -78,6 +79,10 @@ format: setup
 
 dashboard: setup
 	@$(BIN)/spikefront dashboard --port $(PORT)
+
+# May be repeated: goes on with what did not succeed.
+gpu: setup
+	@$(BIN)/python -m benchmarks.gpu $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,6 +30,8 @@ PAGES = [
 NOT_RUN = {
     "pictures.md": ["minutes, and a browser"],
     "gpu.md": [
+        "wants a GPU and CIFAR-10",
+        "minutes",
         "a test of its own",
         "290 MB to fetch",
         "wants a GPU",
