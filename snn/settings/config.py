@@ -58,6 +58,7 @@ OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
+SPIKING_RULES = {"time_rule": (*SURROGATE_RULES["time_rule"], "spike-bp", "membrane-trace", "dsr")}
 CONVERTED = {"time_rule": ("conversion",)}
 RECORDED = {"encoding": ("events", "delta")}
 CLOCK = ("leak_ms", "clip_ms", "timesteps")  # what leak follows from
@@ -400,6 +401,40 @@ class RunConfig:
         without=0.0,
         only_with=CONVERTED,
     )
+    start: str = choice(
+        "random",
+        ("random", "ann"),
+        "weights and thresholds before the training: random weights and the setting threshold, or "
+        "those of the same network trained without time for start_epochs, each layer's threshold "
+        "a percentile of its activations (ann)",
+        without="random",
+        only_with=SPIKING_RULES,
+    )
+    start_epochs: int = integer(
+        5,
+        "epochs without time before the training; they do not count in a budget",
+        low=1,
+        without=5,
+        only_with={**SPIKING_RULES, "start": ("ann",)},
+    )
+    start_percentile: float = real(
+        99.7,
+        "percentile of the activations of a layer that is its threshold at the start",
+        low=0,
+        high=100,
+        open_low=True,
+        without=99.7,
+        only_with={**SPIKING_RULES, "start": ("ann",)},
+    )
+    start_scale: float = real(
+        1.0,
+        "factor of the thresholds at the start",
+        low=0,
+        open_low=True,
+        high=100,
+        without=1.0,
+        only_with={**SPIKING_RULES, "start": ("ann",)},
+    )
     space_rule: str = choice(
         "block-local",
         ("block-local", "end-to-end"),
@@ -707,6 +742,27 @@ class RunConfig:
         """Whether a unit has a skip without weights."""
         plans = (plan for unit in self.units for plan in unit.layers((1, 1, 1), 1))
         return any(plan.skip is not None for plan in plans)
+
+    @property
+    def start_config(self) -> "RunConfig":
+        """The config of the training without time before this one. Raises ConfigError."""
+        plain = {"firing_share": 1.0, "reset": "soft", "neuron": "fixed", "threshold": 1.0}
+        dense = {"target_sparsity": 0.0, "threshold_balance": 0.0}
+        return self.replace(
+            time_rule="conversion",
+            rate_map="relu",
+            calibration="percentile",
+            calibration_percentile=self.start_percentile,
+            epochs=self.start_epochs,
+            leak=1.0,
+            readout_leak=1.0,
+            loss="mean-readout",
+            memory_mode="full",
+            memory_limit_mb=0,
+            precision="float32",
+            **plain,
+            **dense,
+        )
 
     @property
     def is_whole(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from snn.settings.datasets import DATASETS, RECORDINGS
-from snn.settings.setting import Fault
+from snn.settings.setting import ConfigError, Fault
 
 Settings = Any  # a RunConfig, whose module imports this one
 Conflicts = Iterator[tuple[str, str]]  # the key of a setting, and a message
@@ -31,6 +31,7 @@ def conflicts(config: Settings) -> list[Fault]:
         *_neuron(config),
         *_thresholds(config),
         *_recording(config),
+        *_start(config),
         *_memory(config),
         *half_precision(config),
         *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
@@ -146,6 +147,31 @@ def _thresholds(config: Settings) -> Conflicts:
             f"{getattr(config, key)!r} is not possible with skips without weights, which "
             f"thresholds of neurons cannot be folded into; use {use}",
         )
+
+
+def _start(config: Settings) -> Conflicts:
+    if config.start != "ann":
+        return
+    if config.norm != "none":
+        yield (
+            "norm",
+            f"{config.norm!r} is not possible with start 'ann', whose weights a norm would change; "
+            "use 'none'",
+        )
+    if config.stages > 1:
+        yield (
+            "start",
+            "'ann' is not possible with blocks that are trained one after another; use 'random', "
+            "or space_rule 'end-to-end'",
+        )
+    if config.readout == "spiking":
+        yield "readout", "'spiking' is not possible with start 'ann'; use 'integrator'"
+        return
+    try:
+        config.start_config  # noqa: B018  # checks itself
+    except ConfigError as error:
+        for fault in error.faults:
+            yield fault.key, f"does not fit start 'ann': {fault.message}"
 
 
 def _memory(config: Settings) -> Conflicts:

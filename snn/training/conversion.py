@@ -238,3 +238,28 @@ def _lower(folded: Sequence[Block], scale: float) -> None:
                     conn.weight.div_(scale)
         if isinstance(block.head.readout, Readout):
             block.head.readout.connections.weight.mul_(scale)
+
+
+@torch.no_grad()
+def begin(live: Sequence[Block], converted: Sequence[Block], *, scale: float) -> None:
+    """Give `live` blocks without norm the weights and thresholds of converted ones.
+
+    Thresholds are multiplied by `scale` (DIET-SNN, Rathi & Roy 2020). Layers with a threshold
+    of their own take it; of the others weights and biases are divided by it, which is the same.
+    """
+    for layer, source in _pairs(live, converted):
+        assert source.threshold is not None
+        threshold, factor = source.threshold * scale, torch.ones(())
+        if layer.threshold is not None:
+            layer.threshold.copy_(threshold)
+        else:
+            factor = layer.lif.threshold / threshold
+        for conn, trained in zip(layer.sources, source.sources, strict=True):
+            conn.weight.copy_(trained.weight * factor)
+        if layer.bias is not None and source.bias is not None:
+            layer.bias.copy_(source.bias * factor)
+    for block, done in zip(live, converted, strict=True):
+        ours, theirs = block.head.readout, done.head.readout
+        if isinstance(ours, Readout) and isinstance(theirs, Readout):
+            ours.connections.weight.copy_(theirs.connections.weight)
+            ours.bias.copy_(theirs.bias)

@@ -20,7 +20,7 @@ from snn.rewiring import ConnectivityReport, connectivity, make_rewirer
 from snn.rules import ONLINE_RULES, TIMELESS, Batch, BatchResult, learn
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
-from snn.training.conversion import convert
+from snn.training.conversion import begin, convert
 from snn.training.examples import Examples, examples_after
 from snn.training.growth import calibrate
 from snn.training.plan import stage_memory, with_real_batch
@@ -58,12 +58,14 @@ class Stage:
         self.done, self.device, self.classes = done, device, tuple(classes)
         self.first = len(done.blocks)
         self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
+        started = time.perf_counter()
+        if config.start == "ann":
+            begin(self.live, self._trained_without_time(split), scale=config.start_scale)
         self.connections = [conn for block in self.live for conn in connections_of(block)]
         self.layers = [layer for block in self.live for layer in layers_of(block)]
         self.rewirer = make_rewirer(self.connections, config, index=self.first)
         for block in self.live:
             block.to(device)
-        started = time.perf_counter()
         self.examples, self.validation = examples_after(done, split, self.classes)
         self.training_s = time.perf_counter() - started  # validation not included
         if config.norm == "batch-over-time" and len(self.examples) < 2:
@@ -85,6 +87,14 @@ class Stage:
     def config(self) -> RunConfig:
         """The run config."""
         return self.done.config
+
+    def _trained_without_time(self, split: Split) -> list[Block]:
+        """Return the blocks that training begins from, trained without time and converted."""
+        ann = Network(self.config.start_config, self.done.task)
+        stage = Stage(ann, split, self.classes, device=self.device)
+        for _ in stage.epochs(0):
+            pass
+        return stage.fold_for_inference()
 
     def _memory_mode(self) -> str:
         """Return the memory mode; `auto` is decided here, where the batch is known."""
