@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from search.export.folder import ExportError
     from search.front.picks import PickError
     from search.library import confirm, open_store, run
+    from search.neurobench import neurobench_metrics
     from search.results import Front, Point, ResultStore, StudyComparison, Trials
     from search.store.database import StoreError
     from search.study.study import Study, StudyError, load_study, study_from_toml
@@ -35,6 +36,7 @@ _HOMES = {
     "Trials": "search.results",
     "confirm": "search.library",
     "load_study": "search.study.study",
+    "neurobench_metrics": "search.neurobench",
     "open_store": "search.library",
     "run": "search.library",
     "study_from_toml": "search.study.study",
@@ -53,6 +55,7 @@ __all__ = [
     "Trials",
     "confirm",
     "load_study",
+    "neurobench_metrics",
     "open_store",
     "run",
     "study_from_toml",

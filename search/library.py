@@ -55,7 +55,10 @@ def run(
     from search.runners.run import run_study
 
     data_dir = Path(usual_data() if data is None else data)
-    check_packages(workers=study.budget.workers if workers is None else workers)
+    check_packages(
+        workers=study.budget.workers if workers is None else workers,
+        is_own=study.train is not None,
+    )
     check_datasets(study, data_dir)
     with _opened(store) as place, watch(quiet=quiet or progress is not None) as shown:
         return run_study(
@@ -71,7 +74,7 @@ def run(
 
 
 def confirm(
-    study: str,
+    study: str | Study,
     *,
     seeds: int = 3,
     picks: Sequence[str] = (),
@@ -90,17 +93,19 @@ def confirm(
     are those of `run`. Raises PickError, StoreError or DataError.
     """
     from search.commands.run import check_datasets, check_packages
-    from search.runners.confirm import confirm_study
+    from search.runners.confirm import confirm_study, stored_with_code
     from search.runners.display import watch
-    from search.study.study import study_from_toml
 
     data_dir = Path(usual_data() if data is None else data)
     with _opened(store) as place, watch(quiet=quiet or progress is not None) as shown:
-        asked = study_from_toml(place.stored_study(study).toml, study)
-        check_packages(workers=asked.budget.workers if workers is None else workers)
+        asked = stored_with_code(place, study) if isinstance(study, str) else study
+        check_packages(
+            workers=asked.budget.workers if workers is None else workers,
+            is_own=asked.train is not None,
+        )
         check_datasets(asked, data_dir)
         return confirm_study(
-            study,
+            asked,
             store=place,
             artifacts=artifacts,
             data_dir=data_dir,

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 from search.front.front import MergedPoint, merge_equal
 from search.front.picks import knee, pick
 from search.store.store import Store, StoredPoint
-from search.study.study import Study, study_from_toml
+from search.study.study import Study
 from search.text.requirements import needs
 from search.trial.trial import Trial
-from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
 
     from search.commands.compare import Comparison, Side
     from search.export.export import Exported
+    from search.export.own_files import ExportedFiles
     from search.trial.confirmation import Confirmed
-    from snn.settings.config import RunConfig
+    from search.trial.function_config import Config
 
 PARAM = "params_"  # prefix of a parameter's column, as in Optuna's data frames
 
@@ -34,7 +34,7 @@ class ResultStore(Store):
 
     def study(self, name: str) -> Study:
         """Return a study as it was asked. Raises StoreError or StudyError."""
-        return study_from_toml(self.stored_study(name).toml, name)
+        return self.stored_study(name).study()
 
     def front(self, study: str) -> Front:
         """Return the Pareto front of a study, the best in the first objective first."""
@@ -59,7 +59,7 @@ class Front(Sequence["Point"]):
         self._store = store
         merged = merge_equal(store.operating_points(study.name, front_only=True))
         first = study.objectives[0]
-        merged.sort(key=lambda m: METRICS[first].sign * m.point.point.metrics[first])
+        merged.sort(key=lambda m: study.metrics[first].sign * m.point.point.metrics[first])
         confirmed = store.confirmed(study.name)
         self._points = tuple(
             Point(store=store, study=study, merged=m, confirmed=confirmed.get(m.point.id))
@@ -80,7 +80,7 @@ class Front(Sequence["Point"]):
     @property
     def knee(self) -> Point:
         """The point with the smallest sum of scaled objectives. Raises PickError if empty."""
-        return self._of(knee(self._stored, self.objectives))
+        return self._of(knee(self._stored, self.objectives, self.study.metrics))
 
     def best(self, metric: str) -> Point:
         """Return the point that is best in a metric. Raises PickError."""
@@ -91,7 +91,7 @@ class Front(Sequence["Point"]):
 
         `knee`, `best:METRIC`, or bounds before them: `"accuracy>=0.97 best:synaptic_ops"`.
         """
-        return self._of(pick(self._stored, spec, self.objectives))
+        return self._of(pick(self._stored, spec, self.objectives, self.study.metrics))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row per point: trial, metrics, operating point, `params_...`."""
@@ -181,7 +181,7 @@ class Point:
         return self.merged.point.point.exit_thresholds
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> Config:
         """All settings of its training."""
         config = self.store.trial(self.study.name, self.trial).config
         assert config is not None
@@ -192,12 +192,16 @@ class Point:
         point = self.merged.point.point
         row: dict[str, object] = {"trial": self.trial}
         row |= {name: point.metrics[name] for name in self.study.objectives}
-        row |= {name: value for name, value in point.metrics.items() if name not in row}
-        row |= {
-            "timesteps": point.timesteps,
-            "blocks": point.blocks,
-            "exit_thresholds": point.exit_thresholds,
-        }
+        if self.study.train is not None:
+            row |= {n: v for n, v in point.metrics.items() if n not in row and not math.isnan(v)}
+            row |= {"point": point.label} if point.label else {}
+        else:
+            row |= {name: value for name, value in point.metrics.items() if name not in row}
+            row |= {
+                "timesteps": point.timesteps,
+                "blocks": point.blocks,
+                "exit_thresholds": point.exit_thresholds,
+            }
         if self.confirmed is not None:
             spread = self.confirmed.spread("accuracy")
             row |= {"test_accuracy": spread.mean, "test_accuracy_std": spread.std}
@@ -211,15 +215,21 @@ class Point:
         test: bool = False,
         nir: bool = False,
         force: bool = False,
-    ) -> Exported:
+    ) -> Exported | ExportedFiles:
         """Write the network as a folder, as `spikefront export` does; `snn.load` reads it.
 
-        `data` is the folder of data sets (default: $SPIKEFRONT_DATA, otherwise data/). Raises
-        ExportError, DataError or InterchangeError in one line.
+        Of an own training: the files that it kept. `data` is the folder of data sets (default:
+        $SPIKEFRONT_DATA, otherwise data/). Raises ExportError, DataError or InterchangeError in
+        one line.
         """
         from search.commands.options import usual_data
         from search.export.export import export_point
+        from search.export.own_files import export_files
 
+        if self.study.train is not None:
+            if test or nir:
+                raise ValueError("an own training has no network of the engine: no test, no nir")
+            return export_files(self.store, self.study, self.merged.point, Path(out), force=force)
         return export_point(
             self.store,
             self.study.name,

@@ -16,7 +16,6 @@ from search.front.attainment import LEVEL, compare_groups, surfaces
 from search.front.front import pareto_mask
 from search.front.indicators import hypervolume, ideal
 from search.store.columns import TrialColumns
-from snn.settings.measurement import METRICS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -109,7 +108,11 @@ def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
     shared = [
         name
         for name in views[0].stored.objectives
-        if all(name in view.stored.objectives for view in views)
+        if all(
+            name in view.stored.objectives
+            and view.stored.metrics[name].better == views[0].stored.metrics[name].better
+            for view in views
+        )
     ]
     reference = {name: _worst(views, name) for name in shared}
     return Comparison(
@@ -121,13 +124,14 @@ def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
 
 def _worst(views: Sequence[StudyView], name: str) -> float:
     """Return the worst of the studies' reference points, or of all points without a reference."""
-    sign = METRICS[name].sign
+    metrics = views[0].stored.metrics
+    sign = metrics[name].sign
     found = [view.stored.reference[name] for view in views if view.stored.reference]
     if not found:
         columns = [view.table.figures[name] for view in views]
         known = np.concatenate(columns)
         found = known[np.isfinite(known)].tolist()
-    return max(found, key=lambda value: sign * value, default=ideal(name))
+    return max(found, key=lambda value: sign * value, default=ideal(name, metrics))
 
 
 def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compared:
@@ -137,7 +141,7 @@ def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compa
         values = view.table.figures[name][rows]
         known = values[np.isfinite(values)]
         if known.size:
-            best[name] = float(known[(METRICS[name].sign * known).argmin()])
+            best[name] = float(known[(view.stored.metrics[name].sign * known).argmin()])
     return Compared(
         name=view.stored.name,
         group=group_of(view, by),
@@ -201,7 +205,7 @@ def _scaled(table: PointTable, reference: Mapping[str, float]) -> Floats:
     """Return the shared objectives as columns: 0 is the ideal, 1 the reference."""
     columns = []
     for name, worst in reference.items():
-        sign, best = METRICS[name].sign, ideal(name)
+        sign, best = table.metrics[name].sign, ideal(name, table.metrics)
         span = sign * (worst - best)
         cost = sign * (table.figures[name] - best)
         columns.append(np.maximum(cost / span, 0.0) if span > 0 else np.where(cost > 0, 1.0, 0.0))
@@ -284,13 +288,15 @@ def attainment(members: Sequence[Compared], x: str, y: str) -> Attainment | None
         return None
     worst = points.max(axis=0)
     low, middle, high = (_steps(rows, worst) for rows in surfaces(fronts).values())
-    signs = np.asarray([METRICS[x].sign, METRICS[y].sign])
+    metrics = members[0].table.metrics
+    signs = np.asarray([metrics[x].sign, metrics[y].sign])
     outline = np.concatenate([low, high[::-1]]) if len(low) and len(high) else np.empty((0, 2))
     return Attainment(median=signs * middle, band=signs * outline, repeats=len(members))
 
 
 def _minimised(study: Compared, x: str, y: str) -> Floats:
-    columns = [METRICS[name].sign * study.table.figures[name][study.front] for name in (x, y)]
+    table = study.table
+    columns = [table.metrics[name].sign * table.figures[name][study.front] for name in (x, y)]
     return np.column_stack(columns)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from search.text import units
 from search.trial.confirmation import Confirmed
 from snn.settings.config import SETTINGS
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 LABELS = {
     "accuracy": "Accuracy",
@@ -43,16 +43,16 @@ def label(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def label_with_unit(name: str) -> str:
+def label_with_unit(name: str, metrics: Metrics = METRICS) -> str:
     """Return a metric's label with its unit: `Model size (B)`."""
-    unit = METRICS[name].unit if name in METRICS else ""
+    unit = metrics[name].unit if name in metrics else ""
     return f"{label(name)} ({unit})" if unit else label(name)
 
 
-def meaning(name: str) -> str:
+def meaning(name: str, metrics: Metrics = METRICS) -> str:
     """Return a sentence on a metric or a setting; "" for other names."""
-    if name in METRICS:
-        metric = METRICS[name]
+    if name in metrics:
+        metric = metrics[name]
         return f"{metric.meaning[0].upper()}{metric.meaning[1:]}. {_direction(metric.better)}."
     setting = SETTINGS.get(re.sub(r"_\d+$", "", name))
     return f"{setting.meaning[0].upper()}{setting.meaning[1:]}." if setting else ""
@@ -62,14 +62,14 @@ def _direction(better: str) -> str:
     return "Higher is better" if better == "higher" else "Lower is better"
 
 
-def quantity(name: str, value: object) -> str:
+def quantity(name: str, value: object, metrics: Metrics = METRICS) -> str:
     """Return the value of a metric or parameter with its unit: `97.2 %`, `12.4 k ops`, `38 kB`."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return NOTHING if value is None else str(value)
     if math.isnan(value):
         return NOTHING
-    if name in METRICS:
-        return _tied(units.figure(name, value))
+    if name in metrics:
+        return _tied(units.figure(name, value, metrics))
     if name in FRACTIONS:
         return _tied(units.percent(value))
     return plain_number(value)

@@ -79,12 +79,14 @@ def points(
         spreads = [each.spread("accuracy") if each else None for each in known]
         columns["Test accuracy"] = [each.mean if each else math.nan for each in spreads]
         columns["Test spread"] = [each.std if each else math.nan for each in spreads]
-    columns |= {
-        "Partition": [table.partition(row) for row in rows],
-        "Timesteps run": [int(table.timesteps[row]) for row in rows],
-        "Exit thresholds": [formats.thresholds(each) for each in exits],
-    }
-    for name in ("accuracy", "model_bytes", "latency_steps"):
+    if table.has_settings:
+        columns |= {
+            "Partition": [table.partition(row) for row in rows],
+            "Timesteps run": [int(table.timesteps[row]) for row in rows],
+            "Exit thresholds": [formats.thresholds(each) for each in exits],
+        }
+    others = ("accuracy", "model_bytes", "latency_steps") if table.has_settings else table.metrics
+    for name in others:
         columns.setdefault(name, [table.figure(name, row) for row in rows])
     for name, values in table.trial_params.items():
         if name != "partition" and not name.startswith("exit_threshold"):

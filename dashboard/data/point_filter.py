@@ -12,7 +12,6 @@ from dashboard.data.study_table import within
 from dashboard.data.targets import Target
 from search.front.front import pareto_mask
 from search.front.picks import knee_row
-from snn.settings.measurement import METRICS
 
 Rows = NDArray[np.int64]
 
@@ -68,13 +67,13 @@ def _is_kept_by_domination(table: PointTable, target: Target) -> bool:
 
     With such targets alone the stored front is still the front.
     """
-    wanted = "min" if METRICS[target.metric].better == "higher" else "max"
+    wanted = "min" if table.metrics[target.metric].better == "higher" else "max"
     return target.metric in table.objectives and target.side == wanted
 
 
 def costs(table: PointTable, rows: Rows) -> NDArray[np.float64]:
     """Return the objectives of these rows as columns; lower is better."""
-    columns = [METRICS[name].sign * table.figures[name][rows] for name in table.objectives]
+    columns = [table.metrics[name].sign * table.figures[name][rows] for name in table.objectives]
     return np.column_stack(columns)
 
 

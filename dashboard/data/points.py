@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.data import formats
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,9 +81,9 @@ class Axis:
         return float(positive.max() / positive.min()) if positive.size else 1.0
 
 
-def metric_axis(name: str, values: Floats) -> Axis:
-    """Return the values of a metric as an axis."""
-    metric = METRICS[name]
+def metric_axis(name: str, values: Floats, metrics: Metrics = METRICS) -> Axis:
+    """Return the values of a metric as an axis; `metrics` are those of the study."""
+    metric = metrics[name]
     label = formats.label(name)
     return Axis(name=name, label=label, unit=metric.unit, better=metric.better, values=values)
 
@@ -129,6 +129,7 @@ class PointTable:
     trial_partitions: tuple[str, ...]  # "" where not known
     trial_params: Mapping[str, tuple[object, ...]]  # None where inactive
     objectives: tuple[str, ...]
+    metrics: Metrics = field(default_factory=lambda: METRICS)  # that the points can have
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     # trials with equal points of equal trainings, by the id of the point that is shown
     shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -138,6 +139,11 @@ class PointTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @functools.cached_property
+    def has_settings(self) -> bool:
+        """Whether points have timesteps, blocks and exits; those of an own training have none."""
+        return not len(self.ids) or bool(self.timesteps.any())
 
     @functools.cached_property
     def trials(self) -> Integers:
@@ -171,11 +177,12 @@ class PointTable:
     @functools.cached_property
     def axis_names(self) -> tuple[str, ...]:
         """Objectives, other metrics, parameters that varied, settings of the operating point."""
-        metrics = [name for name in METRICS if name not in self.objectives]
+        metrics = [name for name in self.metrics if name not in self.objectives]
         varied = [name for name, values in self.trial_params.items() if len(set(values)) > 1]
         has_cuts = any(self.trial_partitions)
         extra = ["partition"] if "partition" not in varied and has_cuts else []
-        return (*self.objectives, *metrics, *varied, *extra, *RUN_COLUMNS)
+        run = RUN_COLUMNS if self.has_settings else ()
+        return (*self.objectives, *metrics, *varied, *extra, *run)
 
     @functools.cached_property
     def shape_names(self) -> tuple[str, ...]:
@@ -204,8 +211,8 @@ class PointTable:
         return self._axes[key]
 
     def _make_axis(self, name: str) -> Axis:
-        if name in METRICS:
-            return metric_axis(name, self.figures[name])
+        if name in self.metrics:
+            return metric_axis(name, self.figures[name], self.metrics)
         if name in RUN_COLUMNS:
             return Axis(
                 name=name,
@@ -285,8 +292,8 @@ def staircase(x: Axis, y: Axis, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     if x.better is None or y.better is None or x.values is None or y.values is None:
         return np.empty(0, dtype=np.int64)
     finite = rows[np.isfinite(x.values[rows]) & np.isfinite(y.values[rows])]
-    across = METRICS[x.name].sign * x.values[finite]
-    up = METRICS[y.name].sign * y.values[finite]
+    across = (-1 if x.better == "higher" else 1) * x.values[finite]
+    up = (-1 if y.better == "higher" else 1) * y.values[finite]
     order = np.lexsort((up, across))  # of equal values of x the best y comes first
     before = np.minimum.accumulate(np.concatenate([[np.inf], up[order]]))[:-1]
     members = finite[order[up[order] < before]]

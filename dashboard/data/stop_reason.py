@@ -7,7 +7,7 @@ from dashboard.data import formats
 from search.pruners.moasha import Moasha
 from search.pruners.pruner import RECORDS, pruner_of
 from search.store.store import Store
-from search.study.study import StudyError, study_from_toml
+from search.study.study import StudyError
 from search.trial.rung import RungReport
 from search.trial.trial import Trial
 
@@ -50,7 +50,7 @@ def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
         return None
     *earlier, (number, own) = came
     try:
-        pruner = pruner_of(study_from_toml(store.stored_study(study).toml, study))
+        pruner = pruner_of(store.stored_study(study).study())
     except StudyError:
         pruner = None
     rungs = pruner if isinstance(pruner, Moasha) else None

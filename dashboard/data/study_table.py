@@ -13,9 +13,9 @@ from search.front.front import merge_equal
 from search.store.columns import StudyColumns
 from search.store.store import Store
 from search.study.study import Bound
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
-LATER = (*METRICS, "detector_threshold")
+LATER = (*METRICS, "detector_threshold")  # and the metrics of the user
 
 
 class Figures(Mapping[str, Floats]):
@@ -26,22 +26,24 @@ class Figures(Mapping[str, Floats]):
         ids: Integers,
         known: Mapping[str, Floats],
         load: Callable[[str], tuple[Integers, Floats]],
+        metrics: Metrics = METRICS,
     ) -> None:
         """`load` returns the ids of points, in any order, and a metric of each."""
         self._ids, self._known, self._load = ids, dict(known), load
+        self._later = tuple(dict.fromkeys((*LATER, *metrics)))
 
     def __getitem__(self, name: str) -> Floats:
         if name not in self._known:
-            if name not in LATER:
+            if name not in self._later:
                 raise KeyError(name)
             self._known[name] = aligned(self._ids, *self._load(name))
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(LATER)
+        return iter(self._later)
 
     def __len__(self) -> int:
-        return len(LATER)
+        return len(self._later)
 
 
 def aligned(wanted: Integers, ids: Integers, values: Floats) -> Floats:
@@ -75,11 +77,14 @@ def point_table(
     columns: StudyColumns,
     objectives: Sequence[str],
     constraints: Mapping[str, Bound],
+    metrics: Metrics = METRICS,
 ) -> PointTable:
     """Return the operating points of a study with their trials and the study's constraints."""
     points, trials = columns.points, columns.trials
     bounds = {name: (bound.min, bound.max) for name, bound in constraints.items()}
-    figures = Figures(points.ids, points.metrics, lambda name: store.figure_column(study, name))
+    figures = Figures(
+        points.ids, points.metrics, lambda name: store.figure_column(study, name), metrics
+    )
     names = dict.fromkeys(name for params in trials.params for name in params)
     members = store.operating_points(study, front_only=True)
     merged = merge_equal(members)
@@ -103,6 +108,7 @@ def point_table(
             for each in merge_equal(store.operating_points(study, ids=ids))
         ],
         objectives=tuple(objectives),
+        metrics=metrics,
         bounds=bounds,
     )
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dashboard.data import formats
 from dashboard.data.points import PointTable
@@ -10,11 +10,11 @@ from dashboard.data.stop_reason import StopReason, stop_reason
 from dashboard.data.study_table import point_table
 from search.store.columns import TrialColumns
 from search.store.store import Store, StoredPoint, StoredStudy, StudySummary
-from search.study.study import Study, StudyError, study_from_toml
+from search.study.study import Study, StudyError
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
 from search.trial.trial import HypervolumeRecord, Trial, TrialState
-from snn.settings.measurement import Evaluation, Measurement
+from snn.settings.measurement import METRICS, Evaluation, Measurement, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +116,7 @@ class TrialView:
     evaluation: Evaluation | None
     rungs: tuple[RungReport, ...] = ()  # that the trial reached, lowest first
     stop_reason: StopReason | None = None  # of an early stop by comparison with other trials
+    metrics: Metrics = field(default_factory=lambda: METRICS)  # of the study
 
 
 def read_study(store: Store, name: str) -> StudyView:
@@ -125,7 +126,9 @@ def read_study(store: Store, name: str) -> StudyView:
     limits = study.constraints if study else {}
     columns = store.columns(name, tuple(dict.fromkeys((*stored.objectives, *limits))))
     trials = columns.trials
-    table = point_table(store, name, columns, stored.objectives, limits)
+    table = point_table(
+        store, name, columns, stored.objectives, limits, shown_metrics(stored, study)
+    )
     return StudyView(
         stored=stored,
         study=study,
@@ -138,16 +141,24 @@ def read_study(store: Store, name: str) -> StudyView:
     )
 
 
+def shown_metrics(stored: StoredStudy, study: Study | None) -> Metrics:
+    """Return the metrics that pages offer: of an own training those that it usually reports."""
+    if study is None or study.train is None:
+        return stored.metrics
+    return {name: study.metrics[name] for name in (*study.reported, "training_s")}
+
+
 def _parsed(stored: StoredStudy) -> Study | None:
     try:
-        return study_from_toml(stored.toml, stored.name)
+        return stored.study()
     except StudyError:
         return None
 
 
 def partition_of(trial: Trial) -> str:
     """Return the partition of the trial's network into blocks; "" if unknown."""
-    return trial.config.partition if trial.config else str(trial.params.get("partition", ""))
+    config = trial.engine_config
+    return config.partition if config else str(trial.params.get("partition", ""))
 
 
 def read_trial(store: Store, study: str, number: int) -> TrialView:
@@ -161,12 +172,13 @@ def read_trial(store: Store, study: str, number: int) -> TrialView:
         evaluation=store.evaluation(study, number),
         rungs=tuple(store.rungs(study, number)),
         stop_reason=stop_reason(store, study, trial),
+        metrics=store.stored_study(study).metrics,
     )
 
 
 def parsed_study(stored: StoredStudy) -> Study | None:
     """Return the study of a stored file; None where this version of spikefront cannot read it."""
     try:
-        return study_from_toml(stored.toml, stored.name)
+        return stored.study()
     except StudyError:
         return None

@@ -7,7 +7,7 @@ from typing import Literal
 
 from dashboard.data import formats
 from snn.settings.config import nearest
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metric, Metrics
 
 MOST_TARGETS = 8
 _TARGET = re.compile(r"(?P<name>[^<>≤≥=]+)(?P<side><=|>=|≤|≥|<|>)(?P<value>[^<>≤≥=]+)")
@@ -50,13 +50,15 @@ class Target:
         return (self.value, None) if self.side == "min" else (None, self.value)
 
 
-def parse_targets(text: str) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+def parse_targets(
+    text: str, metrics: Metrics = METRICS
+) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     """Return the targets of a text, separated by commas, and a line for each fault."""
     targets, faults = [], []
     words = [word.strip() for word in re.split(r"[,;\n]| and ", text) if word.strip()]
     for word in words[:MOST_TARGETS]:
         try:
-            targets.append(parse_target(word))
+            targets.append(parse_target(word, metrics))
         except TargetError as error:
             faults.append(str(error))
     if len(words) > MOST_TARGETS:
@@ -64,25 +66,27 @@ def parse_targets(text: str) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     return tuple(targets), tuple(faults)
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, metrics: Metrics = METRICS) -> Target:
     """Parse one target. Raises TargetError."""
     found = _TARGET.fullmatch(text.strip())
     if found is None:
         raise TargetError(f"{text!r} must be like accuracy >= 97 % or model size <= 100 kB")
-    metric = _metric(found["name"].strip(), text)
+    metric = _metric(found["name"].strip(), text, metrics)
     side: Literal["min", "max"] = "min" if found["side"] in (">=", "≥", ">") else "max"
-    return Target(metric=metric, side=side, value=_value(metric, found["value"].strip(), text))
+    return Target(
+        metric=metric, side=side, value=_value(metrics[metric], found["value"].strip(), text)
+    )
 
 
-def _metric(name: str, text: str) -> str:
+def _metric(name: str, text: str, metrics: Metrics) -> str:
     plain = _plain(name)
-    names = {_plain(known): metric for metric in METRICS for known in _names(metric)}
+    names = {_plain(known): metric for metric in metrics for known in _names(metric)}
     if plain in names:
         return names[plain]
     starting = {metric for known, metric in names.items() if known.startswith(plain)}
     if len(starting) == 1:
         return starting.pop()
-    hint = nearest(plain, list(names)) or f"; known: {', '.join(METRICS)}"
+    hint = nearest(plain, list(names)) or f"; known: {', '.join(metrics)}"
     if len(starting) > 1:
         hint = f"; could be {', '.join(sorted(starting))}"
     raise TargetError(f"{text!r}: {name!r} is not a metric{hint}")
@@ -96,7 +100,7 @@ def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
 
 
-def _value(metric: str, given: str, text: str) -> float:
+def _value(metric: Metric, given: str, text: str) -> float:
     found = _VALUE.fullmatch(given)
     try:
         number = float(found["number"]) if found else math.nan
@@ -107,13 +111,13 @@ def _value(metric: str, given: str, text: str) -> float:
     return number * _scale(metric, found["unit"].strip(), text)
 
 
-def _scale(metric: str, unit: str, text: str) -> float:
+def _scale(metric: Metric, unit: str, text: str) -> float:
     """Return the factor from this unit to the metric's own unit."""
     if unit == "%":
-        if metric in formats.FRACTIONS:
+        if metric.name in formats.FRACTIONS:
             return 0.01
-        raise TargetError(f"{text!r}: {metric} has no %, because it is not a fraction")
-    own = METRICS[metric].unit
+        raise TargetError(f"{text!r}: {metric.name} has no %, because it is not a fraction")
+    own = metric.unit
     if own == "s" and unit in _SECONDS:
         return _SECONDS[unit]
     prefix = unit.removesuffix(own).strip() if own else unit

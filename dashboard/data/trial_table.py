@@ -1,14 +1,14 @@
 """The measured trials of a study as columns: parameters and metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.data.points import Axis, Floats, metric_axis, parameter_axis
 from search.trial.trial import Trial
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 Rows = NDArray[np.int64]
 
@@ -22,13 +22,14 @@ class TrialTable:
     params: Mapping[str, tuple[object, ...]]  # None where inactive; only what varied
     partitions: tuple[str, ...]  # "" where not known
     finished: int  # trials that ended, with or without a measurement
+    declared: Metrics = field(default_factory=lambda: METRICS)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def metric(self, name: str) -> Axis:
         """Return a metric of the sampled points as an axis."""
-        return metric_axis(name, self.metrics[name])
+        return metric_axis(name, self.metrics[name], self.declared)
 
     def param(self, name: str) -> Axis:
         """Return a parameter as an axis; NaN or a dash where it is inactive."""
@@ -40,7 +41,7 @@ class TrialTable:
         return sum(value is not None for value in column) / len(column) if column else 0.0
 
 
-def trial_table(trials: Sequence[Trial]) -> TrialTable:
+def trial_table(trials: Sequence[Trial], metrics: Metrics = METRICS) -> TrialTable:
     """Return the table of the measured trials."""
     measured = [(t, t.sampled) for t in trials if t.sampled is not None]
     names = dict.fromkeys(name for trial, _ in measured for name in trial.params)
@@ -48,14 +49,19 @@ def trial_table(trials: Sequence[Trial]) -> TrialTable:
     return TrialTable(
         numbers=np.asarray([trial.number for trial, _ in measured], dtype=np.int64),
         metrics={
-            name: np.asarray([point.metrics[name] for _, point in measured], dtype=np.float64)
-            for name in METRICS
+            name: np.asarray(
+                [point.metrics.get(name, np.nan) for _, point in measured], dtype=np.float64
+            )
+            for name in metrics
         },
         params={name: column for name, column in columns.items() if len(set(column)) > 1},
         partitions=tuple(
-            trial.config.partition if trial.config else str(trial.params.get("partition", ""))
+            config.partition
+            if (config := trial.engine_config)
+            else str(trial.params.get("partition", ""))
             for trial, _ in measured
         ),
+        declared=metrics,
         finished=sum(trial.state.is_finished for trial in trials),
     )
 

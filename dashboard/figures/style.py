@@ -319,11 +319,13 @@ def _hover_text(table: PointTable, row: int, exits: str, *, brief: bool) -> str:
     head = f"<b>{table.trial_words(row)}</b>"
     if table.partition(row):
         head += f"  ·  {html.escape(table.partition(row))}"
-    head += f"  ·  T {table.timesteps[row]}"
+    if table.has_settings:
+        head += f"  ·  T {table.timesteps[row]}"
     lines = [head, f"exit thresholds {exits}"] if exits != formats.NOTHING else [head]
-    shown = table.objectives if brief else hover_metrics(table.objectives)
+    usual = hover_metrics(table.objectives) if table.has_settings else tuple(table.metrics)
+    shown = table.objectives if brief else usual
     for name in shown:
-        value = formats.quantity(name, table.figure(name, row))
+        value = formats.quantity(name, table.figure(name, row), table.metrics)
         lines.append(f"{html.escape(formats.label(name))}  <b>{html.escape(value)}</b>")
     if not table.is_feasible[row]:
         lines.append("outside a constraint")

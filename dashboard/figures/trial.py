@@ -194,6 +194,32 @@ def curve(measurements: Sequence[Measurement], name: str, mode: Mode) -> go.Figu
     return figure
 
 
+def reported_curve(measurements: Sequence[Measurement], name: str, mode: Mode) -> go.Figure:
+    """Return one quantity that an own training reported, over its epochs."""
+    values = [m.loss if name == "loss" else m.metrics.get(name, np.nan) for m in measurements]
+    figure = go.Figure(
+        go.Scatter(
+            x=[m.epochs_done for m in measurements],
+            y=values,
+            mode="lines+markers" if len(measurements) < 3 else "lines",
+            name=html.escape(formats.label(name)),
+            line={"color": PALETTES[mode].categories[0], "width": 2},
+        )
+    )
+    figure.update_layout(
+        template=template(mode),
+        height=260,
+        dragmode=False,
+        uirevision=name,
+        hovermode="x unified",
+        showlegend=False,
+        margin={"l": 8, "r": 8, "t": 12, "b": 8},
+    )
+    figure.update_xaxes(title="epochs", fixedrange=True, showgrid=False, nticks=6)
+    figure.update_yaxes(fixedrange=True, nticks=5)
+    return figure
+
+
 def _curve_line(
     measurements: Sequence[Measurement], name: str, colour: str, title: str, *, dash: str
 ) -> go.Scatter:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dashboard.parts.store_cache import open_store
-from search.export.export import at_point, export_point, weights_problem
+from search.export.export import at_point, weights_problem
 from search.export.folder import config_text
+from search.export.own_files import export_any_point
 from search.store.store import Store, StoreError
 from snn.settings.config import ConfigError
 
@@ -20,6 +21,8 @@ def export_problem(url: str, study: str, number: int) -> str | None:
         trial = open_store(url).trial(study, number)
     except (StoreError, ConfigError) as error:
         return str(error).splitlines()[0]
+    if trial.engine_config is None and trial.artifact is None:  # an own training without files
+        return None
     return weights_problem(trial)
 
 
@@ -29,7 +32,7 @@ def exported_zip(url: str, study: str, number: int, point: int) -> bytes:
     stored = next(each for each in store.operating_points(study, number) if each.id == point)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / f"{study}-{number}-{point}"
-        export_point(store, study, stored, folder, data_dir=data_dir())
+        export_any_point(store, study, stored, folder, data_dir=data_dir())
         return zipped(folder)
 
 
@@ -45,7 +48,7 @@ def networks_zip(url: str, study: str, points: Sequence[tuple[int, int]], table:
         for number, point in points:
             stored = next(p for p in store.operating_points(study, number) if p.id == point)
             folder = home / f"{study}-{number}-{point}"
-            export_point(store, study, stored, folder, data_dir=data_dir())
+            export_any_point(store, study, stored, folder, data_dir=data_dir())
         return zipped(home)
 
 
@@ -57,9 +60,9 @@ def config_toml(url: str, study: str, number: int, point: int) -> bytes:
     store = open_store(url)
     trial = store.trial(study, number)
     stored = next(each for each in store.operating_points(study, number) if each.id == point)
-    if trial.config is None:
+    if trial.engine_config is None:
         raise StoreError(f"trial {number} of {study} has no settings")
-    config = at_point(trial.config, stored.point)
+    config = at_point(trial.engine_config, stored.point)
     return config_text(config, title=f"trial {number} of the study {study}").encode()
 
 

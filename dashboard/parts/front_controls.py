@@ -38,7 +38,7 @@ def draw_controls(view: StudyView) -> ControlState:
         y = _axis("Vertical axis", "y", names, first[0])
         log_y = _log(table, y, "y")
         colour = _axis("Colour", "colour", names, first[2])
-        targets = _targets()
+        targets = _targets(table)
         with st.popover("More", icon=":material/tune:", help="Third axis, shapes, points shown"):
             z = _or_none("Third axis", "z", names)
             log_z = _log(table, z, "z") if z else False
@@ -97,7 +97,7 @@ def _log(table: PointTable, axis_name: str, side: str) -> bool:
     )
 
 
-def _targets() -> tuple[Target, ...]:
+def _targets(table: PointTable) -> tuple[Target, ...]:
     """Draw the line of targets; faults are shown below it."""
     with st.container(width=290, gap=None):
         given = frame.type_text(
@@ -109,7 +109,7 @@ def _targets() -> tuple[Target, ...]:
             "miss a target are drawn faded. The front, its knee and its best points are computed "
             "from the points that meet all targets.",
         )
-    targets, faults = parse_targets(given)
+    targets, faults = parse_targets(given, table.metrics)
     for fault in faults:
         st.warning(formats.verbatim(fault))
     return targets

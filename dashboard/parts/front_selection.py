@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from dashboard.data.point_filter import ViewOptions, VisiblePoints
 from dashboard.data.points import Axis, Floats, PointTable
 from dashboard.parts import frame
-from snn.settings.measurement import METRICS
 
 MOST_SELECTED = 200  # that an address holds
 
@@ -58,7 +57,7 @@ def rows_within(
     inside = np.any([_within(x, y, outline) for outline in scaled], axis=0)
     members = np.arange(every.size) < visible.front.size
     first = table.objectives[0]
-    better = METRICS[first].sign * table.figures[first][every]
+    better = table.metrics[first].sign * table.figures[first][every]
     order = np.lexsort((better, ~members))
     return [int(every[place]) for place in order if inside[place]]
 

@@ -70,7 +70,7 @@ def ask_to_stop(url: str, study: str) -> None:
 
 def stored(url: str, name: str) -> Study:
     """Return a study from the store. Raises StoreError, StudyError."""
-    return study_from_toml(open_store(url).stored_study(name).toml, name)
+    return open_store(url).stored_study(name).study()
 
 
 def proceed(url: str, study: Study, options: RunOptions) -> Launched:

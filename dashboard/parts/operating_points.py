@@ -107,7 +107,7 @@ def _take_point(view: TrialView) -> None:
 
 def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) -> None:
     """Draw sliders for timesteps, blocks and the threshold of each exit."""
-    config = view.trial.config
+    config = view.trial.engine_config
     if config is None:
         return
     place = selected.position
@@ -174,7 +174,7 @@ def _tracks(
     url: str, study: str, view: TrialView, selected: SelectedPoint, replayed: Replay | None
 ) -> dict[str, live_ring.Track]:
     """Return the operating points along each slider, by the slider's key."""
-    config, place = view.trial.config, selected.position
+    config, place = view.trial.engine_config, selected.position
     if config is None:
         return {}
     paths: dict[str, tuple[Sequence[float], list[Position]]] = {}

@@ -40,10 +40,10 @@ def curves(
     url: str, study: str, trial: Trial, position: Position, exit_: int
 ) -> Mapping[int, Sequence[tuple[float, OperatingPoint]]]:
     """Return points at other thresholds of one exit (from 1), by timesteps, all else unchanged."""
-    assert trial.config is not None
+    assert trial.engine_config is not None
     others = (*position.thresholds[: exit_ - 1], 0.0, *position.thresholds[exit_:])
     name = _name(url, study, trial)
-    return _curves(*name, others, position.detector, exit_, trial.config.timesteps)
+    return _curves(*name, others, position.detector, exit_, trial.engine_config.timesteps)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -10,7 +10,6 @@ from dashboard.figures.comparison import SPENT, fronts, histories
 from dashboard.parts import frame
 from dashboard.parts.store_cache import is_anything_running, open_store, store_url, study_view
 from search.trial.trial import TrialState
-from snn.settings.measurement import METRICS
 
 MOST_STUDIES = 12
 CHART = "compared-fronts"
@@ -95,7 +94,15 @@ def _draw(comparison: Comparison) -> None:
 
 def _fronts(comparison: Comparison) -> None:
     st.subheader("Fronts", anchor=False)
-    names = [*comparison.objectives, *(n for n in METRICS if n not in comparison.objectives)]
+    shared = [
+        name
+        for name in comparison.studies[0].table.metrics
+        if all(name in study.table.metrics for study in comparison.studies)
+    ]
+    names = [*comparison.objectives, *(n for n in shared if n not in comparison.objectives)]
+    if len(names) < 2:
+        st.text("These studies have fewer than two metrics in common, so fronts are not drawn.")
+        return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         x = _axis("Horizontal axis", "x", names, names[1])
         y = _axis("Vertical axis", "y", names, names[0])
@@ -140,7 +147,7 @@ def _opened(comparison: Comparison) -> None:
         for row in table.rows_of([] if point is None else [point]):
             number = str(table.trials[row])
             words = [study.name, table.trial_words(row), table.partition(row)]
-            words.append(f"T {table.timesteps[row]}")
+            words += [f"T {table.timesteps[row]}"] if table.has_settings else []
             words += [
                 f"{formats.label(name).lower()} {formats.quantity(name, table.figure(name, row))}"
                 for name in table.objectives

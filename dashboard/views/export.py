@@ -112,27 +112,30 @@ def _network(url: str, view: StudyView, visible: VisiblePoints, row: int) -> Non
             for name, best in visible.best.items()
             if best == row
         ]
-        words = [table.trial_words(row), table.partition(row), f"T {table.timesteps[row]}", *roles]
+        words = [table.trial_words(row), table.partition(row)]
+        words += [f"T {table.timesteps[row]}"] if table.has_settings else []
+        words += roles
         st.markdown(f"**{formats.verbatim(' · '.join(w for w in words if w))}**", width=330)
         for name in table.objectives[:3]:
-            value = formats.quantity(name, table.figure(name, row))
+            value = formats.quantity(name, table.figure(name, row), table.metrics)
             st.caption(
                 f"{formats.label(name)} {formats.verbatim(value)}",
                 width="content",
-                help=formats.meaning(name),
+                help=formats.meaning(name, table.metrics),
             )
         st.space("stretch")
         with st.container(horizontal=True, width="content", gap="small"):
-            st.download_button(
-                "Settings",
-                data=lambda: downloads.config_toml(url, study, trial, point),
-                file_name=f"{study}-{trial}-{point}.toml",
-                mime="application/toml",
-                key=f"config-{point}",
-                icon=":material/settings:",
-                help="config.toml for `spikefront train`.",
-                on_click="ignore",
-            )
+            if table.has_settings:
+                st.download_button(
+                    "Settings",
+                    data=lambda: downloads.config_toml(url, study, trial, point),
+                    file_name=f"{study}-{trial}-{point}.toml",
+                    mime="application/toml",
+                    key=f"config-{point}",
+                    icon=":material/settings:",
+                    help="config.toml for `spikefront train`.",
+                    on_click="ignore",
+                )
             frame.export_button(url, study, trial=trial, point=point, key=f"export-{point}")
 
 

@@ -56,14 +56,22 @@ def _body(url: str) -> None:
 
 def _headline(view: StudyView, visible: VisiblePoints) -> None:
     table = view.table
-    best = table.figures["accuracy"][visible.front]
+    first = "accuracy" if "accuracy" in table.metrics else table.objectives[0]
+    axis = table.axis(first)
+    best = table.figures[first][visible.front]
     best = best[np.isfinite(best)]
     _, known = view.known_hypervolumes
     for label, value, meaning in (
         ("On the front", f"{visible.front.size:,}", "Operating points on the Pareto front."),
         (
-            "Best accuracy",
-            formats.quantity("accuracy", float(best.max())) if best.size else formats.NOTHING,
+            f"Best {formats.label(first).lower()}",
+            formats.quantity(
+                first,
+                float(best.max() if axis.better == "higher" else best.min()),
+                table.metrics,
+            )
+            if best.size
+            else formats.NOTHING,
             "Best of the front, on validation images.",
         ),
         (
@@ -265,7 +273,8 @@ def _history(view: StudyView) -> None:
 def _facts(view: StudyView, row: int) -> None:
     """Draw trial, operating point, objectives and test accuracy of a point."""
     table = view.table
-    head = [table.trial_words(row), f"T {table.timesteps[row]}"]
+    head = [table.trial_words(row)]
+    head += [f"T {table.timesteps[row]}"] if table.has_settings else []
     if table.partition(row):
         head.insert(1, table.partition(row))
     exits = formats.thresholds(table.exit_thresholds([row])[0])
@@ -274,8 +283,9 @@ def _facts(view: StudyView, row: int) -> None:
     st.text(" · ".join(head))
     for name in table.objectives:
         with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
-            st.caption(formats.label(name), width="content", help=formats.meaning(name))
-            value = formats.quantity(name, table.figure(name, row))
+            meaning = formats.meaning(name, table.metrics)
+            st.caption(formats.label(name), width="content", help=meaning)
+            value = formats.quantity(name, table.figure(name, row), table.metrics)
             st.markdown(f"**{formats.verbatim(value)}**", width="content")
     found = view.confirmed.get(int(table.ids[row]))
     if found is not None and found.seeds:
@@ -286,7 +296,8 @@ def _facts(view: StudyView, row: int) -> None:
                 help="Test accuracy of this configuration trained again with new seeds by "
                 "`spikefront confirm`: mean and standard deviation.",
             )
-            shown = formats.verbatim(formats.confirmed(found, "accuracy"))
+            tested = "accuracy" if "accuracy" in table.metrics else table.objectives[0]
+            shown = formats.verbatim(formats.confirmed(found, tested))
             st.markdown(f"**{shown}**", width="content")
 
 
@@ -319,12 +330,12 @@ def columns(table: PointTable) -> dict[str, Any]:
             help="Other trials with the same training and the same operating point."
         ),
     }
-    for name in formats.LABELS:
+    for name in dict.fromkeys((*formats.LABELS, *table.metrics)):
         is_share = name in formats.FRACTIONS
         config[name] = st.column_config.NumberColumn(
-            formats.label_with_unit(name),
+            formats.label_with_unit(name, table.metrics),
             format="percent" if is_share else "compact",
-            help=formats.meaning(name),
+            help=formats.meaning(name, table.metrics) or formats.meaning(name),
         )
     config["Test accuracy"] = st.column_config.NumberColumn(
         format="percent",

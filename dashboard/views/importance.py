@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.data import formats
-from dashboard.data.study_view import parsed_study
+from dashboard.data.study_view import parsed_study, shown_metrics
 from dashboard.data.trial_table import TrialTable, trial_table
 from dashboard.figures import importance, importance_table
 from dashboard.figures.parallel import MOST_AXES, parallel
@@ -15,7 +15,6 @@ from dashboard.figures.style import Figure
 from dashboard.parts import frame
 from dashboard.parts.marked_trial import marked, marked_row, marking
 from dashboard.parts.store_cache import is_anything_running, open_store, store_url, trials_of
-from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:  # it loads Optuna
     from search.samplers.importance import Importance
@@ -46,7 +45,7 @@ def _body(url: str) -> None:
         with top, st.container(width=320):
             study = frame.choose_study(url)
         objectives, table, version = _read(url, study)
-    options = [*objectives, *(name for name in METRICS if name not in objectives)]
+    options = [*objectives, *(name for name in table.declared if name not in objectives)]
     with top, st.container(width=290):
         metric = frame.choose(
             "Metric", "metric", options, options[0], show=formats.label, help=_HELP
@@ -80,7 +79,8 @@ def _read(url: str, study: str) -> tuple[tuple[str, ...], TrialTable, str]:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _table(url: str, study: str, version: str) -> TrialTable:
-    return trial_table(trials_of(url, study))
+    stored = open_store(url).stored_study(study)
+    return trial_table(trials_of(url, study), shown_metrics(stored, parsed_study(stored)))
 
 
 def _nothing_yet(table: TrialTable) -> None:
@@ -130,12 +130,14 @@ def _importances(
 ) -> list["Importance"]:
     from search.samplers.importance import importances  # Optuna takes a second to load
 
-    asked = parsed_study(open_store(url).stored_study(study))
+    stored = open_store(url).stored_study(study)
+    asked = parsed_study(stored)
     return importances(
         trials_of(url, study),
         objectives,
         asked.space if asked else None,
         method="fanova" if method == "fanova" else "ped-anova",
+        declared=stored.metrics,
     )
 
 

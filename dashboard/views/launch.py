@@ -264,7 +264,10 @@ def _progress(run: launching.Watched) -> None:
             continue
         st.caption(
             f"Trial {trial.number}: epoch {latest.epochs_done} of {latest.epochs_total or total}, "
-            f"accuracy {formats.quantity('accuracy', latest.accuracy)}"
+            + ", ".join(
+                f"{formats.label(name).lower()} {formats.quantity(name, value)}"
+                for name, value in (latest.metrics or {"accuracy": latest.accuracy}).items()
+            )
         )
     for event in run.events:
         st.text(f"{formats.ago(event.at)}: {event.message}")

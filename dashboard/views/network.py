@@ -1,5 +1,7 @@
 """One network at one operating point: architecture, exits, training and cost."""
 
+from math import isnan, nan
+
 import streamlit as st
 
 from dashboard.data import formats, frames
@@ -8,7 +10,7 @@ from dashboard.data.study_view import TrialView, partition_of, state_word
 from dashboard.figures import network_map
 from dashboard.figures.exits import flow
 from dashboard.figures.rungs import add_rungs
-from dashboard.figures.trial import CURVES, LAYER_BARS, curve, exits, layers
+from dashboard.figures.trial import CURVES, LAYER_BARS, curve, exits, layers, reported_curve
 from dashboard.parts import downloads, frame, replays
 from dashboard.parts.image_view import image_section
 from dashboard.parts.operating_points import SelectedPoint, operating_section, replay_row
@@ -21,8 +23,9 @@ from dashboard.parts.store_cache import (
     trials_of,
 )
 from search.export.replay import Replay, ReplayError
+from search.trial.function_config import FunctionConfig
 from search.trial.trial import Trial, TrialState
-from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.measurement import METRICS, Metrics, OperatingPoint
 
 COLOURS = {
     TrialState.COMPLETE: "green",
@@ -56,7 +59,8 @@ def _body(url: str) -> None:
         if chosen is None:
             return
         study, view, is_running = chosen
-        replayed, problem = _replayed(url, study, view.trial)
+        is_engine = not isinstance(view.trial.config, FunctionConfig)
+        replayed, problem = _replayed(url, study, view.trial) if is_engine else (None, "")
         selected = _selected(view, replayed)
         front = replays.front_of(url, study)
     _head(url, study, view, selected, is_running=is_running)
@@ -65,16 +69,24 @@ def _body(url: str) -> None:
     elif selected is None:
         _not_yet(view, is_running=is_running)
     if selected is not None:
-        _figures(selected.point)
+        _figures(selected.point, view.metrics)
+    own = view.trial.config
+    is_own = isinstance(own, FunctionConfig)
+    if isinstance(own, FunctionConfig):
+        st.caption(
+            f"A training of your own, {formats.verbatim(own.train)}: it has no "
+            "architecture, layers, exits or images here, because spikefront does not know its "
+            "network."
+        )
     _map(view, selected)
-    if selected is not None:
+    if selected is not None and not is_own:
         replay_row(view, replayed, problem)
         operating_section(url, study, view, selected, replayed, front)
         _exits(view, selected)
-        if replayed is not None and view.trial.config is not None:
+        if replayed is not None and view.trial.engine_config is not None:
             image_section(url, study, view.trial, replayed, selected.position)
     if view.measurements:
-        _curves(view)
+        _reported(view) if is_own else _curves(view)
     if view.evaluation is not None and view.evaluation.layers:
         _layers(view)
     _config(view)
@@ -121,7 +133,7 @@ def _choose(url: str) -> tuple[str, TrialView, bool] | None:
 def _trial_title(trial: Trial, *, is_running: bool) -> str:
     words = [f"{trial.number}", state_word(trial.state, is_running=is_running)]
     if trial.sampled is not None:
-        words.append(formats.quantity("accuracy", trial.sampled.metrics["accuracy"]))
+        words.append(formats.quantity("accuracy", trial.sampled.metrics.get("accuracy", nan)))
     partition = partition_of(trial)
     return " · ".join([*words, partition] if partition else words)
 
@@ -145,7 +157,7 @@ def _selected(view: TrialView, replayed: Replay | None) -> SelectedPoint | None:
         return None
     asked = st.query_params.get("point", "")
     stored = next((each for each in view.points if str(each.id) == asked), view.points[0])
-    config = view.trial.config
+    config = view.trial.engine_config
     reports = view.evaluation.exits if view.evaluation else ()
     place = parsed(st.query_params.get("at", ""), config) if config is not None else None
     if replayed is None:
@@ -196,19 +208,25 @@ def _export(url: str, study: str, trial: Trial, selected: SelectedPoint) -> None
 def _facts(view: TrialView, selected: SelectedPoint | None) -> list[str]:
     trial = view.trial
     facts = []
-    if trial.config is not None:
-        facts += [trial.config.title, f"partition {trial.config.partition}"]
+    if trial.engine_config is not None:
+        facts += [trial.engine_config.title, f"partition {trial.engine_config.partition}"]
         done = trial.epochs_done + trial.epochs_reused
-        facts.append(f"{done} of {trial.config.total_epochs} epochs")
+        facts.append(f"{done} of {trial.engine_config.total_epochs} epochs")
     if selected is not None:
-        facts.append(f"{selected.point.timesteps} timesteps")
-        exits = formats.thresholds(selected.point.exit_thresholds)
-        facts.append(f"exit threshold {exits}" if exits != "–" else "a single exit")
+        facts += _point_facts(selected.point)
     if trial.reused_trial is not None:
         facts.append(f"weights of trial {trial.reused_trial}")
     if trial.finished_at is not None:
         facts.append(f"finished {formats.ago(trial.finished_at)}")
     return facts
+
+
+def _point_facts(point: OperatingPoint) -> list[str]:
+    if not point.timesteps:  # of an own training
+        return [f"point {point.label}"] if point.label else []
+    exits = formats.thresholds(point.exit_thresholds)
+    exit_ = f"exit threshold {exits}" if exits != "–" else "a single exit"
+    return [f"{point.timesteps} timesteps", exit_]
 
 
 def _not_yet(view: TrialView, *, is_running: bool) -> None:
@@ -226,22 +244,24 @@ def _not_yet(view: TrialView, *, is_running: bool) -> None:
         st.code("spikefront run STUDY.toml", language="bash")
 
 
-def _figures(point: OperatingPoint) -> None:
+def _figures(point: OperatingPoint, metrics: Metrics) -> None:
     """Draw all metrics of the operating point, with their meaning as help."""
     names = list(METRICS)
+    if not point.timesteps:  # of an own training
+        names = [name for name, value in point.metrics.items() if not isnan(value)]
     for row in (names[:7], names[7:]):
         with st.container(horizontal=True, gap="medium"):
             for name in row:
                 st.metric(
                     formats.label(name),
-                    formats.quantity(name, point.metrics.get(name)),
-                    help=formats.meaning(name),
+                    formats.quantity(name, point.metrics.get(name), metrics),
+                    help=formats.meaning(name, metrics),
                     width="content",
                 )
 
 
 def _map(view: TrialView, selected: SelectedPoint | None) -> None:
-    config = view.trial.config
+    config = view.trial.engine_config
     if config is None:
         return
     st.subheader("Architecture", anchor=False)
@@ -319,6 +339,23 @@ def _curves(view: TrialView) -> None:
             frame.chart(figure, f"curve-{name}", f"{title} over the epochs of each block")
 
 
+def _reported(view: TrialView) -> None:
+    """Draw what an own training reported, a figure for each quantity."""
+    st.subheader("Training", anchor=False)
+    names = list(dict.fromkeys(name for m in view.measurements for name in m.metrics))
+    if any(not isnan(m.loss) for m in view.measurements):
+        names.append("loss")
+    for start in range(0, len(names), 3):
+        for column, name in zip(st.columns(3, gap="large"), names[start : start + 3], strict=False):
+            with column:
+                st.markdown(f"**{formats.verbatim(formats.label(name))}**")
+                frame.chart(
+                    reported_curve(view.measurements, name, frame.mode()),
+                    f"curve-{name}",
+                    f"{formats.label(name)} over the epochs",
+                )
+
+
 def _layers(view: TrialView) -> None:
     assert view.evaluation is not None
     st.subheader("Layers", anchor=False)
@@ -342,7 +379,15 @@ def _config(view: TrialView) -> None:
         st.markdown("**Searched**")
         params = view.trial.params
         st.dataframe(frames.settings(params), hide_index=True, width="stretch", height="content")
-    config = view.trial.config
+    own = view.trial.config
+    if isinstance(own, FunctionConfig):
+        with right:
+            st.markdown("**Fixed**")
+            fixed = {n: v for n, v in own.params.items() if n not in params}
+            fixed |= {"seed": own.seed, "code": own.code}
+            st.dataframe(frames.settings(fixed), hide_index=True, width="stretch")
+        return
+    config = view.trial.engine_config
     if config is None:
         return
     with right:

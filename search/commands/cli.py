@@ -48,6 +48,7 @@ exit codes: 0 done, 1 something failed while running, 2 the input was wrong, 130
 # that was never imported cannot have been raised.
 ERRORS_OF_INPUT = (
     ("search.study.study", "StudyError"),
+    ("search.study.own_training", "FunctionError"),
     ("search.study.template", "TemplateError"),
     ("search.front.picks", "PickError"),
     ("search.store.database", "StoreError"),

@@ -22,7 +22,7 @@ from search.runners.budget_spent import busy_seconds
 from search.store.store import Store, StoredPoint, StoredStudy
 from search.text.units import duration, figure
 from search.trial.trial import TrialState
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import Metrics
 
 MOST_ROWS = 12  # of an attainment surface on the terminal; --json has all
 
@@ -57,6 +57,7 @@ class Comparison:
     """Studies side by side, over the objectives that all of them have."""
 
     objectives: tuple[str, ...]
+    metrics: Metrics  # that declare them
     reference: Mapping[str, float]  # of the hypervolume, by objective
     sides: tuple[Side, ...]
     groups: tuple[Group, ...]  # of repeats
@@ -69,12 +70,13 @@ def compared(store: Store, names: Sequence[str]) -> Comparison:
         raise InputError(f"compare: must name two or more studies, got {', '.join(names)}")
     stored = [store.stored_study(name) for name in names]
     objectives = shared_objectives(stored)
+    metrics = stored[0].metrics
     fronts = {name: store.operating_points(name, front_only=True) for name in names}
     reference = shared_reference(stored, fronts, objectives)
-    sides = _sides(store, fronts, objectives, reference)
+    sides = _sides(store, fronts, objectives, reference, metrics)
     pair = objectives[:2]
     groups = repeats(stored) if len(pair) == 2 else []
-    values = {name: minimised(front, pair) for name, front in fronts.items()}
+    values = {name: minimised(front, pair, metrics) for name, front in fronts.items()}
     several = [group for group in groups if len(group) > 1]
     tests = [
         (one, other, compare_groups([values[n] for n in one], [values[n] for n in other]))
@@ -82,9 +84,10 @@ def compared(store: Store, names: Sequence[str]) -> Comparison:
     ]
     return Comparison(
         objectives=objectives,
+        metrics=metrics,
         reference=reference,
         sides=tuple(sides),
-        groups=tuple(_group(group, values, pair) for group in several),
+        groups=tuple(_group(group, values, pair, metrics) for group in several),
         tests=tuple(tests),
     )
 
@@ -109,9 +112,9 @@ def compare(arguments: argparse.Namespace) -> int:
     names = list(dict.fromkeys(arguments.studies))
     with Store(arguments.store, read_only=True) as store:
         found = compared(store, names)
-    _say_sides(output, found.sides, found.objectives)
+    _say_sides(output, found.sides, found.objectives, found.metrics)
     for group in found.groups:
-        _say_group(output, group)
+        _say_group(output, group, found.metrics)
     for one, other, test in found.tests:
         output.say(_test_result(one, other, test))
     output.document(
@@ -134,7 +137,12 @@ def shared_objectives(studies: Sequence[StoredStudy]) -> tuple[str, ...]:
     """Return the shared objectives in the order of the first study. Raises InputError for none."""
     first, *others = studies
     shared = tuple(
-        name for name in first.objectives if all(name in other.objectives for other in others)
+        name
+        for name in first.objectives
+        if all(
+            name in other.objectives and other.metrics[name].better == first.metrics[name].better
+            for other in others
+        )
     )
     if not shared:
         found = "; ".join(f"{study.name}: {', '.join(study.objectives)}" for study in studies)
@@ -150,9 +158,10 @@ def shared_reference(
     """Return the worst of the studies' own reference points, or else that of all points."""
     own = [study.reference for study in studies if study.reference]
     if not own:
-        return reference_point([point for front in fronts.values() for point in front], objectives)
+        points = [point for front in fronts.values() for point in front]
+        return reference_point(points, objectives, metrics=studies[0].metrics)
     return {
-        name: max((of[name] for of in own), key=lambda value: METRICS[name].sign * value)
+        name: max((of[name] for of in own), key=lambda v: studies[0].metrics[name].sign * v)
         for name in objectives
     }
 
@@ -180,20 +189,21 @@ def _sides(
     fronts: Mapping[str, Sequence[StoredPoint]],
     objectives: Sequence[str],
     reference: Mapping[str, float],
+    metrics: Metrics,
 ) -> list[Side]:
     owned = [(name, m.point) for name, front in fronts.items() for m in merge_equal(front)]
-    values = minimised([point for _, point in owned], objectives)
+    values = minimised([point for _, point in owned], objectives, metrics)
     mask = pareto_mask(values)
     on_front = Counter(name for (name, _), is_in in zip(owned, mask.tolist(), strict=True) if is_in)
-    common = in_box(values[mask], objectives, reference)
+    common = in_box(values[mask], objectives, reference, metrics)
     sides = []
     for name, front in fronts.items():
         trials = [t for t in store.trials(name) if t.state.is_finished]
-        rows = in_box(minimised(front, objectives), objectives, reference)
+        rows = in_box(minimised(front, objectives, metrics), objectives, reference, metrics)
         best = {
             metric: min(
                 (point.point.metrics[metric] for point in front),
-                key=lambda value: METRICS[metric].sign * value,
+                key=lambda value: metrics[metric].sign * value,
             )
             for metric in (objectives if front else ())
         }
@@ -213,8 +223,10 @@ def _sides(
     return sides
 
 
-def _group(names: tuple[str, ...], values: Mapping[str, Floats], pair: tuple[str, ...]) -> Group:
-    signs = np.array([METRICS[name].sign for name in pair], dtype=np.float64)
+def _group(
+    names: tuple[str, ...], values: Mapping[str, Floats], pair: tuple[str, ...], metrics: Metrics
+) -> Group:
+    signs = np.array([metrics[name].sign for name in pair], dtype=np.float64)
     found = surfaces([values[name] for name in names])
     return Group(
         studies=names,
@@ -223,7 +235,9 @@ def _group(names: tuple[str, ...], values: Mapping[str, Floats], pair: tuple[str
     )
 
 
-def _say_sides(output: Output, sides: Sequence[Side], objectives: Sequence[str]) -> None:
+def _say_sides(
+    output: Output, sides: Sequence[Side], objectives: Sequence[str], metrics: Metrics
+) -> None:
     table = tables.plain_table(
         "study",
         "trials",
@@ -248,7 +262,7 @@ def _say_sides(output: Output, sides: Sequence[Side], objectives: Sequence[str])
             f"{side.epsilon:.3f}" if side.front else "-",
             f"{side.igd_plus:.4f}" if side.front else "-",
             str(side.on_common_front),
-            *(figure(name, side.best[name]) if side.best else "-" for name in objectives),
+            *(figure(name, side.best[name], metrics) if side.best else "-" for name in objectives),
         )
     output.say(table)
     output.say(
@@ -257,10 +271,10 @@ def _say_sides(output: Output, sides: Sequence[Side], objectives: Sequence[str])
     )
 
 
-def _say_group(output: Output, group: Group) -> None:
+def _say_group(output: Output, group: Group, metrics: Metrics) -> None:
     """Print the median surface and its band: the cost of each level of the first objective."""
     first, second = group.objectives
-    sign, cost_sign = METRICS[first].sign, METRICS[second].sign
+    sign, cost_sign = metrics[first].sign, metrics[second].sign
     shares = list(group.surfaces)
     table = tables.plain_table(
         first,
@@ -275,8 +289,8 @@ def _say_group(output: Output, group: Group) -> None:
             costs = [
                 cost_sign * cost for at, cost in group.surfaces[share] if sign * at <= sign * level
             ]
-            cells.append(figure(second, cost_sign * min(costs)) if costs else "-")
-        table.add_row(figure(first, level), *cells)
+            cells.append(figure(second, cost_sign * min(costs), metrics) if costs else "-")
+        table.add_row(figure(first, level, metrics), *cells)
     output.say()
     output.say(table)
     output.say(

@@ -30,7 +30,7 @@ from search.commands.options import (
 )
 from search.commands.output import Output
 from search.commands.run import check_datasets, check_packages, check_places
-from search.study.study import Study, study_from_toml
+from search.study.study import Study
 from search.text.units import duration
 from search.trial.confirmation import confirmed_document
 from search.trial.trial import TrialState
@@ -91,9 +91,10 @@ def confirm(arguments: argparse.Namespace) -> int:
     usual_seconds()  # raises for a wrong SPIKEFRONT_STORE_WAIT_S, before anything starts
     with Store(arguments.store) as store:
         stored = store.stored_study(arguments.study)
-        study = study_from_toml(stored.toml, stored.name)
+        study = stored.study()
         check_packages(
-            workers=study.budget.workers if arguments.workers is None else arguments.workers
+            workers=study.budget.workers if arguments.workers is None else arguments.workers,
+            is_own=study.train is not None,
         )
         check_datasets(study, arguments.data)
         try:
@@ -123,7 +124,14 @@ def _say(output: Output, study: Study, report: "ConfirmReport", knee: "StoredPoi
     members = in_order(report.points, study)
     marked = next((m for m in members if knee is not None and m.point.id == knee.id), None)
     output.say()
-    say_points(output, members, metrics_of(study), knee=marked, confirmed=report.confirmed)
+    say_points(
+        output,
+        members,
+        metrics_of(study),
+        knee=marked,
+        confirmed=report.confirmed,
+        metrics=study.metrics,
+    )
     output.say(
         "metrics: validation images, seed of the search; test accuracy: mean of the networks "
         "trained again, ± standard deviation over their seeds"

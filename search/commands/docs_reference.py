@@ -45,7 +45,8 @@ of the study.
 | `objectives` | one to five [metrics](#metrics), like `["accuracy", "synaptic_ops"]` |
 | `[constraints]` | bounds by metric, like `model_bytes = { max = 400_000 }`; `min`, `max` or both |
 | `[budget]` | [limits](#budget) of trials, epochs and hours, and resources per trial |
-| `[run]` | [settings](#settings-of-a-run) that all trials share |
+| `[run]` | [settings](#settings-of-a-run) that all trials share; or `train`, an own training |
+| `[metrics]` | what an [own training](how-to/own-training.md) reports |
 | `[space]` | settings that vary: an [axis](#axes) per setting |
 | `[search]` | [sampler, early stopping and reuse](#search) |
 """
@@ -152,7 +153,8 @@ def _metrics() -> str:
     lines = [
         "## Metrics",
         "",
-        "Each metric can be an objective, a constraint or part of `--pick`.",
+        "Each metric can be an objective, a constraint or part of `--pick`. An [own",
+        "training](how-to/own-training.md) declares further ones in `[metrics]`.",
         "",
     ]
     return "\n".join([*lines, *_table(("metric", "unit", "better", "meaning"), rows), ""])

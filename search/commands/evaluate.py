@@ -15,9 +15,9 @@ from search.export.folder import (
     Folder,
     differences,
     read_folder,
-    sha256_of,
 )
 from search.export.reproduction import elsewhere, tolerable
+from search.text.artifacts import sha256_of
 from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from search.text.units import counted, percent
 if TYPE_CHECKING:
     from search.export.export import Exported
     from search.store.store import Store, StoredPoint
+    from search.study.study import Study
 
 
 @command(
@@ -90,6 +91,9 @@ def export(arguments: argparse.Namespace) -> int:
         raise InputError(f"--nir: {needs('nir')}")
     with Store(arguments.store, read_only=True) as store:
         point = _asked_point(store, arguments)
+        study = store.stored_study(arguments.study).study()
+        if study.train is not None:
+            return _export_files(output, store, study, point, arguments)
         exported = export_point(
             store,
             arguments.study,
@@ -108,10 +112,9 @@ def export(arguments: argparse.Namespace) -> int:
 def _asked_point(store: "Store", arguments: argparse.Namespace) -> "StoredPoint":
     """Return the point that --trial and --pick name."""
     from search.commands.front import front_of_study, in_order, picked
-    from search.study.study import study_from_toml
 
     name = arguments.study
-    study = study_from_toml(store.stored_study(name).toml, name)
+    study = store.stored_study(name).study()
     if arguments.trial is None:
         members = front_of_study(store, study)
         spec = "knee" if arguments.pick is None else arguments.pick
@@ -127,6 +130,31 @@ def _asked_point(store: "Store", arguments: argparse.Namespace) -> "StoredPoint"
     if arguments.pick is not None:
         return picked(store, in_order(points, study), arguments.pick, study).point
     return next(point for point in points if point.point.is_sampled)
+
+
+def _export_files(
+    output: Output,
+    store: "Store",
+    study: "Study",
+    point: "StoredPoint",
+    arguments: argparse.Namespace,
+) -> int:
+    """Write the files of an own training."""
+    from search.export.own_files import export_files
+
+    for name in ("nir", "test"):
+        if getattr(arguments, name):
+            raise InputError(
+                f"--{name}: needs a network of the engine, and {study.name} is the own training "
+                f"{study.train}; `spikefront confirm` runs it on test data"
+            )
+    exported = export_files(store, study, point, arguments.out, force=arguments.force)
+    output.say(
+        f"{exported.path}: trial {point.trial} of {study.name}, "
+        f"{counted(len(exported.files), 'file')} of {study.train}"
+    )
+    output.document({"path": exported.path, "files": exported.files, "metrics": exported.document})
+    return 0
 
 
 def say_exported(output: Output, exported: "Exported", arguments: argparse.Namespace) -> None:
@@ -187,7 +215,6 @@ def _export_study(arguments: argparse.Namespace) -> int:
     from search.samplers.optuna_files import Address, write_study
     from search.store.database import is_store
     from search.store.store import Store
-    from search.study.study import study_from_toml
 
     of_point = {"out": None, "trial": None, "pick": None, "nir": False, "test": False}
     for name, unset in of_point.items():
@@ -204,7 +231,7 @@ def _export_study(arguments: argparse.Namespace) -> int:
             "as Optuna's; name another database"
         )
     with Store(arguments.store, read_only=True) as store:
-        study = study_from_toml(store.stored_study(arguments.study).toml, arguments.study)
+        study = store.stored_study(arguments.study).study()
         trials = store.trials(study.name)
         curves = {t.number: store.measurements(study.name, t.number) for t in trials}
     written = write_study(study, trials, curves, there, force=arguments.force)

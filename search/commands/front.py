@@ -12,10 +12,10 @@ from search.front.front import MergedPoint, merge_equal
 from search.front.indicators import constant_objectives
 from search.front.picks import knee, pick
 from search.store.store import Store, StoredPoint
-from search.study.study import Study, study_from_toml
+from search.study.study import Study
 from search.text.units import figure
 from search.trial.confirmation import Confirmed, confirmed_document
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 if TYPE_CHECKING:
     from snn.settings.measurement import OperatingPoint
@@ -45,7 +45,7 @@ def front(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.as_json)
     with Store(arguments.store, read_only=True) as store:
         stored = store.stored_study(arguments.study)
-        study = study_from_toml(stored.toml, stored.name)
+        study = stored.study()
         members = front_of_study(store, study)
         hypervolume = store.hypervolume(arguments.study)
         confirmed = store.confirmed(arguments.study)
@@ -56,7 +56,7 @@ def front(arguments: argparse.Namespace) -> int:
             output.say(no_front(store, study))
         constant = constants(store, study, members)
     names = metrics_of(study, all_metrics=arguments.all_metrics)
-    say_points(output, members, names, knee=best, confirmed=confirmed)
+    say_points(output, members, names, knee=best, confirmed=confirmed, metrics=study.metrics)
     for line in constant:
         output.say(line)
     output.document(
@@ -96,7 +96,9 @@ def no_front(store: Store, study: Study) -> str:
         values = [point.metrics.get(name, math.nan) for point in points]
         finite = [value for value in values if math.isfinite(value)]
         if not any(bound.violation(value) == 0 for value in values):
-            closest = figure(name, min(finite, key=bound.violation)) if finite else "not a number"
+            closest = "not a number"
+            if finite:
+                closest = figure(name, min(finite, key=bound.violation), study.metrics)
             missed.append(f"{tables.limits(name, bound)} (closest: {closest})")
     if missed:
         return (
@@ -116,7 +118,8 @@ def constants(store: Store, study: Study, members: Sequence[Member]) -> list[str
         return []  # without a look at all points
     found = constant_objectives(store.operating_points(study.name), study.objectives)
     return [
-        f"objective {name} is {figure(name, value)} in every trial, so that it decides nothing: "
+        f"objective {name} is {figure(name, value, study.metrics)} in every trial, so that it "
+        "decides nothing: "
         "remove it from objectives, or vary an axis that changes it"
         for name, value in found.items()
     ]
@@ -125,7 +128,7 @@ def constants(store: Store, study: Study, members: Sequence[Member]) -> list[str
 def in_order(points: Sequence[StoredPoint], study: Study) -> list[Member]:
     """Merge equal operating points, and sort them with the best in the first objective first."""
     first = study.objectives[0]
-    sign = METRICS[first].sign
+    sign = study.metrics[first].sign
     return sorted(merge_equal(points), key=lambda member: sign * member.point.point.metrics[first])
 
 
@@ -142,7 +145,7 @@ def knee_of(members: Sequence[Member], study: Study) -> Member | None:
     """Return the knee of a front; None while there is no front."""
     if not members:
         return None
-    best = knee([member.point for member in members], study.objectives)
+    best = knee([member.point for member in members], study.objectives, study.metrics)
     return next(member for member in members if member.point is best)
 
 
@@ -152,7 +155,7 @@ def picked(store: Store, members: Sequence[Member], spec: str, study: Study) -> 
         raise InputError(f"--pick: must be {PICKS}, got {spec!r}")
     if not members:
         raise InputError(no_front(store, study))
-    best = pick([member.point for member in members], spec, study.objectives)
+    best = pick([member.point for member in members], spec, study.objectives, study.metrics)
     return next(member for member in members if member.point is best)
 
 
@@ -163,6 +166,7 @@ def say_points(
     *,
     knee: Member | None = None,
     confirmed: Mapping[int, Confirmed] | None = None,
+    metrics: Metrics = METRICS,
 ) -> None:
     """Print operating points with the metrics `names`, in several tables on a narrow terminal.
 
@@ -181,6 +185,7 @@ def say_points(
             marks={index: "knee" for index, m in enumerate(members) if m is knee},
             trials=[", ".join(map(str, member.trials)) for member in members],
             confirmed=shown,
+            metrics=metrics,
         )
         output.say(table)
 
@@ -188,7 +193,7 @@ def say_points(
 def metrics_of(study: Study, *, all_metrics: bool = False) -> tuple[str, ...]:
     """Return the objectives and the constrained metrics of a study, on request all metrics."""
     asked = (*study.objectives, *study.constraints)
-    return tuple(dict.fromkeys((*asked, *METRICS) if all_metrics else asked))
+    return study.reported if all_metrics else tuple(dict.fromkeys(asked))
 
 
 def point_document(member: Member) -> dict[str, object]:
@@ -210,5 +215,6 @@ def settings_document(point: "OperatingPoint") -> dict[str, object]:
         "detector_threshold": point.detector_threshold,
         "blocks": point.blocks,
         "is_sampled": point.is_sampled,
+        **({"label": point.label} if point.label else {}),
         "metrics": point.metrics,
     }

@@ -93,7 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_places(arguments)
     study = read_study(arguments)
-    check_packages(workers=study.budget.workers if arguments.workers is None else arguments.workers)
+    check_packages(
+        workers=study.budget.workers if arguments.workers is None else arguments.workers,
+        is_own=study.train is not None,
+    )
     suspicions = check_datasets(study, arguments.data)
     usual_seconds()  # raises for a wrong SPIKEFRONT_STORE_WAIT_S, before anything starts
     output = Output(as_json=arguments.as_json)
@@ -136,9 +139,9 @@ def read_study(arguments: argparse.Namespace) -> Study:
     )
 
 
-def check_packages(*, workers: int) -> None:
-    """Raise InputError for a missing package that every trial needs."""
-    for name in ("torch", "optuna", *(("ray",) if workers else ())):
+def check_packages(*, workers: int, is_own: bool = False) -> None:
+    """Raise InputError for a missing package that every trial needs; an own one needs no torch."""
+    for name in (*(() if is_own else ("torch",)), "optuna", *(("ray",) if workers else ())):
         if not is_there(name):
             raise InputError(f"a search {needs(name)}")
 
@@ -148,6 +151,8 @@ def check_datasets(study: Study, root: Path) -> list[str]:
 
     Raises DataError for a data set that is missing or damaged.
     """
+    if study.train is not None:  # which reads its data itself
+        return []
     return [line for name in datasets_of(study) for line in check_dataset(name, root)]
 
 
@@ -241,7 +246,7 @@ def _say_results(
     output.say()
     knee = knee_of(points, study)
     shown = evenly(points, keeping=knee)
-    say_points(output, shown, metrics_of(study), knee=knee)
+    say_points(output, shown, metrics_of(study), knee=knee, metrics=study.metrics)
     if not points:
         output.say(no_front(store, study))
     for line in constants(store, study, points):

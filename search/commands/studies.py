@@ -11,7 +11,6 @@ from search.commands.front import constants, front_of_study, no_front
 from search.commands.options import JSON, STORE, STUDY, command, same_places
 from search.commands.output import Output
 from search.store.store import Store
-from search.study.study import study_from_toml
 from search.text.units import duration, moment
 from search.trial.trial import RULED_OUT, Event, Trial, TrialState
 
@@ -53,7 +52,7 @@ def status(arguments: argparse.Namespace) -> int:
         events = store.events(arguments.study)
         sources = store.prior_trial_sources(arguments.study)
         summary = next(s for s in store.study_summaries() if s.name == arguments.study)
-        study = study_from_toml(stored.toml, stored.name)
+        study = stored.study()
         members = front_of_study(store, study)
         front_size = len(members)
         fault = no_front(store, study) if summary.operating_points and not front_size else ""

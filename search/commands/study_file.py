@@ -61,7 +61,10 @@ def validate(arguments: argparse.Namespace) -> int:
         for line in found.lines():
             output.say(f"  {line}")
     costs = sorted(sampled_costs(study), key=lambda cost: cost.training_memory_bytes)
-    _say_costs(output, costs)
+    if study.train is None:
+        _say_costs(output, costs)
+    else:
+        output.say(f"an own training, whose cost is not known: {study.train}, code {study.code}")
     rule = rule_of(study)
     rungs = {} if rule is None else {n: rule.rung_epochs(n) for n in training_lengths(study)}
     _say_rungs(output, rungs)
@@ -290,6 +293,8 @@ def sampled_costs(study: Study) -> Iterator[Cost]:
     from search.worker import engine
     from search.worker.job import run_config
 
+    if study.train is not None:  # nothing is known of it
+        return
     suggest = RandomSuggest(seed=study.search.seed)
     seen: set[str] = set()
     for _ in range(TRIES):
@@ -362,13 +367,11 @@ def _say_costs(output: Output, costs: Sequence[Cost]) -> None:
 
 def training_lengths(study: Study) -> list[int]:
     """Return the numbers of epochs over all blocks that random configurations have, ascending."""
-    from search.worker.job import run_config
-
     suggest = RandomSuggest(seed=study.search.seed)
     lengths = set()
     for _ in range(TRIES):
         with contextlib.suppress(ConfigError):
-            config = run_config(study, study.space.sample(suggest))
+            config = study.config(study.space.sample(suggest))
             lengths.add(config.total_epochs)
     return sorted(lengths)
 

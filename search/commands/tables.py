@@ -22,6 +22,7 @@ from snn.settings.measurement import (
     ExitReport,
     LayerReport,
     Measurement,
+    Metrics,
     OperatingPoint,
 )
 
@@ -119,39 +120,54 @@ def points_table(
     marks: Mapping[int, str],
     trials: Sequence[str] = (),
     confirmed: Sequence[Confirmed | None] = (),
+    metrics: Metrics = METRICS,
 ) -> Table:
     """Return a row per operating point with the metrics `names`; rows in `marks` are bold.
 
     `trials` are the trial numbers of each point, `confirmed` its results with other
-    seeds; both columns are left out where they are empty.
+    seeds; both columns are left out where they are empty, and so are the settings of an
+    operating point where no point has any: those of an own training.
     """
-    columns = ["", *(("trial",) if trials else ()), "T", "exit threshold", "blocks used"]
+    is_own = all(point.timesteps == 0 for point in points)
+    settings = ["T", "exit threshold", "blocks used"]
+    if is_own:
+        settings = ["point"] if any(point.label for point in points) else []
+    tested = "accuracy" if not is_own or "accuracy" in names else next(iter(names), "accuracy")
+    columns = ["", *(("trial",) if trials else ()), *settings]
     columns += map(heading, names)
-    columns += ["test\naccuracy", "seeds"] if confirmed else []
-    table = plain_table(*columns, left=("", "exit threshold"))
+    columns += [f"test\n{heading(tested)}", "seeds"] if confirmed else []
+    table = plain_table(*columns, left=("", "exit threshold", "point"))
     for index, point in enumerate(points):
         table.add_row(
             marks.get(index, ""),
             *trials[index : index + 1],
-            str(point.timesteps),
-            thresholds(point),
-            str(point.blocks),
-            *(figure(name, point.metrics.get(name, math.nan)) for name in names),
-            *(_confirmed_cells(confirmed[index]) if confirmed else ()),
+            *_settings_cells(point, settings),
+            *(figure(name, point.metrics.get(name, math.nan), metrics) for name in names),
+            *(_confirmed_cells(confirmed[index], tested, metrics) if confirmed else ()),
             style="bold" if index in marks else None,
         )
     return table
 
 
-def _confirmed_cells(confirmed: Confirmed | None) -> tuple[str, str]:
+def _settings_cells(point: OperatingPoint, settings: Sequence[str]) -> tuple[str, ...]:
+    if "T" in settings:
+        return str(point.timesteps), thresholds(point), str(point.blocks)
+    return (point.label or "-",) if settings else ()
+
+
+def _confirmed_cells(confirmed: Confirmed | None, metric: str, metrics: Metrics) -> tuple[str, str]:
     if confirmed is None:
         return "-", "-"
     lost = f" of {len(confirmed.runs)}" if confirmed.seeds_lost else ""
-    return _mean_and_std(confirmed.spread("accuracy")), f"{confirmed.seeds}{lost}"
+    spread = confirmed.spread(metric)
+    return _mean_and_std(spread, metric, metrics), f"{confirmed.seeds}{lost}"
 
 
-def _mean_and_std(accuracy: Spread) -> str:
-    """Return `97.2 ± 0.3 %`."""
+def _mean_and_std(accuracy: Spread, metric: str, metrics: Metrics) -> str:
+    """Return `97.2 ± 0.3 %`; of another metric than accuracy in its unit."""
+    if metric != "accuracy":
+        mean, std = (figure(metric, value, metrics) for value in (accuracy.mean, accuracy.std))
+        return mean if math.isnan(accuracy.std) else f"{mean} ± {std}"
     if math.isnan(accuracy.std):
         return percent(accuracy.mean)
     return f"{100 * accuracy.mean:.1f} ± {100 * accuracy.std:.1f} %"
@@ -168,14 +184,18 @@ def pairs_table(pairs: Mapping[str, object], *, title: str) -> Table:
     return table
 
 
-def metrics_table(metrics: Mapping[str, float], *, title: str) -> Table:
+def metrics_table(
+    metrics: Mapping[str, float], *, title: str, declared: Metrics = METRICS
+) -> Table:
     """Return every metric with its value, unit and meaning."""
     table = plain_table("metric", "value", "meaning", title=title, left=("metric", "meaning"))
     for column in table.columns:
         column.vertical = "top"
-    for name, metric in METRICS.items():
+    for name, metric in declared.items():
         if name in metrics:
-            table.add_row(name, figure(name, metrics[name]), Text(metric.meaning, style="dim"))
+            table.add_row(
+                name, figure(name, metrics[name], declared), Text(metric.meaning, style="dim")
+            )
     return table
 
 
@@ -185,6 +205,18 @@ def metric_columns(columns: Mapping[str, Mapping[str, float | None]]) -> Table:
     for name in METRICS:
         values = (column.get(name) for column in columns.values())
         table.add_row(name, *("-" if v is None else figure(name, v) for v in values))
+    return table
+
+
+def reported_table(measurements: Sequence[Measurement], metrics: Metrics) -> Table:
+    """Return a row per epoch of an own training, with what it reported."""
+    names = list(dict.fromkeys(name for m in measurements for name in m.metrics))
+    losses = [name for name in ("loss",) if any(not math.isnan(m.loss) for m in measurements)]
+    table = plain_table("epoch", *losses, *map(heading, names), "time", title="Epochs")
+    for m in measurements:
+        cells = (figure(name, m.metrics.get(name, math.nan), metrics) for name in names)
+        loss = [f"{m.loss:.4f}"] if losses else []
+        table.add_row(str(m.epoch), *loss, *cells, duration(m.wall_s))
     return table
 
 
@@ -222,7 +254,9 @@ def curves_table(measurements: Sequence[Measurement]) -> Table:
     return table
 
 
-def rungs_table(reports: Sequence[RungReport], *, stopped_at: int | None) -> Table:
+def rungs_table(
+    reports: Sequence[RungReport], *, stopped_at: int | None, metrics: Metrics = METRICS
+) -> Table:
     """Return a row per operating point that was ranked at a rung."""
     names = list(reports[0].sampled.metrics)
     columns = ("rung", "epochs", "point", *map(heading, names), "decision")
@@ -230,7 +264,7 @@ def rungs_table(reports: Sequence[RungReport], *, stopped_at: int | None) -> Tab
     for report in reports:
         decision = "stopped" if report.rung == stopped_at else "continued"
         for point in report.points:
-            figures = (figure(name, point.metrics[name]) for name in names)
+            figures = (figure(name, point.metrics[name], metrics) for name in names)
             if point.is_sampled:
                 epochs = f"{report.epochs_done}/{report.epochs_total}"
                 table.add_row(str(report.rung), epochs, "sampled", *figures, decision)

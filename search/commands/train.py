@@ -24,10 +24,9 @@ from search.export.folder import (
     check_target,
     read_config,
     read_folder,
-    sha256_of,
 )
 from search.text import log
-from search.text.artifacts import ArtifactFile
+from search.text.artifacts import ArtifactFile, sha256_of
 from search.text.units import duration, percent
 from search.trial.trial import Outcome, TrialState
 from search.worker.engine import settled

@@ -11,9 +11,10 @@ from search.commands.front import in_order, metrics_of, say_points, settings_doc
 from search.commands.options import JSON, STORE, STUDY, command, natural, option
 from search.commands.output import Output
 from search.store.store import Store, StoredPoint
-from search.study.study import Study, study_from_toml
+from search.study.study import Study
 from search.text.units import duration, moment
 from search.trial.confirmation import Confirmed, confirmed_document
+from search.trial.function_config import FunctionConfig
 from search.trial.rung import RungReport
 from search.trial.trial import Trial
 
@@ -40,15 +41,20 @@ def show(arguments: argparse.Namespace) -> int:
         confirmed = store.confirmed(arguments.study)
         rungs = store.rungs(arguments.study, arguments.trial)
         equal = _equal_trials(store, stored.name, trial)
-    study = study_from_toml(stored.toml, stored.name)
+    study = stored.study()
     _say_trial(output, study, trial, equal)
     if measurements:
-        output.say(tables.curves_table(measurements))
+        is_own = study.train is not None
+        output.say(
+            tables.reported_table(measurements, study.metrics)
+            if is_own
+            else tables.curves_table(measurements)
+        )
     if rungs:
-        output.say(tables.rungs_table(rungs, stopped_at=trial.stopped_rung))
+        output.say(tables.rungs_table(rungs, stopped_at=trial.stopped_rung, metrics=study.metrics))
     if trial.sampled is not None:
         _say_points(output, study, trial.sampled, points, confirmed)
-    if evaluation is not None:
+    if evaluation is not None and study.train is None:
         output.say(tables.layers_table(evaluation.layers))
         output.say(tables.exits_table(evaluation.exits))
     if trial.error:
@@ -85,12 +91,15 @@ def _say_trial(output: Output, study: Study, trial: Trial, equal: Sequence[int])
     if trial.constraint_violation > 0:
         pairs["constraint violation"] = f"{trial.constraint_violation:.4g} (0: all constraints met)"
     if trial.artifact is not None:
-        pairs["weights file"] = trial.artifact.uri
+        pairs["weights file" if study.train is None else "files"] = trial.artifact.uri
     output.say(tables.pairs_table(pairs, title=f"{study.name}, trial {trial.number}"))
     output.say()
     output.say(tables.pairs_table(trial.params, title="Parameters"))
     if trial.config is not None:
-        rest = _shared(trial.config.to_mapping(), trial.params)
+        values = trial.config.to_mapping()
+        if isinstance(trial.config, FunctionConfig):
+            values = {**{n: v for n, v in values.items() if n != "params"}, **trial.config.params}
+        rest = _shared(values, trial.params)
         output.say()
         output.say(tables.pairs_table(rest, title="All other settings"))
 
@@ -110,10 +119,20 @@ def _say_points(
         f"Sampled operating point: {sampled.timesteps} timesteps, "
         f"exit threshold {tables.thresholds(sampled)}"
     )
-    output.say(tables.metrics_table(sampled.metrics, title=title))
+    metrics: Mapping[str, float] = sampled.metrics
+    if study.train is not None:
+        title = "Reported"
+        metrics = {name: value for name, value in metrics.items() if value == value}
+    output.say(tables.metrics_table(metrics, title=title, declared=study.metrics))
     if len(points) > 1 or confirmed.keys() & {member.id for member in points}:
         output.say(Text("Operating points of this network", style="bold"))
-        say_points(output, in_order(points, study), metrics_of(study), confirmed=confirmed)
+        say_points(
+            output,
+            in_order(points, study),
+            metrics_of(study),
+            confirmed=confirmed,
+            metrics=study.metrics,
+        )
 
 
 def _trial_document(

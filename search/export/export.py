@@ -23,12 +23,11 @@ from search.export.folder import (
     differences,
     new_folder,
     point_settings,
-    sha256_of,
 )
 from search.export.model_card import model_card
 from search.runners.precision import reason_of
-from search.study.study import study_from_toml
 from search.text import artifacts
+from search.text.artifacts import sha256_of
 from search.text.json_text import json_text
 from search.text.provenance import machine, project_commit, project_version
 from search.trial.confirmation import Confirmed, confirmed_document
@@ -82,12 +81,12 @@ def export_point(
     """
     check_target(out, force=force)
     trial = store.trial(study, point.trial)
-    asked = study_from_toml(store.stored_study(study).toml, study)
+    asked = store.stored_study(study).study()
     threads = max(1, int(asked.budget.cpus_per_trial))  # sums round as in the trial
     if problem := weights_problem(trial):
         hint = "; choose a trial that has weights" if trial.artifact is None else ""
         raise ExportError(f"{problem}{hint}")
-    assert trial.config is not None
+    assert trial.engine_config is not None
     assert trial.artifact is not None
     recorded = store.evaluation(study, trial.number)
     confirmed = store.confirmed(study).get(point.id)
@@ -101,7 +100,7 @@ def export_point(
                 question=asked.question,
                 precision=reason_of(store, study),
             ),
-            config=trial.config,
+            config=trial.engine_config,
             weights=weights,
             point=point.point,
             recorded=recorded,

@@ -1,7 +1,6 @@
 """An exported folder: config, weights, metrics, model card; written whole or not at all."""
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -24,6 +23,7 @@ CONFIG, WEIGHTS, METRICS_FILE, CARD = (
     "README.md",
 )
 FILES = (CONFIG, WEIGHTS, METRICS_FILE, CARD)
+OWN_FILES = "files"  # folder of what an own training kept
 GRAPH_FILES = re.compile(r"network(-exit\d+)?\.nir|network\.json")  # with --nir
 FORMAT = 1  # of metrics.json; a newer spikefront may write a higher one
 
@@ -90,12 +90,6 @@ def _is_same(one: float | None, other: float | None) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # ---- reading
 
 
@@ -107,6 +101,11 @@ def read_folder(path: Path) -> Folder:
             f"{path}: must be an exported folder, but {what}; make one with `spikefront export`"
         )
     missing = [name for name in (CONFIG, WEIGHTS, METRICS_FILE) if not (path / name).is_file()]
+    if missing == [WEIGHTS] and (train := _own_training(path)):
+        raise ExportError(
+            f"{path}: must be a network of the engine, but has the files of the own training "
+            f"{train}; run it as that training does"
+        )
     if missing:
         raise ExportError(
             f"{path}: must be an exported folder, but has no {' and no '.join(missing)}; "
@@ -231,6 +230,8 @@ def _is_only_export(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         return False
     names = {entry.name for entry in path.iterdir()}
+    if _own_training(path):
+        return names <= {CONFIG, METRICS_FILE, CARD, OWN_FILES}
     graphs = {name for name in names if GRAPH_FILES.fullmatch(name)}
     if not {CONFIG, WEIGHTS, METRICS_FILE} <= names <= set(FILES) | graphs:
         return False
@@ -239,6 +240,16 @@ def _is_only_export(path: Path) -> bool:
     except ExportError:
         return False
     return True
+
+
+def _own_training(path: Path) -> str | None:
+    """Return `module:function` of an exported own training; None for anything else."""
+    try:
+        document = json.loads((path / METRICS_FILE).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError, OSError):
+        return None
+    is_export = isinstance(document, dict) and "spikefront_export" in document
+    return str(document["train"]) if is_export and document.get("train") else None
 
 
 def config_text(config: RunConfig, *, title: str) -> str:

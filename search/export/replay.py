@@ -85,12 +85,12 @@ def replay(store: "Store", study: str, number: int, *, data_dir: Path) -> Replay
     trial = store.trial(study, number)
     if problem := weights_problem(trial):
         raise ReplayError(problem)
-    assert trial.config is not None
+    assert trial.engine_config is not None
     assert trial.artifact is not None
     threads = _threads(store.stored_study(study).toml)
     try:
         with checked_weights(trial, trial.artifact) as weights:
-            return engine.replay(trial.config, weights, data_dir=data_dir, threads=threads)
+            return engine.replay(trial.engine_config, weights, data_dir=data_dir, threads=threads)
     except (ExportError, DataError, engine.unreadable()) as error:
         raise ReplayError(" ".join(str(error).split())) from None
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from search.front.front import Floats, P, minimised, pareto_mask, within
 from search.study.tables import Bound
+from snn.settings.measurement import METRICS, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,13 @@ class FrontArchive(Generic[P]):
     the size of the front, not with the number of all points.
     """
 
-    def __init__(self, objectives: Sequence[str], constraints: Mapping[str, Bound]) -> None:
+    def __init__(
+        self,
+        objectives: Sequence[str],
+        constraints: Mapping[str, Bound],
+        metrics: Metrics = METRICS,
+    ) -> None:
+        self._metrics = metrics
         self._objectives, self._constraints = tuple(objectives), dict(constraints)
         self.members: list[P] = []
         self.values: Floats = np.empty((0, len(self._objectives)))  # of the members, minimised
@@ -37,12 +44,12 @@ class FrontArchive(Generic[P]):
     def take(self, members: Sequence[P]) -> None:
         """Start from points that are known to be a front."""
         self.members = list(members)
-        self.values = minimised(self.members, self._objectives)
+        self.values = minimised(self.members, self._objectives, self._metrics)
 
     def add(self, points: Sequence[P]) -> ArchiveChange[P]:
         """Add points; those outside of the constraints are ignored."""
         new = within(points, self._constraints)
-        values = np.concatenate([self.values, minimised(new, self._objectives)])
+        values = np.concatenate([self.values, minimised(new, self._objectives, self._metrics)])
         mask = pareto_mask(values)
         stays, enters = mask[: len(self.members)], mask[len(self.members) :]
         change = ArchiveChange(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.study.tables import Bound
-from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.measurement import METRICS, Metrics, OperatingPoint
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -77,21 +77,29 @@ def pareto_ranks(values: Floats) -> NDArray[np.int64]:
     return np.asarray(moocore.pareto_rank(values), dtype=np.int64)
 
 
-def minimised(points: Sequence[HasPoint], objectives: Sequence[str]) -> Floats:
-    """Return the objectives as rows (points x objectives), minimised; missing ones are NaN."""
+def minimised(
+    points: Sequence[HasPoint], objectives: Sequence[str], metrics: Metrics = METRICS
+) -> Floats:
+    """Return the objectives as rows (points x objectives), minimised; missing ones are NaN.
+
+    `metrics` declares them: those of the study where it has own ones.
+    """
     rows = [
-        [METRICS[name].sign * p.point.metrics.get(name, math.nan) for name in objectives]
+        [metrics[name].sign * p.point.metrics.get(name, math.nan) for name in objectives]
         for p in points
     ]
     return np.array(rows, dtype=np.float64).reshape(len(points), len(objectives))
 
 
 def front_of(
-    points: Sequence[P], objectives: Sequence[str], constraints: Mapping[str, Bound] | None = None
+    points: Sequence[P],
+    objectives: Sequence[str],
+    constraints: Mapping[str, Bound] | None = None,
+    metrics: Metrics = METRICS,
 ) -> list[P]:
     """Return the points that no other dominates, of those within the constraints, in order."""
     feasible = within(points, constraints or {})
-    mask = pareto_mask(minimised(feasible, objectives))
+    mask = pareto_mask(minimised(feasible, objectives, metrics))
     return [p for p, is_kept in zip(feasible, mask.tolist(), strict=True) if is_kept]
 
 

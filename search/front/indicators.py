@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from search.front.front import Floats, HasPoint, minimised
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metric, Metrics
 
 _FIRST_TRIALS = 10  # the worst of these is the reference
 
@@ -76,37 +76,52 @@ def igd_plus(values: Floats, target: Floats) -> float:
     return float(moocore.igd_plus(values, ref=target))
 
 
-def ideal(metric: str) -> float:
+def ideal(metric: str, metrics: Metrics = METRICS) -> float:
     """Return the best value that a metric can have."""
-    return 1.0 if METRICS[metric].better == "higher" else 0.0
+    return metrics[metric].best_value
 
 
 def reference_point(
     points: Sequence[HasPoint],
     objectives: Sequence[str],
     given: Mapping[str, float] | None = None,
+    metrics: Metrics = METRICS,
 ) -> dict[str, float]:
     """Return the reference point of the hypervolume, by objective and in its unit.
 
     A value that the study gives is taken. Otherwise 0 where higher is better, and else the
     worst finite value among the points of the ten trials with the lowest
     numbers: twice that if all are equal, so that a constant objective leaves a
-    volume; 1 if the worst is 0.
+    volume; 1 if the worst is 0. For a metric of the user, whose values may have any sign, the
+    worst value in either direction.
     """
     first = set(sorted({p.trial for p in points})[:_FIRST_TRIALS])
     reference = {}
     for name in objectives:
         if given and name in given:
             reference[name] = float(given[name])
+            continue
+        values = [p.point.metrics.get(name, math.nan) for p in points if p.trial in first]
+        finite = [value for value in values if math.isfinite(value)]
+        if name not in METRICS:
+            reference[name] = _own_reference(metrics[name], finite)
         elif METRICS[name].better == "higher":
             reference[name] = 0.0
         else:
-            values = [p.point.metrics.get(name, math.nan) for p in points if p.trial in first]
-            finite = [value for value in values if math.isfinite(value)]
             worst = max(finite, default=0.0)
             margin = 2.0 if worst == min(finite, default=0.0) else 1.0
             reference[name] = margin * worst if worst > 0 else 1.0
     return reference
+
+
+def _own_reference(metric: Metric, values: Sequence[float]) -> float:
+    """Return the worst of `values`, with a margin if all are equal; worse than the ideal."""
+    best = metric.sign * metric.best_value
+    costs = [metric.sign * value for value in values] or [best]
+    worst = max(costs)
+    if worst == min(costs):
+        worst += abs(worst) or 1.0
+    return metric.sign * (worst if worst > best else best + 1.0)
 
 
 def constant_objectives(points: Sequence[HasPoint], objectives: Sequence[str]) -> dict[str, float]:
@@ -121,14 +136,17 @@ def constant_objectives(points: Sequence[HasPoint], objectives: Sequence[str]) -
 
 
 def normalised_hypervolume(
-    points: Sequence[HasPoint], objectives: Sequence[str], reference: Mapping[str, float]
+    points: Sequence[HasPoint],
+    objectives: Sequence[str],
+    reference: Mapping[str, float],
+    metrics: Metrics = METRICS,
 ) -> float:
     """Return the share of the box from the ideal to the reference that points dominate, 0 to 1.
 
     Parts outside of the box add nothing. Points outside of the constraints must have been
     left out, as `front_of` does.
     """
-    values = in_box(minimised(points, objectives), objectives, reference)
+    values = in_box(minimised(points, objectives, metrics), objectives, reference, metrics)
     return box_share(values)
 
 
@@ -137,13 +155,18 @@ def box_share(values: Floats) -> float:
     return min(hypervolume(values, np.ones(values.shape[1])), 1.0)
 
 
-def in_box(values: Floats, objectives: Sequence[str], reference: Mapping[str, float]) -> Floats:
+def in_box(
+    values: Floats,
+    objectives: Sequence[str],
+    reference: Mapping[str, float],
+    metrics: Metrics = METRICS,
+) -> Floats:
     """Rows of `minimised`, scaled so that the ideal is 0 and the reference 1; the finite ones.
 
     Better than ideal counts as ideal.
     """
-    signs = np.array([METRICS[name].sign for name in objectives], dtype=np.float64)
-    best = signs * [ideal(name) for name in objectives]
+    signs = np.array([metrics[name].sign for name in objectives], dtype=np.float64)
+    best = signs * [ideal(name, metrics) for name in objectives]
     worst = signs * [reference[name] for name in objectives]
     finite = values[np.isfinite(values).all(axis=1)]
     return np.maximum((finite - best) / (worst - best), 0.0)

@@ -9,14 +9,14 @@ import numpy as np
 from search.front.front import Floats, P, minimised
 from search.study.tables import Bound
 from snn.settings.config import nearest
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 
 class PickError(ValueError):
     """A pick that cannot be read, or that no point fulfils."""
 
 
-def knee(points: Sequence[P], objectives: Sequence[str]) -> P:
+def knee(points: Sequence[P], objectives: Sequence[str], metrics: Metrics = METRICS) -> P:
     """Return the knee of a front: the point with the smallest sum of scaled objectives.
 
     Each objective is scaled to 0 (best of `points`) .. 1 (worst) and minimised.
@@ -26,7 +26,7 @@ def knee(points: Sequence[P], objectives: Sequence[str]) -> P:
     objective the knee is the best point. Of equal points the first is taken.
     Raises PickError without a point.
     """
-    return points[knee_row(minimised(points, objectives))]
+    return points[knee_row(minimised(points, objectives, metrics))]
 
 
 def knee_row(values: Floats) -> int:
@@ -46,7 +46,9 @@ def knee_row(values: Floats) -> int:
 _CONDITION = re.compile(r"(?P<metric>[A-Za-z_]\w*)(?P<side><=|>=)(?P<value>\S+)")
 
 
-def pick(points: Sequence[P], spec: str, objectives: Sequence[str]) -> P:
+def pick(
+    points: Sequence[P], spec: str, objectives: Sequence[str], metrics: Metrics = METRICS
+) -> P:
     """The point that `spec` names: conditions, then `knee` or `best:METRIC`.
 
     `knee`, `best:accuracy`, `accuracy>=0.97 model_bytes<=1e5 best:synaptic_ops`;
@@ -61,34 +63,34 @@ def pick(points: Sequence[P], spec: str, objectives: Sequence[str]) -> P:
             raise PickError(f"pick {spec!r}: nothing can follow {rule!r}, got {word!r}")
         condition = _CONDITION.fullmatch(word)
         if condition:
-            kept = _within(kept, spec, condition)
+            kept = _within(kept, spec, condition, metrics)
         elif word == "knee" or word.startswith("best:"):
             rule = word
         else:
             raise PickError(
                 f"pick {spec!r}: {word!r} must be knee, best:METRIC, METRIC>=X or METRIC<=X"
-                + nearest(word, ("knee", *(f"best:{name}" for name in METRICS)))
+                + nearest(word, ("knee", *(f"best:{name}" for name in metrics)))
             )
     if rule.startswith("best:"):
-        metric = _metric(spec, rule.removeprefix("best:"))
-        if not np.isfinite(minimised(kept, (metric,))).any():
+        metric = _metric(spec, rule.removeprefix("best:"), metrics)
+        if not np.isfinite(minimised(kept, (metric,), metrics)).any():
             raise PickError(
                 f"pick {spec!r}: no point has a figure for {metric}; name another metric"
             )
-        return _best(kept, metric, objectives)
-    return knee(kept, objectives)
+        return _best(kept, metric, objectives, metrics)
+    return knee(kept, objectives, metrics)
 
 
-def _metric(spec: str, name: str) -> str:
-    if name not in METRICS:
-        hint = nearest(name, METRICS) or f"; known: {', '.join(METRICS)}"
+def _metric(spec: str, name: str, metrics: Metrics) -> str:
+    if name not in metrics:
+        hint = nearest(name, metrics) or f"; known: {', '.join(metrics)}"
         raise PickError(f"pick {spec!r}: {name!r} is not a metric{hint}")
     return name
 
 
-def _within(points: list[P], spec: str, condition: re.Match[str]) -> list[P]:
+def _within(points: list[P], spec: str, condition: re.Match[str], metrics: Metrics) -> list[P]:
     """Those that meet the condition. Raises PickError, with the nearest miss, if none does."""
-    name = _metric(spec, condition["metric"])
+    name = _metric(spec, condition["metric"], metrics)
     try:
         limit = float(condition["value"])
     except ValueError:
@@ -108,8 +110,8 @@ def _within(points: list[P], spec: str, condition: re.Match[str]) -> list[P]:
     return kept
 
 
-def _best(points: Sequence[P], metric: str, objectives: Sequence[str]) -> P:
+def _best(points: Sequence[P], metric: str, objectives: Sequence[str], metrics: Metrics) -> P:
     names = (metric, *(name for name in objectives if name != metric))
-    rows = minimised(points, names)
+    rows = minimised(points, names, metrics)
     rows[~np.isfinite(rows)] = math.inf
     return points[int(np.lexsort(rows.T[::-1])[0])]

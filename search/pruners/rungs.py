@@ -12,7 +12,7 @@ from search.front.front import Floats, pareto_mask
 from search.study.study import Study
 from search.study.tables import Bound
 from search.trial.rung import RungPoint
-from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.measurement import METRICS, Metrics, OperatingPoint
 
 FAMILY_POINTS = 8  # most points of a network that are compared
 
@@ -31,6 +31,7 @@ class StoppingRule:
     constraints: Mapping[str, Bound] = field(default_factory=dict)
     reduction: float = 3.0  # above 1: the best 1/reduction continue
     smallest: float = 0.1  # between 0 and 1
+    metrics: Metrics = field(default_factory=lambda: METRICS)
     judged: Literal["family", "sampled"] = "family"  # points of a trial that are compared
 
     @property
@@ -68,7 +69,7 @@ class StoppingRule:
 
         If no point is within the constraints: the sampled one and the one least outside.
         """
-        named = [name for name in METRICS if name in (*self.objectives, *self.constraints)]
+        named = [name for name in self.metrics if name in (*self.objectives, *self.constraints)]
         points = [
             RungPoint(metrics={n: p.metrics[n] for n in named}, is_sampled=p.is_sampled)
             for p in sorted(family, key=lambda point: not point.is_sampled)
@@ -87,7 +88,7 @@ class StoppingRule:
 
     def measured(self, points: Sequence[RungPoint], *, epochs_done: int = 0) -> "MeasuredPoints":
         """Return the points as arrays. Raises KeyError if a metric is missing."""
-        values = [[METRICS[n].sign * p.metrics[n] for n in self.objectives] for p in points]
+        values = [[self.metrics[n].sign * p.metrics[n] for n in self.objectives] for p in points]
         violations = [
             sum(bound.violation(p.metrics[n]) for n, bound in self.constraints.items())
             for p in points
@@ -121,6 +122,7 @@ def rule_of(study: Study) -> StoppingRule | None:
         constraints=study.constraints,
         reduction=study.search.reduction_factor,
         smallest=study.search.grace_period,
+        metrics=study.metrics,
     )
 
 

@@ -128,7 +128,9 @@ class BudgetSpent:
     def left_s(self) -> float | None:
         """Return the estimated seconds until a part of the budget is used up, or None."""
         budget = self._budget
-        unfinished = sum(t.epochs_done / max(1, t.epochs_total) for t in self._running.values())
+        # the epochs of an own training may be unknown
+        known = [t for t in self._running.values() if t.epochs_total]
+        unfinished = sum(t.epochs_done / t.epochs_total for t in known)
         epochs = sum(t.epochs_trained for t in self._running.values())
         estimates = []
         if budget.trials is not None:

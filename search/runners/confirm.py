@@ -5,6 +5,7 @@ into tables of their own, which no sampler, pruner or front reads.
 """
 
 import dataclasses
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -21,18 +22,21 @@ from search.runners.confirmation_runs import (
 )
 from search.runners.leased_run import MAX_FAILURES, LeasedRun
 from search.runners.progress import Progress, RunningTrial, StudyProgress
-from search.runners.run import block_folder, run_jobs
+from search.runners.run import block_folder, run_jobs, trainable_of
 from search.store.store import Store, StoredPoint
-from search.study.study import Study, study_from_toml
+from search.study.study import Study
 from search.text import log
 from search.text.artifacts import inside, is_there, located
-from search.text.units import duration, percent
+from search.text.units import duration, percent, three_digits
 from search.trial.confirmation import Confirmed, SeedRun
+from search.trial.function_config import Config, FunctionConfig
 from search.trial.rung import RungReport
 from search.trial.trial import Outcome, TrialState
 from search.worker.context import WorkerContext
+from search.worker.engine import TEST
+from search.worker.function_run import FunctionTrainable
 from search.worker.job import Continuation, Job, Trainable
-from search.worker.trial_run import ConfirmationTrainable, TrialRun
+from search.worker.trial_run import ConfirmationTrainable
 from snn.settings.measurement import Measurement
 
 LOG = log.logger("confirm")
@@ -61,6 +65,9 @@ class ConfirmationContext(WorkerContext):
     def trainable_for(self, job: Job) -> Trainable:
         """Return a trainable for the points of the job."""
         assert isinstance(job, ConfirmationJob)
+        if isinstance(self.trainable, FunctionTrainable):
+            labels = tuple(member.point.label for member in job.points)
+            return dataclasses.replace(self.trainable, labels=labels)
         return ConfirmationTrainable(points=tuple(member.point for member in job.points))
 
 
@@ -79,7 +86,7 @@ class ConfirmReport:
 
 
 def confirm_study(
-    name: str,
+    name: str | Study,
     *,
     store: Store,
     artifacts: Path | str,
@@ -93,16 +100,19 @@ def confirm_study(
 ) -> ConfirmReport:
     """Train front members of a stored study again until each has test runs of `seeds` seeds.
 
+    Of an own training, the name of the study finds the function where the study file was when
+    it was run last; a Study knows it itself.
     `picks` name members as `search.front.picks.pick` does; without any it is all of
     them. Test runs of earlier calls are not repeated. The other arguments are those
     of `search.runners.run.run_study`. Raises PickError, StoreError (LeaseHeldError while
     the study is being searched) or DataError.
     """
     begun = time.monotonic()
-    study = study_from_toml(store.stored_study(name).toml, name)
+    study = stored_with_code(store, name) if isinstance(name, str) else name
+    name = study.name
     budget = study.budget
     place = ConfirmationContext(
-        trainable=TrialRun,
+        trainable=trainable_of(study, part=TEST),
         data_dir=data_dir.resolve(),
         device=device or ("auto" if budget.gpus_per_trial else "cpu"),
         threads=max(1, int(budget.cpus_per_trial)),
@@ -131,6 +141,15 @@ def confirm_study(
         evaluation_s=confirmer.evaluation_s,
         total_s=time.monotonic() - begun,
     )
+
+
+def stored_with_code(store: Store, name: str) -> Study:
+    """Return a stored study; of an own training with its function. Raises StudyError."""
+    stored = store.stored_study(name)
+    study = stored.study()
+    if study.train is None:
+        return study
+    return study.with_code(Path(stored.code_folder) if stored.code_folder else None)
 
 
 class ConfirmationDriver(LeasedRun):
@@ -177,6 +196,8 @@ class ConfirmationDriver(LeasedRun):
         front = self._store.operating_points(name, front_only=True)
         self.members = tuple(chosen(front, self._picks, self._study))
         configs = {t.number: t.config for t in self._store.trials(name) if t.config is not None}
+        if self._study.train is not None:
+            configs = self._with_current_code(configs)
         self.seeds = fresh_seeds(self._count, {config.seed for config in configs.values()})
         done = self._store.confirmed(name)
         trainings = confirmation_runs_of(self.members, configs, self.seeds, done)
@@ -186,14 +207,31 @@ class ConfirmationDriver(LeasedRun):
             f"{len(self.members)} points, {len(self.seeds)} seeds: {self._asked} trainings to do"
         )
 
+    def _with_current_code(self, configs: Mapping[int, Config]) -> dict[int, Config]:
+        """Return configs of an own training with the code that is there now."""
+        found: dict[int, Config] = {}
+        changed = []
+        for number, config in configs.items():
+            assert isinstance(config, FunctionConfig)
+            if config.code not in ("", self._study.code):
+                changed.append(number)
+            found[number] = dataclasses.replace(config, code=self._study.code)
+        if any(member.trial in changed for member in self.members):
+            self.warn(
+                f"the code of {self._study.train} was changed since the search: what is "
+                "confirmed is the code as it is now"
+            )
+        return found
+
     def _job(self, number: int, training: ConfirmationRun) -> ConfirmationJob:
         config = training.config
         name = config.training_fingerprint
+        is_own = self._study.train is not None  # which has checkpoints of its own
         return ConfirmationJob(
             number=number,
             config=config,
-            weights=inside(self._folder, f"{name}.safetensors"),
-            checkpoint=inside(self._folder, f"{name}.checkpoint"),
+            weights=inside(self._folder, f"{name}.{'zip' if is_own else 'safetensors'}"),
+            checkpoint=None if is_own else inside(self._folder, f"{name}.checkpoint"),
             points=training.points,
         )
 
@@ -212,7 +250,8 @@ class ConfirmationDriver(LeasedRun):
             self.stopped = f"{self._failures} trainings in a row have failed"
             return None
         job = self._open.popleft()
-        if job.weights is not None and is_there(job.weights):
+        is_there_already = job.weights is not None and is_there(job.weights)
+        if is_there_already and self._study.train is None:
             job = dataclasses.replace(job, reuse=job.weights)
         running = RunningTrial(number=job.points[0].trial, epochs_total=job.config.total_epochs)
         self._running[job.number] = (job, running)
@@ -294,7 +333,7 @@ def seed_runs(job: ConfirmationJob, outcome: Outcome) -> dict[int, SeedRun]:
         seed=job.config.seed,
         state=outcome.state,
         training_fingerprint=job.config.training_fingerprint,
-        images=evaluation.images if evaluation else None,
+        images=(evaluation.images or None) if evaluation else None,
         reason=outcome.reason,
         error=outcome.error,
     )
@@ -307,7 +346,11 @@ def seed_runs(job: ConfirmationJob, outcome: Outcome) -> dict[int, SeedRun]:
 def _result(runs: Mapping[int, SeedRun], outcome: Outcome) -> str:
     if outcome.evaluation is None:
         return f"{outcome.state.value}  {outcome.reason}"
-    accuracies = sorted(run.metrics["accuracy"] for run in runs.values())
+    accuracies = sorted(run.metrics.get("accuracy", math.nan) for run in runs.values())
+    if math.isnan(accuracies[0]):
+        first = next(iter(runs.values()))
+        shown = ", ".join(f"{n} {three_digits(v)}" for n, v in [*first.metrics.items()][:2])
+        return f"test {shown}  trained {duration(outcome.timings.training_s)}"
     shown = percent(accuracies[-1])
     if len(accuracies) > 1:
         least = percent(accuracies[0])

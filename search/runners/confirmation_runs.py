@@ -8,6 +8,7 @@ from search.front.picks import PickError, pick
 from search.store.store import StoredPoint
 from search.study.study import Study
 from search.trial.confirmation import Confirmed
+from search.trial.function_config import Config
 from snn.settings.config import RunConfig
 
 FIRST_SEED = 1000  # far from the seeds in study files
@@ -17,7 +18,7 @@ FIRST_SEED = 1000  # far from the seeds in study files
 class ConfirmationRun:
     """A config with a new seed, and the operating points that it confirms."""
 
-    config: RunConfig
+    config: Config
     points: tuple[StoredPoint, ...]
 
 
@@ -27,7 +28,7 @@ def chosen(front: Sequence[StoredPoint], picks: Sequence[str], study: Study) -> 
         if not front:
             raise PickError(f"{study.name} has no front yet, so there is nothing to confirm")
         return list(front)
-    found = [pick(front, spec, study.objectives) for spec in picks]
+    found = [pick(front, spec, study.objectives, study.metrics) for spec in picks]
     return list({member.id: member for member in found}.values())
 
 
@@ -39,7 +40,7 @@ def fresh_seeds(count: int, taken: Collection[int]) -> tuple[int, ...]:
 
 def confirmation_runs_of(
     members: Sequence[StoredPoint],
-    configs: Mapping[int, RunConfig],
+    configs: Mapping[int, Config],
     seeds: Sequence[int],
     done: Mapping[int, Confirmed],
 ) -> list[ConfirmationRun]:
@@ -50,15 +51,15 @@ def confirmation_runs_of(
     blocks equal a training of these blocks alone. Deep networks come first, so that shallow ones
     find their blocks in the block cache.
     """
-    together: dict[str, tuple[RunConfig, list[StoredPoint]]] = {}
+    together: dict[str, tuple[Config, list[StoredPoint]]] = {}
     by_trial = sorted(members, key=lambda member: (member.trial, member.id))
     for trial, group in itertools.groupby(by_trial, key=lambda member: member.trial):
         points, config = list(group), configs[trial]
-        if config.space_rule == "block-local":
+        if isinstance(config, RunConfig) and config.space_rule == "block-local":
             config = config.prefix(max(member.point.blocks for member in points))
         _, of_training = together.setdefault(config.training_fingerprint, (config, []))
         of_training.extend(points)
-    deepest_first = sorted(together.values(), key=lambda one: -one[0].exits)
+    deepest_first = sorted(together.values(), key=lambda one: -_depth(one[0]))
     trainings = []
     for seed in seeds:
         for config, points in deepest_first:
@@ -66,6 +67,10 @@ def confirmation_runs_of(
             if left:
                 trainings.append(ConfirmationRun(config=config.replace(seed=seed), points=left))
     return trainings
+
+
+def _depth(config: Config) -> int:
+    return config.exits if isinstance(config, RunConfig) else 1
 
 
 def _is_done(member: StoredPoint, seed: int, done: Mapping[int, Confirmed]) -> bool:

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import logging
 import re
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from search.samplers.background import BackgroundSampler
 from search.samplers.proposals import Proposal, Proposals
 from search.store.database import AlreadyError
 from search.store.store import Store, StoreError, StoreGoneError
-from search.study.study import Study, StudyError, study_from_toml
+from search.study.study import Study, StudyError
 from search.text import log
 from search.text.artifacts import (
     ArtifactFile,
@@ -36,8 +37,11 @@ from search.text.artifacts import (
     located,
     names_in,
 )
+from search.text.units import counted
+from search.trial.function_config import FunctionConfig
 from search.trial.rung import RungReport
 from search.trial.trial import RULED_OUT, Outcome, Trial, TrialState
+from search.worker.function_run import WORK
 from search.worker.job import Continuation, Job
 from snn.settings.config import Fault, RunConfig
 from snn.settings.measurement import Measurement, OperatingPoint
@@ -102,12 +106,32 @@ class StudyDriver(LeasedRun):
             self._resume(trials)
             stack.callback(self._sampler.close)
             self._exit = stack.pop_all()
+        self._warn_of_codes(trials)
         if not self._is_new:
             finished = self.progress().finished
             self.say(f"continuing {self._study.name}: {finished} finished trials")
             if self._unsaved:
                 self.say(f"training again for missing weights: {len(self._unsaved)} trials")
         return self
+
+    def _warn_of_codes(self, trials: Sequence[Trial]) -> None:
+        """Say that the code of an own training is not that of earlier trials."""
+        code = self._study.code
+        if not code:
+            return
+        stored = self._store.trials(self._study.name) if trials else []
+        others = [
+            t.number
+            for t in stored
+            if isinstance(t.config, FunctionConfig) and t.config.code not in ("", code)
+        ]
+        if others:
+            message = (
+                f"the code of {self._study.train} is not that of {counted(len(others), 'trial')} "
+                f"(the last one is trial {others[-1]}): the results are from different codes"
+            )
+            self._store.add_event(self._study.name, "code", message)
+            self.warn(message)
 
     @property
     def sampler_s(self) -> float:
@@ -250,6 +274,8 @@ class StudyDriver(LeasedRun):
             self.warn(f"trial {number}  {note}")
         self._close(trial, outcome)
         self._remove_checkpoint(job)
+        if self._study.train is not None and job.weights and not is_remote(job.weights):
+            shutil.rmtree(f"{local_path(job.weights)}{WORK}", ignore_errors=True)
 
     def _finish_retraining(self, number: int, outcome: Outcome) -> None:
         self._retraining.remove(number)
@@ -368,7 +394,9 @@ class StudyDriver(LeasedRun):
             number=trial.number,
             config=config,
             weights=self._free_file(trial.number),
-            checkpoint=inside(self._folder, _checkpoint_name(trial.number, config)),
+            checkpoint=inside(self._folder, _checkpoint_name(trial.number, config))
+            if isinstance(config, RunConfig)  # an own training has its folder
+            else None,
             reuse=weights,
             reused_trial=number,
         )
@@ -380,7 +408,8 @@ class StudyDriver(LeasedRun):
 
         A file may be the leftover of a killed attempt, or belong to a copy of the store.
         """
-        names = (f"{number:05d}{suffix}.safetensors" for suffix in _suffixes())
+        kind = "safetensors" if self._study.train is None else "zip"
+        names = (f"{number:05d}{suffix}.{kind}" for suffix in _suffixes())
         return next(file for name in names if not is_there(file := inside(self._folder, name)))
 
     def _remove_checkpoints(self, trials: Sequence[Trial]) -> None:
@@ -498,7 +527,7 @@ def check_question(store: Store, study: Study) -> bool:
         return True
     if study.asks(stored.question_fingerprint):
         return False
-    keys = study.differences(study_from_toml(stored.toml, store.url))
+    keys = study.differences(stored.study(store.url))
     message = (
         f"must stay as they are in the study {study.name!r} of {store.url}; "
         "restore them, or give the changed study a new `name`"

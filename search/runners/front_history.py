@@ -1,6 +1,7 @@
 """The front and hypervolume of a study after each trial, updated in the store."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class FrontHistory:
         finished = [trial for trial in trials if trial.state.is_finished]
         for trial in finished:
             if trial.sampled is not None:
-                self._note_accuracy(trial.sampled.metrics["accuracy"])
+                self._note_accuracy(trial.sampled.metrics)
         completed = sum(trial.state is TrialState.COMPLETE for trial in finished)
         records = self._store.hypervolume(self._study.name)
         reference = self._store.stored_study(self._study.name).reference
@@ -102,7 +103,7 @@ class FrontHistory:
     ) -> tuple[list[HypervolumeRecord], ArchiveChange[StoredPoint]]:
         """Add a step; returns new or changed records, and the last change of the front."""
         for point in step.points:
-            self._note_accuracy(point.point.metrics["accuracy"])
+            self._note_accuracy(point.point.metrics)
         is_settling = self._completed < SETTLING
         self._completed += state is TrialState.COMPLETE
         if not is_settling:
@@ -111,7 +112,7 @@ class FrontHistory:
         self._early.append(step)
         points = [point for early in self._early for point in early.points]
         self._reference = reference_point(
-            points, self._study.objectives, self._study.search.reference
+            points, self._study.objectives, self._study.search.reference, self._study.metrics
         )
         self._front, self._size, self.hypervolume = self._new_front(), None, None
         steps = [self._step(early) for early in self._early]
@@ -124,13 +125,15 @@ class FrontHistory:
         self._size = None if change else self._size
         if change or (step.points and self.hypervolume is None):
             objectives = self._study.objectives
-            self.hypervolume = box_share(in_box(self._front.values, objectives, self._reference))
+            self.hypervolume = box_share(
+                in_box(self._front.values, objectives, self._reference, self._study.metrics)
+            )
         value = self.hypervolume or 0.0
         record = HypervolumeRecord(trial=step.trial, epochs=step.epochs, value=value)
         return record, change
 
     def _new_front(self) -> FrontArchive[StoredPoint]:
-        return FrontArchive(self._study.objectives, self._study.constraints)
+        return FrontArchive(self._study.objectives, self._study.constraints, self._study.metrics)
 
     def _keep(self, records: Sequence[HypervolumeRecord]) -> None:
         self._store.update_front(
@@ -140,7 +143,10 @@ class FrontHistory:
             hypervolume=records,
         )
 
-    def _note_accuracy(self, accuracy: float) -> None:
+    def _note_accuracy(self, metrics: Mapping[str, float]) -> None:
+        accuracy = metrics.get("accuracy", math.nan)
+        if math.isnan(accuracy):  # an own training may not report it
+            return
         if self.best_accuracy is None or accuracy > self.best_accuracy:
             self.best_accuracy = accuracy
 

@@ -1,5 +1,6 @@
 """Progress on a terminal, redrawn in place: running trials and a summary."""
 
+import math
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.runners.progress import RunningTrial, StudyProgress, trial_line
-from search.text.units import duration, percent
+from search.text.units import duration, figure, percent
 from search.trial.trial import Outcome, TrialState
 
 STYLES = {
@@ -65,7 +66,7 @@ class LiveProgress:
 def _running(progress: StudyProgress) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for trial in progress.running:
-        done = ProgressBar(total=trial.epochs_total, completed=trial.epochs_done, width=24)
+        done = ProgressBar(total=trial.epochs_total or None, completed=trial.epochs_done, width=24)
         table.add_row(f"trial {trial.number}", done, _epoch(trial))
     return table
 
@@ -75,6 +76,9 @@ def _epoch(trial: RunningTrial) -> str:
     if m is None:
         return "starting"
     block = f"block {m.block}  " if m.block else ""
+    if math.isnan(m.accuracy) and m.metrics:  # of an own training
+        name, value = next(iter(m.metrics.items()))
+        return f"epoch {m.epoch}  {name} {figure(name, value)}"
     return f"{block}epoch {m.epoch}  accuracy {percent(m.accuracy)}"
 
 

@@ -107,8 +107,11 @@ def trial_line(number: int, outcome: Outcome) -> str:
     parts = [f"trial {number}", outcome.state.value]
     if outcome.evaluation is not None:
         metrics = outcome.evaluation.sampled.metrics
-        parts.append(f"accuracy {figure('accuracy', metrics['accuracy'])}")
-        parts.append(figure("synaptic_ops", metrics["synaptic_ops"]))
+        if "synaptic_ops" in metrics and "accuracy" in metrics:
+            parts.append(f"accuracy {figure('accuracy', metrics['accuracy'])}")
+            parts.append(figure("synaptic_ops", metrics["synaptic_ops"]))
+        else:  # of an own training: its objectives come first
+            parts += [f"{name} {figure(name, metrics[name])}" for name in [*metrics][:2]]
     if outcome.reused_trial is not None:
         parts.append(f"same training as trial {outcome.reused_trial}")
     elif outcome.timings.training_s:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from search.pruners.rungs import rule_of
 from search.runners import precision
@@ -14,6 +15,7 @@ from search.study.study import Budget, Study
 from search.text.artifacts import inside, is_remote, located
 from search.trial.trial import TrialState
 from search.worker.context import WorkerContext
+from search.worker.function_run import FunctionTrainable
 from search.worker.job import BlockFolder, JobSource, Trainable
 from search.worker.trial_run import TrialRun
 
@@ -73,7 +75,7 @@ def run_study(
         blocks=block_folder(study, artifacts),
         trial_s=budget.trial_minutes and budget.trial_minutes * 60,
         stopping=rule_of(study),
-        trainable=engine or TrialRun,
+        trainable=engine or trainable_of(study),
     )
     ray_start_s = 0.0
     with StudyDriver(
@@ -105,6 +107,20 @@ def run_study(
     )
 
 
+def trainable_of(study: Study, **of_confirmation: Any) -> Trainable:
+    """Return what trains the study: the engine, or the function of an own training."""
+    if study.train is None:
+        return TrialRun
+    return FunctionTrainable(
+        train=study.train,
+        folder=study.folder,
+        function=study.function,
+        objectives=study.objectives,
+        metrics=study.metrics,
+        **of_confirmation,
+    )
+
+
 def run_jobs(
     jobs: JobSource,
     context: WorkerContext,
@@ -133,7 +149,7 @@ def block_folder(study: Study, artifacts: Path | str) -> BlockFolder | None:
     All studies share it, because the key of a block contains everything that it depends on.
     With remote artifacts each machine has its own.
     """
-    if not study.search.reuse_blocks:
+    if not study.search.reuse_blocks or study.train is not None:
         return None
     limit_bytes = study.search.block_cache_mb * 1_000_000
     place = located(artifacts)

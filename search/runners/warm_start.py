@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from search.store.store import Store
 from search.study.prior_trials import ExternalTrial, PriorTrials, fitting
-from search.study.study import Study, StudyError, study_from_toml
+from search.study.study import Study, StudyError
 from search.trial.trial import Trial
 from snn.settings.config import Fault, RunConfig, nearest
 
@@ -47,7 +47,7 @@ def take_over(store: Store, study: Study) -> list[str]:
 
 def prior_trials_of(study: Study, store: Store, name: str) -> PriorTrials:
     """Return the trials of study `name` that fit the space and the metrics of this study."""
-    other = study_from_toml(store.stored_study(name).toml, store.url)
+    other = store.stored_study(name).study(store.url)
     is_bound_alike = dict(other.constraints) == dict(study.constraints)
     return fitting(
         study,

@@ -22,7 +22,7 @@ from optuna.importance import (
 from search.study.axes import Integer, PlainAxis, Real
 from search.study.space import Space
 from search.trial.trial import Trial
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 Method = Literal["ped-anova", "fanova"]
 METHODS: tuple[Method, ...] = ("ped-anova", "fanova")
@@ -49,6 +49,7 @@ def importances(
     space: Space | None = None,
     *,
     method: Method = "ped-anova",
+    declared: Metrics = METRICS,
 ) -> list[Importance]:
     """Return the importance of each parameter for each metric, from the measured trials.
 
@@ -66,7 +67,7 @@ def importances(
     for metric in metrics:
         known = [trial for trial in measured if math.isfinite(_value(trial, metric))]
         if len(known) >= LEAST_TRIALS:
-            shares = _shares(known, metric, distributions, method)
+            shares = _shares(known, metric, distributions, method, declared)
             found.append(Importance(metric=metric, shares=shares, trials=len(known)))
     return found
 
@@ -76,13 +77,14 @@ def _shares(
     metric: str,
     distributions: Mapping[str, BaseDistribution],
     method: Method,
+    declared: Metrics,
 ) -> dict[str, float]:
     study = _quiet_study()
     for trial in trials:
         params = {n: v for n, v in trial.params.items() if n in distributions}
         study.add_trial(
             optuna.trial.create_trial(
-                value=METRICS[metric].sign * _value(trial, metric),  # less is better
+                value=declared[metric].sign * _value(trial, metric),  # less is better
                 params=params,
                 distributions={name: distributions[name] for name in params},
             )

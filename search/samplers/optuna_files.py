@@ -23,7 +23,7 @@ from search.study.study import Study
 from search.text.requirements import missing
 from search.text.urls import masked, masked_words
 from search.trial.trial import Trial, TrialState
-from snn.settings.measurement import METRICS, Measurement
+from snn.settings.measurement import Measurement, Metrics
 
 MARK = "spikefront"  # an attribute of the studies that are written here
 _SQLITE = "sqlite:///"
@@ -103,7 +103,7 @@ def write_study(
         target = optuna.create_study(
             storage=storage,
             study_name=name,
-            directions=[_direction(objective) for objective in study.objectives],
+            directions=[_direction(name, study.metrics) for name in study.objectives],
         )
         target.set_metric_names(list(study.objectives))
         target.set_user_attr(MARK, study.name)
@@ -229,9 +229,9 @@ def _order(study: Study, theirs: optuna.Study, address: Address) -> list[str]:
             f"{study.name} has {len(study.objectives)}"
         )
     for name, direction in zip(names, theirs.directions, strict=True):
-        if name not in METRICS:
+        if name not in study.metrics:
             continue
-        wanted = _direction(name)
+        wanted = _direction(name, study.metrics)
         if direction != wanted:
             raise PriorTrialError(
                 f"{address.shown}: must {wanted.name.lower()} {name}, as this study does, "
@@ -240,15 +240,15 @@ def _order(study: Study, theirs: optuna.Study, address: Address) -> list[str]:
     return names
 
 
-def _direction(metric: str) -> StudyDirection:
-    is_higher = METRICS[metric].better == "higher"
+def _direction(metric: str, metrics: Metrics) -> StudyDirection:
+    is_higher = metrics[metric].better == "higher"
     return StudyDirection.MAXIMIZE if is_higher else StudyDirection.MINIMIZE
 
 
 def _earlier(study: Study, trial: optuna.trial.FrozenTrial, order: Sequence[str]) -> ExternalTrial:
     values = trial.values if trial.values is not None else ()
-    metrics = {n: float(v) for n, v in zip(order, values, strict=False) if n in METRICS}
-    attributes = {n: v for n, v in trial.user_attrs.items() if n in METRICS}
+    metrics = {n: float(v) for n, v in zip(order, values, strict=False) if n in study.metrics}
+    attributes = {n: v for n, v in trial.user_attrs.items() if n in study.metrics}
     numbers = {
         n: float(v)
         for n, v in attributes.items()

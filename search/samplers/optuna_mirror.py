@@ -21,7 +21,6 @@ from search.study.study import Study
 from search.trial.rejected import SamplerState
 from search.trial.trial import Params, Trial, TrialState
 from snn.settings.config import current_names
-from snn.settings.measurement import METRICS
 
 Key = int | str  # number of a trial, or the name of an entry that is no trial
 
@@ -77,7 +76,9 @@ class OptunaMirror:
         )
         self._storage = optuna.storages.InMemoryStorage()
         directions = [
-            StudyDirection.MAXIMIZE if METRICS[name].better == "higher" else StudyDirection.MINIMIZE
+            StudyDirection.MAXIMIZE
+            if study.metrics[name].better == "higher"
+            else StudyDirection.MINIMIZE
             for name in study.objectives
         ]
         self._optuna = optuna.create_study(

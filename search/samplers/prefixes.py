@@ -32,11 +32,13 @@ class Prefixes:
         self._study = study
         self._share = study.prefix_share
         self._trials: dict[int, Trial] = {}  # of the front, by number
-        self._front: FrontArchive[FrontPoint] = FrontArchive(study.objectives, study.constraints)
+        self._front: FrontArchive[FrontPoint] = FrontArchive(
+            study.objectives, study.constraints, study.metrics
+        )
 
     def add(self, trial: Trial) -> None:
         """Add a finished trial."""
-        if not self._share or trial.config is None or not is_measured(self._study, trial):
+        if not self._share or trial.engine_config is None or not is_measured(self._study, trial):
             return
         assert trial.sampled is not None
         point = FrontPoint(
@@ -56,7 +58,7 @@ class Prefixes:
         generator = random.Random(f"prefix {self._study.search.seed} {number}")
         if generator.random() >= self._share:
             return None
-        bases = [t for t in self._trials.values() if t.config and is_chain(t.config)]
+        bases = [t for t in self._trials.values() if t.engine_config and is_chain(t.engine_config)]
         bases.sort(key=lambda trial: trial.number)
         generator.shuffle(bases)
         suggest = RandomSuggest(generator.randrange(2**32))
@@ -79,12 +81,13 @@ def extensions(
 
     Settings of inference are drawn anew.
     """
-    assert base.config is not None
+    own = base.engine_config
+    assert own is not None
     axis = study.space.dimensions().get("partition")
     for value in axis.values if axis is not None else ():
         partition = str(value)
         first = parse_partition(partition)[0]
-        if partition == base.config.partition or first != base.config.blocks[0]:
+        if partition == own.partition or first != own.blocks[0]:
             continue
         kept = {name: v for name, v in base.params.items() if not _is_operating(name)}
         kept["partition"] = partition
@@ -96,7 +99,7 @@ def extensions(
             study.space.validate(params)
         except ConfigError:
             continue
-        shared = shared_blocks(base.config, config)
+        shared = shared_blocks(own, config)
         if shared > 0:
             yield params, config, shared
 

@@ -12,10 +12,10 @@ from search.study.initial_points import initial_points
 from search.study.repeats import REPEAT_OF, as_points, first_of, together
 from search.study.space import RandomSuggest
 from search.study.study import Study
+from search.trial.function_config import Config
 from search.trial.rejected import SamplerState, rejected_of
 from search.trial.trial import Params, Trial, TrialState
 from search.worker.feasibility import Feasibility, Infeasible, size_of
-from search.worker.job import run_config
 from snn.settings.config import ConfigError, RunConfig
 from snn.settings.measurement import OperatingPoint
 
@@ -35,7 +35,7 @@ class Proposal:
 
     params: Params
     sampler_state: SamplerState
-    config: RunConfig
+    config: Config
 
 
 class Proposals:
@@ -233,15 +233,15 @@ class Proposals:
             asking.reject(infeasible.violation)
         return None
 
-    def _config(self, params: Params) -> RunConfig | Infeasible:
+    def _config(self, params: Params) -> Config | Infeasible:
         try:
-            return run_config(self._study, params)
+            return self._study.config(params)
         except ConfigError as error:
             reason = "the run is invalid: " + "; ".join(str(fault) for fault in error.faults)
             return Infeasible(violation=1.0, reason=reason)
 
     def _proposal(
-        self, number: int, params: Params, state: SamplerState, config: RunConfig
+        self, number: int, params: Params, state: SamplerState, config: Config
     ) -> Proposal:
         if self._used > self._noted:
             self._noted = self._used

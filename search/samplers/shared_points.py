@@ -13,7 +13,7 @@ from search.study.space import EXIT_THRESHOLD
 from search.study.study import Study
 from search.trial.trial import FrontPoint, Params, Trial, TrialState
 from snn.settings.config import ConfigError
-from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.measurement import OperatingPoint
 from snn.settings.partition import format_partition
 
 MOST = 4  # for each trial
@@ -24,7 +24,7 @@ def shared_points(study: Study, trial: Trial, points: Sequence[OperatingPoint]) 
 
     Of `points`, up to MOST that are spread over their front within the constraints.
     """
-    if trial.state is not TrialState.COMPLETE or trial.config is None:
+    if trial.state is not TrialState.COMPLETE or trial.engine_config is None:
         return []
     found = []
     for point in points:
@@ -33,7 +33,7 @@ def shared_points(study: Study, trial: Trial, points: Sequence[OperatingPoint]) 
             found.append(FrontPoint(trial=trial.number, params=params, point=point, on_front=False))
     best = front_of(found, study.objectives, study.constraints)
     best.sort(
-        key=lambda p: METRICS[study.objectives[0]].sign * p.point.metrics[study.objectives[0]]
+        key=lambda p: study.metrics[study.objectives[0]].sign * p.point.metrics[study.objectives[0]]
     )
     generation = {k: v for k, v in trial.sampler_state.items() if k == "trial"}
     return [
@@ -50,7 +50,7 @@ def shared_points(study: Study, trial: Trial, points: Sequence[OperatingPoint]) 
 
 def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | None:
     """Return the configuration of an operating point; None if it is not in the study's space."""
-    config, space = trial.config, study.space
+    config, space = trial.engine_config, study.space
     assert config is not None
     given: dict[str, Value] = {
         "partition": format_partition(config.blocks[: point.blocks]),

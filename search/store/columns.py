@@ -81,7 +81,7 @@ def read_columns(connection: Connection, study_id: int, metrics: Collection[str]
 
 def read_figure(connection: Connection, study_id: int, name: str) -> tuple[Integers, Floats]:
     """Return the point ids of a study, and a metric or `detector_threshold` of each."""
-    figure = getattr(OperatingPointRow, name)
+    figure = _column(name)
     query = select(OperatingPointRow.id, figure).where(OperatingPointRow.study_id == study_id)
     with uncollected():
         table = _table(connection, query, 2)
@@ -151,7 +151,7 @@ def _points(
     connection: Connection, study_id: int, trial_ids: Integers, metrics: tuple[str, ...]
 ) -> PointColumns:
     names = (*_NUMBERS, *metrics)
-    query = select(*(getattr(OperatingPointRow, name) for name in names))
+    query = select(*map(_column, names))
     table = _table(connection, query.where(OperatingPointRow.study_id == study_id), len(names))
     ids, trials = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
     order_of_trials = np.argsort(trial_ids, kind="stable")
@@ -167,6 +167,14 @@ def _points(
         blocks=columns["blocks"].astype(np.int64),
         metrics={name: columns[name] for name in metrics},
     )
+
+
+def _column(name: str) -> Any:
+    """Return a column of points; a metric of users is a number in their JSON."""
+    found = getattr(OperatingPointRow, name, None)
+    if found is not None:
+        return found
+    return type_coerce(OperatingPointRow.own_metrics, JSON)[name].as_float()
 
 
 def _table(connection: Connection, query: Select[Any], width: int) -> Floats:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, select
 
-from search.store.rows import figure, kept
+from search.store.rows import figure, kept, own_values
 from search.store.schema import ConfirmedRow, TestRunRow
 from search.store.statements import insert_into
 from search.trial.confirmation import Confirmed, SeedRun
@@ -57,6 +57,7 @@ def _row_of(run: SeedRun) -> dict[str, Any]:
         "images": kept(run.images),
         "reason": run.reason,
         "error": run.error,
+        "own_metrics": own_values(run.metrics) or None,
         **{name: kept(run.metrics.get(name, math.nan)) for name in METRICS},
     }
 
@@ -68,15 +69,28 @@ def _run_of(row: Row[Any]) -> SeedRun:
         seed=row.seed,
         state=TrialState(row.state),
         training_fingerprint=row.training_fingerprint,
-        metrics={name: figure(values[name]) for name in METRICS} if is_complete else {},
+        metrics=_metrics_of(values) if is_complete else {},
         images=row.images,
         reason=row.reason,
         error=row.error,
     )
 
 
+def _metrics_of(values: Mapping[Any, Any]) -> dict[str, float]:
+    own = values["own_metrics"] or {}
+    return {
+        **{name: figure(values[name]) for name in METRICS},
+        **{name: figure(value) for name, value in own.items()},
+    }
+
+
 def _means_of(confirmed: Confirmed) -> dict[str, Any]:
     row: dict[str, Any] = {"seeds": confirmed.seeds, "seeds_lost": confirmed.seeds_lost}
+    own: dict[str, float] = {}
     for name, spread in confirmed.spreads().items():
-        row |= {f"{name}_mean": kept(spread.mean), f"{name}_std": kept(spread.std)}
-    return row
+        parts = {f"{name}_mean": spread.mean, f"{name}_std": spread.std}
+        if name in METRICS:
+            row |= {part: kept(value) for part, value in parts.items()}
+        else:
+            own |= parts
+    return {**row, "own_metrics": own_values(own) or None}

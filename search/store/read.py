@@ -41,11 +41,20 @@ from search.store.schema import (
     TrialRow,
 )
 from search.store.statements import FIND_TRIAL, POINTS, STUDY_ID, WEIGHTS_OF, select_points
+from search.study.own_metrics import stored_metrics
+from search.study.study import Study, study_from_toml
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
 from search.trial.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
 from snn.settings.config import RunConfig, current_names, nearest
-from snn.settings.measurement import METRICS, Evaluation, ExitReport, LayerReport, Measurement
+from snn.settings.measurement import (
+    METRICS,
+    Evaluation,
+    ExitReport,
+    LayerReport,
+    Measurement,
+    Metrics,
+)
 
 if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no columns
     from search.store.columns import Floats, Integers, StudyColumns
@@ -67,7 +76,19 @@ class StoredStudy:
     artifacts_id: str | None
     run_s: float | None  # seconds of all runs; None if no run of this version stored any
     lost_epochs: int  # of interrupted attempts
+    own_metrics: Mapping[str, Mapping[str, Any]] | None  # declarations, by name
+    code_folder: str | None  # of the code of an own training
     is_running: bool  # whether a driver holds an unexpired lease
+
+    def study(self, source: str | None = None) -> Study:
+        """Return the study; `source` begins the lines of a StudyError. Its code is not read."""
+        own = stored_metrics(self.own_metrics or {})
+        return study_from_toml(self.toml, source or self.name, metrics=own)
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every metric that its points can have, by name."""
+        return {**METRICS, **stored_metrics(self.own_metrics or {})}
 
     @property
     def folder(self) -> str:

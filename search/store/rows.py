@@ -4,15 +4,16 @@ import contextlib
 import dataclasses
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, case, select
 
 from search.store.schema import ArtifactRow, Base, OperatingPointRow, TrialRow
+from search.trial.function_config import config_of
 from search.trial.rung import RungPoint, RungReport
 from search.trial.trial import Artifact, Timings, Trial, TrialState
-from snn.settings.config import RunConfig, current_names
+from snn.settings.config import current_names
 from snn.settings.measurement import METRICS, LayerConnectivity, Measurement, OperatingPoint
 
 POINT = (  # the columns of `point_of`
@@ -21,6 +22,8 @@ POINT = (  # the columns of `point_of`
     OperatingPointRow.detector_threshold,
     OperatingPointRow.blocks,
     OperatingPointRow.is_sampled,
+    OperatingPointRow.label,
+    OperatingPointRow.own_metrics,
     *(getattr(OperatingPointRow, name) for name in METRICS),
 )
 _OWN = len(TrialRow.__table__.c)
@@ -79,7 +82,8 @@ def row_of(value: Any) -> dict[str, Any]:
 def measurement_row(measurement: Measurement) -> dict[str, Any]:
     """Return the columns of a measurement."""
     layers = [dataclasses.asdict(layer) for layer in measurement.layers]
-    return {**row_of(dataclasses.replace(measurement, layers=())), "layers": layers or None}
+    own = {"layers": layers or None, "metrics": own_values(measurement.metrics, skip=()) or None}
+    return {**row_of(dataclasses.replace(measurement, layers=(), metrics={})), **own}
 
 
 def measurement_of(row: Row[Any]) -> Measurement:
@@ -89,7 +93,7 @@ def measurement_of(row: Row[Any]) -> Measurement:
         LayerConnectivity(**{"removed" if k == "pruned" else k: v for k, v in layer.items()})
         for layer in row.layers or ()
     )
-    return Measurement(**{**figures(row), "layers": layers})
+    return Measurement(**{**figures(row), "layers": layers, "metrics": row.metrics or {}})
 
 
 def rung_row(report: RungReport) -> dict[str, Any]:
@@ -131,6 +135,15 @@ def kept(value: Any) -> Any:
     return None if isinstance(plain, float) and math.isnan(plain) else plain
 
 
+def own_values(metrics: Mapping[str, float], *, skip: Collection[str] = METRICS) -> dict[str, Any]:
+    """Return the metrics that are no columns, for JSON; what is not finite becomes null."""
+    return {
+        name: float(value) if math.isfinite(value) else None
+        for name, value in metrics.items()
+        if name not in skip
+    }
+
+
 def figure(value: float | None) -> float:
     """Return a number of a column; NULL is NaN."""
     return math.nan if value is None else value
@@ -149,28 +162,34 @@ def point_row(point: OperatingPoint) -> dict[str, Any]:
         "detector_threshold": kept(point.detector_threshold),
         "blocks": kept(point.blocks),
         "is_sampled": point.is_sampled,
-        **{name: kept(point.metrics[name]) for name in METRICS},
+        "label": point.label or None,
+        "own_metrics": own_values(point.metrics) or None,
+        **{name: kept(point.metrics.get(name, math.nan)) for name in METRICS},
     }
 
 
 def point_of(row: Sequence[Any]) -> OperatingPoint:
     """Return the operating point of the columns POINT."""
-    timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, *values = row
+    timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, label, own, *values = row
     if None in values:
         values = [figure(value) for value in values]
+    metrics = dict(zip(METRICS, values, strict=True))
+    if own is not None:
+        metrics |= {name: figure(value) for name, value in own.items()}
     return OperatingPoint(
         timesteps=timesteps,
         exit_thresholds=exit_thresholds,
         detector_threshold=detector_threshold,
         blocks=blocks,
         is_sampled=is_sampled,
-        metrics=dict(zip(METRICS, values, strict=True)),
+        metrics=metrics,
+        label=label or "",
     )
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
     """Return the columns of an unfinished trial."""
-    config: RunConfig | None = trial.config
+    config = trial.config
     return {
         "number": trial.number,
         "state": trial.state.value,
@@ -202,7 +221,7 @@ def trial_of(row: Row[Any]) -> Trial:
         number=row.number,
         params=current_names(row.params),
         state=TrialState(row.state),
-        config=None if row.config is None else RunConfig.from_mapping(row.config),
+        config=None if row.config is None else config_of(row.config),
         sampled=point_of(row[_OWN + 3 : _OWN + 3 + len(POINT)]) if has_point else None,
         reason=row.reason,
         error=row.error,

@@ -1,9 +1,10 @@
 """The tables of the store, declared with SQLAlchemy.
 
 A change here needs a migration in `search/store/migrations/versions` and its number in
-`REVISION`. Metrics are columns: a new name in METRICS is a new column. NaN is stored as NULL on
-both databases (SQLite has no NaN), infinities as they are. Characters that a database cannot
-store (NUL, lone surrogates) are replaced.
+`REVISION`. Metrics of spikefront are columns: a new name in METRICS is a new column. Those of
+users are JSON (`own_metrics`), so that none needs a migration; the view `own_metrics` lists them.
+NaN is stored as NULL on both databases (SQLite has no NaN), infinities as they are. Characters
+that a database cannot store (NUL, lone surrogates) are replaced.
 """
 
 import datetime
@@ -29,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.settings.measurement import METRICS
 
-REVISION = "0007"  # the newest migration
+REVISION = "0008"  # the newest migration
 VERSION_TABLE = "spikefront_version"  # Optuna may use the same database
 
 
@@ -138,6 +139,8 @@ class StudyRow(Base):
     run_s: Mapped[float | None]  # seconds of all runs; NULL before the first run of this version
     # epochs of interrupted attempts, which no trial has
     lost_epochs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    own_metrics: Mapped[dict[str, Any] | None]  # declarations of metrics of users, by name
+    code_folder: Mapped[str | None] = mapped_column(PlainText)  # of the code of an own training
 
 
 class TrialRow(Base):
@@ -194,6 +197,7 @@ class MeasurementRow(Base):
     layers: Mapped[list[Any] | None]  # NULL: dense, or older than this column
     is_reused: Mapped[bool] = mapped_column(server_default=false())
     epochs_reused: Mapped[int] = mapped_column(server_default=text("0"))
+    metrics: Mapped[dict[str, Any] | None]  # reported by an own training
 
 
 class RungRow(Base):
@@ -238,6 +242,8 @@ class OperatingPointRow(Base):
     blocks: Mapped[int]
     is_sampled: Mapped[bool]
     on_front: Mapped[bool]
+    label: Mapped[str | None] = mapped_column(PlainText)  # among the points of an own training
+    own_metrics: Mapped[dict[str, Any] | None]  # values by name; null for NaN
 
 
 for _name in METRICS:
@@ -261,6 +267,7 @@ class TestRunRow(Base):
     training_fingerprint: Mapped[str]
     images: Mapped[int | None]
     finished_at: Mapped[datetime.datetime]
+    own_metrics: Mapped[dict[str, Any] | None]
 
 
 class ConfirmedRow(Base):
@@ -272,6 +279,7 @@ class ConfirmedRow(Base):
     study_id: Mapped[int] = _study(index=True)
     seeds: Mapped[int]  # with metrics
     seeds_lost: Mapped[int]  # without metrics
+    own_metrics: Mapped[dict[str, Any] | None]  # NAME_mean and NAME_std
 
 
 for _name in METRICS:

@@ -43,6 +43,7 @@ from search.store.statements import (
     UPDATE_TRIAL,
     insert_into,
 )
+from search.study.own_metrics import declared
 from search.trial.confirmation import SeedRun
 from search.trial.rung import RungReport
 from search.trial.trial import Artifact, HypervolumeRecord, Outcome, Trial, TrialState
@@ -122,7 +123,10 @@ class Store(StoreReader):
             "question": study.question,
             "toml": study.text,
             "trials_asked": study.budget.trials,
+            "own_metrics": {n: declared(m) for n, m in study.own_metrics.items()} or None,
         }
+        if study.folder is not None:
+            asked["code_folder"] = str(study.folder)
         query = select(StudyRow.id, StudyRow.question_fingerprint).where(
             StudyRow.name == study.name
         )

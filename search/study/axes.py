@@ -213,10 +213,13 @@ class Choice:
 
     def fault(self, value: object) -> str | None:
         """Return the fault of `value`, or None."""
-        if value in self.values and not isinstance(value, bool):
+        if value in self.values and (not isinstance(value, bool) or self._has_flag(value)):
             return None
         known = [str(known) for known in self.values]
         return f"must be one of {', '.join(known)}, got {value!r}" + nearest(str(value), known)
+
+    def _has_flag(self, value: bool) -> bool:
+        return any(known is value for known in self.values)
 
     def describe(self) -> str:
         """Return the axis as text, without its name."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from search.study.study import Study
 from search.trial.trial import Trial, TrialState
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metric
 
 RUN = "run"  # the constraint that a trial violates which was ended early
 _PENALTY = 1e15  # a value that no metric is worse than
@@ -76,8 +76,13 @@ def is_penalised(trial: Trial) -> bool:
 
 def fixed_penalties(study: Study) -> tuple[float, ...]:
     """Return values worse than any measured one, for samplers that only compare."""
-    worst = (0.0 if METRICS[n].better == "higher" else _PENALTY for n in study.objectives)
-    return tuple(worst)
+    return tuple(_penalty(study.metrics[name]) for name in study.objectives)
+
+
+def _penalty(metric: Metric) -> float:
+    if metric.better == "lower":
+        return _PENALTY
+    return 0.0 if metric.name in METRICS else -_PENALTY
 
 
 def worst_values(study: Study, history: Sequence[Trial]) -> tuple[float, ...]:
@@ -86,6 +91,6 @@ def worst_values(study: Study, history: Sequence[Trial]) -> tuple[float, ...]:
     if not measured:
         return tuple(0.0 for _ in study.objectives)
     return tuple(
-        max((m[name] for m in measured), key=lambda value: METRICS[name].sign * value)
+        max((m[name] for m in measured), key=lambda value: study.metrics[name].sign * value)
         for name in study.objectives
     )

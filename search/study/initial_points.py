@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.study.axes import Axis, ExitAxis, Value
-from search.study.space import RandomSuggest, Space, run_values
+from search.study.space import RandomSuggest, Space, config_of_run
 from search.trial.trial import Params
-from snn.settings.config import ConfigError, Fault, RunConfig, nearest
+from snn.settings.config import ConfigError, Fault, nearest
 
 DRAWS = 200  # of missing values, before a point counts as invalid
 
@@ -80,7 +80,7 @@ def _complete(
             reasons = reasons or [Fault(key=f"{key}.{name}", message=message) for name in unused]
             continue
         try:
-            RunConfig.from_mapping(run_values(run, params))
+            config_of_run(run, params)
         except ConfigError as error:
             message = f"is not a valid run: {'; '.join(str(fault) for fault in error.faults)}"
             reasons = reasons or [Fault(key=key, message=message)]

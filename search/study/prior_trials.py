@@ -18,7 +18,7 @@ from search.study.feedback import is_measured, is_penalised
 from search.study.study import Study
 from search.trial.trial import Trial, TrialState
 from snn.settings.config import ConfigError, current_names
-from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.measurement import METRICS, Metrics, OperatingPoint
 
 _STATES = {
     "": TrialState.COMPLETE,
@@ -101,7 +101,7 @@ def _impossible(metrics: Mapping[str, float]) -> str | None:
     for name, value in metrics.items():
         if name in _FRACTIONS and value > 1:
             return f"{name} is above 1: it must be a fraction, not a percentage"
-        if value < 0:
+        if value < 0 and name in METRICS:
             return f"{name} is below 0"
     return None
 
@@ -196,7 +196,8 @@ def read_csv(path: Path, study: Study) -> list[ExternalTrial]:
             raise PriorTrialError(
                 f"{path}: line {line}: must have {len(columns)} cells like the header, got more"
             )
-        trial = _earlier(path, line, dict(zip(names, row.values(), strict=True)), wanted)
+        cells = dict(zip(names, row.values(), strict=True))
+        trial = _earlier(path, line, cells, wanted, study.metrics)
         if trial.number in lines:
             raise PriorTrialError(
                 f"{path}: line {line}: number {trial.number} is that of line "
@@ -215,14 +216,14 @@ def _plain(column: str) -> str:
 
 
 def _earlier(
-    path: Path, line: int, row: Mapping[str, str | None], wanted: set[str]
+    path: Path, line: int, row: Mapping[str, str | None], wanted: set[str], known: Metrics
 ) -> ExternalTrial:
     state = (row.get("state") or "").strip().lower()
     if state not in _STATES:
         raise PriorTrialError(
             f"{path}: line {line}: state must be COMPLETE, PRUNED or FAIL, got {row['state']!r}"
         )
-    metrics = {name: _number(path, line, name, row[name]) for name in METRICS if row.get(name)}
+    metrics = {name: _number(path, line, name, row[name]) for name in known if row.get(name)}
     number = (row.get("number") or str(line - 2)).strip()
     if not re.fullmatch(r"[0-9]{1,10}(\.0)?", number) or float(number) > LARGEST_NUMBER:
         shown = repr(number) if len(number) <= 40 else f"{number[:40]!r}..."

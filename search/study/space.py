@@ -22,6 +22,7 @@ from search.study.axes import (
     Suggest,
     Value,
 )
+from search.trial.function_config import TRAIN, Config, FunctionConfig
 from search.trial.trial import Params
 from snn.settings.config import ConfigError, Fault, RunConfig, nearest
 from snn.settings.partition import parse_partition
@@ -158,6 +159,18 @@ def _describe_when(axis: Axis) -> str:
     return f"  when {' and '.join(conditions)}" if axis.when else ""
 
 
+def config_of_run(run: Mapping[str, Any], params: Params, *, code: str = "") -> Config:
+    """Return all that a training depends on: shared settings and drawn ones.
+
+    A `run` with `train` is that of a user's function. Raises ConfigError.
+    """
+    if TRAIN not in run:
+        return RunConfig.from_mapping(run_values(run, params))
+    values = {**run, **params}
+    train, seed = values.pop(TRAIN), int(values.pop("seed", 0))
+    return FunctionConfig(train=train, params=values, seed=seed, code=code)
+
+
 def run_values(run: Mapping[str, Any], params: Params) -> dict[str, Any]:
     """Return the arguments of RunConfig.from_mapping: shared settings and drawn ones.
 
@@ -272,6 +285,7 @@ __all__ = [
     "Real",
     "Space",
     "Suggest",
+    "config_of_run",
     "conflict",
     "run_values",
 ]

@@ -41,11 +41,14 @@ NO_EXIT = (
     "has no effect: with one block there is no early exit. "
     "Remove it, or set partition = { max_blocks = 2 }"
 )
+PARTITION = SETTINGS["partition"].meaning  # text with a form of its own
 _PLACES = {name: place for place, name in enumerate(SETTINGS)}
 
 
-class _Reader:
+class Reader:
     """Reads axes and collects their faults."""
+
+    has_exits = True  # whether `exit_threshold` is a value for each exit
 
     def __init__(self, table: Mapping[str, object], run: Mapping[str, Any]) -> None:
         self.table = table
@@ -78,14 +81,14 @@ class _Reader:
 
     def axis(self, name: str, given: object) -> Axis | None:
         """Return one axis, or None and add at least one fault."""
-        if name not in SETTINGS:
-            self._unknown(name)
+        setting = self.setting(name, given)
+        if setting is None:
             return None
         if name in self.run:
             self.fault(name, "is in [run] too; remove it from [run] or from [space]")
             return None
         faults = len(self.faults)
-        axis = self._read(name, given, SETTINGS[name])
+        axis = self._read(name, given, setting)
         return axis if len(self.faults) == faults else None
 
     def check_architecture(self) -> None:
@@ -98,6 +101,12 @@ class _Reader:
                     place = "[run]" if other in self.run else "[space]"
                     self.fault(name, f"is given beside {other} in {place}; remove one of them")
                     return
+
+    def setting(self, name: str, given: object) -> Setting | None:
+        """Return what values an axis may have, or None and add a fault."""
+        if name not in SETTINGS:
+            self._unknown(name)
+        return SETTINGS.get(name)
 
     def _unknown(self, name: str) -> None:
         if name.startswith(f"{EXIT_THRESHOLD}_"):
@@ -117,7 +126,7 @@ class _Reader:
         if "values" in given:
             self._check_keys(name, given, _CHOICE_KEYS)
             return self._for_exits(name, self._choice(name, given["values"], setting, when))
-        if name == "partition":
+        if setting.meaning == PARTITION:
             return self._partition(given, when)
         if setting.kind in ("choice", "text"):
             allowed = f" from {', '.join(setting.choices)}" if setting.choices else ""
@@ -136,14 +145,14 @@ class _Reader:
     def _value(self, key: str, value: object, setting: Setting) -> Value | None:
         """Return `value` in the type of the setting, or None and add a fault."""
         message = setting.fault(value)
-        if not message and key == "partition":
+        if not message and setting.meaning == PARTITION:
             message = self._partition_fault(str(value))
         message = message or text_fault(key, value)
         if message:
             self.fault(key, message)
             return None
         assert isinstance(value, int | float | str)
-        if key == "partition":
+        if setting.meaning == PARTITION:
             return format_partition(parse_partition(str(value)))
         if key == "architecture":
             return format_architecture(parse_architecture(str(value)))
@@ -243,7 +252,7 @@ class _Reader:
         return Real(low=low, high=high, step=step, log=log, when=when)
 
     def _for_exits(self, name: str, each: Real | Choice | None) -> Axis | None:
-        if name != EXIT_THRESHOLD or each is None:
+        if each is None or not self.has_exits or name != EXIT_THRESHOLD:
             return each
         when, plain = each.when, dataclasses.replace(each, when={})
         return ExitAxis(
@@ -317,7 +326,7 @@ class _Reader:
     def order(self, axes: Mapping[str, Axis]) -> tuple[str, ...]:
         """Return the axes, each after those it depends on; a cycle is a fault."""
         after = {name: [o for o in axis.when if o in axes] for name, axis in axes.items()}
-        if EXIT_THRESHOLD in axes and "partition" in axes:
+        if self.has_exits and EXIT_THRESHOLD in axes and "partition" in axes:
             after[EXIT_THRESHOLD].append("partition")
         sorter = graphlib.TopologicalSorter(after)
         try:
@@ -363,7 +372,7 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
     if not isinstance(table, dict) or not table:
         message = "must be a table with at least one axis"
         return None, [Fault(key="space", message=message)]
-    reader = _Reader(table, run)
+    reader = Reader(table, run)
     reader.check_architecture()
     # In the order of SETTINGS: how a file is written changes nothing that is drawn.
     names = sorted(table, key=lambda name: _PLACES.get(name, len(_PLACES)))

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.study import own_training
 from search.study.axes import Axis, Choice, Fixed
 from search.study.initial_points import initial_points
-from search.study.space import Space, conflict
+from search.study.own_metrics import read_metrics
+from search.study.own_space import read_own_space
+from search.study.space import Space, config_of_run, conflict
 from search.study.space_table import read_space
 from search.study.tables import (
     EARLIER_NAMES,
@@ -31,7 +34,10 @@ from search.study.tables import (
     unknown_key,
 )
 from search.study.toml_text import toml_text
+from search.trial.function_config import Config
+from search.trial.trial import Params
 from snn.settings.config import SETTINGS, Fault, current_names, first_names, nearest
+from snn.settings.measurement import METRICS, Metrics
 
 _DEFAULTS = SearchSettings()
 LATER_KEYS = (  # of [search]
@@ -45,7 +51,7 @@ LATER_KEYS = (  # of [search]
 )
 Rename = Callable[[Mapping[str, Any]], dict[str, Any]]  # of the values of settings
 PREFIX_SHARE = 0.25  # of the trials, where blocks can be taken from others
-TABLES = ("constraints", "budget", "run", "space", "search")
+TABLES = ("metrics", "constraints", "budget", "run", "space", "search")
 KEYS = ("name", "objectives", *TABLES)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -80,6 +86,8 @@ class Study:
     name: str
     question: str  # the first comment of the file
     objectives: tuple[str, ...]
+    metrics: Metrics  # that its points can have, by name
+    declared: tuple[str, ...]  # those that `[metrics]` names
     constraints: Mapping[str, Bound]
     budget: Budget
     run: Mapping[str, Any]  # the given fields of RunConfig, shared by all trials
@@ -87,6 +95,10 @@ class Study:
     search: SearchSettings
     text: str = dataclasses.field(repr=False)  # the TOML of the study
     source: str = dataclasses.field(default="study", compare=False)  # of the text, for messages
+    # of an own training: fingerprint of its code, folder of its file, itself if it has no module
+    code: str = dataclasses.field(default="", compare=False)
+    folder: Path | None = dataclasses.field(default=None, compare=False)
+    function: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
 
     def __init__(
         self,
@@ -95,6 +107,7 @@ class Study:
         objectives: Sequence[str],
         space: Mapping[str, object],
         run: Mapping[str, object] | None = None,
+        metrics: Mapping[str, object] | None = None,
         constraints: Mapping[str, object] | None = None,
         budget: Mapping[str, object] | None = None,
         search: Mapping[str, object] | None = None,
@@ -102,7 +115,8 @@ class Study:
     ) -> None:
         tables = {
             "name": name,
-            "objectives": list(objectives),
+            "objectives": [*objectives] if isinstance(objectives, list | tuple) else objectives,
+            "metrics": metrics,
             "constraints": constraints,
             "budget": budget,
             "run": run,
@@ -110,16 +124,57 @@ class Study:
             "search": search,
         }
         document = {key: _plain(value) for key, value in tables.items() if value is not None}
+        source, function = f"study {name!r}", None
+        shared = document.get("run")
+        if isinstance(shared, dict) and callable(shared.get("train")):
+            shared["train"], function = own_training.reference(shared["train"])
         try:
             text = toml_text(question, document)
         except TypeError as error:
             fault = Fault(key="", message=f"has a value that a study file cannot have: {error}")
-            raise StudyError(f"study {name!r}", [fault]) from None
-        vars(self).update(vars(study_from_toml(text, f"study {name!r}")))
+            raise StudyError(source, [fault]) from None
+        study = study_from_toml(text, source)
+        vars(self).update(vars(study.with_code(Path.cwd(), function) if study.train else study))
 
     def with_search(self, settings: SearchSettings) -> "Study":
         """Return the study with other settings of the search; its text stays as it is."""
         return _study(**{**vars(self), "search": settings})
+
+    def with_code(self, folder: Path | None, function: Callable[..., Any] | None = None) -> "Study":
+        """Return a study of an own training with its code: a module found from `folder`, or
+        the function itself. Raises StudyError if there is no such generator.
+        """
+        assert self.train is not None
+        try:
+            if function is None:
+                code = own_training.checked_code(self.train, folder)
+            else:
+                own_training.check_function(function, self.train)
+                code = own_training.code_of(function)
+        except own_training.FunctionError as error:
+            message = f"{self.train!r} {error}"
+            raise StudyError(self.source, [Fault(key="run.train", message=message)]) from None
+        return _study(**{**vars(self), "code": code, "folder": folder, "function": function})
+
+    @property
+    def train(self) -> str | None:
+        """`module:function` of an own training; None for the engine's."""
+        return self.run.get(own_training.TRAIN)
+
+    @property
+    def own_metrics(self) -> Metrics:
+        """The metrics that are not of spikefront itself."""
+        return {name: metric for name, metric in self.metrics.items() if name not in METRICS}
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The metrics that its points usually have, for tables: objectives, constraints, others."""
+        others = self.metrics if self.train is None else self.declared
+        return tuple(dict.fromkeys((*self.objectives, *self.constraints, *others)))
+
+    def config(self, params: Params) -> Config:
+        """Return all that a training with `params` depends on. Raises ConfigError."""
+        return config_of_run(self.run, params, code=self.code)
 
     def with_overrides(
         self,
@@ -152,16 +207,21 @@ class Study:
         self._apply_sets(document, sets or {})
         if document == tomllib.loads(self.text):
             return self
-        return study_from_toml(toml_text(self.question, document), self.source)
+        changed = study_from_toml(
+            toml_text(self.question, document), self.source, metrics=self.own_metrics
+        )
+        code = {"code": self.code, "folder": self.folder, "function": self.function}
+        return _study(**{**vars(changed), **code})
 
     def _apply_budget(self, document: dict[str, Any], values: Mapping[str, object]) -> None:
         if values:
             document.setdefault("budget", {}).update(values)
 
     def _apply_sets(self, document: dict[str, Any], sets: Mapping[str, object]) -> None:
-        unknown = [name for name in sets if name not in SETTINGS]
+        settings = {**self.run, **self.space.axes} if self.train else SETTINGS
+        unknown = [name for name in sets if name not in settings]
         if unknown:
-            known = (*self.space.axes, *(name for name in SETTINGS if name not in self.space.axes))
+            known = (*self.space.axes, *(name for name in settings if name not in self.space.axes))
             faults = [
                 Fault(key=name, message=f"is not a setting of a run{nearest(name, known)}")
                 for name in unknown
@@ -173,12 +233,14 @@ class Study:
                     document.get("run", {}).pop(other, None)
                     document.get("space", {}).pop(other, None)
             table = "space" if name in self.space.axes else "run"
-            document.setdefault(table, {})[name] = _override(name, value)
+            document.setdefault(table, {})[name] = _override(
+                name, value, is_own=self.train is not None
+            )
 
     @property
     def prefix_share(self) -> float:
         """Share of the trials that reuse first blocks of the front; 0 where none can."""
-        if not can_extend(self.space, self.search):
+        if self.train is not None or not can_extend(self.space, self.search):
             return 0.0
         share = self.search.extend_prefixes
         return PREFIX_SHARE if share is None else share
@@ -217,6 +279,9 @@ class Study:
             values["search.initial_points"] = list(map(names, self.search.initial_points))
         for name, value in self.search.reference.items():
             values[f"search.reference.{name}"] = value
+        for name, metric in self.own_metrics.items() if self.train else ():
+            direction = {"better": metric.better, "unit": metric.unit}
+            values[f"metrics.{name}"] = direction
         # JSON makes tuples and lists equal.
         normal: dict[str, Any] = json.loads(json.dumps(values))
         return normal
@@ -255,11 +320,16 @@ def load_study(path: Path | str) -> Study:
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise StudyError(str(path), [Fault(key="", message=message)]) from None
-    return study_from_toml(text, str(path))
+    study = study_from_toml(text, str(path))
+    return study if study.train is None else study.with_code(path.resolve().parent)
 
 
-def study_from_toml(text: str, source: str = "study") -> Study:
-    """Read a study from TOML; `source` begins every line of a StudyError."""
+def study_from_toml(text: str, source: str = "study", *, metrics: Metrics | None = None) -> Study:
+    """Read a study from TOML; `source` begins every line of a StudyError.
+
+    The code of an own training is not looked for. `metrics` are further ones that points of
+    the study have: those of extensions, as a store recorded them.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -268,18 +338,30 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         message = "has a number with too many digits, or tables nested too deeply"
         raise StudyError(source, [Fault(key="", message=message)]) from None
     faults = [unknown_key(key, key, KEYS) for key in document if key not in KEYS]
-    objectives = read_objectives(document.get("objectives"), faults)
-    name = _name(document.get("name"), faults)
-    constraints = read_constraints(document.get("constraints", {}), faults)
-    budget = read_budget(document.get("budget", {}), faults)
     run_table = document.get("run", {})
-    run = read_run(run_table, document.get("space"), faults)
-    search = read_search(document.get("search", {}), objectives, faults)
+    is_own = isinstance(run_table, dict) and own_training.TRAIN in run_table
+    declared = read_metrics(document["metrics"], faults) if "metrics" in document else {}
+    if declared and not is_own:
+        message = "has an effect only with run.train; add a metric to the engine by an extension"
+        faults.append(Fault(key="metrics", message=message))
+    known: Metrics = {**METRICS, **(metrics or {}), **declared}
+    objectives = read_objectives(document.get("objectives"), faults, known)
+    name = _name(document.get("name"), faults)
+    constraints = read_constraints(document.get("constraints", {}), faults, known)
+    budget = read_budget(document.get("budget", {}), faults)
+    if is_own:
+        run = own_training.read_run(run_table, document.get("space"), faults)
+    else:
+        run = read_run(run_table, document.get("space"), faults)
+    search = read_search(document.get("search", {}), objectives, faults, known)
     given = {**as_table(run_table, "run", []), **run}  # with the faulty settings
-    space, space_faults = read_space(document.get("space"), given)
+    reader = read_own_space if is_own else read_space
+    space, space_faults = reader(document.get("space"), given)
     faults.extend(space_faults)
-    if space is not None and not faults and (contradiction := conflict(run, space)):
-        faults.append(contradiction)
+    if space is not None and not faults and not is_own and (wrong := conflict(run, space)):
+        faults.append(wrong)
+    if space is not None and is_own:
+        faults.extend(_own_faults(run, space, search, budget, declared))
     if space is not None and not faults:
         initial_points(run, space, search.initial_points, search.seed, faults)
         faults.extend(_search_faults(str(name), space, search))
@@ -289,6 +371,8 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         name=name,
         question=_question(text),
         objectives=objectives,
+        metrics=known,
+        declared=tuple(declared),
         constraints=constraints,
         budget=budget,
         run=run,
@@ -296,6 +380,9 @@ def study_from_toml(text: str, source: str = "study") -> Study:
         search=search,
         text=text,
         source=source,
+        code="",
+        folder=None,
+        function=None,
     )
 
 
@@ -337,6 +424,26 @@ def can_extend(space: Space, search: SearchSettings) -> bool:
     return search.reuse_blocks and "partition" in space.dimensions()
 
 
+def _own_faults(
+    run: Mapping[str, Any],
+    space: Space,
+    search: SearchSettings,
+    budget: Budget,
+    metrics: Metrics,
+) -> Iterator[Fault]:
+    """Yield the faults of an own training's study that contradict each other."""
+    if search.stopping != "none" and "epochs" not in {**run, **space.axes}:
+        message = "needs run.epochs: how many epochs the function reports, for the rungs"
+        yield Fault(key="search.stopping", message=message)
+    if search.extend_prefixes:
+        message = "must be left out: an own training has no blocks"
+        yield Fault(key="search.extend_prefixes", message=message)
+    for name in metrics:
+        if name in space.axes or name in run:
+            message = f"has the name of a setting; rename {'it' if name in run else 'the axis'}"
+            yield Fault(key=f"metrics.{name}", message=message)
+
+
 def _search_faults(name: str, space: Space, search: SearchSettings) -> Iterator[Fault]:
     """Yield the faults of [search] that contradict the rest of the study."""
     if search.extend_prefixes and not can_extend(space, search):
@@ -363,9 +470,10 @@ def _question(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-def _override(name: str, value: object) -> object:
+def _override(name: str, value: object, *, is_own: bool) -> object:
     """Return the value of `--set name=value`: TOML for numbers, the text itself for names."""
-    if not isinstance(value, str) or SETTINGS[name].kind in ("choice", "text"):
+    is_text = not is_own and SETTINGS[name].kind in ("choice", "text")
+    if not isinstance(value, str) or is_text:
         return list(value) if isinstance(value, tuple) else value
     try:
         return tomllib.loads(f"value = {value}")["value"]

@@ -18,7 +18,7 @@ from snn.settings.config import (
     nearest,
     unknown_setting,
 )
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metric, Metrics
 
 MAX_OBJECTIVES = 5
 _ANY = Setting(kind="real", meaning="any number")
@@ -163,13 +163,15 @@ def _settings(
     return values
 
 
-def _unknown_metric(key: str, name: str) -> Fault:
-    hint = nearest(name, METRICS) or f"; known: {', '.join(METRICS)}"
+def _unknown_metric(key: str, name: str, metrics: Metrics) -> Fault:
+    hint = nearest(name, metrics) or f"; known: {', '.join(metrics)}"
     return Fault(key=key, message=f"must name a metric, got {name!r}{hint}")
 
 
-def read_objectives(given: object, faults: list[Fault]) -> tuple[str, ...]:
-    """Read the metrics to be optimised."""
+def read_objectives(
+    given: object, faults: list[Fault], metrics: Metrics = METRICS
+) -> tuple[str, ...]:
+    """Read the metrics to be optimised; `metrics` are those that the study can have."""
     key = "objectives"
     if given is None:
         message = "must be given: a list of metrics, like ['accuracy', 'synaptic_ops']"
@@ -181,20 +183,22 @@ def read_objectives(given: object, faults: list[Fault]) -> tuple[str, ...]:
         return ()
     if not 1 <= len(given) <= MAX_OBJECTIVES:
         message = f"must name 1 to {MAX_OBJECTIVES} metrics, got {len(given)}"
-        faults.append(Fault(key=key, message=f"{message}; known: {', '.join(METRICS)}"))
-    faults.extend(_unknown_metric(key, name) for name in given if name not in METRICS)
+        faults.append(Fault(key=key, message=f"{message}; known: {', '.join(metrics)}"))
+    faults.extend(_unknown_metric(key, name, metrics) for name in given if name not in metrics)
     for name in dict.fromkeys(name for name in given if given.count(name) > 1):
         faults.append(Fault(key=key, message=f"must name each metric once, got {name!r} again"))
     return tuple(given)
 
 
-def read_constraints(given: object, faults: list[Fault]) -> dict[str, Bound]:
+def read_constraints(
+    given: object, faults: list[Fault], metrics: Metrics = METRICS
+) -> dict[str, Bound]:
     """Read the bounds by metric."""
     bounds = {}
     for name, value in as_table(given, "constraints", faults).items():
         key = f"constraints.{name}"
-        if name not in METRICS:
-            faults.append(_unknown_metric(key, name))
+        if name not in metrics:
+            faults.append(_unknown_metric(key, name, metrics))
         elif not isinstance(value, dict):
             message = f"must be like {{ max = 400_000 }}, got {value!r}"
             faults.append(Fault(key=key, message=message))
@@ -219,7 +223,12 @@ def read_budget(given: object, faults: list[Fault]) -> Budget:
     return Budget(**_settings(table, "budget", BUDGET_SETTINGS, faults))
 
 
-def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault]) -> SearchSettings:
+def read_search(
+    given: object,
+    objectives: tuple[str, ...],
+    faults: list[Fault],
+    metrics: Metrics = METRICS,
+) -> SearchSettings:
     """Read `[search]`; names of earlier versions are translated."""
     table = _current_names(as_table(given, "search", faults), faults)
     reference = as_table(table.pop("reference", {}), "search.reference", faults)
@@ -238,7 +247,7 @@ def read_search(given: object, objectives: tuple[str, ...], faults: list[Fault])
         **values,
         initial_points=points,
         warm_start=warm_start,
-        reference=_reference(reference, objectives, faults),
+        reference=_reference(reference, objectives, faults, metrics),
     )
     faults.extend(_stopping_faults(table, settings))
     return settings
@@ -284,7 +293,10 @@ def _stopping_faults(given: Mapping[str, Any], settings: SearchSettings) -> Iter
 
 
 def _reference(
-    given: Mapping[str, Any], objectives: tuple[str, ...], faults: list[Fault]
+    given: Mapping[str, Any],
+    objectives: tuple[str, ...],
+    faults: list[Fault],
+    metrics: Metrics,
 ) -> dict[str, float]:
     reference = {}
     for name, value in given.items():
@@ -292,18 +304,19 @@ def _reference(
         if name not in objectives:
             message = f"must be an objective of the study ({', '.join(objectives)})"
             faults.append(Fault(key=key, message=message + nearest(name, objectives)))
-        elif fault := _reference_fault(name, value):
+        elif name in metrics and (fault := _reference_fault(metrics[name], value)):
             faults.append(Fault(key=key, message=fault))
-        else:
+        elif name in metrics:
             reference[name] = float(value)
     return reference
 
 
-def _reference_fault(metric: str, value: object) -> str | None:
-    """Return the fault of a reference that leaves no box to the ideal, which is 1 or 0."""
-    if METRICS[metric].better == "higher":
-        return Setting(kind="real", meaning="", high=1, open_high=True).fault(value)
-    return Setting(kind="real", meaning="", low=0, open_low=True).fault(value)
+def _reference_fault(metric: Metric, value: object) -> str | None:
+    """Return the fault of a reference that leaves no box to the ideal, usually 1 or 0."""
+    ideal = int(metric.best_value) if metric.ideal is None else metric.ideal
+    if metric.better == "higher":
+        return Setting(kind="real", meaning="", high=ideal, open_high=True).fault(value)
+    return Setting(kind="real", meaning="", low=ideal, open_low=True).fault(value)
 
 
 def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, Any]:

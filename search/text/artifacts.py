@@ -6,6 +6,7 @@ hold no credentials: each service reads its own (environment, configuration file
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import re
@@ -30,6 +31,12 @@ EXAMPLES = "runs/artifacts or s3://bucket/folder"
 
 class ArtifactError(ValueError):
     """A location that cannot be used, in one line."""
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_remote(uri: str) -> bool:

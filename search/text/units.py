@@ -3,16 +3,21 @@
 import datetime
 import math
 
-from snn.settings.measurement import METRICS
+from snn.settings.measurement import METRICS, Metrics
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def figure(name: str, value: float) -> str:
-    """Return the value of a metric with its unit: 97.2 %, 12.3 kB, 4.56 k ops, 1.20 µJ."""
+def figure(name: str, value: float, metrics: Metrics = METRICS) -> str:
+    """Return the value of a metric with its unit: 97.2 %, 12.3 kB, 4.56 k ops, 1.20 µJ.
+
+    `metrics` are those of the study; a name that is not among them has no unit.
+    """
     if math.isnan(value):
         return "-"
-    metric = METRICS[name]
+    metric = metrics.get(name)
+    if metric is None:
+        return scaled(value)
     if name in ("accuracy", "connectivity"):
         return percent(value)
     if metric.unit == "s":

@@ -67,7 +67,8 @@ class Confirmed:
 
     def spreads(self) -> dict[str, Spread]:
         """Return mean and standard deviation of every metric."""
-        return {name: self.spread(name) for name in METRICS}
+        reported = (name for run in self.complete for name in run.metrics)
+        return {name: self.spread(name) for name in dict.fromkeys((*METRICS, *reported))}
 
 
 def spread_of(values: Sequence[float]) -> Spread:

@@ -12,6 +12,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from search.trial.function_config import Config
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Evaluation, Measurement, OperatingPoint
 
@@ -73,7 +74,7 @@ class Trial:
     number: int  # from 0
     params: Params
     state: TrialState
-    config: RunConfig | None = None
+    config: Config | None = None
     sampled: OperatingPoint | None = None  # for COMPLETE
     reason: str = ""
     error: str = ""
@@ -88,6 +89,11 @@ class Trial:
     created_at: datetime.datetime | None = None  # UTC
     started_at: datetime.datetime | None = None
     finished_at: datetime.datetime | None = None
+
+    @property
+    def engine_config(self) -> RunConfig | None:
+        """The config of a training by the engine; None for an own training."""
+        return self.config if isinstance(self.config, RunConfig) else None
 
 
 @dataclass(frozen=True, kw_only=True)

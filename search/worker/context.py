@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from search.pruners.rungs import StoppingRule
+from search.study.own_training import FunctionError
 from search.study.study import Bound
 from search.text import log
 from search.text.artifacts import is_remote, local_path
@@ -37,8 +38,8 @@ class WorkerContext:
         """Yield the reports of the job, and last its outcome.
 
         An exception becomes a failed outcome with its traceback, and a trial that exceeds its
-        time limit is pruned. Only snn.data.dataset.DataError is raised, because all trials
-        share the data set.
+        time limit is pruned. Only snn.data.dataset.DataError and FunctionError are raised, because
+        all trials share the data set, or the function.
         """
         limit = TimeLimit(seconds=self.trial_s)
         try:
@@ -54,7 +55,7 @@ class WorkerContext:
         except OvertimeError:
             outcome = overtime(self.trial_s or 0.0)
         except Exception as error:
-            if _is_missing_data(error):
+            if _concerns_all(error):
                 raise
             outcome = crash(error)
         yield outcome
@@ -108,7 +109,9 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _is_missing_data(error: Exception) -> bool:
+def _concerns_all(error: Exception) -> bool:
+    if isinstance(error, FunctionError):
+        return True
     from snn.data.image_files import DataError
 
     return isinstance(error, DataError)

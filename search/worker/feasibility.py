@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search.study.tables import Bound
+from search.trial.function_config import Config
 from search.worker import engine
 from snn.settings.config import SETTINGS, RunConfig
 
@@ -34,9 +35,9 @@ class Feasibility:
         self._bounds = {name: bound for name, bound in bounds.items() if bound.max is not None}
         self._known: dict[tuple[object, ...], Infeasible | None] = {}
 
-    def check(self, config: RunConfig) -> Infeasible | None:
-        """Return why the run violates a constraint; None if it may satisfy all."""
-        if not self._bounds:
+    def check(self, config: Config) -> Infeasible | None:
+        """Return why the run violates a constraint; None if it may satisfy all, or is not ours."""
+        if not self._bounds or not isinstance(config, RunConfig):
             return None
         key = size_of(config)
         if key not in self._known:
@@ -60,8 +61,10 @@ class Feasibility:
         return None
 
 
-def size_of(config: RunConfig) -> tuple[object, ...]:
+def size_of(config: Config) -> tuple[object, ...]:
     """Return a key of the settings that determine the size of the network."""
+    if not isinstance(config, RunConfig):
+        return (config.fingerprint,)
     return tuple(
         _size_part(getattr(config, name))
         for name, setting in SETTINGS.items()

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from search.pruners.rungs import StoppingRule
-from search.study.space import run_values
 from search.study.study import Bound, Study
+from search.trial.function_config import Config
 from search.trial.rung import RungReport
 from search.trial.trial import Outcome, Params
 from snn.settings.config import RunConfig
@@ -36,8 +36,10 @@ Message = Report | Outcome
 
 
 def run_config(study: Study, params: Params) -> RunConfig:
-    """Return the run config of a trial with `params`. Raises ConfigError."""
-    return RunConfig.from_mapping(run_values(study.run, params))
+    """Return the run config of a trial of the engine with `params`. Raises ConfigError."""
+    config = study.config(params)
+    assert isinstance(config, RunConfig), "an own training has no run config"
+    return config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Job:
     """One training and evaluation for a worker."""
 
     number: int
-    config: RunConfig
+    config: Config
     weights: str | None  # path or URI to save the trained weights at
     checkpoint: str | None = None  # path or URI of its checkpoint; None: it starts anew when lost
     reuse: str | None = None  # weights of an equal training: evaluated, not trained
@@ -136,7 +138,7 @@ class Trainable(Protocol):
 
     def __call__(
         self,
-        config: RunConfig,
+        config: Any,  # RunConfig of the engine, FunctionConfig of an own training
         *,
         data_dir: Path,
         device: str,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -14,11 +14,19 @@ class Metric:
     unit: str  # "" for fractions and counts without one
     better: Literal["higher", "lower"]
     meaning: str
+    ideal: float | None = None  # None: 1 where higher is better, 0 where lower is
 
     @property
     def sign(self) -> int:
         """Factor after which lower values are better: 1 or -1."""
         return -1 if self.better == "higher" else 1
+
+    @property
+    def best_value(self) -> float:
+        """The best value that it can have: a corner of the box of hypervolumes."""
+        if self.ideal is not None:
+            return self.ideal
+        return 1.0 if self.better == "higher" else 0.0
 
 
 def _metric(name: str, unit: str, better: Literal["higher", "lower"], meaning: str) -> Metric:
@@ -100,6 +108,8 @@ _ALL = (
 PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
 PJ_PER_MAC = 4.6  # the same with a multiplication of 3.7 pJ
 
+Metrics = Mapping[str, Metric]  # declarations by name
+
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
@@ -133,6 +143,7 @@ class Measurement:
     layers: tuple[LayerConnectivity, ...] = ()  # of the blocks in training; empty if dense
     is_reused: bool = False  # the block was loaded from the block cache
     epochs_reused: int = 0  # of `epochs_done`, those of blocks from the cache
+    metrics: Mapping[str, float] = field(default_factory=dict)  # reported by an own training
 
     @property
     def removed(self) -> int:
@@ -155,6 +166,7 @@ class OperatingPoint:
     blocks: int  # number of first blocks that this point needs
     metrics: Mapping[str, float]  # a value for every name in METRICS
     is_sampled: bool = False  # the point of the run config itself
+    label: str = ""  # name among the points of an own training, which has no other settings
 
 
 @dataclass(frozen=True, kw_only=True)

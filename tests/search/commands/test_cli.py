@@ -21,9 +21,9 @@ import sqlalchemy
 
 from search.commands import cli
 from search.commands.registry import COMMANDS
-from search.export.folder import sha256_of
 from search.runners import run as study_run
 from search.store.store import Store
+from search.text.artifacts import sha256_of
 from search.trial.trial import Outcome, TrialState
 from search.worker import engine
 from snn.settings.config import RunConfig

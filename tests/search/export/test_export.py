@@ -20,11 +20,10 @@ from search.export.folder import (
     new_folder,
     read_config,
     read_folder,
-    sha256_of,
 )
 from search.store.store import Store, StoredPoint
 from search.study.study import study_from_toml
-from search.text.artifacts import local_path
+from search.text.artifacts import local_path, sha256_of
 from search.trial.trial import Artifact, Outcome, Trial, TrialState
 from search.worker import engine, trial_run
 from search.worker.job import run_config

@@ -115,6 +115,8 @@ def a_study(name: str = "digits", *, trials: int | None = 24, fingerprint: str =
         question_fingerprint=fingerprint,
         asks=fingerprint.__eq__,
         budget=SimpleNamespace(trials=trials),
+        own_metrics={},
+        folder=None,
     )
     return cast(Study, stand_in)
 
@@ -909,7 +911,8 @@ class TestOpening:
     def test_tables_of_another_program_are_left_alone(self, fresh_url: str) -> None:
         with Store(fresh_url) as store:
             for table in (*reversed(Base.metadata.sorted_tables), "spikefront_version"):
-                raw(store, "DROP VIEW IF EXISTS pareto_front")
+                for view in ("pareto_front", "own_metrics"):
+                    raw(store, f"DROP VIEW IF EXISTS {view}")
                 raw(store, f"DROP TABLE {table}")
             raw(store, "CREATE TABLE trials (id INTEGER)")
         with pytest.raises(StoreError, match=r"holds tables of another program \(trials\); name"):
