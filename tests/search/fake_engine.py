@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import hashlib
+import math
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ from search.pruners.rungs import StoppingRule
 from search.study.study import Bound
 from search.trial.rung import RungReport
 from search.trial.trial import Artifact, Outcome, Timings, TrialState
-from search.worker.job import BlockFolder, RunningJob
+from search.worker.job import BlockFolder, Report, RunningJob
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, Evaluation, Measurement, OperatingPoint
 
@@ -168,6 +169,38 @@ class CountingRun:
         read = dataset._load.cache_info().misses
         note = f"process {os.getpid()} has read data {read} times"
         return dataclasses.replace(self._running.outcome, notes=(note,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MortalEngine:
+    """Trains networks, with a checkpoint for every epoch; once a worker dies after some epochs."""
+
+    epochs: int
+    died: Path  # a file that then is there
+
+    def __call__(self, config: RunConfig, **place: Any) -> "MortalRun":
+        from search.worker.trial_run import TrialRun
+        from snn.training import stage_checkpoint
+
+        stage_checkpoint.SHARE, stage_checkpoint.FIRST_S = math.inf, 0.0
+        return MortalRun(self, TrialRun(config, **place))
+
+
+class MortalRun:
+    def __init__(self, engine: MortalEngine, running: RunningJob) -> None:
+        self._engine, self._running = engine, running
+
+    def __iter__(self) -> Iterator[Report]:
+        for report in self._running:
+            yield report
+            is_late = isinstance(report, Measurement) and report.epochs_done == self._engine.epochs
+            if is_late and not self._engine.died.exists():
+                self._engine.died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    @property
+    def outcome(self) -> Outcome:
+        return self._running.outcome
 
 
 def _accuracy(config: RunConfig) -> float:

@@ -28,9 +28,10 @@ from search.store.store import Store
 from search.study.study import Budget, study_from_toml
 from search.trial.trial import TrialState
 from search.worker.context import WorkerContext
+from search.worker.job import Trainable
 from snn.settings.measurement import Evaluation, Measurement
 from tests.search import driver
-from tests.search.fake_engine import FakeEngine
+from tests.search.fake_engine import FakeEngine, MortalEngine
 
 STUDY = """
 name = "small"
@@ -93,7 +94,7 @@ def run(
     *,
     workers: int,
     ray_address: str | None = None,
-    engine: FakeEngine | None = None,
+    engine: Trainable | None = None,
     progress: Silent | None = None,
 ) -> RunReport:
     with Store(f"sqlite:///{folder}/store.db") as store:
@@ -213,6 +214,27 @@ def test_a_lost_worker_is_replaced_once(tmp_path: Path, cluster: str) -> None:
             if trial.state is TrialState.COMPLETE:
                 assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
     assert sum("worker lost, trial starts again" in line for line in said.lines) == 2
+
+
+def test_the_trial_of_a_lost_worker_continues_on_another_one(tmp_path: Path, cluster: str) -> None:
+    text = DIGITS.replace("trials = 2", "trials = 1").replace("epochs = 2", "epochs = 6")
+    text = text.replace("partition = { max_blocks = 2 }", 'partition = ["1+2"]')
+    text = text.replace("[space]", 'space_rule = "end-to-end"\n[space]')
+    engine = MortalEngine(epochs=4, died=tmp_path / "died")
+    for folder, workers in ((tmp_path / "ray", 1), (tmp_path / "local", 0)):
+        folder.mkdir()
+        address = cluster if workers else None
+        run(folder, text, workers=workers, ray_address=address, engine=engine)
+    assert history(tmp_path / "ray") == history(tmp_path / "local")
+    with Store(f"sqlite:///{tmp_path}/ray/store.db") as store:
+        said = [e.message for e in store.events("digits") if e.kind in ("retry", "continued")]
+        assert said[1:] == ["continues after epoch 4 of 6"]
+        assert said[0].startswith("worker lost")
+        assert store.stored_study("digits").lost_epochs == 0
+        assert store.trial("digits", 0).epochs_done == 6
+    weights = [next((tmp_path / name).rglob("00000.safetensors")) for name in ("ray", "local")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert not list(tmp_path.rglob("*.checkpoint"))
 
 
 def test_a_worker_that_hangs_in_native_code_ends_with_its_trial(
