@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import signal
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ from search.worker import engine, trial_run
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, OperatingPoint
 from tests.search.fake_engine import FakeEngine
+from tests.snn.training.test_stage_checkpoint import Lost, lose_at
 
 STUDY = """
 name = "digits"
@@ -266,6 +268,25 @@ def trainings(store: Store, *, seeds: int) -> int:
     configs = {t.number: t.config for t in store.trials("digits") if t.config}
     fresh = fresh_seeds(seeds, {0})
     return len(confirmation_runs_of(front, configs, fresh, store.confirmed("digits")))
+
+
+def test_a_training_that_was_lost_continues_in_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snn.training.stage_checkpoint.SHARE", math.inf)
+    monkeypatch.setattr("snn.training.stage_checkpoint.FIRST_S", 0.0)
+    with search(tmp_path, trials=1) as store:
+        with monkeypatch.context() as patch:
+            lose_at(5, patch)  # of four batches an epoch
+            with pytest.raises(Lost):
+                confirm(store, tmp_path, seeds=1)
+        assert len(list(tmp_path.rglob("*.checkpoint"))) == 1
+        report = confirm(store, tmp_path, seeds=1)
+        assert report.trainings == {TrialState.COMPLETE: 1}
+        said = [event.message for event in store.events("digits") if event.kind == "continued"]
+        assert len(said) == 1
+        assert said[0].startswith("continues after epoch 1 of ")
+    assert not list(tmp_path.rglob("*.checkpoint"))
 
 
 def test_a_study_that_is_being_searched_is_not_confirmed(searched: tuple[Store, Path]) -> None:
