@@ -60,6 +60,11 @@ AXES = (
      "every division of the backbone's units into blocks; also `min_blocks`"),
     ("`exit_threshold = { low = 0.5, high = 0.99 }`",
      "a number for each exit of the partition but the last"),
+    ('`dropout = { low = 0.0, high = 0.3, per = "block" }`',
+     "a number for each block; for `dropout`, `leak`, `threshold`, `target_sparsity`, "
+     "`head_hidden`"),
+    ('`[space.units]`', "[the units](how-to/write-a-study.md#architectures-that-vary) of the "
+     "architecture: how many, and what each may be"),
     ('`class_threshold = { low = 0.6, high = 0.95, when = { block_classes = "hard" } }`',
      "exists only if another setting has that value"),
 )  # fmt: skip

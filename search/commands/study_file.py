@@ -15,7 +15,7 @@ from search.commands import InputError, tables
 from search.commands.options import DATA, JSON, STUDY_FILE, command, option
 from search.commands.output import Output
 from search.pruners.rungs import rule_of
-from search.study.axes import ExitAxis, When
+from search.study.axes import BlockAxis, ExitAxis, When
 from search.study.space import RandomSuggest
 from search.study.study import Study, load_study, study_from_toml
 from search.study.template import study_text
@@ -232,7 +232,8 @@ def _space_table(study: Study) -> Table:
 def _kind(axis: object) -> str:
     names = {"PartitionAxis": "partition", "ExitAxis": "per exit"}
     if isinstance(axis, ExitAxis):
-        return f"{type(axis.each).__name__.lower()} per exit"
+        per = "block" if isinstance(axis, BlockAxis) else "exit"
+        return f"{type(axis.each).__name__.lower()} per {per}"
     return names.get(type(axis).__name__, type(axis).__name__.lower())
 
 

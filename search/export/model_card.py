@@ -25,7 +25,7 @@ def model_card(content: ExportContent) -> str:
         autoescape=False,  # Markdown, no HTML
         keep_trailing_newline=True,
     )
-    engine.filters.update(percent=percent, counted=counted, code=_code)
+    engine.filters.update(percent=percent, counted=counted, code=_code, each=_each)
     facts = {field.name: getattr(content, field.name) for field in dataclasses.fields(content)}
     return engine.get_template(TEMPLATE).render(
         facts,
@@ -49,6 +49,11 @@ def _architecture(config: RunConfig) -> str:
 
 def _code(text: str | None) -> str:
     return f"`{text}`" if text else "not known"
+
+
+def _each(value: float | tuple[float, ...]) -> str:
+    """Return a number, or those of the blocks."""
+    return ", ".join(f"{one:.4g}" for one in (value if isinstance(value, tuple) else (value,)))
 
 
 def _columns(content: ExportContent) -> Iterator[str]:

@@ -12,7 +12,7 @@ from search.study.axes import Value
 from search.study.space import EXIT_THRESHOLD
 from search.study.study import Study
 from search.trial.trial import FrontPoint, Params, Trial, TrialState
-from snn.settings.config import ConfigError
+from snn.settings.config import PER_BLOCK, ConfigError
 from snn.settings.measurement import OperatingPoint
 from snn.settings.partition import format_partition
 
@@ -70,6 +70,8 @@ def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | Non
     if any(given[name] != known[name] for name in given if name not in names):
         return None
     kept = {n: v for n, v in trial.params.items() if not n.startswith(f"{EXIT_THRESHOLD}_")}
+    later = {f"{n}_{k}" for n in PER_BLOCK for k in range(point.blocks + 1, config.exits + 1)}
+    kept = {name: value for name, value in kept.items() if name not in later}
     values = {**kept, **{n: v for n, v in given.items() if n in names}}
     params = {name: values[name] for name in names if name in values}
     try:

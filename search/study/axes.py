@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload, runtime_checkable
+from typing import ClassVar, Protocol, overload, runtime_checkable
 
 from snn.settings.config import nearest
 from snn.settings.partition import partitions
@@ -267,13 +267,25 @@ class ExitAxis:
     the space. In params they are `exit_threshold_1` and so on.
     """
 
-    each: Real | Choice
-    exits: int
+    each: Real | Integer | Choice
+    exits: int  # most names in params
+    more: ClassVar[int] = 0
     when: When = field(default_factory=dict)
 
     def describe(self) -> str:
         """Return the axis as text, without its name."""
         return f"{self.each.describe()}, for each exit before the last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockAxis(ExitAxis):
+    """One number for each block; in params `dropout_1` and so on, `exits` as in ExitAxis."""
+
+    more: ClassVar[int] = 1  # than exits before the last
+
+    def describe(self) -> str:
+        """Return the axis as text, without its name."""
+        return f"{self.each.describe()}, for each block"
 
 
 PlainAxis = Fixed | Integer | Real | Choice | PartitionAxis

@@ -9,7 +9,9 @@ from typing import Any
 
 from search.study.axes import Axis, ExitAxis, Value
 from search.study.space import RandomSuggest, Space, config_of_run
+from search.study.units import is_default, point_of
 from search.trial.trial import Params
+from snn.settings.architecture import ArchitectureError
 from snn.settings.config import ConfigError, Fault, nearest
 
 DRAWS = 200  # of missing values, before a point counts as invalid
@@ -27,6 +29,10 @@ def initial_points(
     found: list[Fault] = [] if faults is None else faults
     for place, point in enumerate(given):
         key = f"search.initial_points[{place}]"
+        point, text_fault = _in_units(space, point)
+        if text_fault:
+            found.append(Fault(key=f"{key}.architecture", message=text_fault))
+            continue
         wrong = [
             Fault(key=f"{key}.{name}", message=message)
             for name, value in point.items()
@@ -39,6 +45,25 @@ def initial_points(
                 points.append(whole)
         found.extend(wrong)
     return tuple(points)
+
+
+def _in_units(space: Space, point: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """Return a point with its architecture as values of units where those vary, and its fault."""
+    if space.unit_space is None or "architecture" not in point:
+        return point, ""
+    others = {name: value for name, value in point.items() if name != "architecture"}
+    try:
+        values = point_of(str(point["architecture"]))
+    except ArchitectureError as error:
+        return point, str(error)
+    # an option at the value that it has without an axis is not said
+    named = {name: value for name, value in values.items() if name in space.axes}
+    left = [
+        name for name, value in values.items() if name not in named and not is_default(name, value)
+    ]
+    if left:
+        return point, f"has {left[0]}, which is no axis of [space.units]"
+    return {**others, **named}, ""
 
 
 def _fault(space: Space, name: str, value: object) -> str | None:
@@ -74,7 +99,11 @@ def _complete(
     reasons: list[Fault] = []
     for _ in range(DRAWS):
         params = space.sample(_Given(point, suggest))
-        unused = [name for name in point if not _is_used(name, point[name], params, space)]
+        unused = [
+            name
+            for name in point
+            if not is_default(name, point[name]) and not _is_used(name, point[name], params, space)
+        ]
         if unused:
             message = "is not active in this configuration, or has values for too many exits"
             reasons = reasons or [Fault(key=f"{key}.{name}", message=message) for name in unused]

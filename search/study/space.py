@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.study import units
 from search.study.axes import (
     Axis,
     Choice,
@@ -24,10 +25,12 @@ from search.study.axes import (
 )
 from search.trial.function_config import TRAIN, Config, FunctionConfig
 from search.trial.trial import Params
-from snn.settings.config import ConfigError, Fault, RunConfig, nearest
+from snn.settings.config import PER_BLOCK, ConfigError, Fault, RunConfig, nearest
 from snn.settings.partition import parse_partition
 
 EXIT_THRESHOLD = "exit_threshold"
+LISTED = (EXIT_THRESHOLD, *PER_BLOCK)
+"""Settings whose params have a number behind them, of the exit or the block."""
 _DRAWS = 200  # without a valid run, before a space counts as having none
 
 
@@ -38,6 +41,7 @@ class Space:
     axes: Mapping[str, Axis]
     order: tuple[str, ...]  # every axis after those it depends on
     fixed_exits: int = 0  # exits before the last, if the partition is no axis
+    unit_space: units.UnitSpace | None = None  # of the axes `unit_1_kind` and so on
 
     def sample(self, suggest: Suggest) -> Params:
         """Draw a configuration; `suggest` gives the value of each active axis."""
@@ -72,7 +76,17 @@ class Space:
 
     def size(self) -> int | float:
         """Return the number of different configurations; infinity if an axis is continuous."""
-        points = self._count(0, {})
+        if self.unit_space is None:
+            points = self._count(0, {})
+        else:
+            points = 0
+            for count, number in self.unit_space.counts(self.axes).items():
+                plain: dict[str, Value] = {units.COUNT: count}
+                plain |= {units.named(k + 1, units.KIND): "c" for k in range(count)}
+                fixed = self.axes.get(units.PER_BLOCK)
+                if isinstance(fixed, Fixed):
+                    plain[units.PER_BLOCK] = fixed.value
+                points += number * self._count(0, plain)
         return points if math.isinf(points) else int(points)
 
     def describe(self) -> list[str]:
@@ -109,8 +123,10 @@ class Space:
             axis = self.axes[name]
             if not self._exists(axis, params):
                 continue
+            if self.unit_space is not None and not self.unit_space.allows(name, params):
+                continue
             if isinstance(axis, ExitAxis):
-                for k in range(self._exits(params)):
+                for k in range(self._exits(params) + axis.more):
                     yield f"{name}_{k + 1}", axis.each
             else:
                 yield name, axis
@@ -119,6 +135,8 @@ class Space:
         return all(params.get(other) in values for other, values in axis.when.items())
 
     def _exits(self, params: Mapping[str, Value]) -> int:
+        if units.PER_BLOCK in params:
+            return units.blocks_of(params) - 1
         if "partition" not in self.axes:
             return self.fixed_exits
         return len(parse_partition(str(params["partition"]))) - 1 if "partition" in params else 0
@@ -129,10 +147,12 @@ class Space:
             return 1
         name = self.order[position]
         axis = self.axes[name]
-        if not self._exists(axis, params):
+        is_unit = self.unit_space is not None and units.is_part(name)  # counted apart
+        if is_unit or not self._exists(axis, params):
             return self._count(position + 1, params)
         if isinstance(axis, ExitAxis):
-            return axis.each.size ** self._exits(params) * self._count(position + 1, params)
+            each = axis.each.size ** (self._exits(params) + axis.more)
+            return each * self._count(position + 1, params)
         total: int | float = 0
         for value, multiplicity in self._cases(name, axis):
             total += multiplicity * self._count(position + 1, {**params, name: value})
@@ -174,19 +194,21 @@ def config_of_run(run: Mapping[str, Any], params: Params, *, code: str = "") -> 
 def run_values(run: Mapping[str, Any], params: Params) -> dict[str, Any]:
     """Return the arguments of RunConfig.from_mapping: shared settings and drawn ones.
 
-    `exit_threshold_1`, `exit_threshold_2` ... become the tuple `exit_threshold`.
+    `exit_threshold_1`, `exit_threshold_2` ... become the tuple `exit_threshold`, and so do the
+    values of settings that blocks have for themselves. The values of units become an
+    `architecture`.
     """
     values = dict(run)
-    thresholds: dict[int, Value] = {}
+    listed: dict[str, dict[int, Value]] = {}
     for name, value in params.items():
         prefix, _, number = name.rpartition("_")
-        if prefix == EXIT_THRESHOLD and number.isdigit():
-            thresholds[int(number)] = value
-        else:
+        if prefix in LISTED and number.isdigit():
+            listed.setdefault(prefix, {})[int(number)] = value
+        elif not units.is_part(name):
             values[name] = value
-    if thresholds:
-        values[EXIT_THRESHOLD] = tuple(thresholds[k] for k in sorted(thresholds))
-    return values
+    for name, numbered in listed.items():
+        values[name] = tuple(numbered[k] for k in sorted(numbered))
+    return {**values, **units.composed(params)}
 
 
 class RandomSuggest:
@@ -233,7 +255,8 @@ def conflict(run: Mapping[str, Any], space: Space) -> Fault | None:
     if faults:
         return Fault(key="space", message=f"has no valid configuration: {_reasons(run, faults)}")
     for name, axis in space.axes.items():
-        for value in axis.values if isinstance(axis, Choice) else ():
+        # what units cannot be is not asked for
+        for value in axis.values if isinstance(axis, Choice) and not units.is_part(name) else ():
             faults = _obstacle(run, space, _OneValue(name, value), where=(name, value))
             if faults:
                 message = f"has {value!r}, with which no configuration is valid: "

@@ -9,6 +9,7 @@ from typing import Any
 from search.study.axes import (
     MOST_VALUES,
     Axis,
+    BlockAxis,
     Choice,
     ExitAxis,
     Fixed,
@@ -20,10 +21,13 @@ from search.study.axes import (
 )
 from search.study.space import EXIT_THRESHOLD, Space
 from search.study.tables import text_fault
+from search.study.unit_table import read_units
+from search.study.units import is_part
 from snn.settings.architecture import format_architecture, parse_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import (
     DEFAULT_BACKBONE,
+    PER_BLOCK,
     SETTINGS,
     Fault,
     Kind,
@@ -34,8 +38,8 @@ from snn.settings.config import (
 )
 from snn.settings.partition import format_partition, parse_partition
 
-_RANGE_KEYS = ("low", "high", "step", "log", "when")
-_CHOICE_KEYS = ("values", "when")
+_RANGE_KEYS = ("low", "high", "step", "log", "when", "per")
+_CHOICE_KEYS = ("values", "when", "per")
 _PARTITION_KEYS = ("max_blocks", "min_blocks", "when")
 NO_EXIT = (
     "has no effect: with one block there is no early exit. "
@@ -62,6 +66,8 @@ class Reader:
     def _sizes(self) -> dict[str, int]:
         """Return the units of each architecture that a trial of this space can have, by title."""
         given = {**self.run, **self.table}
+        if "units" in self.table:
+            return {}  # known when the units are read
         key = "architecture" if given.get("architecture") else "backbone"
         value = given.get(key, DEFAULT_BACKBONE)
         if isinstance(value, dict):
@@ -89,10 +95,36 @@ class Reader:
             return None
         faults = len(self.faults)
         axis = self._read(name, given, setting)
+        if isinstance(given, dict) and "per" in given:
+            axis = self._per_block(name, given["per"], axis)
         return axis if len(self.faults) == faults else None
+
+    def _per_block(self, name: str, per: object, axis: Axis | None) -> Axis | None:
+        """Return the axis with a value for each block."""
+        if per != "block":
+            self.fault(f"{name}.per", f"must be 'block', got {per!r}")
+        elif name not in PER_BLOCK:
+            known = ", ".join(PER_BLOCK)
+            self.fault(f"{name}.per", f"is possible for {known}; {name} is of the whole network")
+        elif not {"partition", "units"} & self.table.keys() and "+" not in str(
+            self.run.get("partition", "")
+        ):
+            message = "needs blocks: set partition = { max_blocks = 2 }, or a partition in [run]"
+            self.fault(f"{name}.per", message)
+        elif isinstance(axis, Real | Integer | Choice):
+            each = dataclasses.replace(axis, when={})
+            return BlockAxis(each=each, exits=0, when=axis.when)
+        return None
 
     def check_architecture(self) -> None:
         """Add a fault if both a name and a text give the architecture, one of them in [space]."""
+        if "units" in self.table:
+            for name in ("backbone", "architecture", "partition"):
+                is_cut = isinstance(u := self.table["units"], dict) and "per_block" in u
+                place = "run" if name in self.run else "space" if name in self.table else ""
+                if place and (name != "partition" or is_cut):
+                    what = "per_block" if name == "partition" else "units"
+                    self.fault("units", f"{what} and {name} in [{place}] contradict; remove one")
         names = ("backbone", "architecture")
         if all(name in self.run or name in self.table for name in names):
             for name in names:
@@ -118,14 +150,14 @@ class Reader:
 
     def _read(self, name: str, given: object, setting: Setting) -> Axis | None:
         if isinstance(given, list):
-            return self._for_exits(name, self._choice(name, given, setting, {}))
+            return self._for_exits(name, self.choice(name, given, setting, {}))
         if not isinstance(given, dict):
             value = self._value(name, given, setting)
             return None if value is None else Fixed(value=value)
         when = self._when(name, given.get("when", {}))
         if "values" in given:
             self._check_keys(name, given, _CHOICE_KEYS)
-            return self._for_exits(name, self._choice(name, given["values"], setting, when))
+            return self._for_exits(name, self.choice(name, given["values"], setting, when))
         if setting.meaning == PARTITION:
             return self._partition(given, when)
         if setting.kind in ("choice", "text"):
@@ -133,7 +165,7 @@ class Reader:
             self.fault(name, f"must be a list of choices{allowed}, got {_shown(given)}")
             return None
         if setting.kind == "integer":
-            return self._integer(name, given, setting, when)
+            return self.integer(name, given, setting, when)
         return self._for_exits(name, self._real(name, given, setting, when))
 
     def _check_keys(self, name: str, given: Mapping[str, object], known: Sequence[str]) -> None:
@@ -171,7 +203,7 @@ class Reader:
             f"got {text!r} with {sum(blocks)}"
         )
 
-    def _choice(self, name: str, given: object, setting: Setting, when: When) -> Choice | None:
+    def choice(self, name: str, given: object, setting: Setting, when: When) -> Choice | None:
         if not isinstance(given, list) or not given:
             self.fault(name, f"must have a list of at least one value, got {_shown(given)}")
             return None
@@ -232,7 +264,7 @@ class Reader:
             return False
         return True
 
-    def _integer(
+    def integer(
         self, name: str, given: Mapping[str, Any], setting: Setting, when: When
     ) -> Integer | None:
         if not self._range(name, given, setting):
@@ -326,8 +358,12 @@ class Reader:
     def order(self, axes: Mapping[str, Axis]) -> tuple[str, ...]:
         """Return the axes, each after those it depends on; a cycle is a fault."""
         after = {name: [o for o in axis.when if o in axes] for name, axis in axes.items()}
-        if self.has_exits and EXIT_THRESHOLD in axes and "partition" in axes:
-            after[EXIT_THRESHOLD].append("partition")
+        parts = [name for name in axes if is_part(name)]
+        for name, axis in axes.items():
+            if isinstance(axis, ExitAxis):  # their number follows from these
+                after[name] += [n for n in ("partition", *parts) if n in axes]
+        for name, earlier in zip(parts, ["width", *parts], strict=False):
+            after[name] += [earlier] if earlier in axes else []
         sorter = graphlib.TopologicalSorter(after)
         try:
             return tuple(sorter.static_order())
@@ -375,17 +411,30 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
     reader = Reader(table, run)
     reader.check_architecture()
     # In the order of SETTINGS: how a file is written changes nothing that is drawn.
-    names = sorted(table, key=lambda name: _PLACES.get(name, len(_PLACES)))
+    units = None
+    if "units" in table:
+        units = read_units(reader, table["units"], run)
+        reader.sizes = {"[space.units]": units.least} if units.least else {}
+    names = sorted(
+        (name for name in table if name != "units"),
+        key=lambda name: _PLACES.get(name, len(_PLACES)),
+    )
     read = {name: reader.axis(name, table[name]) for name in names}
     axes = {name: axis for name, axis in read.items() if axis is not None}
+    if units is not None:
+        axes |= units.axes
     reader.check_conditions(axes)
     order = reader.order(axes)
-    fixed, most = _exits(axes, run)
-    exit_axis = axes.get(EXIT_THRESHOLD)
-    if isinstance(exit_axis, ExitAxis):
-        axes[EXIT_THRESHOLD] = dataclasses.replace(exit_axis, exits=most)
-        if most == 0 and read.get("partition", "") is not None and reader.sizes:
-            reader.fault(EXIT_THRESHOLD, NO_EXIT)
+    fixed, most = (
+        _exits(axes, run) if units is None or not units.most_blocks else (0, units.most_blocks - 1)
+    )
+    for name, axis in axes.items():
+        if isinstance(axis, ExitAxis):
+            axes[name] = dataclasses.replace(axis, exits=most + axis.more)
+    has_exits = most > 0 or read.get("partition", "") is None or not reader.sizes
+    if isinstance(axes.get(EXIT_THRESHOLD), ExitAxis) and not has_exits:
+        reader.fault(EXIT_THRESHOLD, NO_EXIT)
     if reader.faults:
         return None, reader.faults
-    return Space(axes=axes, order=order, fixed_exits=fixed), []
+    unit_space = None if units is None else units.space(axes, run)
+    return Space(axes=axes, order=order, fixed_exits=fixed, unit_space=unit_space), []

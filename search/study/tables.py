@@ -333,7 +333,7 @@ def read_run(given: object, searched: object, faults: list[Fault]) -> dict[str, 
         elif message := SETTINGS[name].fault(value) or text_fault(name, value):
             faults.append(Fault(key=f"run.{name}", message=message))
         else:
-            values[name] = float(value) if SETTINGS[name].kind == "real" else value
+            values[name] = SETTINGS[name].current(value)
     values = current_names(values)
     axes = searched if isinstance(searched, dict) else {}
     faults.extend(_architecture_faults(values, axes))

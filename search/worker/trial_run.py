@@ -327,7 +327,7 @@ def _check_silence(measurement: Measurement) -> None:
 
 def missed_target(config: RunConfig, connectivity: float) -> str | None:
     """Return a note on a training that ended far from its target sparsity, or None."""
-    if config.target_sparsity == 0:
+    if isinstance(config.target_sparsity, tuple) or config.target_sparsity == 0:
         return None
     if abs(1 - connectivity - config.target_sparsity) <= TARGET_TOLERANCE:
         return None

@@ -46,6 +46,7 @@ def builder_of(
     config: RunConfig, *, block: int, is_folded: bool = False, purpose: str = "weights"
 ) -> BlockBuilder:
     """Return the builder of block `block` (from 0), with a random generator of its own."""
+    config = config.of_block(block)
     height = config.surrogate_height
     is_converted = config.time_rule == "conversion"
     lif = Lif(
@@ -111,7 +112,7 @@ def build_block(
         unit = UnitModule(spec, config.width, signal, builder, f"unit{number}")
         units.append(unit)
         signal = unit.signal
-    head = Head(signal, config, classes, builder, f"exit{index + 1}")
+    head = Head(signal, config.of_block(index), classes, builder, f"exit{index + 1}")
     block = Block(units, head, source, signal)
     if config.feedback == "last-to-first":
         add_feedback(

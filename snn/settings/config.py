@@ -80,7 +80,9 @@ class RunConfig:
     `loss` the one that the learning rule over time was published with,
     `inference_timesteps` the trained `timesteps`. A single
     exit threshold holds for all exits. A network of one block is trained end-to-end,
-    whatever `space_rule` says. Equal settings have equal fingerprints.
+    whatever `space_rule` says. Settings of `PER_BLOCK` may be tuples with a number for each
+    block, although their type says one; `of_block` has the numbers of one block. Equal settings
+    have equal fingerprints.
 
     Raises ConfigError with every fault.
     """
@@ -210,7 +212,11 @@ class RunConfig:
         "to its first layer, through connections that start at zero",
     )
     head_hidden: int = integer(
-        64, "hidden spiking neurons of each exit; 0 = no hidden layer", low=0, high=1_000_000
+        64,
+        "hidden spiking neurons of each exit; 0 = no hidden layer",
+        low=0,
+        high=1_000_000,
+        per_block=True,
     )
     head_grid: int = integer(
         4, "side of the map that each exit pools its input to, pixels", low=1, high=65_536
@@ -246,6 +252,10 @@ class RunConfig:
         None,
         "decay factor of the membrane potential per timestep; 1 = no leak. Default: 1 with "
         "time_rule conversion, else 0.5",
+        per_block=True,
+    )
+    threshold: float = real(
+        1.0, "membrane potential at which a neuron fires", low=0, open_low=True, per_block=True
     )
     leak_ms: float = real(
         0.0,
@@ -256,7 +266,6 @@ class RunConfig:
         without=0.0,
         only_with=RECORDED,
     )
-    threshold: float = real(1.0, "membrane potential at which a neuron fires", low=0, open_low=True)
     firing_share: float = fraction(
         1.0,
         "fraction of the threshold at which a neuron fires; reset subtracts the whole threshold",
@@ -306,9 +315,13 @@ class RunConfig:
         0.0,
         "fraction of neurons set silent per image in training, the same ones at all timesteps",
         open_high=True,
+        per_block=True,
     )
     target_sparsity: float = fraction(
-        0.0, "fraction of connections that are removed at the end of training", open_high=True
+        0.0,
+        "fraction of connections that are removed at the end of training",
+        open_high=True,
+        per_block=True,
     )
     rewiring: str = choice(
         "closed-loop",
@@ -576,7 +589,8 @@ class RunConfig:
             if message and not any(fault.key == name for fault in faults):
                 faults.append(Fault(key=name, message=message))
         if not faults:
-            faults.extend(conflicts(self))
+            for block in range(self.exits if self.of_block(0) is not self else 1):
+                faults.extend(f for f in conflicts(self.of_block(block)) if f not in faults)
             faults.extend(self._shape_faults())
         if faults:
             raise ConfigError(faults)
@@ -608,7 +622,7 @@ class RunConfig:
         if not isinstance(self.partition, str):
             return []
         faults = self._complete_partition(len(self.units))
-        return faults or self._complete_exits()
+        return faults or [*self._complete_exits(), *self._complete_block_values()]
 
     def _complete_recording(self) -> list[Fault]:
         """Fill in the defaults of recordings, and the leak that follows from a time constant."""
@@ -626,7 +640,7 @@ class RunConfig:
             return []
         leak = math.exp(-(self.used_ms / self.timesteps) / self.leak_ms)
         if self.leak not in (None, leak):
-            message = f"must be left out with leak_ms, from which it follows, got {self.leak:g}"
+            message = f"must be left out with leak_ms, from which it follows, got {self.leak}"
             return [Fault(key="leak", message=message)]
         self._set("leak", leak)
         return []
@@ -714,6 +728,39 @@ class RunConfig:
         setting = SETTINGS["exit_threshold"]
         self._set("exit_threshold", tuple(setting.current(value) for value in values[:exits]))
         return []
+
+    def _complete_block_values(self) -> list[Fault]:
+        """Make lists with one value for each block of settings that may have them.
+
+        Equal values are one number. Blocks with values of their own are trained one after another.
+        """
+        faults = []
+        for name in PER_BLOCK:
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list):
+                continue
+            if len(values) != self.exits:
+                message = (
+                    f"must have one value, or {self.exits} for partition {self.partition}, "
+                    f"got {list(values)}"
+                )
+                faults.append(Fault(key=name, message=message))
+            elif len(set(values)) == 1:
+                self._set(name, values[0])
+            elif self.stages == 1:
+                message = (
+                    "has a value for each block, which needs blocks that are trained one after "
+                    "another; set space_rule to 'block-local'"
+                )
+                faults.append(Fault(key=name, message=message))
+        return faults
+
+    def of_block(self, block: int) -> "RunConfig":
+        """Return the config with the values of one block, from 0, for all of them."""
+        own = {name: v for name in PER_BLOCK if isinstance(v := getattr(self, name), tuple)}
+        if not own:
+            return self
+        return dataclasses.replace(self, **{name: values[block] for name, values in own.items()})
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -842,7 +889,9 @@ class RunConfig:
         """
         if blocks == self.exits:
             return self
+        own = {n: v[:blocks] for n in PER_BLOCK if isinstance(v := getattr(self, n), tuple)}
         return self.replace(
+            **own,
             partition=format_partition(self.blocks[:blocks]),
             exit_threshold=self.exit_threshold[: blocks - 1] or RunConfig.exit_threshold,
         )
@@ -891,6 +940,8 @@ def unknown_setting(name: str) -> Fault:
 SETTINGS: dict[str, Setting] = {
     field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)
 }
+PER_BLOCK = tuple(name for name, setting in SETTINGS.items() if setting.per_block)
+"""Settings that may have a value for each block."""
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
 _RENAMED = {name: setting for name, setting in SETTINGS.items() if setting.earlier}
 

@@ -2,7 +2,7 @@
 
 from snn.settings import chunks
 from snn.settings.architecture import format_architecture, largest_layer, resolved
-from snn.settings.config import SETTINGS, RunConfig
+from snn.settings.config import PER_BLOCK, SETTINGS, RunConfig
 from snn.settings.units import Shape
 
 ROUTING = frozenset(
@@ -34,6 +34,15 @@ def block_units(config: RunConfig) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _own(config: RunConfig) -> list[object]:
+    """Return what each block has for itself: its units, and its values of settings."""
+    values = [
+        [getattr(config.of_block(block), name) for name in PER_BLOCK]
+        for block in range(config.exits)
+    ]
+    return list(zip(block_units(config), values, strict=True))
+
+
 def chunking(config: RunConfig, image: Shape) -> tuple[int, int]:
     """Return images and timesteps that run together on a CPU: how sums are grouped.
 
@@ -60,10 +69,10 @@ def shared_blocks(first: RunConfig, second: RunConfig) -> int:
     for name, setting in SETTINGS.items():
         if setting.operating or name in CUT | ARCHITECTURE:
             continue
-        if getattr(first, name) != getattr(second, name):
+        if name not in PER_BLOCK and getattr(first, name) != getattr(second, name):
             return 0
     image = first.input_shape
     if chunking(first, image) != chunking(second, image):
         return 0
-    pairs = zip(block_units(first), block_units(second), strict=False)
+    pairs = zip(_own(first), _own(second), strict=False)
     return next((k for k, (a, b) in enumerate(pairs) if a != b), min(first.exits, second.exits))

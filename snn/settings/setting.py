@@ -47,6 +47,7 @@ class Setting:
     unknown: str = ""  # advice for a choice that is neither known nor similar to a known one
     earlier: Mapping[str, str] = field(default_factory=dict)  # former names of choices, still read
     operating: bool = False  # chosen at inference; changes nothing that is trained
+    per_block: bool = False  # may be a list, one number for each block
     # value that means "as without this setting": it enters no file and no fingerprint, so that
     # stored runs keep their names when a setting is added
     without: Any = None
@@ -55,6 +56,8 @@ class Setting:
 
     def current(self, value: Any) -> Any:
         """Return `value` as configs hold it: a real as float, a choice by its current name."""
+        if self.per_block and isinstance(value, tuple | list):
+            return tuple(self.current(one) for one in value)
         if (
             self.kind in ("real", "reals")
             and type(value) is int
@@ -76,6 +79,8 @@ class Setting:
         """Return the fault of `value` as a message, or None."""
         if not self.applies(value):
             return None
+        if self.per_block and isinstance(value, tuple | list):
+            return next((m for v in value if (m := self._number_fault(v))), None)
         if self.kind in ("integer", "real"):
             return self._number_fault(value)
         if self.kind == "flag":

@@ -39,7 +39,7 @@ def describe(
         "origin": dict(environment),
         "settings": {
             name: value
-            for name, value in config.to_mapping().items()
+            for name, value in config.prefix(index + 1).to_mapping().items()
             if not SETTINGS[name].operating and name not in ROUTING | CUT | ARCHITECTURE
         },
         "before": before,

@@ -124,7 +124,7 @@ def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = Tr
     need = stage_memory(config, task, first, frozen=0) if memory else None
     return LowerBound(
         parameters=sum(parameter_count(block) for block in first),
-        model_bytes=4 * sum(weights) if config.target_sparsity == 0 else None,
+        model_bytes=4 * sum(weights) if config.of_block(0).target_sparsity == 0 else None,
         training_memory_bytes=None if need is None else need.training_memory_bytes,
     )
 
@@ -166,7 +166,11 @@ def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
     for index in range(config.exits):
         blocks.append(build_block(config, index, signal, range(task.classes)))
         signal = blocks[-1].signal
-    make_rewirer([conn for block in blocks for conn in connections_of(block)], config)
+    # together as in training, unless blocks have targets of their own
+    own = isinstance(config.target_sparsity, tuple)
+    for index, live in enumerate([[block] for block in blocks] if own else [blocks]):
+        connections = [conn for block in live for conn in connections_of(block)]
+        make_rewirer(connections, config.of_block(index))
     return blocks
 
 
@@ -206,7 +210,7 @@ def _modes(config: RunConfig) -> list[str]:
 def _memory(
     config: RunConfig, task: Task, blocks: Sequence[Block], frozen: int, mode: str
 ) -> StageMemory:
-    network = Network(config, task)
+    network = Network(config.of_block(frozen), task)
     network.memory_mode = mode
     network.blocks.extend(copy.deepcopy(list(blocks)))
     network.to("meta").train()

@@ -63,7 +63,7 @@ class Stage:
             begin(self.live, self._trained_without_time(split), scale=config.start_scale)
         self.connections = [conn for block in self.live for conn in connections_of(block)]
         self.layers = [layer for block in self.live for layer in layers_of(block)]
-        self.rewirer = make_rewirer(self.connections, config, index=self.first)
+        self.rewirer = make_rewirer(self.connections, config.of_block(self.first), index=self.first)
         for block in self.live:
             block.to(device)
         self.examples, self.validation = examples_after(done, split, self.classes)
@@ -106,7 +106,7 @@ class Stage:
 
     def _runner(self, live: Sequence[Block]) -> Network:
         """Return a network of the frozen blocks to run, and the live ones."""
-        runner = Network(self.config, self.done.task)
+        runner = Network(self.config.of_block(self.first), self.done.task)
         runner.blocks.extend([*list(self.done.blocks)[: self.examples.frozen], *live])
         return runner
 

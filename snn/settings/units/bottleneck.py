@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from snn.settings.units.residual import SKIPS, joined
-from snn.settings.units.unit import LayerPlan, Links, Shape, Unit, number, size, variant
+from snn.settings.units.unit import LayerPlan, Links, Shape, Unit, flag, number, size, variant
 
 NARROW = 4  # the middle has this share of the channels (He et al. 2016)
 
@@ -21,6 +21,7 @@ class BottleneckUnit(Unit):
     channels: int = size("channels")
     kernel: int = number("k", 3, "side of the middle kernel, pixels")
     stride: int = number("/", 1, "stride of the middle convolution")
+    pool: bool = flag("p", "a 2x2 pool after the neurons")
     skip: Literal["conv", "identity", "none"] = variant(
         SKIPS, "skip: a 1x1 convolution, sub-sampling (i), or none (n)"
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from snn.settings.units.unit import LayerPlan, Links, Shape, Skip, Unit, number, size, variant
+from snn.settings.units.unit import LayerPlan, Links, Shape, Skip, Unit, flag, number, size, variant
 
 SKIPS = {"conv": "", "identity": "i", "none": "n"}
 """Letters of the skips of a residual unit: a 1x1 convolution, plain sub-sampling, none."""
@@ -21,6 +21,7 @@ class ResidualUnit(Unit):
     channels: int = size("channels")
     kernel: int = number("k", 3, "side of both kernels, pixels")
     stride: int = number("/", 1, "stride of the second convolution")
+    pool: bool = flag("p", "a 2x2 pool after the neurons")
     skip: Literal["conv", "identity", "none"] = variant(
         SKIPS, "skip: a 1x1 convolution, sub-sampling (i), or none (n)"
     )

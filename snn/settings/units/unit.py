@@ -9,6 +9,7 @@ number of channels or neurons, or with `w` a multiple of the width: `c2w`.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,16 +102,19 @@ class Unit:
         return value
 
     @classmethod
+    @functools.cache
     def size_name(cls) -> str:
         """Return the name of the field with the size."""
         return cls.fields()[0].name
 
     @classmethod
+    @functools.cache
     def fields(cls) -> tuple["dataclasses.Field[Any]", ...]:
         """Return the fields of the kind, the size first."""
         return tuple(f for f in dataclasses.fields(cls) if f.name != "in_widths")
 
     @classmethod
+    @functools.cache
     def options(cls) -> dict[str, "dataclasses.Field[Any]"]:
         """Return the options by letter, in the order of the canonical form."""
         found = {}

@@ -98,7 +98,7 @@ def test_a_text_without_widths_does_not_depend_on_the_width() -> None:
         ("c16k0", "kernel must be 1 to 65536, got 0"),
         ("c16p2", ': unit 1 "c16p2": option p takes no number'),
         ("d8k3", ': unit 1 "d8k3": d has no option k; its options are none'),
-        ("r8p", ': unit 1 "r8p": r has no option p; its options are k, /, i, n'),
+        ("r8q", ': unit 1 "r8q": r has no option q; its options are k, /, p, i, n'),
         ("r8in", ': unit 1 "r8in": has skip twice; give it once'),
         ("c8 " * 200, "must have at most 64 units, got 200"),
         ("   ", 'must be units like "c16 c32p d128", got an empty text'),

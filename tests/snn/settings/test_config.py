@@ -1,6 +1,7 @@
 """Run configs: defaults that follow, faults, fingerprints."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -164,3 +165,31 @@ def test_there_are_two_to_the_cuts_partitions(units: int) -> None:
 
 def test_nearest_is_empty_when_no_name_is_similar() -> None:
     assert nearest("zzz", ["accuracy"]) == ""
+
+
+def test_equal_values_of_blocks_are_one_number() -> None:
+    plain = RunConfig(partition="1+1+1", dropout=0.1)
+    assert RunConfig(partition="1+1+1", dropout=(0.1, 0.1, 0.1)) == plain  # type: ignore[arg-type]
+    own = RunConfig.from_mapping({"partition": "1+1+1", "dropout": [0, 0.1, 0.1]})
+    assert own.dropout == (0.0, 0.1, 0.1)
+    assert [own.of_block(k).dropout for k in range(3)] == [0.0, 0.1, 0.1]
+    assert RunConfig.from_mapping(own.to_mapping()) == own
+    assert own.prefix(1) == plain.prefix(1).replace(dropout=0.0)
+    assert own.fingerprint != plain.fingerprint
+    assert plain.of_block(2) is plain
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dropout": [0.1, 0.2]}, "dropout must have one value, or 3 for partition 1[+]1[+]1"),
+        ({"dropout": [0.1, 0.2, 1.0]}, r"dropout must be below 1, got 1\.0"),
+        ({"leak": [0.5, 0.6, "x"]}, "leak must be a number"),
+        ({"width": [4, 5, 6]}, "width must be an integer"),
+        ({"leak": [0.3, 0.9, 0.9], "time_rule": "spike-bp", "reset": "hard"}, "must be above 1/e"),
+        ({"head_hidden": [1, 2, 3], "space_rule": "end-to-end"}, "one after another; set"),
+    ],
+)  # fmt: skip
+def test_values_of_blocks_are_checked(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_mapping({"partition": "1+1+1", **values})

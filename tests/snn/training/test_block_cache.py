@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from snn.network.blocks import connections_of, layers_of
 from snn.settings.config import SETTINGS, RunConfig
 from snn.settings.measurement import Measurement
 from snn.training import block_key, checkpoint, environment
 from snn.training.block_cache import DRAFT, STALE_S, BlockCache, Entry
+from snn.training.plan import plan
 from snn.training.train import Training
 from tests.snn.training.test_train import ROUTED, SMALL, split_of
 
@@ -136,7 +138,7 @@ def test_every_setting_counts_but_those_that_cannot_reach_the_block() -> None:
     left = operating | block_key.ROUTING | block_key.CUT | block_key.ARCHITECTURE
     absent = {name for name, setting in SETTINGS.items() if setting.without is not None}
     assert SETTINGS.keys() - counted - absent == left - absent
-    assert absent & left == {"backbone", "architecture"}
+    assert absent & left - operating == {"backbone", "architecture"}
 
 
 OTHERWISE: dict[str, dict[str, Any]] = {
@@ -172,6 +174,49 @@ def test_equal_units_make_equal_blocks_whatever_the_architecture_is_called() -> 
     wide = described(QUICK, architecture="c8p r4000", partition="1+1")  # runs in other chunks
     assert wide["units"] == own["units"]
     assert wide != own
+
+
+OWN = {
+    "dropout": (0.0, 0.3),
+    "leak": (0.4, 0.8),
+    "threshold": (1.0, 0.7),
+    "target_sparsity": (0.5, 0.8),
+    "head_hidden": (0, 12),
+}
+
+
+@pytest.mark.parametrize("rule", ["bptt", "ottt-a", "saf-e", "dsr"])
+def test_a_block_with_its_own_values_is_that_of_a_network_with_them(
+    rule: str, tmp_path: Path
+) -> None:
+    """The first block to the bit, from the cache; the second differs from one without them."""
+    config = QUICK.replace(partition="1+2", time_rule=rule)
+    train(config.replace(**{name: values[0] for name, values in OWN.items()}), tmp_path)
+    training, _ = train(config.replace(**OWN), tmp_path)
+    assert training.epochs_reused == 1
+    first, second = training.network.blocks
+    for block, place in ((first, 0), (second, 1)):
+        conns = connections_of(block)
+        alive = sum(int(conn.weight.count_nonzero()) for conn in conns)
+        possible = sum(conn.weight.numel() for conn in conns)
+        assert 1 - alive / possible == pytest.approx(OWN["target_sparsity"][place], abs=0.01)
+        for layer in layers_of(block):
+            assert (layer.lif.leak, layer.lif.threshold) == (
+                OWN["leak"][place], OWN["threshold"][place],
+            )  # fmt: skip
+        hidden = block.head.hidden
+        assert (0 if hidden is None else hidden.bias.numel()) == OWN["head_hidden"][place]
+    other = {name: (values[0], 0.6) for name, values in OWN.items()} | {"head_hidden": (0, 5)}
+    again, _ = train(config.replace(**other), tmp_path)
+    assert again.epochs_reused == 1
+
+
+def test_values_of_blocks_are_planned(tmp_path: Path) -> None:
+    config = QUICK.replace(partition="1+2", memory_mode="packed", **OWN)
+    training, measured = train(config, None)
+    planned = plan(config, training.task, images=128).stage_memory_bytes
+    counted = [m.training_memory_bytes for m in measured]
+    assert planned == pytest.approx(counted, rel=0.01)
 
 
 def test_units_and_classes_count_and_those_of_the_blocks_before() -> None:
