@@ -50,16 +50,26 @@ class Stage:
     them must have a training image. Iterate `epochs`, then call `confusions` and
     `fold_for_inference`.
 
+    A stage that `is_continued` gets its state from a checkpoint (`stage_state.restore`).
+
     Raises ValueError if batch norm has only one training image.
     """
 
-    def __init__(self, done: Network, split: Split, classes: Sequence[int], *, device: str) -> None:
+    def __init__(
+        self,
+        done: Network,
+        split: Split,
+        classes: Sequence[int],
+        *,
+        device: str,
+        is_continued: bool = False,
+    ) -> None:
         config = done.config
         self.done, self.device, self.classes = done, device, tuple(classes)
         self.first = len(done.blocks)
         self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
         started = time.perf_counter()
-        if config.start == "ann":
+        if config.start == "ann" and not is_continued:
             begin(self.live, self._trained_without_time(split), scale=config.start_scale)
         self.connections = [conn for block in self.live for conn in connections_of(block)]
         self.layers = [layer for block in self.live for layer in layers_of(block)]
@@ -77,7 +87,7 @@ class Stage:
         self.runner.memory_mode = self._memory_mode()
         parameters = [p for block in self.live for p in block.parameters()]
         self.optimizer = _optimizer(config, parameters)
-        if config.gradient_growth > 0:
+        if config.gradient_growth > 0 and not is_continued:
             calibrate(self.runner, self.examples, target=config.gradient_growth)
         self.draws = generator(config.seed, "batches", self.first, device)
         self.memory_bytes = 0

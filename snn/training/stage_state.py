@@ -6,6 +6,7 @@ rates, the order of connections, the spikes that enter the stage.
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,14 @@ def capture(stage: Stage) -> tuple[dict[str, Tensor], dict[str, Any]]:
     numpy_state: Any = np.random.get_state()  # a tuple
     kind, keys, *rest = numpy_state
     values = {name: getattr(stage, name) for name in COUNTS}
+    values["heights"] = [layer.lif.height for layer in stage.layers]
     values |= {"python": [version, list(words), gauss], "numpy": [kind, keys.tolist(), *rest]}
     return tensors, values
 
 
 @torch.no_grad()
 def restore(stage: Stage, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Give a new stage a captured state."""
+    """Give a new stage, which `is_continued`, a captured state."""
     for name, held in _held(stage):
         if isinstance(held, Tensor):
             held.copy_(tensors[name])
@@ -53,6 +55,8 @@ def restore(stage: Stage, tensors: Mapping[str, Tensor], values: Mapping[str, An
     stage.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     for name in COUNTS:
         setattr(stage, name, values[name])
+    for layer, height in zip(stage.layers, values["heights"], strict=True):
+        layer.lif = replace(layer.lif, height=height)
     version, words, gauss = values["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, *rest = values["numpy"]

@@ -125,7 +125,9 @@ class Training:
             self._add(entry, *self._rebuilt(entry))
         stage = None
         if self._cached() is None:
-            stage = Stage(self.network, self.split, self._classes, device=self.device)
+            stage = Stage(
+                self.network, self.split, self._classes, device=self.device, is_continued=True
+            )
             stage_state.restore(stage, found.tensors, found.values)
         done = self._epochs_before + (stage.epoch if stage else 0)
         self._stage, self._measurements = stage, list(found.measurements[:done])

@@ -156,6 +156,26 @@ def test_conditional_blocks_continue_bit_for_bit(detector: str, tmp_path: Path) 
     assert digest(again, tmp_path / "again") == digest(plain, tmp_path / "plain")
 
 
+def test_what_comes_before_the_first_epoch_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network without time, and surrogates that were calibrated on what it gave."""
+    before = {"start": "ann", "start_epochs": 2, "leak": 1.0, "norm": "none"}
+    config = TINY.replace(**before, space_rule="end-to-end", gradient_growth=1.0)
+    plain = training(config, None)
+    measured = list(plain)
+    storage = Memory()
+    with monkeypatch.context() as patch:
+        lose_at(6 + 4, patch)
+        with pytest.raises(Lost):
+            list(training(config, storage))
+    again = training(config, storage)
+    lose_at(6, monkeypatch)  # as many as the two epochs that are left have
+    epochs = [*again.resume(), *again]
+    assert timeless(epochs) == timeless(measured)
+    assert digest(again, tmp_path / "again") == digest(plain, tmp_path / "plain")
+
+
 def test_a_training_lost_after_its_last_epoch_trains_no_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
