@@ -11,6 +11,7 @@ from benchmarks.claims.conversion import conversion
 from benchmarks.claims.forward import saf
 from benchmarks.claims.grad_r import grad_r
 from benchmarks.claims.spike_bp import spike_bp
+from benchmarks.claims.training import membrane_trace, start, surrogates
 
 CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "spike-bp": spike_bp,
@@ -19,6 +20,9 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "exits": exits,
     "saf": saf,
     "conversion": conversion,
+    "surrogates": surrogates,
+    "membrane-trace": membrane_trace,
+    "start": start,
 }
 
 __all__ = ["CLAIMS"]

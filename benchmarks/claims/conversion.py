@@ -115,7 +115,8 @@ def convert_and_test(config: RunConfig, place: Place) -> Values:
 def conversion(scale: Scale) -> Claim:
     """Ding et al. 2021, Bu et al. 2022."""
     config = network_for(scale)
-    forms = {"qcfs": FORMS["qcfs"], "max-norm": FORMS["max-norm"]} if scale.quick else FORMS
+    quick = ("max-norm", "rate-norm, inference loss")
+    forms = {name: FORMS[name] for name in quick} if scale.quick else FORMS
     runs = [
         Run(name=name, config=config.replace(seed=seed, **changes), measure=convert_and_test)
         for name, changes in forms.items()
@@ -141,7 +142,7 @@ def conversion(scale: Scale) -> Claim:
                 key: str, what: str, kind: Any, better: Any, *, name: str = name, label: str = label
             ) -> Row:
                 return Row(
-                    name=f"{key}_{label}",
+                    name=f"conversion_{key}_{label}",
                     what=f"{network}, {name}: {what}",
                     kind=kind,
                     values=results.over_seeds(name, key),

@@ -1,0 +1,220 @@
+"""Three ways to begin and to steer a training, each beside the network without it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from benchmarks.claims.claim import Claim, Place, Published, Results, Row, Run, Scale, Values, sizes
+from benchmarks.claims.tested import split_for, train_and_test
+from snn.network.network import Network, Task
+from snn.settings.config import RunConfig
+from snn.training.growth import gradient_sizes, growth
+from snn.training.stage import Stage
+
+Forms = Mapping[str, Mapping[str, Any]]
+
+DEEP: Forms = {
+    "slope 1": {"surrogate_slope": 1.0},
+    "slope 10": {"surrogate_slope": 10.0},
+    "slope 10, growth 1": {"surrogate_slope": 10.0, "gradient_growth": 1.0},
+}
+TRACES: Forms = {
+    "saf-f": {"time_rule": "saf-f"},
+    "membrane-trace": {"time_rule": "membrane-trace"},
+    "membrane-trace, thresholds": {"time_rule": "membrane-trace", "neuron": "thresholds"},
+    "membrane-trace, balance": {"time_rule": "membrane-trace", "threshold_balance": 0.01},
+}
+STARTS: Forms = {
+    "random start": {},
+    "random start, norm": {"norm": "weight-standardised"},
+    "start from an ANN": {"start": "ann", "start_epochs": 6, "start_scale": 0.6},
+}
+
+
+def grown_and_tested(config: RunConfig, place: Place) -> Values:
+    """Metrics on the test images, and the growth of gradients per layer before the training."""
+    torch.set_num_threads(place.threads)
+    split = split_for(config, place)
+    task = Task(image_shape=split.image_shape, classes=split.classes)
+    stage = Stage(Network(config, task), split, range(split.classes), device=place.device)
+    batch = stage.examples.batch(torch.arange(64), torch.Generator())
+    sizes_found = gradient_sizes(stage.runner, batch)
+    return {
+        **train_and_test(config, place),
+        "growth": growth(sizes_found),
+    }
+
+
+def _runs(forms: Forms, config: RunConfig, scale: Scale, measure: Any) -> tuple[Run, ...]:
+    return tuple(
+        Run(name=name, config=config.replace(seed=seed, **changes), measure=measure)
+        for name, changes in forms.items()
+        for seed in range(scale.seeds)
+    )
+
+
+def _rows(
+    forms: Forms,
+    network: str,
+    results: Results,
+    shown: Mapping[str, tuple[str, Any, Any]],
+    *,
+    published: Mapping[str, Published],
+) -> list[Row]:
+    """Return a row for each form and shown value: what it is, its kind, and what is better.
+
+    `published` are accuracies by form.
+    """
+    return [
+        Row(
+            name=f"{key}_{name.replace(', ', '_').replace(' ', '_')}",
+            published=published.get(name) if key == "accuracy" else None,
+            what=f"{network}, {name}: {what}",
+            kind=kind,
+            values=results.over_seeds(name, key),
+            better=better,
+        )
+        for name in forms
+        for key, (what, kind, better) in shown.items()
+    ]
+
+
+ACCURACY = {"accuracy": ("test accuracy", "fraction", "higher")}
+SPIKES = {"spikes_per_inference": ("spikes per image", "count", "lower")}
+MEMORY = {"training_memory_bytes": ("training memory, bytes", "count", "lower")}
+
+
+def _sized(scale: Scale, **settings: Any) -> RunConfig:
+    is_mnist = scale.dataset == "mnist"
+    small = {"epochs": 1, "train_images": 200} if scale.quick else {}
+    return scale.sized(
+        RunConfig(dataset=scale.dataset, **{**settings, **({} if is_mnist else BIGGER), **small})
+    )
+
+
+BIGGER: Mapping[str, Any] = {"epochs": 30, "train_images": 0, "augmentation": "crop-flip"}
+
+
+def surrogates(scale: Scale) -> Claim:
+    """Ledinauskas et al. 2020."""
+    config = _sized(
+        scale,
+        architecture=" ".join(["d64"] * 20),
+        head_hidden=0,
+        norm="batch-over-time",
+        surrogate="fast-sigmoid",
+        leak=0.9,
+        timesteps=10,
+        epochs=3,
+        train_images=4_000,
+        learning_rate=2e-3,
+    )
+    return Claim(
+        name="surrogates",
+        title="Surrogates of a deep network",
+        about="Twenty dense layers of 64 neurons without skips, trained by `bptt` with surrogates "
+        "of two widths, and with the narrow one after its height was calibrated on one batch. The "
+        "growth is that of the gradients from a layer to the layer before it, before training.",
+        source="Ledinauskas, Ruseckas, Juršėnas, Buračas, arXiv 2006.04436, 2020",
+        runs=_runs(DEEP, config, scale, grown_and_tested),
+        rows=lambda results: _rows(
+            DEEP,
+            f"20 layers, {scale.dataset}",
+            results,
+            {"growth": ("growth of gradients per layer", "ratio", "lower"), **ACCURACY},
+            published={
+                "slope 10, growth 1": Published(
+                    value=0.902, label="secondary", of="ResNet-11, CIFAR-10"
+                )
+            },
+        ),
+        deviations=(
+            f"T = {config.timesteps}, {sizes(config)}; the published networks are residual and "
+            "convolutional",
+            "no gradient passes a reset",
+            "the height is found by calibration, where the paper tunes width and height by hand",
+        ),
+    )
+
+
+def membrane_trace(scale: Scale) -> Claim:
+    """Lee, Delbruck & Pfeiffer 2016."""
+    config = _sized(
+        scale,
+        backbone="mlp",
+        width=300,
+        head_hidden=0,
+        leak=0.9,
+        timesteps=20,
+        epochs=4,
+        train_images=5_000,
+        learning_rate=3e-3,
+    )
+    network = f"784-300-10, {scale.dataset}"
+
+    recalled = Published(value=0.9877, label="recalled", of="784-300-300-10, MNIST")
+
+    return Claim(
+        name="membrane-trace",
+        title="Membrane potentials as signals",
+        about="One hidden layer, trained from the last timestep alone: by accumulated spikes with "
+        "a surrogate (`saf-f`), by traces of neurons that have fired (`membrane-trace`), with "
+        "thresholds of neurons trained, and with thresholds in balance.",
+        source="Lee, Delbruck, Pfeiffer, Frontiers in Neuroscience 10:508, 2016",
+        runs=_runs(TRACES, config, scale, train_and_test),
+        rows=lambda results: _rows(
+            TRACES,
+            network,
+            results,
+            {**ACCURACY, **SPIKES, **MEMORY},
+            published={"membrane-trace, thresholds": recalled},
+        ),
+        deviations=(
+            f"T = {config.timesteps}, {sizes(config)}; one hidden layer",
+            "the image as a constant current instead of Poisson spikes",
+            "cross-entropy of integrators instead of relative spike counts, Adam, weight "
+            "standardisation; no lateral inhibition and no penalty of weights",
+        ),
+    )
+
+
+def start(scale: Scale) -> Claim:
+    """Rathi & Roy 2020."""
+    config = _sized(
+        scale,
+        backbone="vgg5",
+        width=8,
+        head_hidden=64,
+        norm="none",
+        leak=1.0,
+        neuron="learned",
+        timesteps=4,
+        epochs=2,
+        train_images=5_000,
+        learning_rate=2e-3,
+    )
+    return Claim(
+        name="start",
+        title="Start from a network without time",
+        about="A small VGG with leak and threshold trained per layer, few timesteps and epochs: "
+        "from random weights, from random weights with a norm, and from the weights and "
+        "activations of the same network trained without time first.",
+        source="Rathi, Roy, arXiv 2008.03658, 2020",
+        runs=_runs(STARTS, config, scale, train_and_test),
+        rows=lambda results: _rows(
+            STARTS,
+            f"VGG-5, {scale.dataset}",
+            results,
+            {**ACCURACY, **SPIKES},
+            published={
+                "start from an ANN": Published(value=0.69, label="paper", of="ImageNet, T = 5")
+            },
+        ),
+        deviations=(
+            f"T = {config.timesteps}, {sizes(config)} after 6 epochs without time",
+            "the network without time has biases",
+            "thresholds are 0.6 times the 99.7th percentile of activations; published are "
+            "percentiles of currents",
+        ),
+    )
