@@ -1,4 +1,4 @@
-"""The public interface for extensions: your own architectures, units and data sets by name.
+"""The public interface for extensions: your own architectures, units, data sets and metrics.
 
 An extension is a Python file named in SPIKEFRONT_EXTENSIONS, or a package with an entry point of
 the group `spikefront.extensions`. From spikefront it may import only this module, because
@@ -10,6 +10,7 @@ from snn.settings.extensions import (
     add_backbone,
     add_dataset,
     add_events,
+    add_metric,
     add_unit,
 )
 from snn.settings.units import (
@@ -42,6 +43,7 @@ __all__ = [
     "add_backbone",
     "add_dataset",
     "add_events",
+    "add_metric",
     "add_unit",
     "flag",
     "number",

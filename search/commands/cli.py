@@ -57,6 +57,7 @@ ERRORS_OF_INPUT = (
     ("search.runners.ray_tune", "RayError"),
     ("snn.settings.config", "ConfigError"),
     ("snn.data.image_files", "DataError"),
+    ("snn.settings.extensions", "MetricError"),
     ("snn.training.checkpoint", "CheckpointError"),
     ("snn.interchange.description", "InterchangeError"),
     ("search.study.prior_trials", "PriorTrialError"),
@@ -234,6 +235,7 @@ def log_settings(arguments: argparse.Namespace) -> log.LogSettings:
 def _extension_hint(message: str) -> str:
     """Return a line about extensions for the name of an unknown data set or backbone."""
     unknown = re.search(r"\b(dataset|backbone) must be one of .*, got ", message)
+    unknown = unknown or re.search(r"\bmust name a (metric), got ", message)
     kind = "unit" if ": unknown kind " in message else unknown and unknown[1]
     if not kind or os.environ.get(extensions.VARIABLE):
         return ""

@@ -1,40 +1,18 @@
 """The metrics that a study can have: those of spikefront, and those of its own `[metrics]`."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from snn.settings.config import Fault, Setting, nearest
-from snn.settings.measurement import METRICS, Metric
+from snn.settings.measurement import METRICS, Metric, name_fault
 
-# columns of tables and data frames, words of picks and reports
-RESERVED = frozenset(
-    word
-    for words in (
-        "trial trials study state params seed train code reason metric value",
-        "epoch epochs loss train_accuracy spike_rate",
-        "point label knee best on_front is_sampled",
-        "block blocks timesteps exit_thresholds detector_threshold",
-    )
-    for word in words.split()
-)
 _NUMBER = Setting(kind="real", meaning="any number")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _KEYS = ("better", "unit", "meaning", "ideal")
 
 
 def declared(metric: Metric) -> dict[str, Any]:
     """Return a metric as `[metrics]` and stores have it."""
     return {name: value for name in _KEYS if (value := getattr(metric, name)) not in (None, "")}
-
-
-def name_fault(name: object) -> str | None:
-    """Return why a metric cannot have this name, or None."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return "must have a name of up to 60 lower-case letters, digits and '_', like energy_uj"
-    if name in RESERVED or name.endswith(("_mean", "_std")):
-        return "has a reserved name; choose another one"
-    return None
 
 
 def read_metrics(given: object, faults: list[Fault]) -> dict[str, Metric]:
@@ -107,4 +85,4 @@ def _faults(name: str, table: object) -> list[Fault]:
     return faults
 
 
-__all__ = ["declared", "name_fault", "read_metrics", "stored_metrics"]
+__all__ = ["declared", "read_metrics", "stored_metrics"]

@@ -36,6 +36,7 @@ from search.study.tables import (
 from search.study.toml_text import toml_text
 from search.trial.function_config import Config
 from search.trial.trial import Params
+from snn.settings import extensions
 from snn.settings.config import SETTINGS, Fault, current_names, first_names, nearest
 from snn.settings.measurement import METRICS, Metrics
 
@@ -344,7 +345,8 @@ def study_from_toml(text: str, source: str = "study", *, metrics: Metrics | None
     if declared and not is_own:
         message = "has an effect only with run.train; add a metric to the engine by an extension"
         faults.append(Fault(key="metrics", message=message))
-    known: Metrics = {**METRICS, **(metrics or {}), **declared}
+    added = {} if is_own else extensions.ADDED_METRICS
+    known: Metrics = {**METRICS, **(metrics or {}), **added, **declared}
     objectives = read_objectives(document.get("objectives"), faults, known)
     name = _name(document.get("name"), faults)
     constraints = read_constraints(document.get("constraints", {}), faults, known)

@@ -30,6 +30,7 @@ from snn.network.network import Network
 from snn.network.readout import integrated
 from snn.network.trained import Images, Trained
 from snn.settings.config import RunConfig
+from snn.settings.extensions import with_added_metrics
 from snn.settings.measurement import Evaluation, ExitReport
 
 
@@ -50,7 +51,7 @@ def evaluate(trained: Trained, images: Images) -> Evaluation:
     setting = sampled_setting(trained.config, len(trained.network.blocks))
     sampled = evaluator.point(setting, is_sampled=True)
     kept = keep([sampled, *evaluator.family()])
-    return Evaluation(
+    evaluation = Evaluation(
         points=tuple(kept),
         layers=recording.layers,
         exits=tuple(exit_reports(trained.network, evaluator, setting)),
@@ -58,6 +59,7 @@ def evaluate(trained: Trained, images: Images) -> Evaluation:
         wall_s=time.perf_counter() - started,
         images=len(recording.labels),
     )
+    return with_added_metrics(trained, evaluation)
 
 
 def evaluate_at(
@@ -75,7 +77,7 @@ def evaluate_at(
         evaluator.point(replace(setting, exit_thresholds=setting.exit_thresholds[:exits]))
         for setting in settings
     )
-    return Evaluation(
+    evaluation = Evaluation(
         points=tuple(points),
         layers=recording.layers,
         exits=(),
@@ -83,6 +85,7 @@ def evaluate_at(
         wall_s=time.perf_counter() - started,
         images=len(recording.labels),
     )
+    return with_added_metrics(trained, evaluation)
 
 
 def exit_reports(

@@ -18,12 +18,19 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snn.settings import own_recordings
 from snn.settings.architecture import ArchitectureError, parse_architecture
 from snn.settings.backbones import BACKBONES, Backbone
 from snn.settings.datasets import DATASETS, RECORDINGS, RecordingSet
+from snn.settings.measurement import (
+    METRICS,
+    Evaluation,
+    Metric,
+    OperatingPoint,
+    name_fault,
+)
 from snn.settings.units import KINDS, Unit
 from snn.settings.user_folders import expanded
 
@@ -35,16 +42,80 @@ Read = Callable[[Path], tuple[tuple[Any, Any], tuple[Any, Any]]]
 
 ReadEvents = Callable[[Path], tuple[Sequence[Path | str], Sequence[Any], Sequence[Any]]]
 
+Compute = Callable[[Any, Evaluation, OperatingPoint], float]
+
 READERS: dict[str, Read] = {}  # reader of each data set of an extension
 EVENT_READERS: dict[str, ReadEvents] = {}  # the same of recordings
 DECLARED: dict[str, own_recordings.Declared] = {}  # folders of recordings, by name
+ADDED_METRICS: dict[str, Metric] = {}  # of extensions, by name
+COMPUTES: dict[str, Compute] = {}  # how each is computed
 faults: list[str] = []  # one line for each extension that could not be loaded
 _sources: dict[str, str] = {}  # SHA-256 of each extension's file, by file name
 _is_loaded = False
 
 
 class ExtensionError(ValueError):
-    """An invalid architecture or data set of an extension; the message is one line."""
+    """An invalid architecture, data set or metric of an extension; the message is one line."""
+
+
+class MetricError(ValueError):
+    """A metric of an extension that could not be computed; the message is one line."""
+
+
+def add_metric(
+    name: str, *, unit: str = "", better: Literal["higher", "lower"], meaning: str, compute: Compute
+) -> None:
+    """Add a metric of networks that the engine trains. Raises ExtensionError.
+
+    `compute(trained, evaluation, point)` returns its value at an operating point: `trained` has
+    the `network` and the `config`, `evaluation` the layers, exits and number of images, `point`
+    the timesteps, exit thresholds, blocks and the built-in `metrics`. It is called for the points
+    that are kept: those that no other point of the network dominates in the built-in metrics.
+    """
+    if message := name_fault(name):
+        raise ExtensionError(f"metric {name!r} {message}")
+    if name in METRICS or name in ADDED_METRICS:
+        raise ExtensionError(f"metric {name!r} exists already; use another name")
+    if better not in ("higher", "lower"):
+        raise ExtensionError(f"metric {name!r}: better must be 'higher' or 'lower', got {better!r}")
+    if not isinstance(unit, str) or not isinstance(meaning, str) or not meaning:
+        raise ExtensionError(
+            f"metric {name!r}: unit and meaning must be text, the latter not empty"
+        )
+    if not callable(compute):
+        message = "must be a function of trained network, evaluation and operating point"
+        raise ExtensionError(f"metric {name!r}: compute {message}, got {type(compute).__name__}")
+    ADDED_METRICS[name] = Metric(name=name, unit=unit, better=better, meaning=meaning)
+    COMPUTES[name] = compute
+
+
+def with_added_metrics(trained: Any, evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation whose points have the metrics of extensions. Raises MetricError."""
+    if not COMPUTES:
+        return evaluation
+    points = (
+        dataclasses.replace(
+            point, metrics={**point.metrics, **_added_metrics(trained, evaluation, point)}
+        )
+        for point in evaluation.points
+    )
+    return dataclasses.replace(evaluation, points=tuple(points))
+
+
+def _added_metrics(trained: Any, evaluation: Evaluation, point: OperatingPoint) -> dict[str, float]:
+    found = {}
+    for name, compute in COMPUTES.items():
+        try:
+            value = compute(trained, evaluation, point)
+        except Exception as error:
+            raise MetricError(f"metric {name} of an extension: {described(error)}") from error
+        plain = value.item() if hasattr(value, "item") else value
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            raise MetricError(
+                f"metric {name} of an extension: must be a number, got {type(value).__name__}"
+            )
+        found[name] = float(plain)
+    return found
 
 
 def add_backbone(name: str, units: Sequence[Unit] | str, meaning: str = "") -> None:

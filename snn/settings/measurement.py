@@ -1,9 +1,32 @@
 """Metrics of a network, declared once, and the records of training and evaluation."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+# columns of tables and data frames, words of picks and reports
+RESERVED = frozenset(
+    word
+    for words in (
+        "trial trials study state params seed train code reason metric value",
+        "epoch epochs loss train_accuracy spike_rate",
+        "point label knee best on_front is_sampled",
+        "block blocks timesteps exit_thresholds detector_threshold",
+    )
+    for word in words.split()
+)
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+
+
+def name_fault(name: object) -> str | None:
+    """Return why a metric of the user cannot have this name, or None."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return "must have a name of up to 60 lower-case letters, digits and '_', like energy_uj"
+    if name in RESERVED or name.endswith(("_mean", "_std")):
+        return "has a reserved name; choose another one"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
