@@ -10,6 +10,8 @@ and dropped; without a server there are no figures for it.
 
 `hypervolume_ms_3`, `_4`, `_5`: the time to update front and hypervolume after a trial (median)
 with so many objectives and 1,000 points on the front.
+
+With `--workers N` instead: what a fleet of N workers costs, see `benchmarks.fleet`.
 """
 
 import argparse
@@ -52,7 +54,20 @@ def main() -> None:
     default = os.environ.get("SPIKEFRONT_TEST_POSTGRES", POSTGRES)
     parser.add_argument("--postgres", default=default, metavar="URL", help="a database to use")
     parser.add_argument("--grow", nargs=2, metavar=("URL", "MARKS"), help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, metavar="N", help="measure a fleet of N workers")
+    parser.add_argument(
+        "--trials", type=int, metavar="N", help="trials of the fleet (default: four per worker)"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the fleet's tables into this page"
+    )
+    parser.add_argument(
+        "--counts", action="store_true", help="with --page: only what is equal on any machine"
+    )
     options = parser.parse_args()
+    if options.workers:
+        _fleet(options)
+        return
     if options.grow:
         grow(options.grow[0], [int(mark) for mark in options.grow[1].split(",")])
         return
@@ -77,6 +92,26 @@ def main() -> None:
         except sqlalchemy.exc.OperationalError as error:
             report.line(f"no PostgreSQL: {str(error.orig).splitlines()[0]}")
     report.show(as_json=options.json)
+
+
+def _fleet(options: argparse.Namespace) -> None:
+    """Measure a fleet; print its tables, and write them into the page."""
+    from benchmarks import fleet
+
+    trials = options.trials or 4 * options.workers
+    report = Report("fleet", against=("sqlalchemy",), setting={"workers": options.workers})
+    try:
+        with a_schema(options.postgres) as url:
+            found = fleet.run(url, workers=options.workers, trials=trials)
+    except sqlalchemy.exc.OperationalError as error:
+        report.line(f"no PostgreSQL, so on SQLite: {str(error.orig).splitlines()[0]}")
+        with fleet.sqlite() as url:
+            found = fleet.run(url, workers=options.workers, trials=trials)
+    tables = fleet.markdown(found)
+    print("\n\n".join(tables.values()))
+    print(f"\nforeign load {report.foreign_load()} cores")
+    if options.page is not None:
+        fleet.write(options.page, {"counted": tables["counted"]} if options.counts else tables)
 
 
 def grow(url: str, marks: Sequence[int]) -> None:

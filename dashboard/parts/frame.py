@@ -160,8 +160,15 @@ def choose(
 
 
 def remember(name: str, value: str) -> None:
-    """Write a choice into the address, and keep it for links that leave it out."""
-    st.session_state[f"last-{name}"] = value
+    """Write a choice into the address, and keep it for links that leave it out.
+
+    After Back the address has another value than the last one. It is written again then: a change
+    of the run before may arrive after Back, and would stay in the address.
+    """
+    last = f"last-{name}"
+    if st.session_state.get(last, value) != value:
+        st.query_params[name] = value
+    st.session_state[last] = value
     put(name, value)
 
 

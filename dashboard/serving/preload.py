@@ -42,20 +42,33 @@ PARTS = {
 MOVED = {"matters": "importance"}  # addresses of earlier versions
 # All pages are in one folder of the address, the base of the app, with or without a proxy's path.
 # Parts are loaded after the code of the page, which would wait for megabytes otherwise. A page
-# writes parts of its address by itself: only the first change after an act of the user becomes an
-# entry of the history, so that Back returns to the previous page.
+# writes parts of its address by itself: on one page only the first change after an act of the user
+# becomes an entry of the history, so that Back returns to the previous page. Another page is always
+# an entry: a late part of the page before may come between the click and the new page. After Back
+# no page takes the address: it would be one that was left, whose answer is late.
 SCRIPT = """<script>
 (() => {
   const base = new URL(".", location.href);
   window.__streamlit = {BACKEND_BASE_URL: base.href};
   addEventListener("load", () => %s.forEach(name => import(new URL("static/js/" + name, base))));
   const push = history.pushState.bind(history);
-  let isActed = false;
+  const replace = history.replaceState.bind(history);
+  let isActed = false, isLeaving = false, isBack = false;
   for (const kind of ["pointerdown", "keydown", "click"])
-    addEventListener(kind, () => { isActed = true; }, true);
-  history.pushState = (...entry) => {
-    (isActed ? push : history.replaceState.bind(history))(...entry);
-    isActed = false;
+    addEventListener(kind, ({target}) => {
+      const link = target?.closest?.("a[href]");
+      isLeaving = Boolean(link) && link.pathname !== location.pathname;
+      isActed = true;
+      isBack = false;
+    }, true);
+  addEventListener("popstate", () => { isActed = false; isBack = true; }, true);
+  history.pushState = (state, title, url) => {
+    const next = new URL(url ?? "", location.href);
+    if (next.href === location.href) return replace(state, title, url);
+    const isPage = next.pathname !== location.pathname;
+    if (isPage && isBack) return;
+    (isPage || isActed && !isLeaving ? push : replace)(state, title, url);
+    if (isPage || !isLeaving) isActed = isLeaving = false;
   };
 })();
 </script>"""

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -103,6 +104,60 @@ def test_back_undoes_one_act_of_the_user_and_boxes_name_the_study_shown(
             "data-test-script-state", "notRunning"
         )
     shows(page, "Open the front")
+
+
+def test_three_presses_of_back_within_a_moment_show_the_page_of_the_address(
+    page: Page, app: str
+) -> None:
+    opened(page, f"{app}/", text="Open the front")
+    page.get_by_text("Open the front").nth(1).click()
+    shows(page, "Knee of the front")
+    for name, address in (("Network", "/network"), ("Export", "/export")):
+        page.get_by_role("link", name=name, exact=True).first.click()
+        page.wait_for_url(f"{app}{address}?**study=finished**")
+    for _ in range(3):
+        page.evaluate("history.back()")
+    page.wait_for_url(lambda url: urlsplit(url).path == "/")
+    shows(page, "Open the front")
+    assert urlsplit(page.url).path == "/"
+
+
+# JavaScript: the entries that the history gains, with the script of our document.
+ENTRIES = """
+(acts) => acts.map(([kind, address]) => {
+    const before = history.length;
+    const link = Object.assign(document.createElement("a"), {href: "network"});
+    document.body.append(link);
+    const target = kind === "link" ? link : window;
+    if (kind) target.dispatchEvent(new Event(kind === "link" ? "click" : kind, {bubbles: true}));
+    link.remove();
+    if (address) history.pushState({}, "", address);
+    return history.length - before;
+})
+"""
+
+
+def test_only_acts_of_the_user_and_other_pages_become_entries_of_the_history(
+    page: Page, app: str
+) -> None:
+    """A page that filled in its address late took the entry of the page that came next."""
+    opened(page, f"{app}/launch", text="Launch")
+    acts = [
+        ("pointerdown", "?a=1", 1),
+        ("", "?a=1&b=1", 0),  # filled in by the page
+        ("click", "?a=1&b=1&c=1", 1),
+        ("link", "?a=1&b=1&c=1&d=1", 0),  # filled in late, after a click on a link to a page
+        ("", "network?a=1", 1),
+        ("", "?a=1&trial=0", 0),
+        ("click", "?a=1&trial=0", 0),  # the same address
+        ("", "?a=1&trial=1", 1),
+        ("keydown", "", 0),  # Alt and an arrow go back
+        ("popstate", "export?a=2", 0),  # of a page that was left
+        ("", "?a=2", 0),
+    ]
+    found = page.evaluate(ENTRIES, [[kind, address] for kind, address, _ in acts])
+    assert found == [entries for _, _, entries in acts]
+    assert page.url == f"{app}/network?a=2"
 
 
 @pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="needs nginx")

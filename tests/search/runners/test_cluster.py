@@ -58,6 +58,9 @@ sampler = "random"
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
+ROOT = Path(__file__).parents[3]
+
+
 class Node:
     """What `ray start` has started; ended by its processes."""
 
@@ -156,6 +159,36 @@ def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str] | None
         assert time.monotonic() < until, "it never came to that"
         assert process is None or process.poll() is None, process.communicate()
         time.sleep(0.05)
+
+
+def test_a_driver_without_the_token_of_the_cluster_is_told_how_to_set_it(
+    cluster: tuple[str, Node], tmp_path: Path
+) -> None:
+    (tmp_path / "small.toml").write_text(STUDY)
+    words = ["run", "small.toml", "--store", f"sqlite:///{tmp_path}/store.db", "--ray", cluster[0]]
+    # without a token, and with a wrong one; Ray tries once, not 20 times
+    tokens = [{"RAY_AUTH_MODE": "disabled"}, {**TOKEN, "RAY_AUTH_TOKEN": secrets.token_hex(32)}]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "search.commands.cli", *words],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                **token,
+                "PYTHONPATH": str(ROOT),
+                "RAY_gcs_server_port_wait_time_s": "1",
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for token in tokens
+    ]
+    for process in started:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 2, said
+        assert f"no Ray cluster could be joined at {cluster[0]}: " in said.splitlines()[-1]
+        assert "if the cluster requires a token, set RAY_AUTH_TOKEN" in said
+        assert "Traceback" not in said
 
 
 def trials_of(url: str) -> list[Trial]:
