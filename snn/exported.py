@@ -88,7 +88,7 @@ class ExportedNetwork(nn.Module):
             labels=labels,
             logits=torch.cat([part.probabilities for part in parts]).log(),
             exits=torch.cat([part.exits for part in parts]),
-            timesteps=torch.full_like(labels, setting.timesteps),
+            timesteps=torch.cat([part.timesteps for part in parts]),
         )
 
 

@@ -24,6 +24,8 @@ LABELS = {
     "connectivity": "Connectivity",
     "parameters": "Parameters",
     "training_s": "Training time",
+    "latency_ms": "Time seen",
+    "input_events": "Input events",
 }
 FRACTIONS = frozenset({"accuracy", "connectivity", "dropout", "target_sparsity"})
 WIDE_UNITS = frozenset({"ops", "B", "nJ", "spikes"})  # vary over orders of magnitude

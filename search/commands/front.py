@@ -213,6 +213,7 @@ def settings_document(point: "OperatingPoint") -> dict[str, object]:
         "timesteps": point.timesteps,
         "exit_thresholds": point.exit_thresholds,
         "detector_threshold": point.detector_threshold,
+        "time_threshold": point.time_threshold,
         "blocks": point.blocks,
         "is_sampled": point.is_sampled,
         **({"label": point.label} if point.label else {}),

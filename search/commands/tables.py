@@ -43,8 +43,11 @@ def heading(name: str) -> str:
 
 
 def thresholds(point: OperatingPoint) -> str:
-    """Return the exit thresholds of all exits but the last, `-` for a single exit."""
-    return " ".join(f"{value:.3g}" for value in point.exit_thresholds) or "-"
+    """Return the exit thresholds of all exits but the last, and that over time; `-` for none."""
+    words = [f"{value:.3g}" for value in point.exit_thresholds]
+    if point.time_threshold < 1:
+        words.append(f"time {point.time_threshold:.3g}")
+    return " ".join(words) or "-"
 
 
 def plain_table(*columns: str, title: str | None = None, left: Sequence[str] = ()) -> Table:

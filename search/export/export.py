@@ -147,6 +147,7 @@ def at_point(config: RunConfig, point: OperatingPoint) -> RunConfig:
     return config.replace(
         exit_threshold=(*point.exit_thresholds, *beyond),
         detector_threshold=point.detector_threshold,
+        time_threshold=point.time_threshold,
         inference_timesteps=point.timesteps,
     )
 

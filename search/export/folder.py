@@ -270,5 +270,6 @@ def point_settings(point: OperatingPoint) -> dict[str, object]:
         "timesteps": point.timesteps,
         "exit_thresholds": list(point.exit_thresholds),
         "detector_threshold": point.detector_threshold,
+        "time_threshold": point.time_threshold,
         "blocks": point.blocks,
     }

@@ -63,6 +63,9 @@ def params_of(study: Study, trial: Trial, point: OperatingPoint) -> Params | Non
     if point.blocks > 1:
         given["detector_threshold"] = point.detector_threshold
         known["detector_threshold"] = config.detector_threshold
+    if point.time_threshold != config.time_threshold:
+        given["time_threshold"] = point.time_threshold
+        known["time_threshold"] = config.time_threshold
     for place, threshold in enumerate(point.exit_thresholds):
         given[f"{EXIT_THRESHOLD}_{place + 1}"] = threshold
         known[f"{EXIT_THRESHOLD}_{place + 1}"] = config.exit_threshold[place]

@@ -24,6 +24,7 @@ POINT = (  # the columns of `point_of`
     OperatingPointRow.is_sampled,
     OperatingPointRow.label,
     OperatingPointRow.own_metrics,
+    OperatingPointRow.time_threshold,
     *(getattr(OperatingPointRow, name) for name in METRICS),
 )
 _OWN = len(TrialRow.__table__.c)
@@ -164,13 +165,15 @@ def point_row(point: OperatingPoint) -> dict[str, Any]:
         "is_sampled": point.is_sampled,
         "label": point.label or None,
         "own_metrics": own_values(point.metrics) or None,
+        "time_threshold": kept(point.time_threshold),
         **{name: kept(point.metrics.get(name, math.nan)) for name in METRICS},
     }
 
 
 def point_of(row: Sequence[Any]) -> OperatingPoint:
     """Return the operating point of the columns POINT."""
-    timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, label, own, *values = row
+    timesteps, exit_thresholds, detector_threshold, blocks, is_sampled, *others = row
+    label, own, over_time, *values = others
     if None in values:
         values = [figure(value) for value in values]
     metrics = dict(zip(METRICS, values, strict=True))
@@ -184,6 +187,7 @@ def point_of(row: Sequence[Any]) -> OperatingPoint:
         is_sampled=is_sampled,
         metrics=metrics,
         label=label or "",
+        time_threshold=1.0 if over_time is None else over_time,
     )
 
 

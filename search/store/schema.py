@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.settings.measurement import METRICS
 
-REVISION = "0008"  # the newest migration
+REVISION = "0009"  # the newest migration
 VERSION_TABLE = "spikefront_version"  # Optuna may use the same database
 
 
@@ -244,6 +244,7 @@ class OperatingPointRow(Base):
     on_front: Mapped[bool]
     label: Mapped[str | None] = mapped_column(PlainText)  # among the points of an own training
     own_metrics: Mapped[dict[str, Any] | None]  # values by name; null for NaN
+    time_threshold: Mapped[float | None]  # NULL: of a version before, never
 
 
 for _name in METRICS:

@@ -294,6 +294,7 @@ class ConfirmationTrialRun(TrialRun):
                 timesteps=point.timesteps,
                 exit_thresholds=tuple(point.exit_thresholds),
                 detector_threshold=point.detector_threshold,
+                time_threshold=point.time_threshold,
             )
             for point in self._points
         ]

@@ -15,10 +15,12 @@ from snn.network.cost import model_bytes
 from snn.network.layers import Connections
 from snn.network.trained import Trained
 from snn.settings.config import RunConfig
+from snn.settings.datasets import is_recorded
 from snn.settings.measurement import METRICS, OperatingPoint, energy_nj
 
 KEPT_POINTS = 64  # most operating points stored of one network
 THRESHOLDS_PER_EXIT = {1: 33, 2: 17, 3: 9, 4: 5}  # by exits before the last; 3 for more
+TIME_THRESHOLDS = 17  # quantiles of the confidence over time
 DETECTOR_THRESHOLDS = (0.05, 0.2, 0.5, 0.8)
 
 
@@ -30,15 +32,24 @@ class Decisions:
     exits: npt.NDArray[np.int64]  # exit taken, from 1
     accumulates: Floats
     spikes: Floats
+    timesteps: npt.NDArray[np.int64]  # run until the answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingSetting:
-    """The settings of an operating point."""
+    """The settings of an operating point.
+
+    With a `time_threshold` below 1 an image answers at the first timestep, and there at the
+    first exit, that is confident enough: as much as its own threshold, at the last exit as the
+    time threshold; after all timesteps the last exit answers. In each timestep the blocks run
+    one after another until one answers. Otherwise each block runs for all timesteps before the
+    next one starts.
+    """
 
     timesteps: int
     exit_thresholds: tuple[float, ...]  # for the exits before the last of `depth` blocks
     detector_threshold: float
+    time_threshold: float = 1.0
 
     @property
     def depth(self) -> int:
@@ -84,6 +95,9 @@ class OperatingPointEvaluator:
 
     def exiting(self, setting: OperatingSetting) -> list[npt.NDArray[np.bool_]]:
         """Return a mask of images for each exit of the setting: the images that exit there."""
+        if setting.time_threshold < 1:
+            last = self._streamed(setting)[0][1]
+            return [last == index for index in range(setting.depth)]
         step = setting.timesteps - 1
         remaining = np.ones(self.images, dtype=bool)
         masks = []
@@ -106,9 +120,10 @@ class OperatingPointEvaluator:
         return may_exit
 
     def _costs(self, timesteps: int, depth: int) -> list[Floats]:
-        """Return for each exit the values of an image that exits there: (images, 6).
+        """Return for each exit the values of an image that exits there: (images, columns).
 
-        Columns: correct, accumulates, spikes, MACs, sequential layer updates, blocks.
+        Columns: correct, accumulates, spikes, MACs, sequential layer updates, blocks, timesteps,
+        milliseconds, input spikes.
         """
         rec, step = self.recording, timesteps - 1
         costs = []
@@ -124,11 +139,49 @@ class OperatingPointEvaluator:
                 *spent,
                 np.full(self.images, float(timesteps * self._layers[index])),
                 np.full(self.images, index + 1.0),
+                np.full(self.images, float(timesteps)),
+                rec.seen_ms[step],
+                rec.inputs[step],
             ]
             costs.append(np.stack(columns, axis=1))
         return costs
 
-    def _metrics(self, sums: Floats, timesteps: int, depth: int) -> dict[str, float]:
+    def _streamed(self, setting: OperatingSetting) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Return timestep and exit (both from 0) of each image, (2, images), and its costs.
+
+        The columns of the costs are those of `_costs`. Blocks after the exit have not run in
+        the last timestep.
+        """
+        rec, steps, depth = self.recording, setting.timesteps, setting.depth
+        limits = (*setting.exit_thresholds, setting.time_threshold)
+        is_sure = np.zeros((steps, depth, self.images), dtype=bool)
+        for step, index in itertools.product(range(steps), range(depth)):
+            detector = setting.detector_threshold if index + 1 < depth else 1.0
+            is_sure[step, index] = self._may_exit(index, step, limits[index], detector)
+        is_sure[-1, -1] = True
+        place = is_sure.reshape(-1, self.images).argmax(axis=0)
+        step, last = place // depth, place % depth
+        every = np.arange(self.images)
+        spent = np.zeros((3, self.images))
+        for index in range(depth):
+            counts = [rec.accumulates[index], rec.spikes[index], rec.macs[index]]
+            if index + 1 < depth:
+                counts[0] = counts[0] + rec.detector[index]
+            runs = step + (index <= last)  # timesteps of this block
+            for row, count in zip(spent, counts, strict=True):
+                row += np.where(runs > 0, count[np.maximum(runs - 1, 0), every], 0.0)
+        columns = [
+            (rec.label[last, step, every] == rec.labels).astype(np.float64),
+            *spent,
+            (step * self._layers[depth - 1] + self._layers[last]).astype(np.float64),
+            np.where(step > 0, depth, last + 1).astype(np.float64),
+            step + 1.0,
+            rec.seen_ms[step, every],
+            rec.inputs[step, every],
+        ]
+        return np.stack([step, last]), np.stack(columns, axis=1)
+
+    def _metrics(self, sums: Floats, depth: int) -> dict[str, float]:
         mean = sums / self.images
         values = {
             "accuracy": mean[0],
@@ -137,37 +190,54 @@ class OperatingPointEvaluator:
             "macs": mean[3],
             "latency_steps": mean[4],
             "mean_blocks": mean[5],
-            "mean_timesteps": float(timesteps),
+            "mean_timesteps": mean[6],
+            "latency_ms": mean[7],
+            "input_events": mean[8],
             "est_energy_nj": energy_nj(mean[1], mean[3]),
             **self._fixed[depth],
         }
-        return {name: float(values[name]) for name in METRICS}
+        # one NaN object, so that equal metrics compare equal
+        found = {name: float(values[name]) for name in METRICS}
+        return {name: math.nan if math.isnan(v) else v for name, v in found.items()}
 
     def point(self, setting: OperatingSetting, *, is_sampled: bool = False) -> OperatingPoint:
         """Return the metrics of one operating point."""
         self.evaluated += 1
-        costs = self._costs(setting.timesteps, setting.depth)
-        masks = self.exiting(setting)
-        sums = sum(mask.astype(np.float64) @ cost for mask, cost in zip(masks, costs, strict=True))
-        assert isinstance(sums, np.ndarray)
+        if setting.time_threshold < 1:
+            sums = self._streamed(setting)[1].sum(axis=0)
+        else:
+            costs = self._costs(setting.timesteps, setting.depth)
+            pairs = zip(self.exiting(setting), costs, strict=True)
+            sums = np.asarray(sum(mask.astype(np.float64) @ cost for mask, cost in pairs))
         return OperatingPoint(
             timesteps=setting.timesteps,
             exit_thresholds=setting.exit_thresholds,
             detector_threshold=setting.detector_threshold,
             blocks=setting.depth,
-            metrics=self._metrics(sums, setting.timesteps, setting.depth),
+            metrics=self._metrics(sums, setting.depth),
             is_sampled=is_sampled,
+            time_threshold=setting.time_threshold,
         )
 
     def decisions(self, setting: OperatingSetting) -> Decisions:
         """Return the decision about each image, equal to that of `evaluate.infer`."""
         rec, step = self.recording, setting.timesteps - 1
+        if setting.time_threshold < 1:
+            (steps, last), cost = self._streamed(setting)
+            return Decisions(
+                labels=rec.label[last, steps, np.arange(self.images)],
+                exits=last + 1,
+                accumulates=cost[:, 1],
+                spikes=cost[:, 2],
+                timesteps=steps + 1,
+            )
         masks, costs = self.exiting(setting), self._costs(setting.timesteps, setting.depth)
         return Decisions(
             labels=np.select(masks, [rec.label[index, step] for index in range(setting.depth)]),
             exits=np.select(masks, list(range(1, setting.depth + 1))),
             accumulates=np.select(masks, [cost[:, 1] for cost in costs]),
             spikes=np.select(masks, [cost[:, 2] for cost in costs]),
+            timesteps=np.full(self.images, setting.timesteps),
         )
 
     def family(self) -> Iterator[OperatingPoint]:
@@ -178,6 +248,27 @@ class OperatingPointEvaluator:
             limits = detector if depth > 1 else [config.detector_threshold]
             for timesteps, limit in itertools.product(range(1, config.timesteps + 1), limits):
                 yield from self._grid(depth, timesteps, limit)
+            if config.timesteps > 1 and (is_recorded(config.dataset) or config.time_threshold < 1):
+                yield from self._over_time(depth)
+
+    def _over_time(self, depth: int) -> Iterator[OperatingPoint]:
+        """Yield points that answer over time: the last exit alone, and all exits alike."""
+        config = self.trained.config
+        known = self.recording.confidence[depth - 1, : config.timesteps - 1]
+        quantiles = np.quantile(known, np.linspace(0, 1, TIME_THRESHOLDS))
+        for threshold in sorted({round(float(q), 6) for q in quantiles}):
+            if threshold >= 1:
+                continue
+            alone, alike = (1.0,) * (depth - 1), (threshold,) * (depth - 1)
+            for exits in dict.fromkeys((alone, alike)):
+                yield self.point(
+                    OperatingSetting(
+                        timesteps=config.timesteps,
+                        exit_thresholds=exits,
+                        detector_threshold=config.detector_threshold,
+                        time_threshold=threshold,
+                    )
+                )
 
     def _grid(self, depth: int, timesteps: int, limit: float) -> Iterator[OperatingPoint]:
         """Yield points for all combinations of exit thresholds; a row is a combination."""
@@ -200,7 +291,7 @@ class OperatingPointEvaluator:
                 exit_thresholds=combination,
                 detector_threshold=limit,
                 blocks=depth,
-                metrics=self._metrics(row, timesteps, depth),
+                metrics=self._metrics(row, depth),
             )
 
     def _thresholds(self, index: int, timesteps: int, depth: int) -> list[float]:

@@ -39,6 +39,8 @@ class Recording:
     detector: Floats  # accumulates of the block's detector
     spikes: Floats
     macs: Floats
+    inputs: Floats  # (timesteps, images): spikes of the input
+    seen_ms: Floats  # (timesteps, images), see `Images.seen_ms`
     layers: tuple[LayerReport, ...] = field(default=())
 
 
@@ -69,6 +71,7 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
             "accumulates": _cumulative([block.accumulates for block in operations]),
             "spikes": _cumulative([block.spikes for block in operations]),
             "macs": _cumulative([block.macs for block in operations]),
+            "inputs": _input_spikes(drive, config.timesteps, network.is_constant(drive)),
             "labels": labels.cpu().numpy(),
         }
         for reading, own in zip(networks, parts, strict=True):
@@ -80,10 +83,19 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
     return [
         Recording(
             **{name: np.concatenate([p[name] for p in own], axis=-1) for name in own[0]},
+            seen_ms=images.seen_ms(config),
             layers=layers,
         )
         for own in parts
     ]
+
+
+def _input_spikes(drive: Tensor, steps: int, is_constant: bool) -> npt.NDArray[np.generic]:
+    """Return the spikes of the input, cumulative, (time, images); a constant current has none."""
+    if is_constant:
+        return np.zeros((steps, drive.shape[1]))
+    counts = drive.abs().flatten(2).sum(dim=2, dtype=torch.float64)
+    return counts.cumsum(dim=0).cpu().numpy()
 
 
 def _cumulative(per_block: Sequence[Tensor]) -> npt.NDArray[np.generic]:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from torch import Generator, Tensor
 
 from snn.data.dataset import Samples
 from snn.data.encoding import ENCODINGS
+from snn.data.events.clips import Clips
 from snn.network.network import Network
 from snn.network.seeding import generator
 from snn.settings.config import RunConfig
@@ -45,6 +48,19 @@ class Images:
     labels: Tensor
     mean: Tensor
     std: Tensor
+
+    def seen_ms(self, config: RunConfig) -> npt.NDArray[np.float64]:
+        """Return the time of each recording that is known after each timestep, (time, images).
+
+        Bins of no fixed length need the whole recording; images have no time, which is NaN.
+        """
+        shape = (config.timesteps, len(self.labels))
+        if not isinstance(self.images, Clips):
+            return np.full(shape, np.nan)
+        if config.step_ms is None:
+            return np.broadcast_to(self.images.lengths_ms, shape)
+        steps = np.arange(1, config.timesteps + 1) * config.step_ms
+        return np.broadcast_to(steps[:, None], shape)
 
     def batches(self, config: RunConfig) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield drives (time or 1, batch, ...) and labels, always in one order with one noise."""

@@ -553,6 +553,13 @@ class RunConfig:
         "(maximum), or the mean of all",
         operating=True,
     )
+    time_threshold: float = fraction(
+        1.0,
+        "confidence at which the last exit answers before the last timestep; below 1, each exit "
+        "answers at the first timestep at which it is confident enough. 1 = never",
+        operating=True,
+        without=1.0,
+    )
     threshold_scale: float = real(
         1.0,
         "factor of all thresholds of a converted network and of the connections between its "

@@ -126,6 +126,21 @@ _ALL = (
         "trained parameters of blocks and exits, removed connections included",
     ),
     _metric("training_s", "s", "lower", "wall time of training, without validation"),
+    _metric(
+        "latency_ms",
+        "ms",
+        "lower",
+        "time of the recording that was seen until the answer, mean over recordings: the timesteps "
+        "run times their length; with binning whole or count the whole recording, because their "
+        "bins need its end. Only of recordings",
+    ),
+    _metric(
+        "input_events",
+        "events",
+        "lower",
+        "input spikes until the answer, mean over recordings: with event_value counts every event, "
+        "with binary one per input and timestep; 0 for images as a constant current",
+    ),
 )
 
 PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)
@@ -190,6 +205,7 @@ class OperatingPoint:
     metrics: Mapping[str, float]  # a value for every name in METRICS
     is_sampled: bool = False  # the point of the run config itself
     label: str = ""  # name among the points of an own training, which has no other settings
+    time_threshold: float = 1.0  # as in RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)

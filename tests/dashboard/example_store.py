@@ -277,6 +277,8 @@ def _point(
         "connectivity": kept,
         "parameters": float(int(weights)),
         "training_s": training_s,
+        "latency_ms": math.nan,
+        "input_events": 0.0,
     }
     return OperatingPoint(
         timesteps=timesteps,

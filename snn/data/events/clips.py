@@ -76,6 +76,15 @@ class Clips:
         for start in range(0, len(self), size):
             yield self[torch.arange(start, min(start + size, len(self)))]
 
+    @property
+    def lengths_ms(self) -> npt.NDArray[np.float64]:
+        """Time of the last event of each clip, milliseconds."""
+        time, _, counts = gathered(self.part, self.index)
+        owner = np.repeat(np.arange(len(counts)), counts)
+        ends = np.zeros(len(counts), np.int64)
+        np.maximum.at(ends, owner, np.where(time <= self.cut.clip_us, time, 0))
+        return ends / 1000
+
     def subset(self, places: Tensor) -> "Clips":
         """Return the clips at `places`."""
         return replace(self, index=self.index[places.cpu().numpy()])

@@ -45,6 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "class-neurons": {**_ROUTED, "readout": "spiking", "votes": 2, "class_threshold": 0.85},
     "learned-constants": {"neuron": "learned"},
     "maxima": {"backbone": "vgg7", "partition": "2+2+1", "pooling": "max"},
+    "feedback": {"feedback": "last-to-first"},
     "pools": {"backbone": "vgg7", "partition": "2+2+1", "norm": "batch-over-time"},
 }
 
@@ -65,12 +66,29 @@ def assert_counted_is_run(trained: Trained, images: Images) -> None:
     counter = OperatingPointEvaluator(trained, record(trained.network, images))
     chosen = np.random.default_rng(0).permutation(len(evaluation.points))[:8]
     wrong = total = 0
-    for point in [evaluation.points[index] for index in chosen]:
-        setting = OperatingSetting(
+    settings = [
+        OperatingSetting(
             timesteps=point.timesteps,
             exit_thresholds=point.exit_thresholds,
             detector_threshold=point.detector_threshold,
         )
+        for point in [evaluation.points[index] for index in chosen]
+    ]
+    *earlier, last = counter.recording.confidence[:, :3]  # blocks time images
+    settings += [
+        OperatingSetting(
+            timesteps=4,
+            exit_thresholds=tuple(float(np.quantile(exit_, share)) for exit_ in earlier),
+            detector_threshold=0.5,
+            time_threshold=float(np.quantile(last, over_time)),
+        )
+        for over_time, share in ((0.3, 1.0), (0.6, 0.7), (0.9, 0.9))
+    ]
+    answered_early = []
+    for setting in settings:
+        point = counter.point(setting)
+        if setting.time_threshold < 1:
+            answered_early.append(1 < point.metrics["mean_timesteps"] < 4)
         real = infer(trained.network, images, setting)
         counted = counter.decisions(setting)
         differs = (
@@ -78,6 +96,7 @@ def assert_counted_is_run(trained: Trained, images: Images) -> None:
             | (real.exits != counted.exits)
             | (real.accumulates != counted.accumulates)
             | (real.spikes != counted.spikes)
+            | (real.timesteps != counted.timesteps)
         )
         wrong += int(differs.sum())
         total += len(differs)
@@ -86,8 +105,11 @@ def assert_counted_is_run(trained: Trained, images: Images) -> None:
             assert metrics["synaptic_ops"] == pytest.approx(real.accumulates.mean(), rel=1e-12)
             right = real.labels == images.labels.numpy()
             assert metrics["accuracy"] == pytest.approx(right.mean(), rel=1e-12)
-            assert metrics["mean_blocks"] == pytest.approx(real.exits.mean(), rel=1e-12)
+            assert metrics["mean_timesteps"] == pytest.approx(real.timesteps.mean(), rel=1e-12)
+            if setting.time_threshold == 1:
+                assert metrics["mean_blocks"] == pytest.approx(real.exits.mean(), rel=1e-12)
     assert wrong <= total / 1000
+    assert any(answered_early)
 
 
 @pytest.fixture(scope="module")
