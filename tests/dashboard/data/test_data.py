@@ -74,7 +74,8 @@ def test_the_columns_are_the_stored_points(example_url: str) -> None:
     table = study_view(example_url, "digits").table
     assert table.ids.tolist() == [point.id for point in stored]
     for name in METRICS:
-        assert table.figures[name].tolist() == [point.point.metrics[name] for point in stored]
+        expected = [point.point.metrics[name] for point in stored]
+        assert np.array_equal(table.figures[name], expected, equal_nan=True)
     exits = table.exit_thresholds(range(len(table)))
     assert list(exits) == [point.point.exit_thresholds for point in stored]
     params = [table.params_of(row) for row in range(len(table))]

@@ -1,0 +1,75 @@
+"""A folder of recordings from a sensor that is no square, through search, export and evaluation."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+DATASET = 'name = "waves"\nsize = [2, 9, 5]\nclip_ms = 80\n'
+STUDY = """
+name = "waves"
+objectives = ["accuracy", "latency_ms"]
+[budget]
+trials = 2
+[run]
+dataset = "waves"
+backbone = "vgg5"
+partition = "1+2"
+width = 4
+head_hidden = 0
+epochs = 3
+batch_size = 8
+loss = "each-step"
+[space]
+timesteps = [4, 5]
+leak_ms = { low = 20.0, high = 60.0 }
+"""
+
+
+def wave(seed: int, *, is_down: bool) -> np.ndarray:
+    """A row of events that moves down or up the sensor, within 80 ms."""
+    draws = np.random.default_rng(seed)
+    made = np.empty(90, [("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "i1")])
+    made["t"] = np.sort(draws.integers(0, 80_000, 90))
+    place = made["t"] * 9 // 80_000
+    made["y"] = np.where(draws.random(90) < 0.9, place if is_down else 8 - place, 4)
+    made["x"], made["p"] = draws.integers(0, 5, 90), draws.integers(0, 2, 90)
+    return made
+
+
+def run(folder: Path, *words: str) -> str:
+    environment = {
+        **os.environ, "SPIKEFRONT_EXTENSIONS": "waves", "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "search.commands.cli", *words],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_recordings_of_a_long_sensor_are_searched_exported_and_evaluated(tmp_path: Path) -> None:
+    for title in ("down", "up"):
+        for number in range(40):
+            path = tmp_path / "waves" / title / f"{number}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, wave(100 * number + len(title), is_down=title == "down"))
+    (tmp_path / "waves" / "dataset.toml").write_text(DATASET)
+    (tmp_path / "waves.toml").write_text(STUDY)
+    told = json.loads(run(tmp_path, "validate", "waves.toml", "--json"))["recordings"]["waves"]
+    assert (told["recordings"], told["fewest"], told["cut_share"]) == ([64, 16], 32, 0)
+    run(tmp_path, "run", "waves.toml", "--workers", "0")
+    points = json.loads(run(tmp_path, "front", "waves", "--json"))["points"]
+    assert max(point["metrics"]["accuracy"] for point in points) > 0.8
+    for point in points:
+        assert 16 <= point["metrics"]["latency_ms"] <= 80
+        assert 0 < point["metrics"]["input_events"] <= 90
+    run(tmp_path, "export", "waves", "--pick", "best:accuracy", "--out", "best", "--test")
+    measured = json.loads(run(tmp_path, "evaluate", "best", "--json"))
+    assert measured
