@@ -164,6 +164,8 @@ class OptunaSampler:
             raise ValueError(f"trial {trial.number} is not in the space: {reason}") from None
 
     def _method(self, number: int) -> str:
+        if self._study.search.sampler == "grow":
+            return "tpe"  # of its other trials
         if self._study.search.sampler != "auto":
             return self._study.search.sampler
         return "tpe" if number + self._others < AUTO_SWITCH else "nsga2"

@@ -89,11 +89,11 @@ def extensions(
         first = parse_partition(partition)[0]
         if partition == own.partition or first != own.blocks[0]:
             continue
-        kept = {name: v for name, v in base.params.items() if not _is_operating(name)}
+        kept = {name: v for name, v in base.params.items() if not is_operating(name)}
         kept["partition"] = partition
         if kept.get("space_rule") == "end-to-end":  # possible with a single block only
             kept["space_rule"] = "block-local"
-        params = study.space.sample(_Kept(kept, suggest))
+        params = study.space.sample(Kept(kept, suggest))
         try:
             config = run_config(study, params)
             study.space.validate(params)
@@ -104,12 +104,13 @@ def extensions(
             yield params, config, shared
 
 
-def _is_operating(name: str) -> bool:
+def is_operating(name: str) -> bool:
+    """Whether a name of params is a setting of inference."""
     setting = SETTINGS.get(name)
     return setting.operating if setting else name.startswith(f"{EXIT_THRESHOLD}_")
 
 
-class _Kept:
+class Kept:
     """Suggests values that are kept, and random ones for the others."""
 
     def __init__(self, values: Params, other: RandomSuggest) -> None:

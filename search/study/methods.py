@@ -6,4 +6,5 @@ The modules are imported when a study needs them. A new sampler or pruner needs 
 SAMPLERS = dict.fromkeys(  # see search/samplers/sampler.py
     ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "auto"), "search.samplers.optuna_sampler"
 )
+SAMPLERS["grow"] = "search.samplers.grow"
 PRUNERS = {"moasha": "search.pruners.moasha"}  # see search/pruners/pruner.py

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search.study import own_training
-from search.study.axes import Axis, Choice, Fixed
+from search.study.axes import Axis, Choice, Fixed, Integer
 from search.study.initial_points import initial_points
 from search.study.own_metrics import read_metrics
 from search.study.own_space import read_own_space
@@ -34,6 +34,7 @@ from search.study.tables import (
     unknown_key,
 )
 from search.study.toml_text import toml_text
+from search.study.units import COUNT, PER_BLOCK
 from search.trial.function_config import Config
 from search.trial.trial import Params
 from snn.settings import extensions
@@ -49,6 +50,7 @@ LATER_KEYS = (  # of [search]
     "repeats",
     "extend_prefixes",
     "share_operating_points",
+    "grow_share",
 )
 Rename = Callable[[Mapping[str, Any]], dict[str, Any]]  # of the values of settings
 PREFIX_SHARE = 0.25  # of the trials, where blocks can be taken from others
@@ -366,7 +368,7 @@ def study_from_toml(text: str, source: str = "study", *, metrics: Metrics | None
         faults.extend(_own_faults(run, space, search, budget, declared))
     if space is not None and not faults:
         initial_points(run, space, search.initial_points, search.seed, faults)
-        faults.extend(_search_faults(str(name), space, search))
+        faults.extend(_search_faults(str(name), run, space, search))
     if faults or space is None:
         raise StudyError(source, faults)
     return _study(
@@ -446,7 +448,9 @@ def _own_faults(
             yield Fault(key=f"metrics.{name}", message=message)
 
 
-def _search_faults(name: str, space: Space, search: SearchSettings) -> Iterator[Fault]:
+def _search_faults(
+    name: str, run: Mapping[str, Any], space: Space, search: SearchSettings
+) -> Iterator[Fault]:
     """Yield the faults of [search] that contradict the rest of the study."""
     if search.extend_prefixes and not can_extend(space, search):
         message = "must be 0 without reuse_blocks = true and partition in [space]"
@@ -455,6 +459,23 @@ def _search_faults(name: str, space: Space, search: SearchSettings) -> Iterator[
     if isinstance(precision, Choice | Fixed) and "auto" in precision.values:
         message = "must not have 'auto', which is one of the others on each machine; name those"
         yield Fault(key="space.precision", message=message)
+    if search.sampler == "grow":
+        message = ""
+        count = space.axes.get(COUNT)
+        if PER_BLOCK not in space.axes or not isinstance(count, Integer | Choice):
+            message = "'grow' needs [space.units] with per_block and a count that varies"
+        elif "space_rule" in space.axes:
+            message = "'grow' needs blocks trained one after another: remove space.space_rule"
+        elif run.get("space_rule") == "end-to-end" or not search.reuse_blocks:
+            message = (
+                "'grow' needs blocks that are trained one after another and reused: space_rule "
+                "'block-local', reuse_blocks = true"
+            )
+        if message:
+            yield Fault(key="search.sampler", message=message)
+    elif search.grow_share != SearchSettings.grow_share:
+        message = "has no effect without search.sampler = 'grow'"
+        yield Fault(key="search.grow_share", message=message)
     if search.repeats > 1 and "seed" in space.axes:
         message = "must be 1 if seed is in [space]"
         yield Fault(key="search.repeats", message=message)
