@@ -69,6 +69,7 @@ LOADS_HEAVY = {
     "search.samplers.importance",
     "search.runners.ray_tune",
     "search.samplers.optuna_files",
+    "search.samplers.grow",
 }
 
 
