@@ -9,7 +9,9 @@ threshold, so that a is a linear function of its inputs, and of its threshold:
 
     da / da_in = W / threshold        da / dthreshold = - a / threshold
 
-and of a neuron that has not fired both are 0. The forward pass is that of SAF, which has
+and of a neuron that has not fired both are 0. Here they are 0 as well where V is not below the
+threshold after the last timestep: with one spike per timestep such a neuron is saturated, and
+its potential cannot be neglected. The forward pass is that of SAF, which has
 these traces (`snn.rules.saf`), and learns once from the end: memory does not grow with time.
 With `error_norm` layer, the derivative 1 / threshold is replaced by sqrt(N / n) for each
 image, with n of the N neurons of the layer active, so that errors keep their size from layer
@@ -45,8 +47,11 @@ class MembraneTraced(Accumulated):
         relative = layer.scaled(torch.ones_like(potential[:1]))
         potential = potential * relative.detach()
         reached = potential - lif.threshold * (kept + lif.firing_share) >= 0
+        traces = kept + reached
+        # a neuron that fires at every timestep has a potential that cannot be neglected
+        is_active = (traces > 0) & (potential - lif.threshold * traces < lif.threshold)
         accumulated: Tensor = _Trace.apply(  # type: ignore[no-untyped-call]
-            potential, relative, kept + reached, lif.threshold, self.is_normed
+            potential, relative, traces, is_active, lif.threshold, self.is_normed
         )
         self._before[layer] = accumulated.detach()
         return accumulated.unsqueeze(0)
@@ -57,17 +62,22 @@ class _Trace(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, potential: Tensor, inverse: Tensor, a: Tensor, threshold: float, is_normed: bool
+        ctx: Any,
+        potential: Tensor,
+        inverse: Tensor,
+        a: Tensor,
+        is_active: Tensor,
+        threshold: float,
+        is_normed: bool,
     ) -> Tensor:
         del potential
-        ctx.save_for_backward(a, inverse)
+        ctx.save_for_backward(a, inverse, is_active)
         ctx.threshold, ctx.is_normed = threshold, is_normed
         return a.view_as(a)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
-        a, inverse = ctx.saved_tensors
-        is_active = (a > 0).to(grad)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:
+        a, inverse, is_active = ctx.saved_tensors
         error = grad * is_active
         if ctx.is_normed:
             active = is_active.flatten(1).sum(dim=1).clamp(min=1)
@@ -81,7 +91,7 @@ class _Trace(torch.autograd.Function):
         of_inverse = None
         if ctx.needs_input_grad[1]:  # of a = U * inverse / threshold
             of_inverse = (grad * is_active * a / inverse).sum(dim=0, keepdim=True)
-        return error, of_inverse, None, None, None
+        return error, of_inverse, None, None, None, None
 
 
 @time_rule("membrane-trace")

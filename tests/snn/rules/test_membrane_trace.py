@@ -66,7 +66,7 @@ def test_the_trace_of_spikes_is_the_input_less_the_potential(draws: torch.Genera
 def test_the_rule_is_saf_f_with_another_derivative(
     name: str, threshold: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the derivative 1[fired] / threshold in the place of the surrogate."""
+    """With 1[fired, and below the threshold since] / threshold in the place of the surrogate."""
     network = network_of({**NETWORKS[name], "threshold": threshold})
     batch = batch_of(is_constant=False, loss="mean-readout")
     ours = gradients(network, "membrane-trace", batch)
@@ -76,7 +76,9 @@ def test_the_rule_is_saf_f_with_another_derivative(
         spikes = surrogate.spike(
             potential.detach() - lif.threshold * (kept + lif.firing_share), lif.surrogate, lif.slope
         )
-        active = ((kept + spikes) > 0).to(potential) / lif.threshold
+        a = kept + spikes
+        is_below = potential.detach() - lif.threshold * a < lif.threshold
+        active = ((a > 0) & is_below).to(potential) / lif.threshold
         return spikes + active * (potential - potential.detach())
 
     monkeypatch.setattr(Accumulated, "fired", fired)
@@ -119,12 +121,16 @@ def test_gradients_of_thresholds_are_those_of_the_paper() -> None:
     state = ForwardContext(dynamics=dynamics)
     with torch.no_grad():
         for x in batch.drive.unsqueeze(1):
-            a = layer([dynamics.enter(x).flatten(2)], 1, state)[0]
+            entered = [dynamics.enter(x).flatten(2)]
+            a = layer(entered, 1, state)[0]
+        left = layer.scaled(dynamics.potential(layer, entered, state)) - 0.8 * a
+        is_active = (a > 0) & (left < 0.8)
+    assert 0 < int(((a > 0) & ~is_active).sum()) < int(is_active.sum())
     rate, weight = a / dynamics.length, readout.connections.weight.detach()
     error = torch.softmax(rate @ weight.T + readout.bias.detach(), dim=1)
     error = (error - F.one_hot(batch.labels, 10)) / len(batch.labels) @ weight / dynamics.length
     assert layer.thresholds is not None
-    expected = -(error * a * (a > 0)).sum(dim=0) / layer.thresholds.detach()
+    expected = -(error * a * is_active).sum(dim=0) / layer.thresholds.detach()
     assert torch.allclose(ours["blocks.0.units.0.layer.thresholds"], expected, atol=1e-12)
 
 
