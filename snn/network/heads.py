@@ -40,7 +40,7 @@ class Readout(nn.Module):
         if batch.dynamics is not None:
             return batch.dynamics.readout(self, x, batch)
         conn = self.connections
-        levels = batch.levels(conn) if packs else None
+        levels = batch.levels(conn, x) if packs else None
         current: Tensor = conn(x, batch.weight(conn), self.bias, levels=levels)
         return current
 

@@ -21,6 +21,9 @@ from snn.network.rate_maps import RateMap
 PACKED_SPIKES_PER_UNIT = 4
 """Inputs with more spikes per value of 1 are not packed, because unpacking may round."""
 
+LEAST_PACKED_BYTES = 2**20
+"""Spikes of finished blocks are packed from this size on: below, an operation costs more."""
+
 InputKind = Literal["image", "neurons", "border", "pool"]
 """Source of inputs: the image, neurons of the same block, neurons of the previous block
 ("border"), or pooling neurons, which have no dropout."""
@@ -108,14 +111,21 @@ class ForwardContext:
             self.weights[connections] = weight
         return self.weights[connections]
 
-    def levels(self, connections: "Connections") -> Levels | None:
-        """Return the levels that inputs are packed to, or None if they are not packed."""
+    def levels(self, connections: "Connections", x: Tensor) -> Levels | None:
+        """Return the levels that inputs `x` are packed to, or None if they are not packed.
+
+        Spikes that enter a block from finished ones are always packed, if they are large: no
+        gradient goes back to them.
+        """
         kind = connections.kind
-        if (
-            not self.is_packed
-            or kind == "image"
-            or connections.spikes_per_unit > PACKED_SPIKES_PER_UNIT
-        ):
+        is_packed = self.is_packed or (
+            kind == "border"
+            and torch.is_grad_enabled()
+            and not x.requires_grad
+            and self.dynamics is None
+            and x.nbytes >= LEAST_PACKED_BYTES
+        )
+        if not is_packed or kind == "image" or connections.spikes_per_unit > PACKED_SPIKES_PER_UNIT:
             return None
         spike = {"neurons": self.spike, "border": self.border_spike, "pool": 1.0}[kind]
         return Levels(spikes_per_unit=connections.spikes_per_unit, spike=spike)
@@ -459,7 +469,7 @@ class Layer(nn.Module):
         if batch.gain != 1:
             x = x * batch.gain if conn.kind == "image" else x
             bias = None if bias is None else bias * batch.gain
-        current: Tensor = conn(x, batch.weight(conn), bias, levels=batch.levels(conn))
+        current: Tensor = conn(x, batch.weight(conn), bias, levels=batch.levels(conn, x))
         return current
 
     def _mask(self, spikes: Tensor, batch: ForwardContext) -> Tensor:

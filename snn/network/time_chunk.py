@@ -58,10 +58,17 @@ class TimeChunk:
         return Outputs.joined(parts)
 
     def chunks(self, drive: Tensor, *, start: int, steps: int) -> Iterator[tuple[Tensor, int]]:
-        """Yield each chunk of the drive with its number of timesteps."""
+        """Yield each chunk of the drive with its number of timesteps.
+
+        A drive of bytes holds the spike counts that enter the first block: as real numbers the
+        whole batch would take four times the memory.
+        """
         for first in range(start, start + steps, self.chunk_steps):
             count = min(self.chunk_steps, start + steps - first)
-            yield drive if self.batch.is_constant else drive[first : first + count], count
+            x = drive if self.batch.is_constant else drive[first : first + count]
+            if x.dtype == torch.uint8:
+                x = x.to(torch.float32) / self.blocks[0].source.spikes_per_unit
+            yield x, count
 
     @torch.no_grad()
     def run_frozen(self, x: Tensor, steps: int) -> Tensor:

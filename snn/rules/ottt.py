@@ -11,6 +11,8 @@ is 1).
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -42,8 +44,7 @@ class Traced:
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Return the spikes of one timestep, (1, batch, ...)."""
         pairs = zip(layer.sources, inputs, strict=False)
-        current = sum(self._traced(conn, x[0], batch) for conn, x in pairs)
-        assert isinstance(current, Tensor)
+        current = reduce(add, (self._traced(conn, x[0], batch) for conn, x in pairs))
         if layer.skip is not None:
             current = current + layer.skip(inputs[-1])[0]
         if layer.bias is not None:

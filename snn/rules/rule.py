@@ -14,7 +14,8 @@ from snn.network.network import Network
 class Batch:
     """One batch of training."""
 
-    drive: Tensor  # (time, batch, ...), or (1, batch, ...) if the encoding is constant
+    # (time, batch, ...), or (1, batch, ...) if the encoding is constant; bytes: `TimeChunk.chunks`
+    drive: Tensor
     labels: Tensor  # (batch,), positions in the classes of the trained heads
     frozen: int  # number of first blocks that are not trained
     timesteps: int

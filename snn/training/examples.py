@@ -41,7 +41,9 @@ class Examples:
     def batch(self, index: Tensor, draws: torch.Generator, *, augmentation: str = "none") -> Batch:
         """Return the examples at `index` (batch,)."""
         if self.border is not None:
-            drive = self.border[:, index].to(torch.float32) / self.spikes_per_unit
+            drive = self.border[:, index]
+            if self.config.time_rule != "bptt":  # which runs chunk by chunk
+                drive = drive.to(torch.float32) / self.spikes_per_unit
         else:
             images = augment(self.images[index], augmentation, draws)
             drive = drive_of(images, self.split, self.config, draws)

@@ -1,5 +1,6 @@
 """What bptt keeps for its way back changes the memory, never the gradient."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,30 @@ def test_after_frozen_blocks_too(mode: str, dropout: float) -> None:
     assert all(name.startswith("blocks.1.") for name in ours)
     for name, grad in full.items():
         assert (ours[name] - grad).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("backbone", ["resnet7", "vgg5"])  # the second pools at the border
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_spikes_of_finished_blocks_are_kept_as_bits(
+    backbone: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(
+        backbone=backbone, width=4, partition="1+2", timesteps=5, precision=precision
+    )
+    network = fresh(config, TASK).train()
+    network.blocks[0] = fold_for_inference(config, 0, network.block(0)).eval()
+    batch = batch_of(network, frozen=1)
+    batch = Batch(**{**batch.__dict__, "drive": batch.drive.float()})
+    plain, most = gradients(network, "full", batch)
+    monkeypatch.setattr("snn.network.layers.LEAST_PACKED_BYTES", 0)
+    ours, kept = gradients(network, "full", batch)
+    assert ours.keys() == plain.keys()
+    assert all(torch.equal(ours[name], grad) for name, grad in plain.items())
+    values = 5 * 5 * math.prod(network.block(0).signal.shape)
+    codes = 1 if network.block(0).signal.spikes_per_unit > 1 else 1 / 8
+    readers = sum(conn.kind == "border" for conn in connections_of(network.block(1)))
+    size = 4 if precision == "float32" else 2 * readers  # each casts its own
+    assert most - kept == pytest.approx(values * (size - readers * codes), rel=0.02)
 
 
 def test_checkpointed_memory_grows_with_the_root_of_the_timesteps() -> None:

@@ -13,7 +13,9 @@ from torch import Tensor
 from snn.network.blocks import connections_of
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network, Task
+from snn.network.neurons import Lif
 from snn.rules import TIME_RULES, Batch
+from snn.rules.saf import Accumulated, accumulate_
 from snn.settings.config import RunConfig
 from tests.snn.network.test_network import fresh
 
@@ -205,3 +207,13 @@ def test_memory_of_forward_rules_does_not_grow_with_time(rule: str) -> None:
         for steps in (3, 12)
     ]
     assert needs[0] == needs[1]
+
+
+@pytest.mark.parametrize("threshold", [1.0, 0.7])
+def test_a_step_without_a_graph_has_the_bits_of_one_with_a_graph(threshold: float) -> None:
+    lif = Lif(leak=0.5, threshold=threshold, firing_share=0.9)
+    draws = torch.Generator().manual_seed(0)
+    potential, kept = (torch.randn(4, 50, generator=draws) for _ in range(2))
+    with_graph = kept + Accumulated(0.5).fired(lif, potential, kept)
+    assert 0 < int((with_graph != kept).sum()) < 200
+    assert torch.equal(accumulate_(lif, potential, kept.clone()), with_graph)
