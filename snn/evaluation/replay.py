@@ -120,7 +120,15 @@ def _setting(
 
 
 def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
-    """Return an image (channels, height, width) as (height, width) or (height, width, 3)."""
+    """Return an image (channels, height, width) as (height, width) or (height, width, 3).
+
+    Of a recording (time, channels, height, width) the sum over time and polarities, the
+    largest one as white.
+    """
     values = image.cpu().numpy()
+    if values.ndim == 4:
+        total = np.abs(values.astype(np.int64)).sum(axis=(0, 1))
+        summed: npt.NDArray[np.uint8] = (255 * total // max(total.max(), 1)).astype(np.uint8)
+        return summed
     plain: npt.NDArray[np.uint8] = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
     return plain
