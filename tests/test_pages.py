@@ -84,6 +84,9 @@ def with_part(text: str) -> str:
         part = {"run": {"epochs": 10}, "space": {"block_classes": ["all", "hard"], **part}}
     study = tomllib.loads((ROOT / "studies" / "digits.toml").read_text(encoding="utf-8"))
     study["name"] = "my-study"
+    if "architecture" in part.get("run", {}) or "units" in part.get("space", {}):
+        study["run"].pop("backbone")  # an architecture is in its place, and in that of its cuts
+        study["space"] = {"timesteps": [2, 4]}
     for table, values in part.items():
         study[table] = {**study.get(table, {}), **values}
     return tomli_w.dumps(study)
