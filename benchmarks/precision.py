@@ -101,9 +101,9 @@ def page(rows: Sequence[Row], *, report: Report, seeds: int) -> str:
     table = [head, ["---"] * len(head), *(row.cells() for row in rows)]
     lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
     images = ", ".join(
-        f"{name}: {CONFIGS[name].epochs} epochs of "
+        f"{name} "
         + (f"{count:,}" if (count := CONFIGS[name].train_images) else "all")
-        + " training images"
+        + f" in {CONFIGS[name].epochs} epochs"
         for name in dict.fromkeys(row.dataset for row in rows)
     )
     return f"""# Half precision, measured
@@ -111,10 +111,10 @@ def page(rows: Sequence[Row], *, report: Report, seeds: int) -> str:
 What `precision = "bfloat16"` costs in accuracy over whole trainings. This page is written by
 `python -m benchmarks.precision`; nobody edits it.
 
-Each network (VGG-5 of width {NETWORK.width}, T = {NETWORK.timesteps}) is trained from {seeds}
-seeds in float32 and in bfloat16, and measured on all test images once, in float32, after its last
-epoch; {images}, less those held out for validation. Points lost are float32 less bfloat16 of the
-same seed, so below zero bfloat16 was better.
+Each network (VGG-5 of width {NETWORK.width}, T = {NETWORK.timesteps}) is trained from
+{seeds} seeds in float32 and in bfloat16, and measured on all test images once, in float32, after
+its last epoch. Training images, less those held out for validation: {images}.
+Points lost are float32 less bfloat16 of the same seed, so below zero bfloat16 was better.
 
 {lines}
 
