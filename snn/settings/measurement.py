@@ -95,8 +95,8 @@ _ALL = (
         "mean_timesteps",
         "steps",
         "lower",
-        "timesteps per image, mean over images; today equal to the timesteps of the operating "
-        "point, because an early exit skips blocks and no timesteps",
+        "timesteps per image, mean over images: those of the operating point, or fewer with a "
+        "time_threshold; an exit by its own threshold alone skips blocks and no timesteps",
     ),
     _metric("mean_blocks", "blocks", "lower", "executed blocks per image, mean over images"),
     _metric(
