@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from search.front.front import MergedPoint, merge_equal
+from search.front.merged import MergedPoint, merge_equal
 from search.front.picks import knee, pick
 from search.store.store import Store, StoredPoint
 from search.study.study import Study

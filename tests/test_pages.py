@@ -84,9 +84,14 @@ def with_part(text: str) -> str:
         part = {"run": {"epochs": 10}, "space": {"block_classes": ["all", "hard"], **part}}
     study = tomllib.loads((ROOT / "studies" / "digits.toml").read_text(encoding="utf-8"))
     study["name"] = "my-study"
-    if "architecture" in part.get("run", {}) or "units" in part.get("space", {}):
-        study["run"].pop("backbone")  # an architecture is in its place, and in that of its cuts
-        study["space"] = {"timesteps": [2, 4]}
+    run, space = part.get("run", {}), part.get("space", {})
+    if {"architecture", "norm", "start", "time_rule"} & {*run} or "units" in space:
+        study["space"] = {"timesteps": [2, 4]}  # other axes need not go with it
+    if "architecture" in run or "units" in space:
+        study["run"].pop("backbone")  # an architecture is in its place
+    for table, other in (("run", "space"), ("space", "run")):
+        for name in part.get(table, {}):
+            study[other].pop(name, None)
     for table, values in part.items():
         study[table] = {**study.get(table, {}), **values}
     return tomli_w.dumps(study)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from dashboard.data.points import Bools, Floats, Integers, PointTable, Thresholds
-from search.front.front import merge_equal
+from search.front.merged import merge_equal
 from search.store.columns import StudyColumns
 from search.store.store import Store
 from search.study.study import Bound

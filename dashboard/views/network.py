@@ -245,10 +245,9 @@ def _not_yet(view: TrialView, *, is_running: bool) -> None:
 
 
 def _figures(point: OperatingPoint, metrics: Metrics) -> None:
-    """Draw all metrics of the operating point, with their meaning as help."""
-    names = list(METRICS)
-    if not point.timesteps:  # of an own training
-        names = [name for name, value in point.metrics.items() if not isnan(value)]
+    """Draw the metrics that the operating point has, with their meaning as help."""
+    order = METRICS if point.timesteps else point.metrics  # of an own training: as it reports them
+    names = [name for name in order if not isnan(point.metrics.get(name, nan))]
     for row in (names[:7], names[7:]):
         with st.container(horizontal=True, gap="medium"):
             for name in row:

@@ -16,8 +16,9 @@ from search.commands import InputError, tables
 from search.commands.options import JSON, STORE, command, option
 from search.commands.output import Output
 from search.front.attainment import LEVEL, GroupComparison, compare_groups, surfaces
-from search.front.front import Floats, merge_equal, minimised, pareto_mask
+from search.front.front import Floats, minimised, pareto_mask
 from search.front.indicators import box_share, epsilon, igd_plus, in_box, reference_point
+from search.front.merged import merge_equal
 from search.runners.budget_spent import busy_seconds
 from search.store.store import Store, StoredPoint, StoredStudy
 from search.text.units import duration, figure

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from search.commands import InputError, tables
 from search.commands.options import JSON, PICKS, STORE, STUDY, command, option
 from search.commands.output import Output
-from search.front.front import MergedPoint, merge_equal
 from search.front.indicators import constant_objectives
+from search.front.merged import MergedPoint, merge_equal
 from search.front.picks import knee, pick
 from search.store.store import Store, StoredPoint
 from search.study.study import Study

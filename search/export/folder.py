@@ -76,17 +76,21 @@ class Difference:
 def differences(
     recorded: Mapping[str, float], measured: Mapping[str, float]
 ) -> tuple[Difference, ...]:
-    """Return the metrics that differ from the recorded ones in any bit; wall times are ignored."""
+    """Return the metrics that differ from the recorded ones in any bit; wall times are ignored.
+
+    Metrics that are newer than the record are not compared.
+    """
     return tuple(
-        Difference(name=name, recorded=recorded.get(name), measured=measured.get(name))
-        for name in METRICS
-        if name not in NOT_REPEATABLE and not _is_same(recorded.get(name), measured.get(name))
+        Difference(name=name, recorded=value, measured=measured.get(name))
+        for name, value in recorded.items()
+        if name in METRICS and name not in NOT_REPEATABLE and not is_same(value, measured.get(name))
     )
 
 
-def _is_same(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
+def is_same(one: float, other: float | None) -> bool:
+    """Whether two values of a metric are equal; NaN, which stands for no value, equals NaN."""
+    if other is None:
+        return False
     return one == other or (math.isnan(one) and math.isnan(other))
 
 

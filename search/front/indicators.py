@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from search.front.front import Floats, HasPoint, minimised
+from search.front.front import Floats, minimised
+from search.front.merged import HasPoint
 from snn.settings.measurement import METRICS, Metric, Metrics
 
 _FIRST_TRIALS = 10  # the worst of these is the reference

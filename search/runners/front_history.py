@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.front.archive import ArchiveChange, FrontArchive
-from search.front.front import merge_equal
 from search.front.indicators import box_share, in_box, reference_point
+from search.front.merged import merge_equal
 from search.store.store import Store, StoredPoint
 from search.study.study import Study
 from search.trial.trial import HypervolumeRecord, Trial, TrialState

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
-from search.front.front import merge_equal
+from search.front.merged import merge_equal
 from search.store.confirmed import confirmed_points
 from search.store.database import Database, StoreError
 from search.store.moved_artifacts import MovedArtifacts

@@ -71,7 +71,7 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
             "accumulates": _cumulative([block.accumulates for block in operations]),
             "spikes": _cumulative([block.spikes for block in operations]),
             "macs": _cumulative([block.macs for block in operations]),
-            "inputs": _input_spikes(drive, config.timesteps, network.is_constant(drive)),
+            "inputs": input_spikes(drive, config.timesteps, network.is_constant(drive)),
             "labels": labels.cpu().numpy(),
         }
         for reading, own in zip(networks, parts, strict=True):
@@ -90,7 +90,7 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
     ]
 
 
-def _input_spikes(drive: Tensor, steps: int, is_constant: bool) -> npt.NDArray[np.generic]:
+def input_spikes(drive: Tensor, steps: int, is_constant: bool) -> npt.NDArray[np.generic]:
     """Return the spikes of the input, cumulative, (time, images); a constant current has none."""
     if is_constant:
         return np.zeros((steps, drive.shape[1]))

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snn.data.encoding import CONSTANT
+from snn.evaluation.recording import input_spikes
 from snn.interchange.description import KEY, Description, InterchangeError, Measured
 from snn.interchange.simulation import Simulation, Spent
 from snn.network.readout import integrated
@@ -41,16 +43,23 @@ def measure(graph: Any, images: Images, about: Description) -> Measured:
     simulation = Simulation(graph, dt_s=about.dt_s)
     shape = tuple(int(side) for side in simulation.nodes[simulation.input].input_type["input"])
     is_flat = _is_flat(shape, tuple(images.images.shape[1:]), about.dataset)
-    tally, correct = _Tally(simulation), 0
+    tally, correct, events = _Tally(simulation), 0, 0.0
+    is_constant = about.encoding in CONSTANT
     for drive, labels in images.batches(run_settings(about)):
         x = drive[: about.timesteps]
+        events += float(input_spikes(x, len(x), is_constant)[-1].sum())
         x = x.flatten(2) if is_flat else x
         outputs, are_spikes, spent = _run(simulation, x, about.timesteps)
         decided = _decided(outputs, about, are_spikes=are_spikes)
         correct += int((decided == labels).sum())
         tally.add(spent)
     count = len(images.labels)
-    metrics = {"accuracy": correct / count, **tally.metrics(count, about)}
+    metrics = {
+        "accuracy": correct / count,
+        "input_events": events / count,
+        "latency_ms": float(images.seen_ms(run_settings(about))[about.timesteps - 1].mean()),
+        **tally.metrics(count, about),
+    }
     notes = []
     if simulation.populations and metrics["spikes_per_inference"] == 0:
         notes.append(
@@ -127,7 +136,7 @@ class _Tally:
         self._macs.update(spent.macs)
 
     def metrics(self, count: int, about: Description) -> dict[str, float]:
-        """Return all metrics but the accuracy."""
+        """Return the metrics of operations, spikes and connections."""
         weights = self._simulation.connections.values()
         possible = sum(part.weight.numel() for part in weights)
         alive = sum(int(torch.count_nonzero(part.weight)) for part in weights)

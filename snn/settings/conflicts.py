@@ -222,6 +222,7 @@ def half_precision(config: Settings) -> Conflicts:
     why = {
         "conversion": "maps rates, which half precision rounds",
         "dsr": "has a derivative that jumps where a rounded drive crosses zero or the threshold",
+        "membrane-trace": "has no derivative where a rounded potential crosses the threshold",
     }.get(config.time_rule)
     if why is not None:
         yield (
@@ -229,7 +230,7 @@ def half_precision(config: Settings) -> Conflicts:
             f"'bfloat16' is not possible with time_rule {config.time_rule!r}, which {why}; "
             "use 'float32', or time_rule 'bptt'",
         )
-    if config.time_rule not in ("saf-e", "saf-f", "membrane-trace"):
+    if config.time_rule not in ("saf-e", "saf-f"):
         return
     largest = sum(config.leak**age for age in range(min(config.timesteps, 1000)))
     if largest > MOST_SPIKES:

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from search.front.front import dominates, front_of, merge_equal, pareto_mask
+from search.front.front import dominates, front_of, pareto_mask
+from search.front.merged import merge_equal
 from search.study.tables import Bound
 from tests.search.front.points import (
     OBJECTIVES,

@@ -165,12 +165,12 @@ def test_a_driver_without_the_token_of_the_cluster_is_told_how_to_set_it(
     cluster: tuple[str, Node], tmp_path: Path
 ) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
-    words = ["run", "small.toml", "--store", f"sqlite:///{tmp_path}/store.db", "--ray", cluster[0]]
+    words = ["run", "small.toml", "--ray", cluster[0]]
     # without a token, and with a wrong one; Ray tries once, not 20 times
     tokens = [{"RAY_AUTH_MODE": "disabled"}, {**TOKEN, "RAY_AUTH_TOKEN": secrets.token_hex(32)}]
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "search.commands.cli", *words],
+            [sys.executable, "-m", "search.commands.cli", *words, "--store", f"sqlite:///{k}.db"],
             cwd=tmp_path,
             env={
                 **os.environ,
@@ -181,7 +181,7 @@ def test_a_driver_without_the_token_of_the_cluster_is_told_how_to_set_it(
             stderr=subprocess.PIPE,
             text=True,
         )
-        for token in tokens
+        for k, token in enumerate(tokens)
     ]
     for process in started:
         _, said = process.communicate(timeout=120)

@@ -28,7 +28,8 @@ def test_columns_of_points_are_their_values_in_the_same_order(store: Store) -> N
     assert columns.timesteps.tolist() == [point.point.timesteps for point in points]
     assert columns.blocks.tolist() == [point.point.blocks for point in points]
     for name in METRICS:
-        assert columns.metrics[name].tolist() == [point.point.metrics[name] for point in points]
+        values = [point.point.metrics[name] for point in points]
+        np.testing.assert_array_equal(columns.metrics[name], values)
 
 
 def test_columns_of_trials_are_their_values(store: Store) -> None:

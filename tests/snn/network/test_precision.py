@@ -54,6 +54,7 @@ RULES = {
 assert {config.time_rule for config in RULES.values()} == set(TIME_RULES) - {
     "conversion",
     "dsr",
+    "membrane-trace",
 }  # refused
 
 

@@ -17,7 +17,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     *(({"time_rule": rule, "pooling": "spiking"}, "pooling .* use 'average'") for rule in FORWARD),
     *(
         ({"time_rule": rule, "precision": "bfloat16"}, f"precision .*{rule}.* use 'float32'")
-        for rule in ("dsr", "conversion")
+        for rule in ("dsr", "conversion", "membrane-trace")
     ),
     *(
         (
