@@ -8,9 +8,9 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST_ARGS ?=
-# Two processes with a thread each, and all tests of a file in the same process. On one core, or
-# to debug a test: make test PYTEST_PROCESSES=0.
-PYTEST_PROCESSES ?= 2
+# Processes with a thread each, one more than two cores, because tests also wait; all tests of a file
+# run in the same process. To debug a test: make test PYTEST_PROCESSES=0.
+PYTEST_PROCESSES ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile
 PORT ?= 8501
 
