@@ -434,10 +434,11 @@ def test_the_last_bit_of_a_figure_is_a_difference() -> None:
     assert (found.name, found.recorded, found.measured) == ("accuracy", 1.0, above)
 
 
-def test_a_figure_that_is_missing_is_a_difference() -> None:
-    recorded = figures()
-    del recorded["macs"]
-    assert [d.name for d in differences(recorded, figures())] == ["macs"]
+def test_a_figure_that_is_no_longer_measured_is_a_difference_and_a_newer_one_is_none() -> None:
+    fewer = figures()
+    del fewer["macs"]
+    assert [d.name for d in differences(figures(), fewer)] == ["macs"]
+    assert differences(fewer, figures()) == ()
 
 
 def test_the_wall_time_of_a_training_is_not_compared() -> None:
