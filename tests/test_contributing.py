@@ -160,8 +160,8 @@ def test_an_encoding_is_a_function_and_a_name(tree: Path) -> None:
     with (tree / "snn" / "data" / "encoding.py").open("a") as file:
         file.write(ENCODING)
     replace_once(
-        tree / "snn" / "settings" / "config.py", '("direct", "poisson")',
-        '("direct", "poisson", "first-spike")',
+        tree / "snn" / "settings" / "config.py", '("direct", "poisson",',
+        '("direct", "poisson", "first-spike",',
     )  # fmt: skip
     front = search(tree, settings='encoding = "first-spike"', objective="macs")
     assert re.search(r'"macs": 0\b', front), "the first layer gets spikes, no real numbers"
