@@ -82,7 +82,8 @@ def validate(arguments: argparse.Namespace) -> int:
     option("name", "name of the new study and of its file", metavar="NAME"),
     option(
         "--template",
-        "study to copy: digits (default), mnist, smoke, cifar10-resnet9, nmnist, spoken-digits",
+        "study to copy: digits (default), mnist, smoke, cifar10-resnet9, nmnist, spoken-digits, "
+        "braille",
         metavar="STUDY",
         default="digits",
     ),

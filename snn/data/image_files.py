@@ -8,6 +8,7 @@ import functools
 import gzip
 import importlib.util
 import io
+import itertools
 import math
 import pickle
 import zlib
@@ -67,6 +68,11 @@ class IdxSource:
             for kind in (_IMAGES, _LABELS):
                 path = self._file(root, part, kind)
                 _idx_shape(path, kind, _contents(path, kind.header_bytes))
+
+    def files(self, root: Path) -> tuple[Path, ...]:
+        """Return the four files."""
+        kinds = itertools.product(("train", "t10k"), (_IMAGES, _LABELS))
+        return tuple(self._file(root, part, kind) for part, kind in kinds)
 
     def read(self, root: Path) -> tuple[Part, Part]:
         return self._part(root, "train"), self._part(root, "t10k")

@@ -21,6 +21,9 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "shd": ((1, 700, 1), 20),
     "ssc": ((1, 700, 1), 35),
     "spoken-digits": ((1, 64, 1), 10),
+    "braille": ((2, 12, 1), 27),
+    "digits-saccades": ((2, 10, 10), 10),
+    "mnist-saccades": ((2, 34, 34), 10),
 }
 """For recordings, channels are polarities: OFF and ON of a camera, or one of a row of channels."""
 
@@ -46,6 +49,9 @@ RECORDINGS: dict[str, RecordingSet] = {
     "shd": RecordingSet(clip_ms=1000.0),
     "ssc": RecordingSet(clip_ms=1000.0),
     "spoken-digits": RecordingSet(clip_ms=800.0),
+    "braille": RecordingSet(clip_ms=1900.0, kind="series"),  # 76 intervals of 25 ms
+    "digits-saccades": RecordingSet(clip_ms=315.0),
+    "mnist-saccades": RecordingSet(clip_ms=315.0),
 }
 """The data sets of recordings; all others are images."""
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from snn.data.events import formats, plain, sound
 from snn.data.events.aedat import aedat
+from snn.data.events.braille import Braille
 from snn.data.events.events import Events, Form, Int64, events_of
+from snn.data.events.saccades import Saccades
 from snn.data.events.store import Item, Layout
 from snn.data.image_files import DataError
 from snn.settings.datasets import DATASETS
@@ -317,5 +319,8 @@ NAMED: dict[str, RecordingSource] = {
         test="ssc_test.h5",
     ),
     "spoken-digits": SpokenDigits(),
+    "braille": Braille(),
+    "digits-saccades": Saccades(name="digits-saccades", images="digits"),
+    "mnist-saccades": Saccades(name="mnist-saccades", images="mnist"),
 }  # fmt: skip
 """Data sets that are known by name. The validation part of SSC counts to its training part."""
