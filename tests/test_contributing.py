@@ -160,7 +160,7 @@ def test_an_encoding_is_a_function_and_a_name(tree: Path) -> None:
     with (tree / "snn" / "data" / "encoding.py").open("a") as file:
         file.write(ENCODING)
     replace_once(
-        tree / "snn" / "settings" / "config.py", '("direct", "poisson",',
+        tree / "snn" / "settings" / "declared" / "data.py", '("direct", "poisson",',
         '("direct", "poisson", "first-spike",',
     )  # fmt: skip
     front = search(tree, settings='encoding = "first-spike"', objective="macs")

@@ -26,7 +26,6 @@ from search.study.units import is_part
 from snn.settings.architecture import format_architecture, parse_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import (
-    DEFAULT_BACKBONE,
     PER_BLOCK,
     SETTINGS,
     Fault,
@@ -36,6 +35,7 @@ from snn.settings.config import (
     nearest,
     unknown_setting,
 )
+from snn.settings.declared.network import DEFAULT_BACKBONE
 from snn.settings.partition import format_partition, parse_partition
 
 _RANGE_KEYS = ("low", "high", "step", "log", "when", "per")

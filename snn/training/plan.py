@@ -19,7 +19,8 @@ from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network, Task, input_signal
 from snn.rewiring import make_rewirer
 from snn.rules import Batch, learn
-from snn.settings.config import MEMORY_MODES, RunConfig
+from snn.settings.config import RunConfig
+from snn.settings.declared.optimization import MEMORY_MODES
 from snn.training.precision import settled
 
 

@@ -1,0 +1,39 @@
+"""The data set, its split and how images become input."""
+
+from dataclasses import dataclass
+
+from snn.settings import extensions
+from snn.settings.datasets import DATASETS
+from snn.settings.setting import choice, integer, real
+
+OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions.VARIABLE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The data set, its split and how images become input."""
+
+    dataset: str = choice(
+        "digits", DATASETS, "data set of images or recordings to classify", unknown=OF_EXTENSION
+    )
+    train_images: int = integer(
+        0, "training images to use, a class-stratified subset; 0 = all", low=0
+    )
+    validation_fraction: float = real(
+        0.2,
+        "fraction of the training images held out for validation; a search decides on these",
+        low=0,
+        high=0.9,
+        open_low=True,
+    )
+    augmentation: str = choice(
+        "none", ("none", "shift", "crop-flip"), "random change of each training image"
+    )
+    encoding: str = choice(
+        "",
+        ("direct", "poisson", "events", "delta"),
+        "input encoding: of images as a constant current at every timestep (direct) or as signed "
+        "random spikes (poisson), of recordings their events (events), of series an event for "
+        "each delta_threshold that a value moves (delta). Default: direct, events or delta, as "
+        "the data set needs",
+    )
