@@ -89,12 +89,13 @@ def upload(file: Path, uri: str) -> None:
     Raises OSError.
     """
     with file.open("rb") as source:
-        _put(source, uri)
+        _put(source, uri, f".{uuid.uuid4().hex[:8]}{DRAFT}")
 
 
-def _put(source: BinaryIO, uri: str) -> None:
+def _put(source: BinaryIO, uri: str, suffix: str) -> None:
+    """Write it under a name with the suffix first."""
     system, path = _open(uri)
-    draft = f"{path}.{uuid.uuid4().hex[:8]}.part"
+    draft = path + suffix
     with _as_os_errors():
         system.create_dir(path.rpartition("/")[0], recursive=True)
         try:
@@ -148,7 +149,7 @@ class ArtifactFile:
     def write(self, data: bytes) -> None:
         """Replace its bytes: at once, or after an error not at all. Raises OSError."""
         if is_remote(self.uri):
-            _put(io.BytesIO(data), self.uri)
+            _put(io.BytesIO(data), self.uri, DRAFT)
             return
         path, draft = local_path(self.uri), local_path(self.uri + DRAFT)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,8 +171,9 @@ class ArtifactFile:
             local_path(self.uri + DRAFT).unlink(missing_ok=True)
             return
         system, path = _open(self.uri)
-        with contextlib.suppress(FileNotFoundError), _as_os_errors():
-            system.delete_file(path)
+        for name in (path, path + DRAFT):
+            with contextlib.suppress(FileNotFoundError), _as_os_errors():
+                system.delete_file(name)
 
 
 def names_in(place: str) -> list[str]:

@@ -1,6 +1,8 @@
 """Weights at places that are no folders: what pyarrow opens, as one file system or another."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,33 @@ def test_uploads_appear_complete_under_their_name(place: str, tmp_path: Path) ->
     artifacts.download(f"{place}/sub/weights", tmp_path / "back")
     assert (tmp_path / "back").read_text() == "some"
     assert files(tmp_path / "shelf") == ["sub/weights"]
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_file_is_removed_with_what_a_killed_writer_left(
+    is_remote: bool, place: str, tmp_path: Path
+) -> None:
+    code = f"""
+import io, os, sys
+from search.text import artifacts
+artifacts.os.replace = lambda *names: os._exit(9)
+if {is_remote}:
+    opened = artifacts._open
+    def cut(uri):
+        system, path = opened(uri)
+        class Cut:
+            create_dir, open_output_stream = system.create_dir, system.open_output_stream
+            def move(self, *names): os._exit(9)
+        return Cut(), path
+    artifacts._open = cut
+artifacts.ArtifactFile(uri=sys.argv[1]).write(b"some")
+"""
+    uri = f"{place}/file" if is_remote else f"{tmp_path}/shelf/file"
+    killed = subprocess.run([sys.executable, "-c", code, uri], check=False)
+    assert killed.returncode == 9
+    assert files(tmp_path / "shelf") == ["file.part"]
+    artifacts.ArtifactFile(uri=uri).remove()
+    assert files(tmp_path / "shelf") == []
 
 
 def test_a_location_is_checked_first(place: str, tmp_path: Path) -> None:
