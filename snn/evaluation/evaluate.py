@@ -283,6 +283,6 @@ class Stream:
         self.remaining = self.remaining[kept]
         self.history = [[values[:, kept] for values in own] for own in self.history]
         for context in self.contexts:
-            context.potentials = {layer: v[kept] for layer, v in context.potentials.items()}
+            context.states = {owner: s[kept] for owner, s in context.states.items()}
             context.constant = {layer: c[:, kept] for layer, c in context.constant.items()}
             context.returning = {layer: r[:, kept] for layer, r in context.returning.items()}

@@ -86,7 +86,8 @@ class ForwardContext:
 
     weights: dict["Connections", Tensor] = field(default_factory=dict)
     masks: dict["Layer", Tensor] = field(default_factory=dict)
-    potentials: dict["Layer", Tensor] = field(default_factory=dict)  # before the last reset
+    # (batch, ...), of layers their potentials before the last reset, and what their parts keep
+    states: dict[nn.Module, Tensor] = field(default_factory=dict)
     is_constant: bool = False  # the drive is the same at every timestep
     constant: dict["Layer", Tensor] = field(default_factory=dict)  # constant currents
     returning: dict["Layer", Tensor] = field(default_factory=dict)  # feedback by first layer
@@ -394,12 +395,12 @@ class Layer(nn.Module):
         current = self.current(inputs, batch)
         if current.shape[0] != steps:  # a constant current
             current = current.expand(steps, *current.shape[1:])
-        left = batch.potentials.get(self)
+        left = batch.states.get(self)
         if batch.fire is None:
             spikes, left = self.lif(current, left, leak=self.leak, threshold=self.threshold)
         else:
             spikes, left = batch.fire(self, current, left)
-        batch.potentials[self] = left
+        batch.states[self] = left
         if batch.observer is not None:
             batch.observer.layer(self, inputs, spikes)
         return spikes

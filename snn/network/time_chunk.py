@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snn.network.blocks import Block
 from snn.network.layers import ForwardContext, Layer
@@ -93,10 +93,10 @@ class TimeChunk:
             out.border.append(x)
         return out
 
-    def live_layers(self) -> list[Layer]:
-        """Return the layers of the live blocks."""
-        blocks = self.blocks[self.frozen :]
-        return [part for block in blocks for part in block.modules() if isinstance(part, Layer)]
+    def live_owners(self) -> list[nn.Module]:
+        """Return the parts of the live blocks that have a state."""
+        blocks, states = self.blocks[self.frozen :], self.batch.states
+        return [part for block in blocks for part in block.modules() if part in states]
 
 
 def run_checkpointed(chunk: TimeChunk, drive: Tensor, *, timesteps: int) -> Outputs:
@@ -122,14 +122,14 @@ def _run_segment(chunk: TimeChunk, drive: Tensor, *, start: int, steps: int) -> 
         chunk.run_frozen(x, count) for x, count in chunk.chunks(drive, start=start, steps=steps)
     ]
     x = drive if batch.is_constant and chunk.frozen == 0 else torch.cat(inputs)
-    owners = [layer for layer in chunk.live_layers() if layer in batch.potentials]
-    states = [batch.potentials[layer] for layer in owners]
+    owners = chunk.live_owners()
+    states = [batch.states[owner] for owner in owners]
     segment = _Segment(chunk, owners, list(batch.returning), steps)
     # an input that requires a gradient, so that backward is called also for the first segment
     anchor = torch.zeros((), device=x.device, requires_grad=True)
     returning = list(batch.returning.values())
     results = _CheckpointedSegment.apply(segment, anchor, x, *states, *returning)  # type: ignore[no-untyped-call]
-    batch.potentials.update(zip(segment.layers, results[segment.heads :], strict=True))
+    batch.states.update(zip(segment.left, results[segment.heads :], strict=True))
     batch.returning.update(segment.feedback)
     results = list(results[: segment.heads])
     return Outputs(sums=results) if "means" in chunk.wants else Outputs(logits=results)
@@ -139,11 +139,15 @@ class _Segment:
     """Some timesteps as a function from states to readout inputs and new states."""
 
     def __init__(
-        self, chunk: TimeChunk, owners: Sequence[Layer], with_feedback: Sequence[Layer], steps: int
+        self,
+        chunk: TimeChunk,
+        owners: Sequence[nn.Module],
+        with_feedback: Sequence[Layer],
+        steps: int,
     ) -> None:
         self.chunk, self.owners, self.steps = chunk, owners, steps
         self.with_feedback = with_feedback
-        self.layers: list[Layer] = []  # of the states that `run` returned
+        self.left: list[nn.Module] = []  # owners of the states that `run` returned
         self.feedback: dict[Layer, Tensor] = {}  # output at the end, fed back in the next segment
         self.heads = 0
 
@@ -151,12 +155,11 @@ class _Segment:
         self, x: Tensor, states: Sequence[Tensor], returning: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """Return what the heads receive, and the new states."""
-        potentials = dict(zip(self.owners, states, strict=True))
         self.feedback = dict(zip(self.with_feedback, returning, strict=True))
         batch = replace(
             self.chunk.batch,
             is_constant=self.chunk.batch.is_constant and self.chunk.frozen == 0,
-            potentials=potentials,
+            states=dict(zip(self.owners, states, strict=True)),
             constant={},
             returning=self.feedback,
         )
@@ -167,8 +170,8 @@ class _Segment:
         ]
         joined = Outputs.joined(parts)
         heads = joined.sums or joined.logits
-        self.layers, self.heads = list(batch.potentials), len(heads)
-        return (*heads, *batch.potentials.values())
+        self.left, self.heads = list(batch.states), len(heads)
+        return (*heads, *batch.states.values())
 
 
 class _CheckpointedSegment(torch.autograd.Function):

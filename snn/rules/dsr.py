@@ -37,7 +37,7 @@ def dsr(
         x = _run(network, batch, state, counted)
     # weights were computed without a graph, and the pass over rates needs no states
     state.weights.clear()
-    state.potentials.clear()
+    state.states.clear()
     state.constant.clear()
     state.observer = None
     state.dynamics = rates = Rates(counted.rates)

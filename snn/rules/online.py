@@ -134,5 +134,5 @@ def learn_forward(
     return BatchResult(
         loss=torch.stack(losses).sum(),
         correct=(sums[-1].argmax(dim=1) == batch.labels).sum(),
-        held=(*dynamics.held(), *run.live.potentials.values()),
+        held=(*dynamics.held(), *run.live.states.values()),
     )

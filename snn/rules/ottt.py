@@ -53,11 +53,11 @@ class Traced:
             current = current + bias.detach() + self.bias_trace * (bias - bias.detach())
         current = layer.scaled(current)
         lif = layer.lif
-        left = batch.potentials.get(layer)
+        left = batch.states.get(layer)
         h = current if left is None else current + lif.leak * left
         distance = h - lif.firing_share * lif.threshold
         spikes = spike(distance, lif.surrogate, lif.slope, lif.height)
-        batch.potentials[layer] = (h - lif.threshold * spikes).detach()
+        batch.states[layer] = (h - lif.threshold * spikes).detach()
         return spikes.unsqueeze(0)
 
     def held(self) -> list[Tensor]:

@@ -111,4 +111,4 @@ def test_no_state_of_a_batch_is_kept() -> None:
     batch = batch_of(is_constant=True, loss="mean-readout")
     TIME_RULES["dsr"](network, batch, state, apply=lambda: None)
     assert state.observer is None
-    assert state.potentials == {}
+    assert state.states == {}

@@ -161,7 +161,7 @@ def _simulated(
         def layer(self, layer: Layer, inputs: Any, spikes: Tensor) -> None:
             before = accumulated.get(layer, torch.zeros_like(spikes))
             accumulated[layer] = leak * before + spikes
-            potentials[layer] = state.potentials[layer]
+            potentials[layer] = state.states[layer]
 
         def readout(self, connections: Any, inputs: Tensor) -> None:
             pass
