@@ -11,6 +11,7 @@ from torch import Tensor
 from snn.data.encoding import CONSTANT
 from snn.evaluation.recording import input_spikes
 from snn.interchange.description import KEY, Description, InterchangeError, Measured
+from snn.interchange.nodes import INTEGRATING, kind_of
 from snn.interchange.simulation import Simulation, Spent
 from snn.network.readout import integrated
 from snn.network.trained import Images
@@ -168,8 +169,14 @@ class _Tally:
         )
 
     def _driving(self, name: str) -> list[str]:
-        sources = self._simulation.sources[name]
-        return [source for source in sources if source in self._simulation.connections]
+        """Return the connections into a node, through synapses of its own if it has any."""
+        simulation = self._simulation
+        arriving = [s for node in (name, *self._synapses(name)) for s in simulation.sources[node]]
+        return [source for source in arriving if source in simulation.connections]
+
+    def _synapses(self, name: str) -> list[str]:
+        nodes, sources = self._simulation.nodes, self._simulation.sources[name]
+        return [source for source in sources if kind_of(nodes[source]) in INTEGRATING]
 
     def _layer(
         self, name: str, driving: Sequence[str], count: int, about: Description
@@ -177,7 +184,7 @@ class _Tally:
         weights = [self._simulation.connections[source].weight for source in driving]
         neurons = self._sizes.get(name) or _size(self._simulation.nodes[name].input_type)
         spikes = self._spikes.get(name, 0.0) / count
-        nodes = [*driving, name]
+        nodes = [*driving, *self._synapses(name), name]
         return LayerReport(
             block=about.exit,
             name=name,

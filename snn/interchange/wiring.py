@@ -10,6 +10,8 @@ simulator runs:
 is a CubaLIF whose synaptic current is h (tau_syn from the leak; a spike resets only the
 membrane) and whose membrane equals the current (tau_mem = dt), with a connection of each
 neuron to itself of weight -leak * threshold. It acts a timestep later, as every loop does.
+A synaptic current is that of the CubaLIF if the reset is hard; before the soft reset, whose
+CubaLIF has another use for it, it is a node LI.
 """
 
 from collections.abc import Iterator, Sequence
@@ -284,19 +286,28 @@ class Wiring:
         threshold = layer.lif.threshold if layer.threshold is None else float(layer.threshold)
         fire = layer.lif.firing_share * threshold
         limit = _next_to(fire, above=layer.lif.strict)
-        steps = ENDLESS_STEPS if leak >= 1 else 1 / (1 - leak)
+        steps = _steps(leak)
         given = {"v_leak": 0.0, "v_threshold": float(limit), "v_reset": 0.0}
         is_soft = layer.lif.reset == "soft" and leak > 0
-        if not is_soft and leak > 0 and self._form == "plain":
+        of_synapse = 1.0 if layer.synapse is None else _steps(layer.synapse.decay)
+        if is_soft and layer.synapse is not None:
+            sources = [self._integrated(f"{name}_synapse", sources, of_synapse)]
+        if not is_soft and leak > 0 and layer.synapse is None and self._form == "plain":
             given |= {"tau": steps * DT_S, "r": steps}
             return self._add(name, self._nir.LIF(**_filled(given, shape)), sources, shape)
-        of_current, of_membrane = (steps, 1.0) if is_soft else (1.0, steps)
+        of_current, of_membrane = (steps, 1.0) if is_soft else (of_synapse, steps)
         given |= {"tau_syn": of_current * DT_S, "w_in": of_current}
         given |= {"tau_mem": of_membrane * DT_S, "r": of_membrane}
         spikes = self._add(name, self._nir.CubaLIF(**_filled(given, shape)), sources, shape)
         if is_soft:
             self._subtract(spikes, -leak * threshold)
         return spikes
+
+    def _integrated(self, name: str, sources: Sequence[Tap], steps: float) -> Tap:
+        """Sum up currents with a decay, in a membrane that never fires."""
+        shape = sources[0].shape
+        given = {"tau": steps * DT_S, "r": steps, "v_leak": 0.0}
+        return self._add(name, self._nir.LI(**_filled(given, shape)), sources, shape)
 
     def _subtract(self, spikes: Tap, weight: float) -> None:
         """Add the soft reset: each spike subtracts from its neuron a timestep later."""
@@ -318,6 +329,11 @@ class Wiring:
             linear = self._nir.Linear(weight=own)
             back = self._add(f"{spikes.node}_reset", linear, [again], spikes.shape)
         self._edges.append((back.node, spikes.node))
+
+
+def _steps(decay: float) -> float:
+    """Return the time constant of a decay per timestep, in timesteps."""
+    return ENDLESS_STEPS if decay >= 1 else 1 / (1 - decay)
 
 
 def _sides(signal: Tap, kernel: Sequence[int], stride: Size, padding: Size) -> list[int]:

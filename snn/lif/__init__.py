@@ -11,6 +11,15 @@ The first two give the same spikes, bit for bit; so does the third in Triton's i
 """
 
 from snn.lif.constants import Constants, just_above, state_type
+from snn.lif.decaying import decaying_sum
 from snn.lif.operator import body_of, lif_backward, lif_forward
 
-__all__ = ["Constants", "body_of", "just_above", "lif_backward", "lif_forward", "state_type"]
+__all__ = [
+    "Constants",
+    "body_of",
+    "decaying_sum",
+    "just_above",
+    "lif_backward",
+    "lif_forward",
+    "state_type",
+]

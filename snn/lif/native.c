@@ -200,6 +200,31 @@ void NAME(backward)(
     }
 }
 
+/* y[t] = x[t] + decay * y[t-1], or y[t+1] backwards; `before` or NULL: y beside the first step */
+void NAME(decaying)(
+    const REAL *x, int64_t x_stride, const REAL *before, REAL *out,
+    int64_t steps, int64_t neurons, double decay, int backward, int threads)
+{
+    int64_t blocks = (neurons + BLOCK - 1) / BLOCK;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && neurons * steps > WORTH_THREADS)
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t from = b * BLOCK, to = from + BLOCK < neurons ? from + BLOCK : neurons;
+        const REAL *last = before;
+        for (int64_t k = 0; k < steps; k++) {
+            int64_t t = backward ? steps - 1 - k : k;
+            const REAL *x_t = x + t * x_stride;
+            REAL *y = out + t * neurons;
+            if (last == NULL)
+                for (int64_t i = from; i < to; i++)
+                    y[i] = x_t[i];
+            else
+                for (int64_t i = from; i < to; i++)
+                    y[i] = x_t[i] + (REAL)decay * last[i];
+            last = y;
+        }
+    }
+}
+
 int NAME(block_size)(void) { return BLOCK; }
 
 #endif

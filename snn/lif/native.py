@@ -134,6 +134,9 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
             *(count, count, count, real, real, real, real, flag, flag, real, real, pointer, flag),
         ]
         backward.restype = None
+        decaying = getattr(library, f"decaying_{suffix}")
+        decaying.argtypes = [*(pointer, count, pointer, pointer, count, count, real, flag, flag)]
+        decaying.restype = None
     return library
 
 

@@ -73,6 +73,7 @@ def builder_of(
         is_trained=config.neuron == "thresholds",
         balance=config.threshold_balance,
         is_folded=is_folded,
+        synaptic_leak=config.synaptic_leak,
     )
 
 

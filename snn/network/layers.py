@@ -17,6 +17,7 @@ from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization
 from snn.network.rate_maps import RateMap
+from snn.network.synapse import Synapse
 
 PACKED_SPIKES_PER_UNIT = 4
 """Inputs with more spikes per value of 1 are not packed, because unpacking may round."""
@@ -329,6 +330,8 @@ class Layer(nn.Module):
     With `own_thresholds` every neuron (in maps: every channel) has a threshold, relative to that
     of the population. They divide the currents, which is the same, so that a folded layer has
     them in its weights. They are trained, and with `balance` above 0 also moved by activity.
+
+    A `synapse` stands between the current and the neurons.
     """
 
     leak: nn.Parameter | None
@@ -349,9 +352,11 @@ class Layer(nn.Module):
         own_thresholds: bool = False,
         is_trained: bool = False,
         balance: float = 0.0,
+        synapse: Synapse | None = None,
     ) -> None:
         super().__init__()
         self.name, self.lif, self.dropout = name, lif, dropout
+        self.synapse = synapse
         self.connections = nn.ModuleList(connections)
         self.skip = skip
         self.feedback: Feedback | None = None
@@ -395,6 +400,9 @@ class Layer(nn.Module):
         current = self.current(inputs, batch)
         if current.shape[0] != steps:  # a constant current
             current = current.expand(steps, *current.shape[1:])
+        if self.synapse is not None:
+            before = batch.states.get(self.synapse)
+            current, batch.states[self.synapse] = self.synapse(current, before)
         left = batch.states.get(self)
         if batch.fire is None:
             spikes, left = self.lif(current, left, leak=self.leak, threshold=self.threshold)

@@ -19,6 +19,7 @@ from snn.network.layers import (
 from snn.network.neurons import Lif
 from snn.network.pooling import Pooling, Size, SpikePool
 from snn.network.rate_maps import RateMap
+from snn.network.synapse import Synapse
 from snn.settings.units import INPUT, LayerPlan, Unit
 from snn.settings.units.unit import weight_shape
 
@@ -64,6 +65,7 @@ class BlockBuilder:
     balance: float = 0.0  # of own thresholds by activity
     rate_map: Callable[[], RateMap] | None = None  # of layers that can run without time
     is_folded: bool = False
+    synaptic_leak: float = 0.0  # 0: neurons without a synaptic current
 
     def layer(
         self,
@@ -105,6 +107,7 @@ class BlockBuilder:
             is_trained=self.is_trained,
             balance=self.balance,
             rate_map=None if self.rate_map is None else self.rate_map(),
+            synapse=Synapse(self.synaptic_leak) if self.synaptic_leak > 0 else None,
         )
 
     def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:

@@ -25,6 +25,7 @@ from snn.settings.datasets import DATASETS, RECORDINGS, frame_shape, is_recorded
 from snn.settings.declared.block_rules import BlockRuleSettings
 from snn.settings.declared.connectivity import ConnectivitySettings
 from snn.settings.declared.data import DataSettings
+from snn.settings.declared.memory import MemorySettings
 from snn.settings.declared.network import DEFAULT_BACKBONE, NetworkSettings
 from snn.settings.declared.neuron import SURROGATE_SLOPES, NeuronSettings
 from snn.settings.declared.operating import OperatingSettings
@@ -59,7 +60,9 @@ T = TypeVar("T")
 
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
-CLOCK = ("leak_ms", "clip_ms", "timesteps")  # what leak follows from
+FOLLOWING = {"leak": "leak_ms", "synaptic_leak": "synaptic_leak_ms"}
+"""Decay factors per timestep, and the time constants that they follow from."""
+CLOCK = (*FOLLOWING.values(), "clip_ms", "timesteps")
 DETECTORS = {"all": "none", "hard": "head"}  # default detector of each value of block_classes
 
 
@@ -70,6 +73,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
     BlockRuleSettings,
     TimeRuleSettings,
     ConnectivitySettings,
+    MemorySettings,
     NeuronSettings,
     NetworkSettings,
     RecordingSettings,
@@ -136,7 +140,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         return faults or [*self._complete_exits(), *self._complete_block_values()]
 
     def _complete_recording(self) -> list[Fault]:
-        """Fill in the defaults of recordings, and the leak that follows from a time constant."""
+        """Fill in the defaults of recordings, and the leaks that follow from time constants."""
         if not is_recorded(self.dataset) or self.encoding not in RECORDED["encoding"]:
             return []
         if self.binning == "":
@@ -147,14 +151,19 @@ class RunConfig(  # dataclasses take fields from the last base to the first
             self._set("polarity", "two")
         if self.encoding == "delta" and self.delta_threshold == 0:
             self._set("delta_threshold", 0.25)
-        if self.leak_ms == 0 or any(SETTINGS[n].fault(getattr(self, n)) for n in CLOCK):
+        if any(SETTINGS[n].fault(getattr(self, n)) for n in CLOCK):
             return []
-        leak = math.exp(-(self.used_ms / self.timesteps) / self.leak_ms)
-        if self.leak not in (None, leak):
-            message = f"must be left out with leak_ms, from which it follows, got {self.leak}"
-            return [Fault(key="leak", message=message)]
-        self._set("leak", leak)
-        return []
+        faults = []
+        for name, constant in FOLLOWING.items():
+            if getattr(self, constant) == 0:
+                continue
+            given = getattr(self, name)
+            leak = math.exp(-(self.used_ms / self.timesteps) / getattr(self, constant))
+            if given not in (_DEFAULTS[name], leak):
+                message = f"must be left out with {constant}, from which it follows, got {given}"
+                faults.append(Fault(key=name, message=message))
+            self._set(name, leak)
+        return faults
 
     @property
     def used_ms(self) -> float:
@@ -370,8 +379,8 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         if "dataset" in changes and self.encoding == _usual_encoding(self.dataset):
             usual_polarity = "" if self.polarity == "two" else self.polarity
             changes = {"encoding": "", "polarity": usual_polarity, **changes}
-        if self.leak_ms > 0:
-            changes = {"leak": None, **changes}
+        following = [name for name, ms in FOLLOWING.items() if getattr(self, ms) > 0]
+        changes = {**{name: _DEFAULTS[name] for name in following}, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
         if "time_rule" in changes and self.leak == _usual_leak(self.time_rule):

@@ -29,6 +29,7 @@ def conflicts(config: Settings) -> list[Fault]:
     found = [
         *_general(config),
         *_neuron(config),
+        *_memories(config),
         *_thresholds(config),
         *_recording(config),
         *_start(config),
@@ -105,12 +106,13 @@ def _recording(config: Settings) -> Conflicts:
             "event_value",
             "'counts' is not possible with polarity 'signed', which is -1, 0 or 1; use 'binary'",
         )
-    if config.leak_ms > 0 and config.binning != "window":
-        yield (
-            "leak_ms",
-            f"needs bins of a fixed length, which binning {config.binning!r} has not; use leak, "
-            "or binning 'window'",
-        )
+    for name in ("leak", "synaptic_leak"):
+        if getattr(config, f"{name}_ms") > 0 and config.binning != "window":
+            yield (
+                f"{name}_ms",
+                f"needs bins of a fixed length, which binning {config.binning!r} has not; use "
+                f"{name}, or binning 'window'",
+            )
 
 
 def _neuron(config: Settings) -> Conflicts:
@@ -136,6 +138,22 @@ def _neuron(config: Settings) -> Conflicts:
             f"{config.feedback!r} is not possible with time_rule {config.time_rule!r}, "
             f"{why}; use 'none', or time_rule 'bptt'",
         )
+
+
+def _memories(config: Settings) -> Conflicts:
+    """Yield why a rule has no gradient for what neurons keep beside their potential."""
+    why = {
+        "spike-bp": "whose derivative of a spike knows the potential alone",
+        "dsr": "whose rates are those of LIF neurons",
+        "conversion": "which trains without time",
+    }.get(config.time_rule, "whose traces are those of LIF neurons")
+    for name in ("synaptic_leak",):
+        if config.time_rule != "bptt" and getattr(config, name) > 0:
+            yield (
+                name,
+                f"must be 0 with time_rule {config.time_rule!r}, {why}, got "
+                f"{getattr(config, name):g}; use time_rule 'bptt'",
+            )
 
 
 def _thresholds(config: Settings) -> Conflicts:

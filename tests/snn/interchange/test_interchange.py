@@ -42,9 +42,13 @@ WITH_SKIPS = (
     "resnet5 sparse",
     "vgg5 spiking pools",
     "bottleneck, separable",
+    "vgg5 synapses, hard reset",
 )
 OURS = {
     **NETWORKS,
+    "vgg5 synapses": {"backbone": "vgg5", "synaptic_leak": 0.6},
+    "vgg5 synapses, hard reset": {"backbone": "vgg5", "synaptic_leak": 0.6, "reset": "hard"},
+    "resnet11 synapses": {"backbone": "resnet11", "synaptic_leak": 0.6, "reset": "hard"},
     "bottleneck, separable": {
         "architecture": "s6p b8/2 b8i",
         "partition": "1+2",
@@ -223,7 +227,15 @@ def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet5 sparse", "vgg5 spiking readout", "vgg5 spiking pools", "mlp2 poisson"]
+    "name",
+    [
+        "resnet5 sparse",
+        "vgg5 spiking readout",
+        "vgg5 spiking pools",
+        "mlp2 poisson",
+        "vgg5 synapses",
+        "resnet11 synapses",
+    ],
 )
 def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path) -> None:
     """Every metric is equal: borders, strides, pools, skips, and resets that are not synapses."""

@@ -217,6 +217,7 @@ def test_the_estimate_is_the_memory_that_training_counts(
         {"neuron": "learned", "encoding": "poisson"},
         {"readout": "spiking", "votes": 3, "time_rule": "ottt-o"},
         {"votes": 3, "time_rule": "saf-f"},
+        {"synaptic_leak": 0.6},
     ],
     ids=[
         "new-units",
@@ -226,6 +227,7 @@ def test_the_estimate_is_the_memory_that_training_counts(
         "learned-constants",
         "class-neurons-forward",
         "votes",
+        "synapses",
     ],
 )
 def test_the_estimate_covers_other_pools_and_readouts(changes: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "images": {"backbone": "vgg5", "width": 4, "encoding": "direct"},
     "each-step": {"backbone": "vgg5", "width": 4, "loss": "each-step"},
     "hard-reset": {"backbone": "vgg5", "width": 4, "reset": "hard"},
+    "synapses": {"backbone": "resnet7", "width": 4, "synaptic_leak": 0.6},
 }
 LAYERS: dict[str, Any] = {
     "backbone": "mlp2",

@@ -54,6 +54,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"firing_share": 0.5, "reset": "hard"},
         r"firing_share .* 'hard'.* got 0\.5",
     ),
+    *(
+        (
+            {"time_rule": rule, "synaptic_leak": 0.5, **(SPIKE_BP if rule == "spike-bp" else {})},
+            f"synaptic_leak must be 0 with time_rule '{rule}'.* use time_rule 'bptt'",
+        )
+        for rule in TIME_RULES
+        if rule != "bptt"
+    ),
     ({"micro_batch": 4, "time_rule": "ottt-o"}, "use a smaller batch_size"),
     ({"micro_batch": 4, **BATCH_NORM}, "use norm 'weight-standardised'"),
     ({"memory_limit_mb": 4}, "use memory_mode 'auto'"),

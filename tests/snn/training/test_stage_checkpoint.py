@@ -120,6 +120,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "running maximum": {"time_rule": "conversion", "rate_map": "rate-norm"},
     "calibrated": {"gradient_growth": 1.0},
     "bfloat16": {"precision": "bfloat16"},
+    "synapses": {"synaptic_leak": 0.6},
     "deep r, sgd": {"rewiring": "deep-r", "target_sparsity": 0.7, "optimizer": "sgd"},
 }
 
