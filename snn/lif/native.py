@@ -1,17 +1,10 @@
 """The recurrence in C, compiled for this machine at first use.
 
-The compiled library is in the user's cache folder; its name is a hash of source, compiler
-and processor. Without a compiler, or if SPIKEFRONT_NATIVE is 0, the eager body runs instead.
+Without a compiler, or if SPIKEFRONT_NATIVE is 0, the eager body runs instead.
 """
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
@@ -19,13 +12,9 @@ from torch import Tensor
 
 from snn.lif.constants import SURROGATE_IDS, Constants, factors
 from snn.lif.layout import aligned, each_aligned, like_one, time_outermost
-from snn.settings.user_folders import cache_folder
+from snn.settings import compiled
 
 SOURCE = Path(__file__).with_name("native.c")
-FLAGS = (
-    *("-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=off"),
-    *("-fno-math-errno", "-fno-trapping-math", "-fPIC"),
-)
 SUFFIX = {torch.float32: "f", torch.float64: "d"}
 BLOCK = 2048  # neurons per block, as in native.c
 
@@ -44,79 +33,14 @@ def why_not() -> str:
 
 def forget() -> None:
     """Look for a compiler again at the next call."""
+    compiled.library.cache_clear()
     _load.cache_clear()
 
 
 @functools.cache
 def _load() -> ctypes.CDLL | str:
-    if os.environ.get("SPIKEFRONT_NATIVE") == "0":
-        return "SPIKEFRONT_NATIVE is 0"
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        return "no C compiler: install gcc or clang, or name one in CC"
-    try:
-        version = subprocess.run(
-            [compiler, "--version"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-        return _opened(compiler, version)
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"{compiler} did not compile it: {error}"
-
-
-def _opened(compiler: str, version: str) -> ctypes.CDLL:
-    source = SOURCE.read_bytes()
-    # the processor counts: machines may share the folder, and -march=native differs
-    words = "\0".join([*FLAGS, compiler, version, platform.machine(), _processor()])
-    name = hashlib.sha256(source + words.encode()).hexdigest()[:24]
-    try:
-        folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"lif-{name}.so"
-        if not path.exists():
-            _compile(compiler, path)
-    except OSError:  # read-only home: compile for this process only
-        folder = Path(tempfile.mkdtemp(prefix="spikefront-"))
-        path = folder / f"lif-{name}.so"
-        _compile(compiler, path)
-    return _declared(ctypes.CDLL(str(path)))
-
-
-def _compile(compiler: str, path: Path) -> None:
-    """Compile to a draft and rename it, because other processes may compile the same."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as folder:
-        draft = Path(folder) / "lif"
-        # not linked to a second OpenMP library: torch has loaded one, and two would have
-        # two sets of threads on the same cores
-        for threads in (["-fopenmp"], []):
-            objects = draft.with_suffix(".o")
-            _run([compiler, *FLAGS, *threads, "-c", str(SOURCE), "-o", str(objects)])
-            _run([compiler, "-shared", str(objects), "-o", str(draft), "-lm"])
-            if _opens(draft):
-                break
-        os.replace(draft, path)
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
-
-
-def _opens(library: Path) -> bool:
-    try:
-        ctypes.CDLL(str(library), mode=os.RTLD_NOW)
-    except OSError:
-        return False
-    return True
-
-
-def _processor() -> str:
-    """Return model and features of the processor."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor()
-    lines = info.read_text().splitlines()
-    return "\n".join(
-        sorted({x for x in lines if x.startswith(("model name", "flags", "Features"))})
-    )
+    found = compiled.library(SOURCE, "lif")
+    return found if isinstance(found, str) else _declared(found)
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:

@@ -60,8 +60,10 @@ class Clips:
         return torch.from_numpy(np.concatenate(parts)).to(self.device)
 
     def _made(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8] | npt.NDArray[np.int8]:
-        time, place, counts = gathered(self.part, self.index[places])
-        return frames(time, place, counts, self.store.shape, self.cut)
+        part, chosen = self.part, self.index[places]
+        start = part.start[chosen]
+        counts = part.start[chosen + 1] - start
+        return frames(part.time, part.place, counts, self.store.shape, self.cut, start)
 
     def __getitem__(self, places: Tensor | int) -> Tensor:
         chosen = torch.as_tensor(places)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snn.data.events import binning
 from snn.data.events.binning import Cut, bins, frames
 from snn.data.events.series import send_on_delta
 from snn.data.events.store import Part
@@ -65,6 +66,22 @@ def test_every_event_of_the_clip_is_in_exactly_one_bin(
     assert made.sum() == (time <= cut.clip_us).sum()
 
 
+@pytest.mark.skipif(binning._library() is None, reason="there is no C compiler")
+@given(recordings=RECORDINGS, cut=CUTS, value=st.sampled_from(["binary", "counts"]))
+def test_the_compiled_body_makes_the_same_frames(
+    recordings: list[list[int]], cut: Cut, value: str
+) -> None:
+    """Of any recordings of a store, in any order."""
+    time, place, counts = joined(recordings)
+    start = (np.cumsum(counts) - counts)[::-1]
+    given = (counts[::-1], SHAPE, replace(cut, event_value=value), start)
+    compiled = frames(time.astype(np.uint32), place.astype(np.uint32), *given)
+    assert np.array_equal(compiled, frames(time, place, *given))
+    none = np.zeros(1, np.uint32)
+    with pytest.raises(IndexError, match="outside of the sensor"):
+        frames(none, none + 30, np.array([1]), SHAPE, cut)
+
+
 @given(recordings=RECORDINGS, cut=CUTS)
 def test_values_and_polarities_agree_with_one_another(
     recordings: list[list[int]], cut: Cut
@@ -116,7 +133,7 @@ def test_the_first_bins_of_a_window_are_those_of_the_cut_recording(
 
 
 @pytest.mark.parametrize(
-    ("binning", "times", "found"),
+    ("kind", "times", "found"),
     [
         ("window", [0, 249, 250, 999, 1000, 1001], [0, 0, 1, 3, 3, -1]),
         ("whole", [100, 199, 200, 500], [0, 0, 1, 3]),
@@ -129,16 +146,15 @@ def test_the_first_bins_of_a_window_are_those_of_the_cut_recording(
         ("count", [], []),
     ],
 )
-def test_hand_made_events_are_in_their_bins(
-    binning: str, times: list[int], found: list[int]
-) -> None:
-    cut = replace(CUT, binning=binning)
+def test_hand_made_events_are_in_their_bins(kind: str, times: list[int], found: list[int]) -> None:
+    cut = replace(CUT, binning=kind)
     counts = np.array([len(times)], np.int64)
     assert bins(np.array(times, np.int64), counts, cut).tolist() == found
 
 
-def test_counts_end_at_255() -> None:
-    time = np.zeros(300, np.int64)
+@pytest.mark.parametrize("dtype", [np.int64, np.uint32])
+def test_counts_end_at_255(dtype: type) -> None:
+    time = np.zeros(300, dtype)
     made = frames(time, time, np.array([300]), SHAPE, CUT)
     assert (made.max(), made.dtype) == (255, np.uint8)
 
