@@ -61,6 +61,11 @@ def inexpressible(config: RunConfig) -> list[str]:
             f"feedback {config.feedback!r} has no NIR node (nearest-neighbour upsampling); "
             "use feedback 'none'"
         )
+    if config.adaptation > 0:
+        found.append(
+            "adaptation has no NIR node (a threshold that rises with each spike), got "
+            f"{config.adaptation:g}; use adaptation 0"
+        )
     if config.exits > 1 and config.detector == "head" and config.detector_threshold < 1:
         found.append(
             "detector 'head' needs a second readout, but a graph has one output; use "

@@ -74,6 +74,8 @@ def builder_of(
         balance=config.threshold_balance,
         is_folded=is_folded,
         synaptic_leak=config.synaptic_leak,
+        adaptation=config.adaptation,
+        adaptation_leak=config.adaptation_leak,
     )
 
 

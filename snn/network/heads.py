@@ -86,8 +86,8 @@ class Head(nn.Module):
         self.readout: Readout | Layer
         if config.readout == "spiking":
             shape = (outputs, math.prod(source.shape))
-            # no class may be silenced
-            plain = replace(builder, dropout=0.0, own_thresholds=False, balance=0.0)
+            # no class may be silenced, nor made to fire less because it has fired
+            plain = replace(builder, dropout=0.0, own_thresholds=False, balance=0.0, adaptation=0.0)
             self.readout = plain.layer(f"{name}.readout", [shape], [source])
         else:
             self.readout = Readout(source, outputs, builder)

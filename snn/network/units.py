@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from snn.network.adaptive import AdaptiveLif
 from snn.network.layers import (
     Connections,
     ForwardContext,
@@ -66,6 +67,8 @@ class BlockBuilder:
     rate_map: Callable[[], RateMap] | None = None  # of layers that can run without time
     is_folded: bool = False
     synaptic_leak: float = 0.0  # 0: neurons without a synaptic current
+    adaptation: float = 0.0  # 0: thresholds do not adapt
+    adaptation_leak: float = 0.0
 
     def layer(
         self,
@@ -98,7 +101,7 @@ class BlockBuilder:
         return Layer(
             name,
             connections,
-            lif=self.lif,
+            lif=self._neurons(),
             skip=skip,
             dropout=self.dropout,
             has_bias=self.is_folded or self.norm != "batch-over-time",
@@ -108,6 +111,13 @@ class BlockBuilder:
             balance=self.balance,
             rate_map=None if self.rate_map is None else self.rate_map(),
             synapse=Synapse(self.synaptic_leak) if self.synaptic_leak > 0 else None,
+        )
+
+    def _neurons(self) -> Lif:
+        if self.adaptation == 0:
+            return self.lif
+        return AdaptiveLif(
+            **vars(self.lif), adaptation=self.adaptation, adaptation_leak=self.adaptation_leak
         )
 
     def pool_neurons(self, name: str, pool: SpikePool) -> PoolNeurons | None:

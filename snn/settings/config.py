@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
-FOLLOWING = {"leak": "leak_ms", "synaptic_leak": "synaptic_leak_ms"}
+FOLLOWING = {name: f"{name}_ms" for name in ("leak", "synaptic_leak", "adaptation_leak")}
 """Decay factors per timestep, and the time constants that they follow from."""
 CLOCK = (*FOLLOWING.values(), "clip_ms", "timesteps")
 DETECTORS = {"all": "none", "hard": "head"}  # default detector of each value of block_classes

@@ -106,7 +106,7 @@ def _recording(config: Settings) -> Conflicts:
             "event_value",
             "'counts' is not possible with polarity 'signed', which is -1, 0 or 1; use 'binary'",
         )
-    for name in ("leak", "synaptic_leak"):
+    for name in ("leak", "synaptic_leak", "adaptation_leak"):
         if getattr(config, f"{name}_ms") > 0 and config.binning != "window":
             yield (
                 f"{name}_ms",
@@ -147,7 +147,13 @@ def _memories(config: Settings) -> Conflicts:
         "dsr": "whose rates are those of LIF neurons",
         "conversion": "which trains without time",
     }.get(config.time_rule, "whose traces are those of LIF neurons")
-    for name in ("synaptic_leak",):
+    if config.adaptation > 0 and config.neuron == "learned":
+        yield (
+            "adaptation",
+            f"must be 0 with neuron 'learned', got {config.adaptation:g}: a threshold has no "
+            "gradient of its own while it adapts; use neuron 'fixed' or 'thresholds'",
+        )
+    for name in ("synaptic_leak", "adaptation"):
         if config.time_rule != "bptt" and getattr(config, name) > 0:
             yield (
                 name,

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,13 @@ Kind = Literal["integer", "real", "choice", "text", "reals", "flag"]
 
 LARGEST: dict[str, int | float] = {"integer": 2**31 - 1, "real": 1e30, "reals": 1e30}
 """Bounds of numbers without a `high`: they fit into a 32-bit integer and into a float32."""
+
+
+class AboveZero:
+    """The numbers above 0, as values with which another setting applies."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and value > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,7 @@ class Setting:
     # stored runs keep their names when a setting is added
     without: Any = None
     # other settings -> the values with which this one applies; without them it has its default
-    only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    only_with: Mapping[str, Container[Any]] = field(default_factory=dict)
 
     def current(self, value: Any) -> Any:
         """Return `value` as configs hold it: a real as float, a choice by its current name."""

@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "maxima": {"backbone": "vgg7", "partition": "2+2+1", "pooling": "max"},
     "feedback": {"feedback": "last-to-first"},
     "synapses": {"synaptic_leak": 0.6},
+    "adaptive": {"adaptation": 0.3},
     "pools": {"backbone": "vgg7", "partition": "2+2+1", "norm": "batch-over-time"},
 }
 

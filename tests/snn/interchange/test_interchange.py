@@ -142,6 +142,7 @@ def _trained_weights(graph: Any) -> dict[str, Any]:
     ("changes", "fault"),
     [
         ({"pooling": "max"}, "pooling 'max' has no NIR node .* use pooling 'average' or 'spiking'"),
+        ({"adaptation": 0.2}, r"adaptation has no NIR node .* got 0\.2; use adaptation 0"),
         ({"feedback": "last-to-first"}, "feedback 'last-to-first' has no NIR node .* use feedback"),
         (
             {"partition": "1+1", "block_classes": "hard"},

@@ -218,6 +218,7 @@ def test_the_estimate_is_the_memory_that_training_counts(
         {"readout": "spiking", "votes": 3, "time_rule": "ottt-o"},
         {"votes": 3, "time_rule": "saf-f"},
         {"synaptic_leak": 0.6},
+        {"adaptation": 0.3},
     ],
     ids=[
         "new-units",
@@ -228,6 +229,7 @@ def test_the_estimate_is_the_memory_that_training_counts(
         "class-neurons-forward",
         "votes",
         "synapses",
+        "adaptive",
     ],
 )
 def test_the_estimate_covers_other_pools_and_readouts(changes: dict[str, Any]) -> None:

@@ -37,6 +37,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "images": {"backbone": "vgg5", "width": 4, "encoding": "direct"},
     "each-step": {"backbone": "vgg5", "width": 4, "loss": "each-step"},
     "hard-reset": {"backbone": "vgg5", "width": 4, "reset": "hard"},
+    "adaptive": {"backbone": "vgg5", "width": 4, "adaptation": 0.3, "dropout": 0.3},
+    "adaptive-synapses": {
+        "backbone": "vgg5",
+        "width": 4,
+        "adaptation": 0.3,
+        "synaptic_leak": 0.5,
+        "reset": "hard",
+        "readout": "spiking",
+    },
     "synapses": {"backbone": "resnet7", "width": 4, "synaptic_leak": 0.6},
 }
 LAYERS: dict[str, Any] = {

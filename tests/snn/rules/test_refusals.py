@@ -56,12 +56,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     *(
         (
-            {"time_rule": rule, "synaptic_leak": 0.5, **(SPIKE_BP if rule == "spike-bp" else {})},
-            f"synaptic_leak must be 0 with time_rule '{rule}'.* use time_rule 'bptt'",
+            {"time_rule": rule, name: 0.5, **(SPIKE_BP if rule == "spike-bp" else {})},
+            f"{name} must be 0 with time_rule '{rule}'.* use time_rule 'bptt'",
         )
+        for name in ("synaptic_leak", "adaptation")
         for rule in TIME_RULES
         if rule != "bptt"
     ),
+    ({"adaptation": 0.5, "neuron": "learned"}, "adaptation must be 0 .* use neuron 'fixed' or"),
     ({"micro_batch": 4, "time_rule": "ottt-o"}, "use a smaller batch_size"),
     ({"micro_batch": 4, **BATCH_NORM}, "use norm 'weight-standardised'"),
     ({"memory_limit_mb": 4}, "use memory_mode 'auto'"),

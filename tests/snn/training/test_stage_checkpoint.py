@@ -121,6 +121,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "calibrated": {"gradient_growth": 1.0},
     "bfloat16": {"precision": "bfloat16"},
     "synapses": {"synaptic_leak": 0.6},
+    "adaptive": {"adaptation": 0.3, "neuron": "thresholds"},
     "deep r, sgd": {"rewiring": "deep-r", "target_sparsity": 0.7, "optimizer": "sgd"},
 }
 
