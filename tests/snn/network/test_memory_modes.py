@@ -45,6 +45,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "synaptic_leak": 0.5,
         "reset": "hard",
         "readout": "spiking",
+        "timesteps": 20,  # of fewer the three states of a neuron are more than is recomputed
     },
     "synapses": {"backbone": "resnet7", "width": 4, "synaptic_leak": 0.6},
 }
