@@ -11,7 +11,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.data.study_view import StudyCard, StudyView, TrialView, read_study, read_trial
-from search.store.read import StudyHead
+from search.store.records import StudyHead
 from search.store.store import Store, StoreError
 from search.trial.trial import Trial
 

@@ -1,21 +1,25 @@
 """Queries of the store; rows of the database are returned as values."""
 
 import dataclasses
-import datetime
 import functools
-import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
-from search.front.merged import merge_equal
 from search.store.confirmed import confirmed_points
 from search.store.database import Database, StoreError
 from search.store.moved_artifacts import MovedArtifacts
+from search.store.points import parts, points_of
 from search.store.prior_trials import prior_trial_sources_of, prior_trials_of
 from search.store.process_identity import holder_name, is_gone
+from search.store.records import (
+    StoredLease,
+    StoredPoint,
+    StoredStudy,
+    StudyHead,
+    StudySummary,
+)
 from search.store.rows import (
     LIGHT_TRIALS,
     POINT,
@@ -40,185 +44,22 @@ from search.store.schema import (
     StudyRow,
     TrialRow,
 )
-from search.store.statements import FIND_TRIAL, POINTS, STUDY_ID, WEIGHTS_OF, select_points
-from search.study.own_metrics import stored_metrics
-from search.study.study import Study, study_from_toml
+from search.store.statements import FIND_TRIAL, STUDY_ID, WEIGHTS_OF
+from search.store.summaries import summaries_of_studies, version_of
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
-from search.trial.trial import Event, FrontPoint, HypervolumeRecord, Trial, TrialState
-from snn.settings.config import RunConfig, current_names, nearest
+from search.trial.trial import Event, HypervolumeRecord, Trial, TrialState
+from snn.settings.config import nearest
 from snn.settings.measurement import (
     METRICS,
     Evaluation,
     ExitReport,
     LayerReport,
     Measurement,
-    Metrics,
 )
 
 if TYPE_CHECKING:  # numpy is slow to import, and most commands ask for no columns
     from search.store.columns import Floats, Integers, StudyColumns
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredStudy:
-    """A study in the store, and its lease."""
-
-    name: str
-    toml: str  # the study file as given
-    question_fingerprint: str
-    objectives: tuple[str, ...]
-    reference: Mapping[str, float] | None  # point of the hypervolume; None before the first
-    created_at: datetime.datetime
-    lease_holder: str | None  # `host:pid`
-    lease_until: datetime.datetime | None
-    stop_requested: bool
-    artifacts_id: str | None
-    run_s: float | None  # seconds of all runs; None if no run of this version stored any
-    lost_epochs: int  # of interrupted attempts
-    own_metrics: Mapping[str, Mapping[str, Any]] | None  # declarations, by name
-    code_folder: str | None  # of the code of an own training
-    is_running: bool  # whether a driver holds an unexpired lease
-
-    def study(self, source: str | None = None) -> Study:
-        """Return the study; `source` begins the lines of a StudyError. Its code is not read."""
-        own = stored_metrics(self.own_metrics or {})
-        return study_from_toml(self.toml, source or self.name, metrics=own)
-
-    @property
-    def metrics(self) -> Metrics:
-        """Every metric that its points can have, by name."""
-        return {**METRICS, **stored_metrics(self.own_metrics or {})}
-
-    @property
-    def folder(self) -> str:
-        """Return the name of its folder of artifacts, which no other study of any store has.
-
-        The id in it also keeps apart names that differ by case only, and a study named like
-        the folder of the block cache.
-        """
-        return f"{self.name}-{self.artifacts_id}" if self.artifacts_id else self.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredLease:
-    """The lease of a study."""
-
-    holder: str | None  # with its identity, see `process_identity`
-    until: datetime.datetime | None
-    is_expired: bool  # by the clock of the database
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySummary:
-    """The summary of a study for a list."""
-
-    name: str
-    version: str  # see `StoreReader.version`
-    question: str
-    objectives: tuple[str, ...]
-    counts: Mapping[TrialState, int]  # trials by state, for all states
-    trials_asked: int | None  # by the budget
-    epochs_trained: int  # those of interrupted attempts included
-    epochs_reused: int  # of reused blocks
-    operating_points: int
-    front_size: int  # equal points of equal trainings count once
-    hypervolume: float | None  # the newest
-    created_at: datetime.datetime
-    last_change_at: datetime.datetime
-    lease_holder: str | None
-    is_running: bool
-    stopped_at: Mapping[int, int] = field(default_factory=dict)  # trials stopped early, by rung
-    epochs_asked: int | None = None  # by the budget
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyHead:
-    """The name, version and state of a study."""
-
-    name: str
-    version: str  # see `StoreReader.version`
-    is_running: bool  # whether a driver holds the study now
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredPoint(FrontPoint):
-    """An operating point with its id in the store."""
-
-    id: int
-
-
-IDS_AT_A_TIME = 10_000  # in one query: databases limit its parameters
-
-
-def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (ids[start : start + IDS_AT_A_TIME] for start in range(0, len(ids), IDS_AT_A_TIME))
-
-
-def _named_by_their_blocks(
-    connection: Connection, trials: Iterable[int], points: Sequence[StoredPoint]
-) -> list[StoredPoint]:
-    """Name the training of each point by the blocks that run there.
-
-    The first blocks of a block-local network do not depend on later ones: networks
-    with equal first blocks have equal operating points there. `trials` are the ids of their trials.
-    """
-    query = select(TrialRow.number, TrialRow.config)
-    configs = {
-        number: RunConfig.from_mapping(config)
-        for ids in _parts(list(trials))
-        for number, config in connection.execute(query.where(TrialRow.id.in_(ids)))
-        if config is not None and config.get("space_rule") == "block-local"
-    }
-    return [
-        dataclasses.replace(point, training=config.prefix(blocks).training_fingerprint)
-        if (config := configs.get(point.trial)) and (blocks := point.point.blocks) < config.exits
-        else point
-        for point in points
-    ]
-
-
-def _points(
-    connection: Connection, wanted: Mapping[str, Any], *, front_only: bool
-) -> list[StoredPoint]:
-    """Return operating points; `wanted` has the parameters of `select_points`."""
-    query, query_trials = select_points(
-        of_trial="of_trial" in wanted, front_only=front_only, of_ids="of_ids" in wanted
-    )
-    trials = {
-        id_: (number, current_names(params), training)
-        for id_, number, params, training in connection.execute(query_trials, wanted)
-    }
-    with uncollected():
-        points = [
-            StoredPoint(
-                id=id_,
-                trial=trials[trial_id][0],
-                params=trials[trial_id][1],
-                training=trials[trial_id][2],
-                point=point_of(point),
-                on_front=on_front,
-            )
-            for id_, trial_id, on_front, *point in connection.execute(query, wanted).all()
-        ]
-    if front_only or wanted.keys() != {"of_study"}:
-        points = _named_by_their_blocks(connection, trials, points)
-    return sorted(points, key=lambda point: (point.trial, point.id))
-
-
-def _copies(connection: Connection) -> dict[int, int]:
-    """Return the number of points on fronts that equal another one, by study; see `merge_equal`.
-
-    Only the fronts that have points with equal counts are read.
-    """
-    columns = ("study_id", "timesteps", "blocks", "accuracy", "model_bytes")
-    query = select(POINTS.c.study_id).where(POINTS.c.on_front.is_(True))
-    query = query.group_by(*(POINTS.c[name] for name in columns)).having(func.count() > 1)
-    found = {}
-    for study_id in connection.execute(query.distinct()).scalars().all():
-        front = _points(connection, {"of_study": study_id}, front_only=True)
-        found[study_id] = len(front) - len(merge_equal(front))
-    return found
 
 
 class StoreReader:
@@ -302,7 +143,7 @@ class StoreReader:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise self._no_study(connection, name)
-        return _version(row)
+        return version_of(row)
 
     def study_heads(self) -> list[StudyHead]:
         """Return all studies, the last changed one first; cheap enough for polling."""
@@ -318,7 +159,7 @@ class StoreReader:
             return [
                 StudyHead(
                     name=row.name,
-                    version=_version(row),
+                    version=version_of(row),
                     is_running=self._is_held(connection, row),
                 )
                 for row in rows
@@ -326,58 +167,8 @@ class StoreReader:
 
     def study_summaries(self) -> list[StudySummary]:
         """Return the summaries of all studies by name."""
-        newest = select(func.max(HypervolumeRow.id)).group_by(HypervolumeRow.study_id)
         with self._database.reading() as connection:
-            studies = connection.execute(select(StudyRow.__table__).order_by(StudyRow.name)).all()
-            states = connection.execute(
-                select(
-                    TrialRow.study_id,
-                    TrialRow.state,
-                    func.count(),
-                    func.sum(TrialRow.epochs_done),
-                    func.sum(TrialRow.epochs_reused),
-                ).group_by(TrialRow.study_id, TrialRow.state)
-            ).all()
-            points = connection.execute(
-                select(
-                    OperatingPointRow.study_id, OperatingPointRow.on_front, func.count()
-                ).group_by(OperatingPointRow.study_id, OperatingPointRow.on_front)
-            ).all()
-            hypervolumes = connection.execute(
-                select(HypervolumeRow.study_id, HypervolumeRow.value).where(
-                    HypervolumeRow.id.in_(newest)
-                )
-            ).all()
-            copies = _copies(connection)
-            running = {study.id: self._is_held(connection, study) for study in studies}
-            stopped = connection.execute(
-                select(TrialRow.study_id, TrialRow.stopped_rung, func.count())
-                .where(TrialRow.stopped_rung.is_not(None))
-                .group_by(TrialRow.study_id, TrialRow.stopped_rung)
-                .order_by(TrialRow.stopped_rung)
-            ).all()
-        latest: dict[int, float] = {study: figure(value) for study, value in hypervolumes}
-        by_state: dict[int, dict[str, tuple[int, ...]]] = {study.id: {} for study in studies}
-        by_front: dict[int, dict[bool, int]] = {study.id: {} for study in studies}
-        for id_, state, *sums in states:
-            by_state[id_][state] = tuple(sums)
-        for id_, on_front, count in points:
-            by_front[id_][on_front] = count
-        by_rung: dict[int, dict[int, int]] = {}
-        for id_, rung, count in stopped:
-            by_rung.setdefault(id_, {})[rung or 0] = count
-        return [
-            _summary(
-                study,
-                by_state[study.id],
-                by_front[study.id],
-                copies.get(study.id, 0),
-                latest.get(study.id),
-                by_rung.get(study.id, {}),
-                is_running=running[study.id],
-            )
-            for study in studies
-        ]
+            return summaries_of_studies(connection, functools.partial(self._is_held, connection))
 
     def trials(self, study: str, *, configs: bool = True) -> list[Trial]:
         """Return the trials of the study by number.
@@ -511,10 +302,10 @@ class StoreReader:
             else:
                 wanted = {"of_trial": self._trial_id(connection, study, number)}
             if ids is None:
-                return _points(connection, wanted, front_only=front_only)
+                return points_of(connection, wanted, front_only=front_only)
             found = []
-            for part in _parts(ids):
-                found += _points(connection, {**wanted, "of_ids": part}, front_only=front_only)
+            for part in parts(ids):
+                found += points_of(connection, {**wanted, "of_ids": part}, front_only=front_only)
         return found
 
     def trials_of_training(self, study: str, training_fingerprint: str) -> tuple[int, ...]:
@@ -665,55 +456,3 @@ class StoreReader:
             return StoreError(f"no study {name!r} in {self.url}; it has none yet")
         hint = nearest(name, known)
         return StoreError(f"no study {name!r} in {self.url}; known: {', '.join(known)}{hint}")
-
-
-def _version(study: Any) -> str:
-    return f"{study.created_at:%Y%m%dT%H%M%S.%f}-{study.revision}"
-
-
-def _summary(
-    study: Row[Any],
-    states: Mapping[str, tuple[int, ...]],
-    points: Mapping[bool, int],
-    copies: int,
-    hypervolume: float | None,
-    stopped_at: Mapping[int, int],
-    *,
-    is_running: bool,
-) -> StudySummary:
-    """Return the summary of a study.
-
-    `states` has the trials, epochs trained and epochs reused by state; `points` the number of
-    operating points on the front and off it, `copies` that of the points of the front that
-    equal another one.
-    """
-    return StudySummary(
-        name=study.name,
-        version=_version(study),
-        question=study.question,
-        objectives=tuple(study.objectives),
-        counts={state: states.get(state, (0,))[0] for state in TrialState},
-        trials_asked=study.trials_asked,
-        epochs_trained=study.lost_epochs + sum(trained for _, trained, _ in states.values()),
-        epochs_reused=sum(reused for _, _, reused in states.values()),
-        operating_points=sum(points.values()),
-        front_size=points.get(True, 0) - copies,
-        hypervolume=hypervolume,
-        created_at=study.created_at,
-        last_change_at=study.changed_at,
-        lease_holder=study.lease_holder and holder_name(study.lease_holder),
-        is_running=is_running,
-        stopped_at=stopped_at,
-        epochs_asked=_epochs_asked(study.toml),
-    )
-
-
-@functools.lru_cache(maxsize=4096)
-def _epochs_asked(toml: str) -> int | None:
-    """Return `budget.epochs` of a study file; None also if it cannot be read."""
-    try:
-        budget = tomllib.loads(toml).get("budget")
-    except tomllib.TOMLDecodeError:
-        return None
-    found = budget.get("epochs") if isinstance(budget, dict) else None
-    return found if isinstance(found, int) else None

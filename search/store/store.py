@@ -17,7 +17,8 @@ from search.store.confirmed import keep_test_runs
 from search.store.database import AlreadyError, Database, StoreError, StoreGoneError
 from search.store.prior_trials import PriorTrialChanges, keep_prior_trials
 from search.store.process_identity import holder_name
-from search.store.read import StoredPoint, StoredStudy, StoreReader, StudySummary
+from search.store.read import StoreReader
+from search.store.records import StoredPoint, StoredStudy, StudySummary
 from search.store.retry import StoreRetry, retrying
 from search.store.rows import kept, measurement_row, point_row, row_of, rung_row, trial_row
 from search.store.schema import (
