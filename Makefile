@@ -38,7 +38,7 @@ $(INSTALLED): pyproject.toml requirements-peers.txt
 	@echo 'Setting up .venv (a few minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@export PIP_DISABLE_PIP_VERSION_CHECK=1; log=.venv/setup.log; \
-	$(BIN)/python -m pip install --no-compile -e '.[dev,postgres,peers]' 2>&1 | tee "$$log" \
+	$(BIN)/python -m pip install --no-compile -e '.[all,dev,peers]' 2>&1 | tee "$$log" \
 	  | sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9.]* [MG]B\)).*/  \1, \2/p' \
 	    -e 's/^Installing collected packages.*/  installing/p' \
 	  || { cat "$$log" >&2; echo "pip failed; its output is above and in $$log" >&2; exit 1; }; \

@@ -8,7 +8,8 @@
     front = store.front("digits")
     front.to_dataframe(); front.knee.export("runs/best")
 
-Importing this package loads nothing else; a name is loaded when it is first used.
+Importing this package loads nothing else; a name is loaded when it is first used, and says what
+to install where `pip install spikefront` came without the part `search`.
 """
 
 import importlib
@@ -65,7 +66,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'search' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from search.text.requirements import missing
+
+        if (message := missing(error)) is None:
+            raise
+        raise ModuleNotFoundError(f"search.{name} {message}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,7 @@
 """The distributions are complete: a wheel works outside of the source tree."""
 
 import email
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.test_parts import run as run_alone
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -160,6 +163,17 @@ def test_what_the_wheel_installs_works_outside_of_the_source_tree(
     assert "mine" in run("studies")
     run("export", "mine", "--out", "best")
     assert (tmp_path / "best" / "weights.safetensors").is_file()
+    # and its network with the packages alone that the wheel asks for
+    program = (
+        "import search, snn, torch\n"
+        "print(snn.load('best')(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).labels.tolist())\n"
+        "try: search.open_store()\n"
+        "except ImportError as error: print(error)\n"
+    )
+    labels, said = run_alone((), program, tmp_path, code=installed).splitlines()
+    assert len(json.loads(labels)) == 2
+    assert said.startswith("search.open_store needs ")
+    assert said.endswith(", which is not installed: pip install 'spikefront[search]'")
 
 
 @pytest.mark.parametrize("code", [0, 1])

@@ -1,14 +1,16 @@
 """`spikefront doctor`: the parts of this set-up that are missing or broken, and the remedies."""
 
 import argparse
-
-from rich.text import Text
+import sys
+from typing import TextIO
 
 from search.commands.options import ARTIFACTS, DATA, JSON, STORE, command, option
-from search.commands.output import Output
 from search.doctor import Check, examine
+from search.text import terminal
+from search.text.json_text import json_text
 
-STYLES = {"ok": "green", "missing": "dim", "warning": "yellow", "problem": "bold red"}
+# Written without rich: this command also says that it is missing.
+STYLES = {"ok": "32", "missing": "2", "warning": "33", "problem": "1;31"}
 
 
 @command(
@@ -28,7 +30,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     Prints each part with its state and, where something is missing or broken, the remedy.
     """
-    output = Output(as_json=arguments.as_json)
+    stream = sys.stderr if arguments.as_json else sys.stdout
     checks: list[Check] = []
     found = examine(
         store=arguments.store,
@@ -38,21 +40,21 @@ def doctor(arguments: argparse.Namespace) -> int:
     )
     for check in found:
         checks.append(check)
-        output.say(_line(check))
+        print(_line(check, stream), file=stream, flush=True)
     problems = [check.name for check in checks if check.status == "problem"]
-    output.say()
+    print(file=stream)
     if problems:
-        output.say(f"must be fixed before a search can run: {', '.join(problems)}")
+        print(f"must be fixed before a search can run: {', '.join(problems)}", file=stream)
     else:
-        output.say("ready to search")
-    output.document({"ok": not problems, "checks": checks})
+        print("ready to search", file=stream)
+    if arguments.as_json:
+        print(json_text({"ok": not problems, "checks": checks}), end="", flush=True)
     return 1 if problems else 0
 
 
-def _line(check: Check) -> Text:
-    line = Text.assemble(
-        (f"{check.status:8}", STYLES[check.status]), f"{check.name:20} {check.finding}"
-    )
+def _line(check: Check, stream: TextIO) -> str:
+    status = terminal.styled(f"{check.status:8}", STYLES[check.status], stream)
+    line = f"{status}{check.name:20} {check.finding}"
     if check.remedy:
-        line.append(f"\n{'':28} -> {check.remedy}", style="dim")
+        line += "\n" + terminal.styled(f"{'':28} -> {check.remedy}", STYLES["missing"], stream)
     return line

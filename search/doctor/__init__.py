@@ -5,7 +5,7 @@ from pathlib import Path
 
 from search.doctor import environment, machine, packages, places, training
 from search.doctor.check import Check
-from search.text.requirements import declared
+from search.text.requirements import declared, missing
 
 __all__ = ["Check", "examine"]
 
@@ -18,8 +18,8 @@ def examine(
     yield from _guarded(
         "packages",
         lambda: [packages.python(requirements.python), packages.requirements(requirements.needed)],
-        packages.imported,
         lambda: packages.extras(requirements.extras),
+        packages.imported,
     )
     yield from _guarded("training", training.examine)
     yield from _guarded(
@@ -38,11 +38,20 @@ def examine(
 
 
 def _guarded(name: str, *looks: "Callable[[], Iterator[Check] | list[Check]]") -> Iterator[Check]:
-    """Yield the checks of each function; an exception in one of them is a problem of its own."""
+    """Yield the checks of each function; an exception in one of them is a problem of its own.
+
+    A check that needs a package which is not installed says so.
+    """
     for look in looks:
         try:
             yield from look()
         except Exception as error:
+            if (message := missing(error)) is not None:
+                finding, _, remedy = message.partition(": ")
+                yield Check(
+                    name=name, status="missing", finding=f"not checked: {finding}", remedy=remedy
+                )
+                return  # what this one lacks, the others of the same name lack too
             lines = str(error).strip().splitlines() or ["no message"]
             yield Check(
                 name=name,

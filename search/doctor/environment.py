@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from search.doctor.check import Check
-from search.store import retry
 from search.text import log, terminal
 from snn.settings import extensions
 from snn.settings.config import nearest
 
+WAIT = "SPIKEFRONT_STORE_WAIT_S"
 KNOWN = (
     "SPIKEFRONT_CHROMIUM",
     "SPIKEFRONT_DATA",
@@ -20,7 +20,7 @@ KNOWN = (
     "SPIKEFRONT_NATIVE",
     "SPIKEFRONT_REFERENCES",
     "SPIKEFRONT_STORE",
-    "SPIKEFRONT_STORE_WAIT_S",
+    WAIT,
 )
 
 
@@ -76,14 +76,18 @@ def _switches(environment: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _wait(environment: Mapping[str, str]) -> Iterator[Check]:
+    if not environment.get(WAIT):
+        return
+    from search.store import retry  # loads SQLAlchemy
+
     try:
         retry.usual_seconds()
     except ValueError as error:
         yield Check(
-            name=retry.VARIABLE,
+            name=WAIT,
             status="problem",
             finding=str(error).partition(": ")[2],
-            remedy=f"{retry.VARIABLE}=300, or unset it",
+            remedy=f"{WAIT}=300, or unset it",
         )
 
 

@@ -12,6 +12,7 @@ from search.text.requirements import (
     NAME,
     distribution_of,
     install_command,
+    install_part,
     installed_version,
     is_there,
     unmet,
@@ -19,10 +20,15 @@ from search.text.requirements import (
 
 # Raised on import by a package that does not fit the other packages or the machine.
 BREAKAGES = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
-IMPORTED = ("torch", "numpy", "optuna", "sqlalchemy", "alembic", "sklearn", "safetensors", "ray")
-OF_THE_DASHBOARD = ("streamlit", "plotly", "pandas")  # being there is enough; loading takes long
+ALWAYS = ("torch", "numpy", "safetensors")
+OF_PARTS = ("optuna", "sqlalchemy", "alembic", "sklearn", "ray")
+NOT_LOADED = ("pandas", "streamlit", "plotly")  # being there is enough; loading takes long
+MANY = 4  # packages of a part whose versions are not listed
 PURPOSES = {
+    "search": "needed to search, and by nearly all commands; snn.load runs networks without it",
+    "dashboard": "needed for web pages and figures",
     "nir": "needed for NIR files",
+    "events": "needed for recordings in .h5, AEDAT 4 and .mat files",
     "postgres": "needed for stores at postgresql://",
     "peers": "needed for tests and benchmarks that compare other libraries",
 }
@@ -56,11 +62,13 @@ def requirements(needed: Sequence[Requirement]) -> Check:
 
 
 def imported() -> Iterator[Check]:
-    """Check whether the required packages can be imported."""
-    for name in IMPORTED:
+    """Check whether the packages can be imported; a part that lacks some says so itself."""
+    for name in ALWAYS:
         yield package(name)
-    for name in OF_THE_DASHBOARD:
-        yield _absent(name) or Check(name=name, finding=_version(name))
+    for name in filter(is_there, OF_PARTS):
+        yield package(name)
+    for name in filter(is_there, NOT_LOADED):
+        yield Check(name=name, finding=_version(name))
 
 
 def package(name: str) -> Check:
@@ -81,24 +89,38 @@ def package(name: str) -> Check:
 
 
 def extras(groups: Mapping[str, Sequence[Requirement]]) -> Iterator[Check]:
-    """Check the optional groups of packages of users; developers have their own."""
+    """Check the parts that users install as they need them; developers have their own."""
     for name, purpose in PURPOSES.items():
         if name in groups:
             yield _extra(name, purpose, groups[name])
 
 
 def _extra(name: str, purpose: str, group: Sequence[Requirement]) -> Check:
-    title, remedy = f"extra {name}", f"pip install 'spikefront[{name}]'"
+    title, remedy = f"extra {name}", install_part(name)
+    group = [requirement for requirement in group if requirement.name != NAME]
     faults = list(unmet(group))
-    if not any(installed_version(requirement.name) for requirement in group):
+    is_needed = name == "search"
+    absent = [requirement for requirement in group if installed_version(requirement.name) is None]
+    # some of its packages may be there for another one: torch brings Jinja2
+    if 2 * len(absent) > len(group):
         return Check(
-            name=title, status="missing", finding=f"not installed; {purpose}", remedy=remedy
+            name=title,
+            status="problem" if is_needed else "missing",
+            finding=f"not installed; {purpose}",
+            remedy=remedy,
         )
     if faults:
-        return Check(name=title, status="warning", finding="; ".join(faults), remedy=remedy)
+        return Check(
+            name=title,
+            status="problem" if is_needed else "warning",
+            finding="; ".join(faults),
+            remedy=remedy,
+        )
     if name == "postgres" and (broken := package("psycopg")).status != "ok":
         return Check(name=title, status="warning", finding=broken.finding, remedy=broken.remedy)
-    versions = ", ".join(f"{r.name} {installed_version(r.name)}" for r in group if r.name != NAME)
+    if len(group) > MANY:
+        return Check(name=title, finding=f"all {len(group)} packages are installed")
+    versions = ", ".join(f"{r.name} {installed_version(r.name)}" for r in group)
     return Check(name=title, finding=versions)
 
 

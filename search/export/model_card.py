@@ -12,6 +12,7 @@ from search.text.units import counted, figure, percent, scaled
 from snn.settings.architecture import format_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
+from snn.settings.datasets import is_recorded
 from snn.settings.measurement import METRICS
 
 TEMPLATE = "model_card.md.jinja"
@@ -30,6 +31,7 @@ def model_card(content: ExportContent) -> str:
     return engine.get_template(TEMPLATE).render(
         facts,
         architecture=_architecture(content.config),
+        inputs=_inputs(content.config),
         thresholds=", ".join(f"{value:.4g}" for value in content.config.exit_threshold),
         figure_columns=list(_columns(content)),
         figures=list(_figures(content)),
@@ -45,6 +47,14 @@ def _architecture(config: RunConfig) -> str:
     if not config.backbone:
         return text
     return f"{config.backbone}, {BACKBONES[config.backbone].meaning}: {text}"
+
+
+def _inputs(config: RunConfig) -> str:
+    """Return type and axes of what the network is called with."""
+    if not is_recorded(config.dataset):
+        return "uint8, images x channels x height x width"
+    kind = "int8" if config.polarity == "signed" else "uint8"
+    return f"{kind}, recordings x {config.timesteps} timesteps x channels x height x width"
 
 
 def _code(text: str | None) -> str:

@@ -209,8 +209,9 @@ class Database:
                 execution_options={"postgresql_readonly": self.is_read_only},
             )
         except ImportError as error:  # of psycopg or libpq
-            message = f"{self.name} needs psycopg: pip install 'spikefront[postgres]'"
-            raise StoreError(message) from error
+            from search.text.requirements import install_part
+
+            raise StoreError(f"{self.name} needs psycopg: {install_part('postgres')}") from error
 
     def _sqlite_file(self, url: URL) -> Path:
         """Return the file of the URL; creates its folder unless read-only."""

@@ -13,9 +13,11 @@ from packaging.utils import canonicalize_name
 from search.text.provenance import PROJECT
 
 NAME = "spikefront"
+NOT_FOR_USERS = ("dev", "all")  # extras that no missing package is asked for by
 # distributions whose module has another name
 DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
+    "PIL": "pillow",
     "tomli_w": "tomli-w",
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
@@ -136,14 +138,25 @@ def distribution_of(module: str) -> str:
 
 
 def install_command(module: str, *, again: bool = False) -> str:
-    """Return the command that installs the package of `module` in the required version."""
+    """Return the command that installs the package of `module` in the required version.
+
+    Of a part, the command installs the whole part; `again` replaces the package alone.
+    """
     name = canonicalize_name(distribution_of(module))
     known = declared()
-    words = "--force-reinstall --no-deps " if again else ""
-    for requirement in known.needed:
-        if canonicalize_name(requirement.name) == name:
-            return f"pip install {words}'{requirement.name}{requirement.specifier}'"
-    for extra, group in known.extras.items():
-        if extra != "dev" and any(canonicalize_name(r.name) == name for r in group):
-            return f"pip install {words.replace('--no-deps ', '')}'{NAME}[{extra}]'"
-    return f"pip install {words}{distribution_of(module)}"
+    for part, group in {"": known.needed, **known.extras}.items():
+        if part in NOT_FOR_USERS:
+            continue
+        for requirement in group:
+            if canonicalize_name(requirement.name) != name:
+                continue
+            exact = f"'{requirement.name}{requirement.specifier}'"
+            if again:
+                return f"pip install --force-reinstall --no-deps {exact}"
+            return f"pip install {exact}" if not part else install_part(part)
+    return f"pip install {'--force-reinstall --no-deps ' if again else ''}{distribution_of(module)}"
+
+
+def install_part(part: str) -> str:
+    """Return the command that installs a part: the packages of an extra."""
+    return f"pip install '{NAME}[{part}]'"

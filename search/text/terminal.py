@@ -73,6 +73,16 @@ def can_redraw(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
+def styled(text: str, style: str, stream: TextIO) -> str:
+    """Return the text in an ANSI style, like `1;31`, where the stream is a terminal with colours.
+
+    Read as rich does, which prints the tables: https://no-color.org.
+    """
+    if not can_redraw(stream) or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{style}m{text}\x1b[0m"
+
+
 def shows_all(stream: TextIO | None) -> bool:
     """Return whether the encoding of a stream has every character of the output."""
     name = getattr(stream, "encoding", None) or "utf-8"

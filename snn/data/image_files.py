@@ -346,7 +346,10 @@ class DigitsSource:
 
     def check(self, root: Path) -> None:
         if importlib.util.find_spec("sklearn") is None:
-            raise DataError("digits: scikit-learn is not installed; pip install scikit-learn")
+            raise DataError(
+                "digits: they come with scikit-learn, which is not installed; "
+                "pip install 'spikefront[search]'"
+            )
 
     def read(self, root: Path) -> tuple[Part, Part]:
         self.check(root)

@@ -172,10 +172,9 @@ def mat(path: Path, *, columns: str, seconds: float) -> Events:
 
     The raster is that of ST-MNIST: its last row holds the times.
     """
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-
+    scipy_io = library("scipy.io", ".mat")
     try:
-        fields = {n: v for n, v in loadmat(path).items() if not n.startswith("__")}
+        fields = {n: v for n, v in scipy_io.loadmat(path).items() if not n.startswith("__")}
     except Exception as error:  # its own class of error, which is not public
         raise DataError(f"{path}: {damaged(error)}") from None
     if "spiketrain" in fields:
@@ -193,8 +192,9 @@ def library(name: str, kind: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
+        package = name.partition(".")[0]
         raise DataError(
-            f"{kind} files need {name}, which is not installed: pip install 'spikefront[events]'"
+            f"{kind} files need {package}, which is not installed: pip install 'spikefront[events]'"
         ) from None
 
 

@@ -51,10 +51,10 @@ RUN = "run study.toml --store sqlite:///new/store.db"
 @pytest.mark.parametrize(
     ("words", "gone", "said"),
     [
-        (f"{RUN} --workers 1", "ray", "a search needs ray, which is not installed: pip install 'r"),
-        (RUN, "optuna", "a search needs optuna, which is not installed: pip install 'optuna=="),
+        (f"{RUN} --workers 1", "ray", "a search needs ray, which is not installed: pip install 's"),
+        (RUN, "optuna", "a search needs optuna, which is not installed: pip install 'spikefr"),
         (RUN, "torch", "a search needs torch, which is not installed: pip install 'torch=="),
-        (RUN, "rich", "needs rich, which is not installed: pip install 'rich=="),
+        (RUN, "rich", "needs rich, which is not installed: pip install 'spikefront[search]'"),
         ("front logged", "sqlalchemy", "needs sqlalchemy, which is not installed: pip install 's"),
         (
             "run study.toml --store postgresql://h/x",
@@ -80,7 +80,7 @@ RUN = "run study.toml --store sqlite:///new/store.db"
         (f"{RUN} --artifacts fsspec+s3://b/new", "s3fs", "needs s3fs, which is not installed: p"),
         ("dashboard", "streamlit", "the dashboard needs streamlit, which is not installed: pip i"),
         ("dashboard", "plotly", "the dashboard needs plotly, which is not installed: pip install"),
-        ("completion bash", "shtab", "needs shtab, which is not installed: pip install 'shtab=="),
+        ("completion bash", "shtab", "needs shtab, which is not installed: pip install 'spikefr"),
     ],
 )
 def test_a_missing_package_is_named_with_its_remedy(
@@ -105,10 +105,16 @@ def test_a_missing_package_is_named_with_its_remedy(
 
 
 def test_a_command_installs_the_version_that_is_asked_for() -> None:
-    (rich,) = (r for r in declared().needed if r.name == "rich")
-    assert install_command("rich") == f"pip install 'rich{rich.specifier}'"
-    assert install_command("sklearn.datasets").startswith("pip install 'scikit-learn==")
+    (torch,) = (r for r in declared().needed if r.name == "torch")
+    assert install_command("torch") == f"pip install 'torch{torch.specifier}'"
+    assert install_command("sklearn.datasets") == "pip install 'spikefront[search]'"
+    assert install_command("pandas") == "pip install 'spikefront[search]'"
+    assert install_command("plotly.io") == "pip install 'spikefront[dashboard]'"
     assert install_command("h5py") == "pip install 'spikefront[nir]'"
+    (ray,) = (r for r in declared().extras["search"] if r.name == "ray")
+    again = "pip install --force-reinstall --no-deps"
+    assert install_command("ray.tune", again=True) == f"{again} 'ray{ray.specifier}'"
+    assert install_command("s3fs", again=True) == f"{again} s3fs"
     assert needs("s3fs") == "needs s3fs, which is not installed: pip install s3fs"
 
 

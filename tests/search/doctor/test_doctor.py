@@ -185,7 +185,7 @@ def test_a_package_that_is_missing_is_a_problem(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     check = packages.package("ray")
     assert (check.status, check.finding) == ("problem", "not installed")
-    assert check.remedy.startswith("pip install 'ray==")
+    assert check.remedy == "pip install 'spikefront[search]'"
 
 
 def test_optional_packages_are_named_with_the_command_that_installs_them(
@@ -204,6 +204,22 @@ def test_optional_packages_are_named_with_the_command_that_installs_them(
     assert nir.finding == "not installed; needed for NIR files"
     assert (postgres.status, postgres.finding) == ("warning", "thing is 1.0, not ==2.0")
     assert one(checks, "extra peers").status == "ok"
+
+
+def test_a_search_with_a_package_too_few_is_a_problem_and_a_page_without_one_a_warning() -> None:
+    group = [Requirement("rich"), Requirement("optuna"), Requirement("no-such-thing==1")]
+    checks = {c.name: c for c in packages.extras({"search": group, "dashboard": group})}
+    for name, status in (("search", "problem"), ("dashboard", "warning")):
+        check = checks[f"extra {name}"]
+        assert (check.status, check.finding) == (status, "no-such-thing is not installed")
+        assert check.remedy == f"pip install 'spikefront[{name}]'"
+
+
+def test_a_part_is_not_there_for_what_another_one_brings() -> None:
+    """torch brings Jinja2, which `search` needs too."""
+    group = [Requirement("jinja2"), Requirement("no-such-a"), Requirement("no-such-b")]
+    (check,) = packages.extras({"dashboard": [Requirement("spikefront[search]"), *group]})
+    assert check.finding == "not installed; needed for web pages and figures"
 
 
 def test_a_driver_of_postgresql_without_its_library_is_found(
