@@ -151,9 +151,13 @@ def check_datasets(study: Study, root: Path) -> list[str]:
 
     Raises DataError for a data set that is missing or damaged.
     """
+    from search.study.remarks import remarks
+
     if study.train is not None:  # which reads its data itself
         return []
-    return [line for name in datasets_of(study) for line in check_dataset(name, root)]
+    names = datasets_of(study)
+    found = [line for name in names for line in check_dataset(name, root)]
+    return [*found, *remarks(study, names)]
 
 
 def check_dataset(name: str, root: Path) -> list[str]:

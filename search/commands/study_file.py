@@ -16,6 +16,7 @@ from search.commands.options import DATA, JSON, STUDY_FILE, command, option
 from search.commands.output import Output
 from search.pruners.rungs import rule_of
 from search.study.axes import BlockAxis, ExitAxis, When
+from search.study.remarks import remarks
 from search.study.space import RandomSuggest
 from search.study.study import Study, load_study, study_from_toml
 from search.study.template import study_text
@@ -395,8 +396,9 @@ def _remarks_on_data(study: Study, root: Path) -> list[str]:
     from search.commands.run import check_dataset, datasets_of
     from snn.data.image_files import DataError
 
-    lines = []
-    for name in datasets_of(study):
+    names = datasets_of(study)
+    lines = list(remarks(study, names))
+    for name in names:
         try:
             lines += check_dataset(name, root)
         except DataError as error:

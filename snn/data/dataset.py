@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from snn.data.events.own import SOURCES as RECORDED
 from snn.data.events.store import Store, open_store
 from snn.data.image_files import SOURCES, Bytes, DataError, Source, stratified_order
 from snn.settings.config import RunConfig, nearest
-from snn.settings.datasets import is_recorded
+from snn.settings.datasets import RECORDINGS, is_recorded
 
 __all__ = [
     "DataError",
@@ -23,7 +24,6 @@ __all__ = [
     "Recorded",
     "Samples",
     "Split",
-    "augment",
     "available",
     "load",
     "named",
@@ -259,11 +259,14 @@ def split(
 
     Recordings are cut as `config` says.
 
-    The validation part depends only on the data set, `validation_fraction` and `seed`.
+    The validation part depends only on the data set, `validation_fraction` and `seed`; of
+    recordings in groups it is whole groups.
     `train_images` limits the training part (0: all of it); the images of a lower limit are
     among those of a higher one. Raises DataError if there are too few images.
     """
-    train, validation = _parts(dataset, validation_fraction, train_images, seed)
+    train, validation = _parts(
+        dataset, validation_fraction, train_images, seed, config.validation_group if config else ""
+    )
     labels = dataset.train_labels
     parts: tuple[Samples, Samples]
     deviation = None
@@ -290,11 +293,20 @@ def split(
 
 
 def _parts(
-    dataset: Dataset | Recorded, validation_fraction: float, train_images: int, seed: int
+    dataset: Dataset | Recorded,
+    validation_fraction: float,
+    train_images: int,
+    seed: int,
+    group: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the indices of the training and the validation part, each ascending."""
     labels = dataset.train_labels.numpy()
+    order = stratified_order(labels, np.random.default_rng((seed, 0)))
     validations = round(validation_fraction * len(labels))
+    if isinstance(dataset, Recorded) and (group or RECORDINGS[dataset.name].is_grouped):
+        is_held = _held(dataset.store, validations, group, seed)
+        order = np.argsort(~is_held, kind="stable")
+        validations = int(is_held.sum())
     rest = len(labels) - validations
     if validations == 0 or rest == 0:
         raise DataError(
@@ -306,12 +318,40 @@ def _parts(
             f"train_images must be at most {rest} ({dataset.name} has {len(labels)} training "
             f"images, {validations} of them for validation), got {train_images}; 0 uses all"
         )
-    order = stratified_order(labels, np.random.default_rng((seed, 0)))
     validation, train = np.sort(order[:validations]), np.sort(order[validations:])
     if train_images:
         again = stratified_order(labels[train], np.random.default_rng((seed, 1)))
         train = np.sort(train[again[:train_images]])
     return torch.from_numpy(train), torch.from_numpy(validation)
+
+
+def _held(store: Store, wanted: int, group: str, seed: int) -> npt.NDArray[np.bool_]:
+    """Return whether each training recording is of a group that validates.
+
+    Random groups are added as long as they bring the validation part nearer to `wanted`.
+    """
+    groups = store.train.group
+    present = np.unique(groups)
+    if group:
+        if group not in store.groups or store.groups.index(group) not in present:
+            known = ", ".join(store.groups[place] for place in present if place >= 0) or "none"
+            raise DataError(
+                f"validation_group: {store.name} has no training recording of group {group!r}; "
+                f"its groups: {known}"
+            )
+        held = groups == store.groups.index(group)
+    else:
+        held = np.zeros(len(groups), bool)
+        for one in np.random.default_rng((seed, 0)).permutation(present):
+            more = held | (groups == one)
+            if not held.any() or abs(more.sum() - wanted) < abs(held.sum() - wanted):
+                held = more
+    if held.all():
+        raise DataError(
+            f"{store.name}: all training recordings are of one group, of which validation would "
+            "see all; declare other groups"
+        )
+    return np.asarray(held)
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -322,46 +362,3 @@ def to_unit(images: Tensor) -> Tensor:
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Return uint8 pixels as float32 with mean 0 and deviation 1 over the training images."""
     return (to_unit(images) - mean) / std
-
-
-def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Return the batch with a random change of each image; `generator` is on its device.
-
-    `shift` moves an image by up to an eighth of its side; `crop-flip` moves it by up to
-    4 pixels and mirrors half of the images; new pixels are 0. `none` returns the batch
-    itself and draws no random number. All frames of a recording change in the same way.
-    """
-    height, width = images.shape[-2:]
-    if images.dim() == 5:
-        frames = images.shape[1:3]
-        moved: Tensor = augment(images.flatten(1, 2), kind, generator).unflatten(1, frames)
-        return moved
-    if kind == "none":
-        return images
-    if kind == "shift":
-        return _moved(images, (height // 8, width // 8), False, generator)
-    if kind == "crop-flip":
-        return _moved(images, (4, 4), True, generator)
-    raise ValueError(f"augmentation: must be none, shift or crop-flip, got {kind!r}")
-
-
-def _moved(
-    images: Tensor, reach: tuple[int, int], may_mirror: bool, generator: torch.Generator
-) -> Tensor:
-    """Return random crops of the zero-padded images; half mirrored if `may_mirror`."""
-    batch, _, height, width = images.shape
-    down, across = reach
-    device = images.device
-
-    def draw(above: int) -> Tensor:
-        return torch.randint(above, (batch, 1), generator=generator, device=device)
-
-    rows = draw(2 * down + 1) + torch.arange(height, device=device)
-    columns = draw(2 * across + 1) + torch.arange(width, device=device)
-    if may_mirror:
-        columns = torch.where(draw(2) == 1, columns.flip(1), columns)
-    padded = torch.nn.functional.pad(images, (across, across, down, down))
-    image = torch.arange(batch, device=device)[:, None, None]
-    # channels last, so that one index moves a whole pixel
-    moved = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2).contiguous()

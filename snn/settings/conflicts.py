@@ -85,6 +85,12 @@ def _recording(config: Settings) -> Conflicts:
                 f"{config.encoding!r} needs recordings over time, which {config.dataset} is not; "
                 "use 'direct' or 'poisson'",
             )
+        if config.augmentation in ("drop-events", "jitter", "shift-drop-jitter"):
+            yield (
+                "augmentation",
+                f"{config.augmentation!r} changes events, which {config.dataset} has not; "
+                "use 'shift' or 'crop-flip'",
+            )
         return
     usual = "delta" if known.kind == "series" else "events"
     if config.encoding != usual:

@@ -34,11 +34,13 @@ class RecordingSet:
 
     `clip_ms` is the part of each recording that is used, from its start. `kind`: events, or
     series of sampled values, which become events by `delta_threshold`. `folder`: of own data.
+    `is_grouped`: no group (speaker, session) is in both the training and the validation part.
     """
 
     clip_ms: float
     kind: Literal["events", "series"] = "events"
     folder: Path | None = None
+    is_grouped: bool = False
 
 
 RECORDINGS: dict[str, RecordingSet] = {

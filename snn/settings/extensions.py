@@ -234,6 +234,7 @@ def _declare(folder: Path) -> None:
         clip_ms=float(found.clip_ms),
         kind="series" if found.kind == "series" else "events",
         folder=folder,
+        is_grouped=found.is_grouped,
     )
     DECLARED[found.name] = found
 

@@ -1,11 +1,13 @@
 """dataset.toml: what a folder declares about the recordings in it."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FILE = "dataset.toml"
+LABELS = "labels.csv"
 KEYS: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "kind": (str,),
@@ -20,6 +22,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "on": (int,),
     "columns": (str,),
     "classes": (list,),
+    "groups": (str,),
 }
 CHOICES = {
     "kind": ("events", "series"),
@@ -49,6 +52,12 @@ class Declared:
     flip_y: bool = False
     on: int = 1
     columns: str = "txyp"
+    groups: str = ""  # pattern of which the first match in a file's name is its group
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether validation recordings are of other groups than those of the training."""
+        return bool(self.groups) or (self.folder / LABELS).is_file()
 
 
 def read(path: Path) -> Declared:
@@ -93,6 +102,10 @@ def _declared(path: Path, values: dict[str, Any]) -> Declared:
             f"{path}: columns must be the letters t, x, y, p in their order, "
             f"got {values['columns']!r}"
         )
+    try:
+        re.compile(values.get("groups", ""))
+    except re.error as error:
+        raise DeclarationError(f"{path}: groups must be a regular expression ({error})") from None
     given = {key: values[key] for key in values.keys() - {"size", "channels", "name", "classes"}}
     return Declared(
         name=values.get("name", folder.name),
@@ -105,10 +118,41 @@ def _declared(path: Path, values: dict[str, Any]) -> Declared:
 
 def _classes(folder: Path) -> tuple[str, ...]:
     """Return the class names of a folder: of labels.csv, or its sub-folders."""
-    labels = folder / "labels.csv"
+    labels = folder / LABELS
     if labels.is_file():
-        rows = [line.split(",") for line in labels.read_text().splitlines()[1:]]
-        return tuple(sorted({row[3].strip() for row in rows if len(row) > 3}))
+        return tuple(sorted({row["class"] for _, row in rows_of(labels)}))
     inside = folder / "train" if (folder / "train").is_dir() else folder
     names = (path.name for path in inside.iterdir() if path.is_dir())
     return tuple(sorted(name for name in names if name[0] not in "._"))
+
+
+NEEDED = ("file", "start", "end", "class")
+COLUMNS = (*NEEDED, "part", "group")
+
+
+def rows_of(labels: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of labels.csv with their line numbers, by the names of its columns.
+
+    Raises DeclarationError: no such columns, or a row of another length.
+    """
+    try:
+        lines = labels.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{labels}: cannot be read ({error})") from None
+    names = [word.strip() for word in lines[0].split(",")] if lines else []
+    if not set(NEEDED) <= set(names) or not set(names) <= set(COLUMNS):
+        raise DeclarationError(
+            f"{labels}: the first line must name the columns {', '.join(NEEDED)}, and part or "
+            f"group if there are any, got {','.join(names) or 'nothing'}"
+        )
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        words = [word.strip() for word in line.split(",")]
+        if len(words) != len(names):
+            raise DeclarationError(
+                f"{labels}: line {number} must be {','.join(names)}, got {line.strip()}"
+            )
+        rows.append((number, dict(zip(names, words, strict=True))))
+    return rows

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn.data.dataset import Samples, Split, augment
+from snn.data.augmentation import augment
+from snn.data.dataset import Samples, Split
 from snn.data.encoding import NOISY
+from snn.data.events.changes import CHANGES
 from snn.data.events.clips import Clips
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
@@ -45,7 +47,7 @@ class Examples:
             if self.config.time_rule != "bptt":  # which runs chunk by chunk
                 drive = drive.to(torch.float32) / self.spikes_per_unit
         else:
-            images = augment(self.images[index], augmentation, draws)
+            images = augment(self._chosen(index, augmentation, draws), augmentation, draws)
             drive = drive_of(images, self.split, self.config, draws)
         return Batch(
             drive=drive,
@@ -54,6 +56,11 @@ class Examples:
             timesteps=self.config.timesteps,
             loss=self.config.loss,
         )
+
+    def _chosen(self, index: Tensor, augmentation: str, draws: torch.Generator) -> Tensor:
+        if isinstance(self.images, Clips) and augmentation in CHANGES:
+            return self.images.changed(index, augmentation, draws)
+        return self.images[index]
 
     def in_order(self, draws: torch.Generator) -> Iterator[Batch]:
         """Yield all examples without augmentation, for validation."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from snn.data.events import series
 from snn.data.events.binning import Cut, cut_of, frames
+from snn.data.events.changes import changed
 from snn.data.events.store import Part, Store, gathered
 from snn.settings.config import RunConfig
 from snn.settings.datasets import frame_shape
@@ -72,6 +73,14 @@ class Clips:
         if self._resident is not None:
             return self._resident[chosen.to(self.device)]
         return torch.from_numpy(self._made(chosen.cpu().numpy())).to(self.device)
+
+    def changed(self, places: Tensor, kind: str, draws: torch.Generator) -> Tensor:
+        """Return the frames at `places` with a random change of their events."""
+        seed = int(torch.randint(2**62, (1,), generator=draws, device=draws.device))
+        time, place, counts = gathered(self.part, self.index[places.cpu().numpy()])
+        now = changed(time, place, counts, kind, self.cut.clip_us, np.random.default_rng(seed))
+        made = frames(*now, self.store.shape, self.cut)
+        return torch.from_numpy(made).to(self.device)
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Yield the frames in order, `size` recordings at a time."""

@@ -15,11 +15,13 @@ from snn.data.events.sources import (
     RecordingSource,
     cut_out,
     folder_layout,
+    group_of,
     listed,
+    test_groups,
 )
 from snn.data.events.store import Item, Layout
 from snn.data.image_files import DataError
-from snn.settings import extensions
+from snn.settings import extensions, own_recordings
 from snn.settings.datasets import DATASETS, RECORDINGS
 from snn.settings.own_recordings import Declared
 
@@ -50,12 +52,12 @@ class OwnFolder:
             formats.read, columns=given.columns, in_seconds=given.time_unit == "s"
         )
         files_of = functools.partial(listed, suffixes=formats.SUFFIXES)
-        if (folder / "labels.csv").is_file():
+        if (folder / own_recordings.LABELS).is_file():
             return self._labelled(form, read)
         halves = [folder / "train", folder / "test"]
         if not halves[0].is_dir():
             halves = [folder]
-        return folder_layout(self.name, form, given.classes, halves, files_of, read)
+        return folder_layout(self.name, form, given.classes, halves, files_of, read, given.groups)
 
     def _series(self) -> Layout:
         given = self.declared
@@ -96,47 +98,53 @@ class OwnFolder:
         return items
 
     def _labelled(self, form: Form, read: Any) -> Layout:
-        """Return the parts of long files that labels.csv lists: file,start,end,class[,part]."""
-        path = self.declared.folder / "labels.csv"
-        rows = [line.split(",") for line in path.read_text().splitlines() if line.strip()]
+        """Return the parts of long files that labels.csv lists; a file is a group unless it says.
+
+        Without a column `part` every fifth group is in the test.
+        """
+        path = self.declared.folder / own_recordings.LABELS
+        try:
+            rows = own_recordings.rows_of(path)
+        except own_recordings.DeclarationError as error:
+            raise DataError(str(error)) from None
         places = {name: number for number, name in enumerate(self.declared.classes)}
+        groups = {n: row.get("group") or group_of_file(row["file"], self) for n, row in rows}
+        tests: set[str] = set()
+        if not any(row.get("part") for _, row in rows):
+            tests = test_groups(sorted(set(groups.values())), path)
         parts: list[list[Item]] = [[], []]
-        files: dict[str, str] = {}
-        names = sorted({row[0].strip() for row in rows[1:]})
+        used: dict[str, str] = {}
         whole = functools.lru_cache(maxsize=1)(read)
-        for number, row in enumerate(rows[1:], 2):
-            words = [word.strip() for word in row]
+        for number, row in rows:
+            where = f"{path}: line {number}"
+            part = row.get("part") or ("test" if groups[number] in tests else "train")
             try:
-                name, start, end, label = words[0], float(words[1]), float(words[2]), words[3]
-            except (ValueError, IndexError):
+                start, end = float(row["start"]), float(row["end"])
+            except ValueError:
+                start = end = 0.0
+            if part not in ("train", "test") or row["class"] not in places or not end > start:
                 raise DataError(
-                    f"{path}: line {number} must be file,start,end,class[,part], "
-                    f"got {','.join(row)}"
-                ) from None
-            given = words[4] if len(words) > 4 else ""
-            part = given or ("test" if names.index(name) % 5 == 4 else "train")
-            if part not in ("train", "test") or label not in places or not end > start:
-                raise DataError(
-                    f"{path}: line {number}: must have a class of {', '.join(places)}, an end "
-                    "after the start, and part train or test"
+                    f"{where} must have numbers start and end, the end after the start, a class "
+                    f"of {', '.join(places)}, and part train or test, got {','.join(row.values())}"
                 )
-            if files.setdefault(name, part) != part:
-                raise DataError(
-                    f"{path}: line {number}: {name} is in both parts; one file, one part"
-                )
+            if used.setdefault(row["file"], part) != part:
+                raise DataError(f"{where}: {row['file']} is in both parts; one file, one part")
+            file = path.parent / row["file"]
+            if not file.is_file():
+                raise DataError(f"{file}: not found; {where} lists it")
             scale = 1e6 if self.declared.time_unit == "s" else 1.0
-            cut = functools.partial(
-                cut_out, whole, path.parent / name, int(start * scale), int(end * scale)
-            )
-            parts[part == "test"].append(Item(f"{path}: line {number}", places[label], cut))
-        for name in names:
-            if not (path.parent / name).is_file():
-                raise DataError(f"{path.parent / name}: not found; {path} lists it")
+            cut = functools.partial(cut_out, whole, file, int(start * scale), int(end * scale))
+            parts[part == "test"].append(Item(where, places[row["class"]], cut, groups[number]))
         return Layout(
             name=self.name, form=form, classes=self.declared.classes,
-            files=(path, *(path.parent / name for name in names)),
+            files=(path, *(path.parent / name for name in sorted(used))),
             parts=lambda: (parts[0], parts[1]),
         )  # fmt: skip
+
+
+def group_of_file(name: str, folder: OwnFolder) -> str:
+    """Return the group of a file of labels.csv: that of its name, or the file itself."""
+    return group_of(Path(name), folder.declared.groups) or name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

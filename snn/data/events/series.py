@@ -89,4 +89,5 @@ def send_on_delta(part: Part, threshold: float, interval_us: float) -> Part:
         place=place[order].astype(np.uint32),
         value=np.empty((0, 0), np.float32),
         label=part.label,
+        group=part.group,
     )

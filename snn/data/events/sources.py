@@ -98,8 +98,13 @@ def folder_layout(
     halves: Sequence[Path],
     files_of: Callable[[Path], list[Path]],
     read: Read,
+    groups: str = "",
 ) -> Layout:
-    """Return the layout of folders of classes; one half is split, every fifth file to the test."""
+    """Return the layout of folders of classes; one half is split, every fifth file to the test.
+
+    `groups` is a pattern of which the first match in a file's name is its group; with groups
+    every fifth of them is in the test.
+    """
     by_part: list[list[tuple[Path, int]]] = [[], []]
     for half, folder in enumerate(halves):
         if not folder.is_dir():
@@ -112,11 +117,19 @@ def folder_layout(
             if not found and half == 0:
                 raise DataError(f"{folder / title}: has no recordings")
             for number, path in enumerate(found):
-                is_test = half == 1 or (len(halves) == 1 and number % EVERY == EVERY - 1)
-                by_part[is_test].append((path, label))
+                by_file = not groups and len(halves) == 1 and number % EVERY == EVERY - 1
+                by_part[half == 1 or by_file].append((path, label))
+    if groups and len(halves) == 1:
+        names = {path: group_of(path, groups) for path, _ in by_part[0]}
+        chosen = test_groups(sorted(set(names.values())), halves[0])
+        by_part[1] = [(path, label) for path, label in by_part[0] if names[path] in chosen]
+        by_part[0] = [(path, label) for path, label in by_part[0] if names[path] not in chosen]
 
     def items(part: list[tuple[Path, int]]) -> list[Item]:
-        return [Item(str(path), label, functools.partial(read, path)) for path, label in part]
+        return [
+            Item(str(path), label, functools.partial(read, path), group_of(path, groups))
+            for path, label in part
+        ]
 
     return Layout(
         name=name,
@@ -125,6 +138,26 @@ def folder_layout(
         files=tuple(path for part in by_part for path, _ in part),
         parts=lambda: (items(by_part[0]), items(by_part[1])),
     )
+
+
+def group_of(path: Path, pattern: str) -> str:
+    """Return the first match in a file's name; empty without a pattern. Raises DataError."""
+    if not pattern:
+        return ""
+    match = re.search(pattern, path.stem)
+    if match is None or not match[0]:
+        raise DataError(f"{path}: its name has no group, which is {pattern!r} in dataset.toml")
+    return match[0]
+
+
+def test_groups(names: Sequence[str], where: Path) -> set[str]:
+    """Return the groups of the test: every fifth, or the last of fewer. Raises DataError."""
+    if len(names) < 2:
+        raise DataError(
+            f"{where}: has the one group {', '.join(names)}, which cannot be in both parts; "
+            "make folders train and test, or declare other groups"
+        )
+    return set(names[EVERY - 1 :: EVERY] or names[-1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +316,7 @@ class SpokenDigits:
             if match is None:
                 raise DataError(f"{path}: must be named <digit>_<speaker>_<index>.wav")
             read = functools.partial(sound.wav, path)
-            parts[int(match[3]) < 5].append(Item(str(path), int(match[1]), read))
+            parts[int(match[3]) < 5].append(Item(str(path), int(match[1]), read, match[2]))
         return Layout(
             name=self.name,
             form=Form(shape=shape, starts_at_zero=True),

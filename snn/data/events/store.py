@@ -24,21 +24,23 @@ from snn.data.events.events import Events, Form, check_lengths, recording
 from snn.data.image_files import DataError
 from snn.settings.user_folders import cache_folder
 
-VERSION = 1  # of stores and readers together: another number builds all stores anew
+VERSION = 2  # of stores and readers together: another number builds all stores anew
 HEADER = "store.json"
 PARTS = ("train", "test")
-ARRAYS = ("start", "time", "place", "value", "label")
+ARRAYS = ("start", "time", "place", "value", "label", "group")
 
 
 class Item(NamedTuple):
-    """One recording to be: where it lies, its label, and the function that reads it.
+    """One recording to be: where it lies, its label, the function that reads it, and its group.
 
-    A series is read as float32 (samples, channels), the others as Events.
+    A series is read as float32 (samples, channels), the others as Events. A group is a speaker
+    or a session; without a name it is unknown.
     """
 
     where: str
     label: int
     read: Callable[[], Events | npt.NDArray[np.float32]]
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class Part:
     place: npt.NDArray[np.uint32]
     value: npt.NDArray[np.float32]
     label: npt.NDArray[np.int64]
+    group: npt.NDArray[np.int64]  # place in the store's groups, -1: unknown
 
     def __len__(self) -> int:
         return len(self.label)
@@ -79,6 +82,7 @@ class Store:
     classes: tuple[str, ...]
     train: Part
     test: Part
+    groups: tuple[str, ...]  # in the order of their first recording
     fingerprint: str  # 16 hex digits over all arrays: the name of the data
     unsorted: int  # recordings whose file was not in the order of time
     outside: int  # events outside of the sensor, which were dropped
@@ -134,7 +138,7 @@ def _build(layout: Layout, path: Path) -> None:
     draft.mkdir()
     try:
         digest = hashlib.sha256(repr((layout.form.shape, layout.classes)).encode())
-        header: dict[str, Any] = {"unsorted": 0, "outside": 0}
+        header: dict[str, Any] = {"unsorted": 0, "outside": 0, "groups": []}
         seen: dict[bytes, str] = {}
         for name, items in zip(PARTS, layout.parts(), strict=True):
             arrays = _arrays(layout, items, header, seen, is_test=name == "test")
@@ -168,7 +172,8 @@ def _arrays(
     """Return the arrays of one part, in the order of ARRAYS."""
     part = "test" if is_test else "training"
     lengths, times, places, values, labels, spans = [], [], [], [], [], []
-    for where, label, read in items:
+    groups, known = [], {name: place for place, name in enumerate(header["groups"])}
+    for where, label, read, group in items:
         found = read()
         if isinstance(found, Events):
             made = recording(found, layout.form, where)
@@ -190,6 +195,8 @@ def _arrays(
         if not is_test:
             seen[key] = where
         labels.append(label)
+        groups.append(known.setdefault(group, len(known)) if group else -1)
+    header["groups"] = list(known)
     label_array = np.array(labels, np.int64)
     if not labels:
         raise DataError(f"{layout.name}: the {part} part has no recordings")
@@ -208,6 +215,7 @@ def _arrays(
         np.concatenate(places) if places else none,
         np.concatenate(values) if values else np.empty((0, 0), np.float32),
         label_array,
+        np.array(groups, np.int64),
     )
 
 
@@ -224,6 +232,7 @@ def _mapped(path: Path) -> Store:
             classes=tuple(header["classes"]),
             train=parts[0],
             test=parts[1],
+            groups=tuple(header["groups"]),
             fingerprint=header["fingerprint"],
             unsorted=header["unsorted"],
             outside=header["outside"],

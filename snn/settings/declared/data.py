@@ -27,7 +27,13 @@ class DataSettings:
         open_low=True,
     )
     augmentation: str = choice(
-        "none", ("none", "shift", "crop-flip"), "random change of each training image"
+        "none",
+        ("none", "shift", "crop-flip", "drop-events", "jitter", "shift-drop-jitter"),
+        "random change of each training image: moved by up to an eighth of its side, of a row of "
+        "channels along the row (shift), or by up to 4 pixels and half of them mirrored "
+        "(crop-flip); of a recording also a share of its events dropped, up to a half "
+        "(drop-events), each event moved in time by about a hundredth of the clip (jitter), or "
+        "all three (shift-drop-jitter)",
     )
     encoding: str = choice(
         "",

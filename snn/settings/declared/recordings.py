@@ -1,8 +1,9 @@
 """How the time, polarities and pixels of recordings are cut."""
 
+import dataclasses
 from dataclasses import dataclass
 
-from snn.settings.setting import choice, integer, real
+from snn.settings.setting import Setting, choice, integer, real
 
 RECORDED = {"encoding": ("events", "delta")}
 
@@ -61,4 +62,17 @@ class RecordingSettings:
         high=1000,
         without=0.0,
         only_with={"encoding": ("delta",)},
+    )
+    validation_group: str = dataclasses.field(
+        default="",
+        metadata={
+            "setting": Setting(
+                kind="text",
+                meaning="group of the training recordings, such as a speaker or a session, that "
+                "is the validation part; empty = drawn by validation_fraction, by whole groups "
+                "where an own data set declares groups",
+                without="",
+                only_with=RECORDED,
+            )
+        },
     )

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from snn.data import dataset as data
+from snn.data.augmentation import augment
 from snn.data.dataset import DataError, Dataset
 
 IDX_FAMILY = {
@@ -503,14 +504,14 @@ def test_unit_images_run_from_0_to_1() -> None:
 
 
 def augmented(images: torch.Tensor, kind: str, seed: int = 0) -> torch.Tensor:
-    return data.augment(images, kind, torch.Generator().manual_seed(seed))
+    return augment(images, kind, torch.Generator().manual_seed(seed))
 
 
 def test_no_augmentation_changes_neither_batch_nor_generator() -> None:
     images = torch.from_numpy(some_images(4, 1, 8, 8))
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert data.augment(images, "none", generator) is images
+    assert augment(images, "none", generator) is images
     assert torch.equal(generator.get_state(), before)
 
 

@@ -167,6 +167,7 @@ def test_an_event_is_sent_for_each_threshold_that_a_value_moves() -> None:
         place=np.empty(0, np.uint32),
         value=values,
         label=np.array([0, 1]),
+        group=np.array([-1, -1]),
     )
     sent = send_on_delta(part, 1.0, 10.0)
     assert sent.start.tolist() == [0, 6, 7]

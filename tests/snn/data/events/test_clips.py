@@ -1,6 +1,7 @@
 """Clips: recordings where images are expected, from the split to the replay."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 import torch
 
 from snn.data import dataset
-from snn.data.dataset import Split, augment
+from snn.data.augmentation import augment
+from snn.data.dataset import DataError, Split
 from snn.data.events import clips
 from snn.data.events.clips import Clips
 from snn.evaluation.evaluate import evaluate
 from snn.evaluation.replay import Replay
 from snn.network.trained import Images
 from snn.settings.config import RunConfig
+from snn.settings.datasets import RECORDINGS
 from snn.training.train import Training
 from tests.snn.data.events.test_sources import table
 from tests.snn.data.events.writers import five_bytes
@@ -114,3 +117,38 @@ def test_bins_of_no_fixed_length_need_the_whole_recording(root: Path) -> None:
     part = found.validation_images.part
     ends = part.time[part.start[found.validation_images.index + 1] - 1] / 1000
     assert np.array_equal(seen, np.broadcast_to(ends, (3, 10)))
+
+
+def grouped(root: Path, **changes: object) -> tuple[set[int], set[int]]:
+    """Groups of the training and of the validation part, of five groups of four recordings."""
+    found = dataset.recorded("n-mnist", root)
+    store = replace(
+        found.store,
+        groups=("a", "b", "c", "d", "e"),
+        train=replace(found.store.train, group=np.arange(40) % 5),
+    )
+    made = dataset.split(
+        replace(found, store=store),
+        validation_fraction=0.25,
+        train_images=0,
+        seed=int(changes.get("seed", 0)),  # type: ignore[call-overload]
+        device="cpu",
+        config=CONFIG.replace(**changes),
+    )
+    parts = (made.train_images, made.validation_images)
+    first, second = (set((part.index % 5).tolist()) for part in parts if isinstance(part, Clips))
+    return first, second
+
+
+def test_validation_is_of_whole_groups_where_a_data_set_is_in_groups(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert grouped(root, validation_group="c") == ({0, 1, 3, 4}, {2})
+    with pytest.raises(DataError, match="no training recording of group 'x'; its groups: a, b, c"):
+        grouped(root, validation_group="x")
+    assert grouped(root)[1] == {0, 1, 2, 3, 4}  # by recordings
+    known = replace(RECORDINGS["n-mnist"], is_grouped=True)
+    monkeypatch.setitem(RECORDINGS, "n-mnist", known)
+    found = [grouped(root, seed=seed) for seed in range(5)]
+    assert all(not first & second and len(second) == 1 for first, second in found)
+    assert len({tuple(second) for _, second in found}) > 1

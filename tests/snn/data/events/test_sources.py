@@ -169,6 +169,46 @@ def test_long_recordings_are_cut_by_a_table_and_stay_in_one_part(tmp_path: Path)
         own(tmp_path, EVENTS).layout(tmp_path)
 
 
+@pytest.mark.usefixtures("mine")
+def test_groups_of_names_are_never_split_between_the_parts(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for number, title in enumerate(("tap", "wave")):
+        for index in range(12):
+            path = folder / title / f"{'abcdef'[index % 6]}_{index}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, structured(table(20 * number + index)))
+    found = stored(own(folder, EVENTS + "groups = '^[a-z]'\n"), tmp_path)
+    assert found.groups == ("a", "b", "c", "d", "f", "e")  # e, the fifth, is the test
+    assert [found.groups[place] for place in np.unique(found.test.group)] == ["e"]
+    assert found.train.group.max() == 4
+    with pytest.raises(DataError, match=r"0.npy: its name has no group, which is '\^x'"):
+        own(folder, EVENTS + "groups = '^x'\n").layout(tmp_path)
+    with pytest.raises(DataError, match=r"has the one group _, which cannot be in both parts"):
+        own(folder, EVENTS + "groups = '_'\n").layout(tmp_path)
+
+
+@pytest.mark.usefixtures("mine")
+def test_files_of_a_table_are_groups_unless_it_names_others(tmp_path: Path) -> None:
+    for name in "abcdef":
+        np.save(tmp_path / f"{name}.npy", structured(table(ord(name))))
+    rows = [f"{n}.npy,{s},{s + 50000},{c}" for n in "abcdef" for s, c in ((0, "x"), (60000, "y"))]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,start,end,class", *rows]))
+    found = stored(own(tmp_path, EVENTS), tmp_path)
+    assert [found.groups[place] for place in np.unique(found.test.group)] == ["e.npy"]
+    named = [f"{row},{'s1' if row[0] < 'd' else 's2'}" for row in rows]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,start,end,class,group", *named]))
+    found = stored(own(tmp_path, EVENTS), tmp_path)
+    assert (found.groups, len(found.train), len(found.test)) == (("s1", "s2"), 6, 6)
+    assert own(tmp_path, EVENTS).declared.is_grouped
+    for bad, message in (
+        ("file,start,end\na.npy,0,1", "first line must name the columns file, start, end, class"),
+        ("file,start,end,class\na.npy,0,9", "line 2 must be file,start,end,class, got a.npy,0,9"),
+    ):
+        (tmp_path / "labels.csv").write_text(bad)
+        with pytest.raises(own_recordings.DeclarationError, match=message):
+            own(tmp_path, EVENTS)
+
+
 SERIES = 'kind = "series"\nchannels = 2\ninterval_ms = 10\nclip_ms = 30\nclasses = ["1", "2"]\n'
 TS = "@problemName x\n@classLabel true 1 2\n@data\n1,2,3,4:0,0,0,1:1\n4,3,2,1:0,0,0,0:2\n"
 
@@ -205,6 +245,7 @@ def test_series_are_read_from_ts_files(tmp_path: Path, monkeypatch: pytest.Monke
         ("size = [2, 4, 5]\nclip_ms = 1\non = 2", "on must be 0 or 1"),
         ("size = [2, 4, 5]\nclip_ms = 1\ncolumns = 'abc'", "columns must be the letters"),
         ("kind = 'series'", "needs interval_ms for kind 'series'"),
+        ("size = [2, 4, 5]\nclip_ms = 1\ngroups = '('", "groups must be a regular expression"),
         ("size = ", "is no TOML file"),
     ],
 )
