@@ -91,6 +91,27 @@ def events(
     return images.transpose(0, 1).to(torch.float32)
 
 
+@encoding("latency")
+def latency(
+    images: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    *,
+    timesteps: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return one spike per pixel that is not black: (time, batch, channels, height, width).
+
+    White fires at the first timestep, a brightness x at (1 - x) (time - 1), rounded.
+    """
+    del mean, std, generator
+    values = to_unit(images)
+    times = ((1 - values) * (timesteps - 1)).round()
+    steps = torch.arange(timesteps, device=values.device, dtype=values.dtype)
+    fires = (times == steps.view(-1, 1, 1, 1, 1)) & (values > 0)
+    return fires.to(values.dtype)
+
+
 @encoding("poisson", is_noisy=True)
 def poisson(
     images: Tensor,

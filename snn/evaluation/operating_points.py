@@ -248,7 +248,8 @@ class OperatingPointEvaluator:
             limits = detector if depth > 1 else [config.detector_threshold]
             for timesteps, limit in itertools.product(range(1, config.timesteps + 1), limits):
                 yield from self._grid(depth, timesteps, limit)
-            if config.timesteps > 1 and (is_recorded(config.dataset) or config.time_threshold < 1):
+            may_answer = is_recorded(config.dataset) or config.time_rule == "spike-time"
+            if config.timesteps > 1 and (may_answer or config.time_threshold < 1):
                 yield from self._over_time(depth)
 
     def _over_time(self, depth: int) -> Iterator[OperatingPoint]:
@@ -256,6 +257,10 @@ class OperatingPointEvaluator:
         config = self.trained.config
         known = self.recording.confidence[depth - 1, : config.timesteps - 1]
         quantiles = np.quantile(known, np.linspace(0, 1, TIME_THRESHOLDS))
+        if config.time_rule == "spike-time":
+            quantiles = np.append(
+                quantiles, first_spike(config, self.trained.network.block(depth - 1))
+            )
         for threshold in sorted({round(float(q), 6) for q in quantiles}):
             if threshold >= 1:
                 continue
@@ -300,6 +305,17 @@ class OperatingPointEvaluator:
         confidence = self.recording.confidence[index, timesteps - 1]
         quantiles = np.quantile(confidence, np.linspace(0, 1, count - 1))
         return sorted({*(round(float(q), 6) for q in quantiles), 1.0})
+
+
+def first_spike(config: RunConfig, block: Block) -> float:
+    """Return the time_threshold at which output neurons that fire once answer by the first spike.
+
+    It lies between the confidence without a spike and the lowest one with the first spikes: of
+    all neurons but one, at the last timestep.
+    """
+    classes = len(block.head.classes)
+    spoken = math.exp(config.answer_gain / config.timesteps)
+    return (1 / classes + spoken / (spoken * (classes - 1) + 1)) / 2
 
 
 def detector_thresholds(config: RunConfig) -> list[float]:

@@ -51,6 +51,11 @@ class Tap:
 def inexpressible(config: RunConfig) -> list[str]:
     """Return a line for each part that NIR has no node for, with what to use instead."""
     found = []
+    if config.time_rule == "spike-time":
+        found.append(
+            "time_rule 'spike-time' has no NIR node (neurons that fire once); use time_rule "
+            "'conversion'"
+        )
     if config.pooling == "max":
         found.append(
             "pooling 'max' has no NIR node (a maximum of spikes); use pooling 'average' or "

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from snn.lif.surrogate import peak
 from snn.network.feedback import add_feedback
+from snn.network.first_spike import START_SUM, FirstSpike
 from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, ForwardContext, Layer, Norm
 from snn.network.neurons import Lif
@@ -60,6 +61,9 @@ def builder_of(
         strict=config.time_rule == "spike-bp",
         height=height / peak(config.surrogate, config.surrogate_slope) if height else 1.0,
     )
+    is_timed = config.time_rule == "spike-time"
+    if is_timed:
+        lif = FirstSpike(**vars(lif), tau=config.current_steps, gain=config.answer_gain)
     norm: Norm = "none" if is_folded else config.norm  # type: ignore[assignment]  # checked there
     return BlockBuilder(
         lif=lif,
@@ -76,6 +80,8 @@ def builder_of(
         synaptic_leak=config.synaptic_leak,
         adaptation=config.adaptation,
         adaptation_leak=config.adaptation_leak,
+        has_bias=not is_timed,
+        lift=START_SUM * config.threshold if is_timed else 0.0,
     )
 
 

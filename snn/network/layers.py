@@ -140,7 +140,8 @@ class Connections(nn.Module):
     turns k*k spikes into a value of 1. With `is_analog` inputs are real numbers instead of
     spikes, with `is_constant` the same ones at every timestep; `deviation` is their standard
     deviation if it is known. `kind` is the source of the inputs. With `groups`, a convolution
-    connects each group of output channels with its group of input channels only.
+    connects each group of output channels with its group of input channels only. `lift` is the
+    mean of the summed initial weights of a neuron.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class Connections(nn.Module):
         kind: InputKind = "neurons",
         norm: Norm = "none",
         gain: float = 1.0,
+        lift: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -164,7 +166,7 @@ class Connections(nn.Module):
         self.is_analog, self.is_constant, self.kind = is_analog, is_constant, kind
         fan_in = math.prod(shape[1:])
         weight = torch.empty(shape)
-        weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+        weight.normal_(lift / fan_in, math.sqrt(2 / fan_in), generator=generator)
         self.weight = nn.Parameter(weight)
         self.scale = SPIKE_SCALE if deviation is None else 1 / deviation
         self.trained_in = torch.float32  # number type of the products during training

@@ -54,6 +54,11 @@ class Lif:
         spikes, last = _LifFunction.apply(current, state, constants, self)  # type: ignore[no-untyped-call]
         return spikes, last
 
+    def answer(self, spikes: Tensor, state: Tensor | None) -> Tensor:
+        """Return what output neurons say with their spikes; `state` is the one before."""
+        del state
+        return spikes
+
     def at(
         self, leak: float, threshold: float, *, dtype: torch.dtype, is_learned: bool
     ) -> Constants:

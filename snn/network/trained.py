@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Generator, Tensor
 
 from snn.data.dataset import Samples
@@ -75,4 +76,9 @@ def encode(
 ) -> Tensor:
     """Return images as the config encodes them: (time or 1, batch, channels, height, width)."""
     chosen = ENCODINGS[config.encoding]
-    return chosen(images, mean, std, timesteps=config.timesteps, generator=draws)
+    steps = config.input_steps
+    drive = chosen(images, mean, std, timesteps=steps, generator=draws)
+    if steps < config.timesteps:
+        silent = drive.new_zeros(config.timesteps - steps, *drive.shape[1:])
+        drive = torch.cat([drive, silent])
+    return drive

@@ -69,6 +69,8 @@ class BlockBuilder:
     synaptic_leak: float = 0.0  # 0: neurons without a synaptic current
     adaptation: float = 0.0  # 0: thresholds do not adapt
     adaptation_leak: float = 0.0
+    has_bias: bool = True
+    lift: float = 0.0  # sum of the initial weights of a neuron, on average
 
     def layer(
         self,
@@ -94,6 +96,7 @@ class BlockBuilder:
                 kind=source.kind,
                 norm=self.norm,
                 gain=1 / math.sqrt(summed),
+                lift=self.lift,
                 generator=self.generator,
             )
             for shape, source, stride, apart in zip(shapes, sources, strides, groups, strict=False)
@@ -104,7 +107,7 @@ class BlockBuilder:
             lif=self._neurons(),
             skip=skip,
             dropout=self.dropout,
-            has_bias=self.is_folded or self.norm != "batch-over-time",
+            has_bias=self.has_bias and (self.is_folded or self.norm != "batch-over-time"),
             own=self.own,
             own_thresholds=self.own_thresholds and not self.is_folded,
             is_trained=self.is_trained,

@@ -59,6 +59,7 @@ __all__ = [
 T = TypeVar("T")
 
 # The loss that each learning rule over time was published with; the other rules: mean-readout.
+ANSWER_UNIT = 0.2  # of the time constant of currents: xi of Göltz et al. 2021
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 FOLLOWING = {name: f"{name}_ms" for name in ("leak", "synaptic_leak", "adaptation_leak")}
 """Decay factors per timestep, and the time constants that they follow from."""
@@ -118,7 +119,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         for name, setting in SETTINGS.items():
             self._set(name, setting.current(getattr(self, name)))
         if self.encoding == "":
-            self._set("encoding", _usual_encoding(self.dataset))
+            self._set("encoding", _usual_encoding(self.dataset, self.time_rule))
         self._reset_unused()
         faults = self._complete_recording()
         if self.surrogate_slope is None and self.surrogate in SURROGATE_SLOPES:
@@ -175,6 +176,23 @@ class RunConfig(  # dataclasses take fields from the last base to the first
     def step_ms(self) -> float | None:
         """Milliseconds of a timestep; None for images and for bins of no fixed length."""
         return self.used_ms / self.timesteps if self.binning == "window" else None
+
+    @property
+    def input_steps(self) -> int:
+        """Timesteps during which the input may spike, from the first one."""
+        if self.encoding != "latency":
+            return self.timesteps
+        return max(1, math.ceil(self.latency_share * self.timesteps))
+
+    @property
+    def current_steps(self) -> float:
+        """Time constant of the currents of time_rule spike-time, timesteps."""
+        return self.current_share * self.timesteps
+
+    @property
+    def answer_gain(self) -> float:
+        """Output of neurons that fire once, from their spike on: 1 per `ANSWER_UNIT`."""
+        return 1 / (ANSWER_UNIT * self.current_share)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -376,7 +394,8 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         """
         if "timesteps" in changes and self.inference_timesteps == self.timesteps:
             changes = {"inference_timesteps": None, **changes}
-        if "dataset" in changes and self.encoding == _usual_encoding(self.dataset):
+        usual_encoding = _usual_encoding(self.dataset, self.time_rule)
+        if changes.keys() & {"dataset", "time_rule"} and self.encoding == usual_encoding:
             usual_polarity = "" if self.polarity == "two" else self.polarity
             changes = {"encoding": "", "polarity": usual_polarity, **changes}
         following = [name for name, ms in FOLLOWING.items() if getattr(self, ms) > 0]
@@ -428,15 +447,15 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         return _digest(trained)
 
 
-def _usual_encoding(dataset: str) -> str:
+def _usual_encoding(dataset: str, time_rule: str) -> str:
     known = RECORDINGS.get(dataset)
     if known is None:
-        return "direct"
+        return "latency" if time_rule == "spike-time" else "direct"
     return "delta" if known.kind == "series" else "events"
 
 
 def _usual_leak(time_rule: str) -> float:
-    return 1.0 if time_rule == "conversion" else 0.5
+    return 1.0 if time_rule in ("conversion", "spike-time") else 0.5
 
 
 def _usual_loss(time_rule: str, readout: str) -> str:

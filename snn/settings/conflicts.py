@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from snn.settings.datasets import DATASETS, RECORDINGS
+from snn.settings.first_spikes import FIRST_SPIKES, first_spikes
 from snn.settings.setting import ConfigError, Fault
 
 Settings = Any  # a RunConfig, whose module imports this one
@@ -13,8 +14,8 @@ Conflicts = Iterator[tuple[str, str]]  # the key of a setting, and a message
 STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
 """Learning rules over time with a loss at every timestep."""
 
-BACKWARD_RULES = ("bptt", "spike-bp")
-"""Learning rules over time that run backward through all timesteps."""
+NOT_FORWARD = ("bptt", "spike-bp", "conversion", *FIRST_SPIKES)
+"""Learning rules over time that do not run forward, one timestep after another."""
 
 MOST_SPIKES = 16.0
 """Accumulated spikes up to which bfloat16, which has 8 significant bits, errs by 1/32 of a spike
@@ -37,7 +38,8 @@ def conflicts(config: Settings) -> list[Fault]:
         *half_precision(config),
         *(_spike_bp(config) if config.time_rule == "spike-bp" else ()),
         *(_conversion(config) if config.time_rule == "conversion" else ()),
-        *(_forward(config) if config.time_rule not in (*BACKWARD_RULES, "conversion") else ()),
+        *(first_spikes(config) if config.time_rule in FIRST_SPIKES else ()),
+        *(_forward(config) if config.time_rule not in NOT_FORWARD else ()),
     ]
     return [Fault(key=key, message=message) for key, message in found]
 
@@ -253,6 +255,7 @@ def half_precision(config: Settings) -> Conflicts:
         "conversion": "maps rates, which half precision rounds",
         "dsr": "has a derivative that jumps where a rounded drive crosses zero or the threshold",
         "membrane-trace": "has no derivative where a rounded potential crosses the threshold",
+        "spike-time": "has spike times, which half precision rounds",
     }.get(config.time_rule)
     if why is not None:
         yield (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from snn.settings import extensions
 from snn.settings.datasets import DATASETS
-from snn.settings.setting import choice, integer, real
+from snn.settings.setting import choice, fraction, integer, real
 
 OF_EXTENSION = f"; if an extension defines it, name the extension in {extensions.VARIABLE}"
 
@@ -37,9 +37,17 @@ class DataSettings:
     )
     encoding: str = choice(
         "",
-        ("direct", "poisson", "events", "delta"),
+        ("direct", "poisson", "latency", "events", "delta"),
         "input encoding: of images as a constant current at every timestep (direct) or as signed "
-        "random spikes (poisson), of recordings their events (events), of series an event for "
-        "each delta_threshold that a value moves (delta). Default: direct, events or delta, as "
+        "random spikes (poisson), or one spike per pixel, earlier the brighter it is (latency); of "
+        "recordings their events (events), of series an event for each delta_threshold that a "
+        "value moves (delta). Default: what the time rule needs, else direct, events or delta, as "
         "the data set needs",
+    )
+    latency_share: float = fraction(
+        0.5,
+        "share of the timesteps during which the input spikes with encoding latency",
+        open_low=True,
+        without=0.5,
+        only_with={"encoding": ("latency",)},
     )

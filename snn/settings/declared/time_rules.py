@@ -7,6 +7,7 @@ from snn.settings.setting import choice, integer, real
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 SPIKING_RULES = {"time_rule": (*SURROGATE_RULES["time_rule"], "spike-bp", "membrane-trace", "dsr")}
 CONVERTED = {"time_rule": ("conversion",)}
+TIMED = {"time_rule": ("spike-time",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,13 @@ class TimeRuleSettings:
             "membrane-trace",
             "dsr",
             "conversion",
+            "spike-time",
         ),
         "learning rule over time: backpropagation through time (bptt) or from spike to spike "
         "(spike-bp), forward in time with traces (ottt-a, ottt-o) or accumulated spikes (saf-e, "
         "saf-f; membrane-trace by the potentials of neurons that fired), gradients of mean rates "
-        "(dsr), or none: a network without time is trained and "
-        "converted (conversion)",
+        "(dsr), exact derivatives of the times of single spikes (spike-time), or none: a network "
+        "without time is trained and converted (conversion)",
     )
     error_norm: str = choice(
         "none",
@@ -81,6 +83,23 @@ class TimeRuleSettings:
         low=0,
         without=0.0,
         only_with=CONVERTED,
+    )
+    current_share: float = real(
+        0.25,
+        "time constant of the current that an input spike starts, as a share of timesteps",
+        low=0.05,
+        high=10,
+        without=0.25,
+        only_with=TIMED,
+    )
+    silence_penalty: float = real(
+        0.1,
+        "loss per unit of weight that a neuron is short of its threshold with all inputs: such a "
+        "neuron never fires and has no gradient",
+        low=0,
+        high=1000,
+        without=0.1,
+        only_with=TIMED,
     )
     start: str = choice(
         "random",

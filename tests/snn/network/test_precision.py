@@ -55,6 +55,7 @@ assert {config.time_rule for config in RULES.values()} == set(TIME_RULES) - {
     "conversion",
     "dsr",
     "membrane-trace",
+    "spike-time",
 }  # refused
 
 

@@ -17,6 +17,7 @@ from snn.rules import TIME_RULES
 from snn.rules.membrane_trace import MembraneTraced
 from snn.rules.saf import Accumulated
 from snn.settings.config import ConfigError, RunConfig
+from snn.settings.first_spikes import FIRST_SPIKES
 from snn.training.checkpoint import load, save
 from tests.snn.rules.test_rules import (
     NETWORKS,
@@ -86,7 +87,9 @@ def test_the_rule_is_saf_f_with_another_derivative(
 
 
 @pytest.mark.parametrize("name", CLEAN)
-@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - {"spike-bp", "conversion"}))
+@pytest.mark.parametrize(
+    "rule", sorted(set(TIME_RULES) - {"spike-bp", "conversion", *FIRST_SPIKES})
+)
 def test_thresholds_of_neurons_divide_their_currents(name: str, rule: str) -> None:
     """For every rule: the loss is that of rows of weights over thresholds."""
     loss = "mean-readout" if rule in ("bptt", "saf-f", "dsr", "membrane-trace") else "instantaneous"
