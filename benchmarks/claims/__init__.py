@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks.claims.block_local import bloctrain, exits
 from benchmarks.claims.claim import Claim, Scale
 from benchmarks.claims.conversion import conversion
+from benchmarks.claims.first_spikes import spike_time
 from benchmarks.claims.forward import saf
 from benchmarks.claims.grad_r import grad_r
 from benchmarks.claims.spike_bp import spike_bp
@@ -23,6 +24,7 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "surrogates": surrogates,
     "membrane-trace": membrane_trace,
     "start": start,
+    "spike-time": spike_time,
 }
 
 __all__ = ["CLAIMS"]

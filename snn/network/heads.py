@@ -105,7 +105,7 @@ class Head(nn.Module):
         """
         x = self._features(self._signal(spikes, steps, batch))
         if isinstance(self.readout, Layer):
-            before = batch.potentials.get(self.readout)
+            before = batch.states.get(self.readout)
             outputs: Tensor = self.readout([x], steps, batch)
             if batch.dynamics is None:
                 outputs = self.readout.lif.answer(outputs, before)

@@ -16,6 +16,7 @@ NEEDED: dict[str, tuple[float | str, str]] = {
     "readout_leak": (1.0, "whose outputs are times"),
     "leak": (1.0, "whose potentials sum currents without leak"),
     "synaptic_leak": (0.0, "which has current_share for it"),
+    "adaptation": (0.0, "whose neurons fire once"),
     "firing_share": (1.0, "whose neurons are not reset"),
     "reset": ("soft", "whose neurons are not reset"),
     "neuron": ("fixed", "which has no gradient for leak and threshold"),

@@ -62,7 +62,7 @@ def potential(t: float, times: Tensor, row: Tensor) -> float:
 
 def first_crossing(times: Tensor, row: Tensor, *, last: float = STEPS - 1) -> float:
     """The first time with V at the threshold: a fine grid, then bisection; inf for none."""
-    grid = torch.linspace(0, last, int(last) * 50 + 1, dtype=torch.float64)
+    grid = torch.linspace(0, last, int(last) * 20 + 1, dtype=torch.float64)
     high = next((t for t in grid.tolist() if potential(t, times, row) >= LIF.threshold), None)
     if high is None:
         return math.inf
@@ -93,7 +93,7 @@ def test_times_are_those_at_which_the_potential_reaches_the_threshold(
 
 def test_derivatives_are_exact(draws: torch.Generator) -> None:
     """Against finite differences of the time found by bisection."""
-    times, weight = inputs(draws, images=3)
+    times, weight = inputs(draws, images=2, count=8)
     times.requires_grad_()
     weight.requires_grad_()
     found = crossing(times, weight, LIF, steps=STEPS)
@@ -111,7 +111,7 @@ def test_derivatives_are_exact(draws: torch.Generator) -> None:
         )
         for j in range(times.shape[1]):
             for of, exact in (("weight", of_weight[neuron, j]), ("time", of_times[image, j])):
-                if of == "time" and not math.isfinite(float(times[image, j])):
+                if of == "time" and not math.isfinite(float(times[image, j].detach())):
                     assert float(exact) == 0
                     continue
                 ends = []
@@ -121,7 +121,7 @@ def test_derivatives_are_exact(draws: torch.Generator) -> None:
                     ends.append(first_crossing(t, w))
                 assert float(exact) == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-4)
                 compared += 1
-    assert compared > 100
+    assert compared > 60
 
 
 def test_what_arrives_after_a_spike_changes_nothing(draws: torch.Generator) -> None:
