@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snn.network.blocks import Block, layers_of
-from snn.network.cost import fan_out, skip_fan_out
+from snn.network.cost import fan_out, fan_out_by_lag, skip_fan_out
 from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer, PoolNeurons
 from snn.network.network import Network
@@ -56,6 +56,8 @@ class OperationCounter:
         The current of a constant input is computed once, in the first timestep, with all its
         values. Of an input that moves, a value of zero costs nothing.
         """
+        if conn.delays is not None:
+            return self._late(owner, conn, x, steps)
         if conn not in self._fans:
             self._fans[conn] = fan_out(conn, x.shape[2:]).flatten()
         fan = self._fans[conn]
@@ -69,6 +71,24 @@ class OperationCounter:
             self.macs.setdefault(owner, []).append(counted)
             return none
         return weighted(x, fan) * conn.spikes_per_unit
+
+    def _late(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
+        """Return the same of delayed connections: operations count when a spike arrives.
+
+        What would arrive after the last timestep is never added.
+        """
+        if conn not in self._fans:
+            self._fans[conn] = fan_out_by_lag(conn, x.shape[2:]).flatten(1)
+        used = (x != 0).to(x.dtype) if conn.is_analog else x
+        longest = len(self._fans[conn]) - 1
+        spent = x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
+        for lag, fan in enumerate(self._fans[conn]):
+            first = longest - lag
+            spent += weighted(used[first : first + steps], fan)
+        if not conn.is_analog:
+            return spent * conn.spikes_per_unit
+        self.macs.setdefault(owner, []).append(spent)
+        return torch.zeros_like(spent)
 
 
 def weighted(x: Tensor, fan: Tensor) -> Tensor:

@@ -51,8 +51,6 @@ def faults_of(node: Any, dt_s: float) -> Iterator[str]:
             )
         elif name == "delay" and values.min() < 0:
             yield f"delay must be at least 0, got {values.min():g}"
-        elif name == "delay" and len(np.unique(np.round(values / dt_s))) > 1:
-            yield "delay must be the same for all values, got several"
 
 
 class Weights:
@@ -204,10 +202,11 @@ class _Scaled(State):
 
 
 class _Delayed(State):
-    """Delay, in whole timesteps, the same for all values."""
+    """Delay, in whole timesteps, of each value its own."""
 
     def __init__(self, node: Any, dt_s: float) -> None:
-        self._steps = round(float(_float64(node.delay).flat[0]) / dt_s)
+        steps = np.round(np.atleast_1d(_float64(node.delay)) / dt_s).astype(np.int64)
+        self._each = {int(lag): torch.from_numpy(steps == lag) for lag in np.unique(steps)}
         self._values: list[Tensor] = []
         self._counts: list[Tensor] = []
 
@@ -219,7 +218,12 @@ class _Delayed(State):
 
     def _later(self, queue: list[Tensor], x: Tensor) -> Tensor:
         queue.append(x)
-        return queue.pop(0) if len(queue) > self._steps else torch.zeros_like(x)
+        late = torch.zeros_like(x)
+        for lag, own in self._each.items():
+            if lag < len(queue):
+                late = torch.where(own, queue[-1 - lag], late)
+        del queue[: -max(self._each) or len(queue)]
+        return late
 
 
 def state_of(node: Any, dt_s: float) -> State:

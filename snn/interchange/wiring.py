@@ -177,7 +177,7 @@ class Wiring:
         if isinstance(head.readout, Readout):
             name, bias = "readout", head.readout.bias
             conn = head.readout.connections
-            signal = self._connections(name, conn, signal, bias, factor=1 / self._gain)
+            (signal,) = self._connections(name, conn, signal, bias, factor=1 / self._gain)
         else:
             signal = self._layer(head.readout, [signal])
         node = self._nir.Output(output_type={"output": np.array(signal.shape)})
@@ -192,14 +192,15 @@ class Wiring:
         name = _plain(layer.name)
         bias = layer.bias if layer.bias is None else layer.bias * self._gain
         sources = [
-            self._connections(
+            tap
+            for place, (conn, signal) in enumerate(zip(layer.sources, inputs, strict=False))
+            for tap in self._connections(
                 f"{name}_in{place}",
                 conn,
                 signal,
                 bias if place == 0 else None,
                 factor=self._gain if conn.kind == "image" else 1.0,
             )
-            for place, (conn, signal) in enumerate(zip(layer.sources, inputs, strict=False))
         ]
         if layer.skip is not None:
             sources.append(self._sampled(f"{name}_skip", inputs[-1], layer.skip.stride))
@@ -207,8 +208,34 @@ class Wiring:
 
     def _connections(
         self, name: str, conn: Connections, signal: Tap, bias: Tensor | None, *, factor: float
-    ) -> Tap:
+    ) -> list[Tap]:
+        """Add connections; those with delays of their own as a node for each delay."""
         weight = _array(conn.weight * factor)
+        if conn.delays is None:
+            return [self._mapped(name, conn, weight, signal, bias)]
+        whole = conn.delays.whole().cpu().numpy()
+        signal = self._flat(signal) if weight.ndim == 2 else signal
+        if conn.delays.kind == "axons":
+            each = np.broadcast_to(_trailing(whole, len(signal.shape)), signal.shape)
+            late = self._late(f"{name}_delay", signal, each)
+            return [self._mapped(name, conn, weight, late, bias)]
+        taps: list[Tap] = []
+        for steps in np.unique(whole):
+            own = weight * _trailing(whole == steps, weight.ndim)
+            late, each = signal, np.full(signal.shape, steps)
+            if steps > 0:
+                late = self._late(f"{name}_delay{steps}", signal, each)
+            given = None if taps else bias
+            taps.append(self._mapped(f"{name}_after{steps}", conn, own, late, given))
+        return taps
+
+    def _late(self, name: str, signal: Tap, steps: Any) -> Tap:
+        """Delay each value by its own number of timesteps."""
+        return self._add(name, self._nir.Delay(delay=steps * DT_S), [signal], signal.shape)
+
+    def _mapped(
+        self, name: str, conn: Connections, weight: Any, signal: Tap, bias: Tensor | None
+    ) -> Tap:
         if weight.ndim == 2:
             flat, shape = self._flat(signal), (weight.shape[0],)
             if bias is None:
@@ -350,6 +377,11 @@ def _sides(signal: Tap, kernel: Sequence[int], stride: Size, padding: Size) -> l
     """Return height and width after windows of `kernel`."""
     axes = zip(signal.shape[1:], kernel, stride, padding, strict=True)
     return [(side + 2 * pad - window) // step + 1 for side, window, step, pad in axes]
+
+
+def _trailing(values: Any, axes: int) -> Any:
+    """Return values with axes of length 1 behind theirs."""
+    return values.reshape(*values.shape, *[1] * (axes - values.ndim))
 
 
 def _plain(name: str) -> str:

@@ -82,6 +82,9 @@ def builder_of(
         adaptation_leak=config.adaptation_leak,
         has_bias=not is_timed,
         lift=START_SUM * config.threshold if is_timed else 0.0,
+        delays=config.delays,
+        longest_delay=config.longest_delay,
+        delay_draws=None if is_folded else generator(config.seed, "delays", block),
     )
 
 
@@ -161,6 +164,8 @@ def fold_for_inference(config: RunConfig, index: int, block: Block) -> Block:
     plain.to(next(block.parameters()).device)
     for old, new in zip(connections_of(block), connections_of(plain), strict=True):
         new.weight.copy_(old.folded()[0])
+        if old.delays is not None and new.delays is not None:
+            new.delays.position.copy_(old.delays.whole() / old.delays.longest)
     for layer, target in zip(layers_of(block), layers_of(plain), strict=True):
         if target.bias is None:  # pooling neurons have no parameters
             continue

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn.network.blocks import Block, connections_of
+from snn.network.delays import delay_bits
 from snn.network.layers import Connections, Layer
 
 OPTIMIZER_COPIES = {"adam": 2, "sgd": 1}  # numbers kept per parameter: moments, momentum
@@ -111,13 +112,15 @@ def model_bytes(blocks: Sequence[Block]) -> int:
 
     Per set of connections the smaller of two formats: all weights in 32 bits, or the
     non-zero weights in 32 bits and one bit per possible connection. Non-zero biases and
-    learned leaks and thresholds take 32 bits each.
+    learned leaks and thresholds take 32 bits each, delays as many as their longest needs.
     """
     total = 0
     for block in blocks:
         for conn in connections_of(block):
             possible, alive = conn.weight.numel(), int(torch.count_nonzero(conn.weight))
             total += min(4 * possible, 4 * alive + math.ceil(possible / 8))
+            if conn.delays is not None:
+                total += math.ceil(delay_bits(conn.delays, alive) / 8)
         for name, parameter in block.named_parameters():
             if name.endswith("bias"):
                 total += 4 * int(torch.count_nonzero(parameter))
@@ -127,13 +130,32 @@ def model_bytes(blocks: Sequence[Block]) -> int:
 
 
 @torch.no_grad()
-def fan_out(connections: Connections, shape: Sequence[int]) -> Tensor:
+def fan_out_by_lag(connections: Connections, shape: Sequence[int]) -> Tensor:
+    """Return the same as `fan_out` for each delay in timesteps, (longest + 1, *shape)."""
+    delays = connections.delays
+    assert delays is not None
+    whole, lags = delays.whole(), range(delays.longest + 1)
+    if delays.kind == "axons":
+        fan = fan_out(connections, shape)
+        own = whole.view(-1, *[1] * (fan.dim() - 1))
+        return torch.stack([fan * (own == lag) for lag in lags])
+    own = whole.view(*whole.shape, *[1] * (connections.weight.dim() - 2))
+    return torch.stack([fan_out(connections, shape, among=own == lag) for lag in lags])
+
+
+@torch.no_grad()
+def fan_out(
+    connections: Connections, shape: Sequence[int], *, among: Tensor | None = None
+) -> Tensor:
     """Return the existing outgoing connections of each input of `shape`, float64 of that shape.
 
     `shape` is without time and batch. Exact at borders and for strides: the transposed
-    connections with every existing weight set to 1.
+    connections with every existing weight set to 1. `among`, to be broadcast to the weights,
+    says which of them count; None: all.
     """
     weight = (connections.weight != 0).to(torch.float64)
+    if among is not None:
+        weight = weight * among
     if weight.dim() == 2:
         return weight.sum(dim=0).view(*shape)
     stride, padding = connections.stride, weight.shape[-1] // 2

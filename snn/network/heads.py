@@ -87,7 +87,14 @@ class Head(nn.Module):
         if config.readout == "spiking":
             shape = (outputs, math.prod(source.shape))
             # no class may be silenced, nor made to fire less because it has fired
-            plain = replace(builder, dropout=0.0, own_thresholds=False, balance=0.0, adaptation=0.0)
+            plain = replace(
+                builder,
+                dropout=0.0,
+                own_thresholds=False,
+                balance=0.0,
+                adaptation=0.0,
+                delays="none",
+            )
             self.readout = plain.layer(f"{name}.readout", [shape], [source])
         else:
             self.readout = Readout(source, outputs, builder)

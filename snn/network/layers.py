@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn.network.delays import Delays
 from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization
@@ -42,7 +43,10 @@ class Observer(Protocol):
     """Receives inputs and outputs of every layer, one chunk of timesteps at a time."""
 
     def layer(self, layer: "Layer", inputs: Sequence[Tensor], spikes: Tensor) -> None:
-        """Receive `inputs`, one per set of connections, and the spikes before dropout."""
+        """Receive `inputs`, one per set of connections, and the spikes before dropout.
+
+        Inputs of delayed connections begin earlier, see `Delays.joined`.
+        """
 
     def readout(self, connections: "Connections", inputs: Tensor) -> None:
         """Receive `inputs` of connections to integrators."""
@@ -110,6 +114,8 @@ class ForwardContext:
                 if weight.shape[1] == 1:  # fits both memory orders; torch assumes the other one
                     weight = weight.clone(memory_format=torch.channels_last)
                 weight = weight.contiguous(memory_format=torch.channels_last)
+            if connections.delays is not None and connections.delays.kind == "connections":
+                weight = connections.delays.kernel(weight)
             self.weights[connections] = weight
         return self.weights[connections]
 
@@ -142,6 +148,8 @@ class Connections(nn.Module):
     deviation if it is known. `kind` is the source of the inputs. With `groups`, a convolution
     connects each group of output channels with its group of input channels only. `lift` is the
     mean of the summed initial weights of a neuron.
+    With `delays` spikes arrive later: inputs then begin as many timesteps earlier as the longest
+    delay (`Delays.joined`), and `weight` is a kernel if each connection has its own.
     """
 
     def __init__(
@@ -159,8 +167,10 @@ class Connections(nn.Module):
         gain: float = 1.0,
         lift: float = 0.0,
         generator: torch.Generator | None = None,
+        delays: Delays | None = None,
     ) -> None:
         super().__init__()
+        self.delays = delays
         self.stride, self.spikes_per_unit, self.norm = stride, spikes_per_unit, norm
         self.groups = groups
         self.is_analog, self.is_constant, self.kind = is_analog, is_constant, kind
@@ -233,19 +243,18 @@ class Connections(nn.Module):
 
         With `levels`, inputs are stored packed for the backward pass.
         """
-        flat = x.flatten(0, 1)
         if self.is_half:
             half = weight.to(self.trained_in)
-            current = self._mapped(flat, half, None, levels)
+            current = self._mapped(x, half, None, levels)
             if bias is None:
                 current = current.to(x.dtype)
             else:  # the sum of half and single precision is in single precision
-                current = current + bias.view(-1, *[1] * (weight.dim() - 2))
+                current = current + bias.view(-1, *[1] * (self.weight.dim() - 2))
         else:
-            current = self._mapped(flat, weight, bias, levels)
+            current = self._mapped(x, weight, bias, levels)
         if self.norm == "batch-over-time":
             current = self.batch_norm(current)
-        unfolded: Tensor = current.unflatten(0, x.shape[:2])
+        unfolded: Tensor = current.unflatten(0, (-1, x.shape[1]))
         return unfolded
 
     @property
@@ -260,6 +269,13 @@ class Connections(nn.Module):
     def _mapped(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, levels: Levels | None
     ) -> Tensor:
+        """Return the currents (time * batch, ...) of `x` (time, batch, ...)."""
+        if self.delays is not None:
+            late = self.delays.mapped(
+                x, weight, stride=self.stride, groups=self.groups, levels=levels
+            )
+            return late if bias is None else late + bias.view(-1, *[1] * (late.dim() - 2))
+        x = x.flatten(0, 1)
         if levels is None:
             return self.apply_weight(x.to(weight.dtype), weight, bias)
         x = x.flatten(1) if weight.dim() == 2 else x
@@ -399,6 +415,7 @@ class Layer(nn.Module):
         return signal
 
     def _fire(self, inputs: Sequence[Tensor], steps: int, batch: ForwardContext) -> Tensor:
+        inputs = self._joined(inputs, batch)
         current = self.current(inputs, batch)
         if current.shape[0] != steps:  # a constant current
             current = current.expand(steps, *current.shape[1:])
@@ -414,6 +431,15 @@ class Layer(nn.Module):
         if batch.observer is not None:
             batch.observer.layer(self, inputs, spikes)
         return spikes
+
+    def _joined(self, inputs: Sequence[Tensor], batch: ForwardContext) -> list[Tensor]:
+        """Return inputs, those of delayed connections after what is still on its way."""
+        joined = list(inputs)
+        for place, conn in enumerate(self.sources):
+            if conn.delays is not None:
+                before = batch.states.get(conn.delays)
+                joined[place], batch.states[conn.delays] = conn.delays.joined(inputs[place], before)
+        return joined
 
     @torch.no_grad()
     def _watch(self, signal: Tensor) -> None:

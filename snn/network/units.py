@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snn.network.adaptive import AdaptiveLif
+from snn.network.delays import Delays
 from snn.network.layers import (
     Connections,
     ForwardContext,
@@ -71,6 +72,9 @@ class BlockBuilder:
     adaptation_leak: float = 0.0
     has_bias: bool = True
     lift: float = 0.0  # sum of the initial weights of a neuron, on average
+    delays: str = "none"  # as in RunConfig
+    longest_delay: int = 0  # timesteps
+    delay_draws: torch.Generator | None = None  # None: all are 0 at first
 
     def layer(
         self,
@@ -98,6 +102,7 @@ class BlockBuilder:
                 gain=1 / math.sqrt(summed),
                 lift=self.lift,
                 generator=self.generator,
+                delays=self._delays(shape, source, groups=apart),
             )
             for shape, source, stride, apart in zip(shapes, sources, strides, groups, strict=False)
         ]
@@ -115,6 +120,14 @@ class BlockBuilder:
             rate_map=None if self.rate_map is None else self.rate_map(),
             synapse=Synapse(self.synaptic_leak) if self.synaptic_leak > 0 else None,
         )
+
+    def _delays(self, shape: tuple[int, ...], source: SignalSpec, *, groups: int) -> Delays | None:
+        """Return delays for weights of a shape; a constant current has none."""
+        if self.delays == "none" or source.is_constant:
+            return None
+        own = shape[:2] if self.delays == "connections" else (shape[1] * groups,)
+        delays = Delays(self.delays, own, longest=self.longest_delay)
+        return delays if self.delay_draws is None else delays.draw(self.delay_draws)
 
     def _neurons(self) -> Lif:
         if self.adaptation == 0:

@@ -195,6 +195,13 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         return 1 / (ANSWER_UNIT * self.current_share)
 
     @property
+    def longest_delay(self) -> int:
+        """Timesteps of the longest delay; 0 without delays."""
+        if self.delays == "none":
+            return 0
+        return self.max_delay or math.ceil(self.timesteps / 4)
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the input of one timestep."""
         shape, _ = DATASETS[self.dataset]

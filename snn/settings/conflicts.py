@@ -31,6 +31,7 @@ def conflicts(config: Settings) -> list[Fault]:
         *_general(config),
         *_neuron(config),
         *_memories(config),
+        *_delays(config),
         *_thresholds(config),
         *_recording(config),
         *_start(config),
@@ -154,6 +155,7 @@ def _memories(config: Settings) -> Conflicts:
         "spike-bp": "whose derivative of a spike knows the potential alone",
         "dsr": "whose rates are those of LIF neurons",
         "conversion": "which trains without time",
+        "spike-time": "whose neurons have a current and a single spike of their own",
     }.get(config.time_rule, "whose traces are those of LIF neurons")
     if config.adaptation > 0 and config.neuron == "learned":
         yield (
@@ -168,6 +170,28 @@ def _memories(config: Settings) -> Conflicts:
                 f"must be 0 with time_rule {config.time_rule!r}, {why}, got "
                 f"{getattr(config, name):g}; use time_rule 'bptt'",
             )
+
+
+def _delays(config: Settings) -> Conflicts:
+    if config.delays == "none":
+        return
+    why = {
+        "dsr": "which uses mean rates and no single timesteps",
+        "conversion": "which trains without time",
+        "spike-time": "whose times of spikes are those of their arrival",
+    }.get(config.time_rule, "whose errors stay in a timestep and never reach an earlier spike")
+    if config.time_rule not in ("bptt", "spike-bp"):
+        yield (
+            "delays",
+            f"{config.delays!r} is not possible with time_rule {config.time_rule!r}, {why}; "
+            "use 'none', or time_rule 'bptt'",
+        )
+    if config.longest_delay >= config.timesteps:
+        yield (
+            "max_delay",
+            f"must be below timesteps ({config.timesteps}), after which nothing arrives, got "
+            f"{config.longest_delay}; use a lower max_delay, or more timesteps",
+        )
 
 
 def _thresholds(config: Settings) -> Conflicts:

@@ -209,6 +209,9 @@ class Stage:
         self.optimizer.zero_grad(set_to_none=True)
         for layer in self.layers:
             layer.confine()
+        for conn in self.connections:
+            if conn.delays is not None:
+                conn.delays.settle(self.step / steps)
         if self.rewirer is not None:
             self.rewirer.after_step(self.step, steps=steps, learning_rate=rate)
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from snn.settings.declared.recordings import RECORDED
-from snn.settings.setting import AboveZero, fraction, real
+from snn.settings.setting import AboveZero, choice, fraction, integer, real
 
+DELAYED = {"delays": ("connections", "axons")}
 ADAPTIVE = {"adaptation": AboveZero()}
 
 
@@ -49,4 +50,20 @@ class MemorySettings:
         high=1e6,
         without=0.0,
         only_with={**RECORDED, **ADAPTIVE},
+    )
+    delays: str = choice(
+        "none",
+        ("none", "connections", "axons"),
+        "learned delays of spikes on their way into a layer, in timesteps: none, one for each "
+        "connection (in convolutions for each pair of channels), or one for each input neuron or "
+        "channel (axons); a constant image and outputs have none",
+        without="none",
+    )
+    max_delay: int = integer(
+        0,
+        "longest delay, timesteps; 0 = a quarter of timesteps, rounded up",
+        low=0,
+        high=100_000,
+        without=0,
+        only_with=DELAYED,
     )

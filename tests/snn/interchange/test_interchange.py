@@ -24,6 +24,7 @@ from snn.interchange import InterchangeError, files
 from snn.interchange.bundle import write_all
 from snn.interchange.description import Description, Measured, stated_dt
 from snn.interchange.measure import description_of, measure
+from snn.interchange.nodes import state_of
 from snn.interchange.simulation import Simulation
 from snn.interchange.wiring import Form, graphs, inexpressible
 from snn.network.blocks import build_block, fold_for_inference
@@ -48,6 +49,8 @@ OURS = {
     **NETWORKS,
     "vgg5 synapses": {"backbone": "vgg5", "synaptic_leak": 0.6},
     "vgg5 synapses, hard reset": {"backbone": "vgg5", "synaptic_leak": 0.6, "reset": "hard"},
+    "vgg5 delays": {"backbone": "vgg5", "delays": "connections", "encoding": "poisson"},
+    "resnet5 delays of axons": {"backbone": "resnet5", "delays": "axons", "max_delay": 2},
     "resnet11 synapses": {"backbone": "resnet11", "synaptic_leak": 0.6, "reset": "hard"},
     "bottleneck, separable": {
         "architecture": "s6p b8/2 b8i",
@@ -257,6 +260,29 @@ def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("name", ["vgg5 delays", "resnet5 delays of axons"])
+def test_delayed_spikes_arrive_and_count_as_in_the_network(name: str, tmp_path: Path) -> None:
+    """Delays are nodes of the graph: its stored bytes are its own."""
+    network, images = network_of(name)
+    graph = graph_of(network, tmp_path / "network.nir")
+    late = [node.delay for node in graph.nodes.values() if isinstance(node, nir.Delay)]
+    assert len(np.unique(np.concatenate([d.flatten() for d in late]).round(6))) > 1
+    about = description_of(graph)
+    assert about is not None
+    measured = measure(graph, images, about)
+    ours = evaluate(Trained(network=network, history=HISTORY), images).points[0].metrics
+    for metric in ("accuracy", "spikes_per_inference", "synaptic_ops", "macs", "input_events"):
+        assert measured.metrics[metric] == ours[metric], metric
+    assert ours["spikes_per_inference"] > 20
+
+
+def test_each_value_has_its_own_delay() -> None:
+    state = state_of(nir.Delay(np.array([0.0, 3e-4, 1e-4])), 1e-4)
+    sent = torch.arange(1, 6).float()[:, None, None].expand(5, 1, 3)
+    arrived = torch.stack([state(x) for x in sent])[:, 0].T
+    assert arrived.tolist() == [[1, 2, 3, 4, 5], [0, 0, 0, 1, 2], [0, 1, 2, 3, 4]]
+
+
 @pytest.mark.filterwarnings("ignore:nirtorch:DeprecationWarning")
 def test_a_graph_that_snntorch_wrote_decides_as_snntorch_does(tmp_path: Path) -> None:
     snntorch = pytest.importorskip("snntorch", reason="snnTorch is not installed: make setup")
@@ -463,7 +489,6 @@ def test_parameters_that_are_not_finite_are_refused_with_their_node(
         (nir.Threshold(np.array([math.nan])), "threshold must be finite"),
         (nir.Delay(np.array([math.nan])), "delay must be finite"),
         (nir.Delay(np.array([-1e-4])), r"delay must be at least 0, got -0\.0001"),
-        (nir.Delay(np.array([1e-4, 3e-4])), "delay must be the same for all values, got several"),
         (nir.Linear(np.array([["a"]])), "weight must be real numbers, got <U1"),
     ],
 )

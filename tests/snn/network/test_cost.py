@@ -220,6 +220,8 @@ def test_the_estimate_is_the_memory_that_training_counts(
         {"votes": 3, "time_rule": "saf-f"},
         {"synaptic_leak": 0.6},
         {"adaptation": 0.3},
+        {"delays": "connections", "encoding": "poisson"},
+        {"delays": "axons", "encoding": "poisson", "memory_mode": "packed"},
     ],
     ids=[
         "new-units",
@@ -231,6 +233,8 @@ def test_the_estimate_is_the_memory_that_training_counts(
         "votes",
         "synapses",
         "adaptive",
+        "delays",
+        "delays-of-axons",
     ],
 )
 def test_the_estimate_covers_other_pools_and_readouts(changes: dict[str, Any]) -> None:

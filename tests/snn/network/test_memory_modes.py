@@ -47,6 +47,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "readout": "spiking",
         "timesteps": 20,  # of fewer the three states of a neuron are more than is recomputed
     },
+    "delays": {"backbone": "vgg5", "width": 4, "delays": "connections", "dropout": 0.3},
+    "delays-of-axons": {"backbone": "resnet7", "width": 4, "delays": "axons", "timesteps": 20},
     "synapses": {"backbone": "resnet7", "width": 4, "synaptic_leak": 0.6},
 }
 LAYERS: dict[str, Any] = {

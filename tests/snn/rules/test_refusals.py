@@ -63,6 +63,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         for rule in TIME_RULES
         if rule != "bptt"
     ),
+    *(
+        ({"time_rule": rule, "delays": kind}, f"delays '{kind}' .*'{rule}'.* or time_rule 'bptt'")
+        for rule in TIME_RULES
+        for kind in ("axons", "connections")
+        if rule not in ("bptt", "spike-bp")
+    ),
     ({"adaptation": 0.5, "neuron": "learned"}, "adaptation must be 0 .* use neuron 'fixed' or"),
     ({"micro_batch": 4, "time_rule": "ottt-o"}, "use a smaller batch_size"),
     ({"micro_batch": 4, **BATCH_NORM}, "use norm 'weight-standardised'"),

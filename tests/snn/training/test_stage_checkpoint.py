@@ -121,6 +121,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "calibrated": {"gradient_growth": 1.0},
     "bfloat16": {"precision": "bfloat16"},
     "synapses": {"synaptic_leak": 0.6},
+    "delays": {"delays": "connections", "encoding": "poisson", "target_sparsity": 0.5},
+    "delays of axons": {"delays": "axons", "memory_mode": "checkpointed"},
     "adaptive": {"adaptation": 0.3, "neuron": "thresholds"},
     "deep r, sgd": {"rewiring": "deep-r", "target_sparsity": 0.7, "optimizer": "sgd"},
 }
