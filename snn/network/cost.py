@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn.network.blocks import Block, connections_of
-from snn.network.delays import delay_bits
 from snn.network.layers import Connections, Layer
+from snn.network.memory.delays import delay_bits
 
 OPTIMIZER_COPIES = {"adam": 2, "sgd": 1}  # numbers kept per parameter: moments, momentum
 

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn.network.delays import Delays
+from snn.network.memory.delays import Delays
+from snn.network.memory.synapse import Synapse
 from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization
 from snn.network.rate_maps import RateMap
-from snn.network.synapse import Synapse
 
 PACKED_SPIKES_PER_UNIT = 4
 """Inputs with more spikes per value of 1 are not packed, because unpacking may round."""

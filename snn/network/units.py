@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from snn.network.adaptive import AdaptiveLif
-from snn.network.delays import Delays
 from snn.network.layers import (
     Connections,
     ForwardContext,
@@ -18,10 +16,12 @@ from snn.network.layers import (
     PoolNeurons,
     SubSample,
 )
+from snn.network.memory.adaptive import AdaptiveLif
+from snn.network.memory.delays import Delays
+from snn.network.memory.synapse import Synapse
 from snn.network.neurons import Lif
 from snn.network.pooling import Pooling, Size, SpikePool
 from snn.network.rate_maps import RateMap
-from snn.network.synapse import Synapse
 from snn.settings.units import INPUT, LayerPlan, Unit
 from snn.settings.units.unit import weight_shape
 

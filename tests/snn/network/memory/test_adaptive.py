@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from snn.lif.surrogate import spike
-from snn.network.adaptive import AdaptiveLif
 from snn.network.blocks import layers_of
+from snn.network.memory.adaptive import AdaptiveLif
 from snn.settings.config import RunConfig
 from tests.snn.rules.test_rules import batch_of, gradients, network_of
 

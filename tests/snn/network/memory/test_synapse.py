@@ -11,7 +11,7 @@ from snn.lif import decaying_sum, native
 from snn.lif.surrogate import spike
 from snn.network.blocks import layers_of
 from snn.network.layers import ForwardContext
-from snn.network.synapse import Synapse
+from snn.network.memory.synapse import Synapse
 from snn.rules.loss import readout_loss
 from snn.settings.config import ConfigError, RunConfig
 from tests.snn.rules.test_rules import STEPS, batch_of, gradients, network_of

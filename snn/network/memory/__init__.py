@@ -1,0 +1,1 @@
+"""What neurons and connections remember beside the membrane potential."""
