@@ -227,7 +227,8 @@ def _declare(folder: Path) -> None:
     _check_name("data set", found.name, DATASETS)
     if len(found.classes) < 2:
         raise ExtensionError(
-            f"{folder}: must have at least 2 classes (sub-folders), got {len(found.classes)}"
+            f"{folder}: must have at least 2 classes (sub-folders, or in labels.csv), "
+            f"got {len(found.classes)}"
         )
     DATASETS[found.name] = (found.size, len(found.classes))
     RECORDINGS[found.name] = RecordingSet(

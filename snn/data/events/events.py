@@ -59,6 +59,8 @@ def recording(events: Events, form: Form, where: Path | str) -> Recording:
         lengths = ", ".join(str(len(part)) for part in events)
         raise DataError(f"{where}: t, x, y and p must be of one length, got {lengths}")
     time, x, y, on = events
+    if count and on.min() == -1 and not (on == 0).any():
+        on = (on + 1) // 2  # OFF is -1
     if form.on == 0:
         on = 1 - on
     if channels == 1:
@@ -69,7 +71,8 @@ def recording(events: Events, form: Form, where: Path | str) -> Recording:
         raise DataError(
             f"{where}: {outside} of {count} events are outside of {width}x{height} pixels and "
             f"{channels} polarit{'ies' if channels > 1 else 'y'} (x to {x.max()}, y to {y.max()}, "
-            f"p {on.min()} to {on.max()}); correct the sensor's size"
+            f"p {on.min()} to {on.max()}); correct the sensor's size, or the format that the "
+            "suffix says"
         )
     if outside:
         time, x, y, on = (part[inside] for part in (time, x, y, on))

@@ -33,13 +33,44 @@ PLAIN = {
 
 SUFFIXES = (*PACKED, *PLAIN)
 
+BEGINNINGS: dict[bytes, tuple[str, ...]] = {
+    b"\x93NUMPY": (".npy",),
+    b"PK\x03\x04": (".npz",),
+    b"\x89HDF": (".h5", ".hdf5", ".mat"),
+    b"MATLAB 5": (".mat",),
+    b"#!AER-DAT": (".aedat", ".aedat4"),
+    b"Event Stream": (".es",),
+    b"% evt ": (".raw",),
+    b"% camera_": (".raw",),
+    b"% Data file": (".dat",),
+}
+"""How files begin, and the suffixes that they may have: .bin, .bs1 and .bs2 have no header."""
+
 
 def read(path: Path, *, columns: str = "txyp", in_seconds: bool = False) -> Events:
     """Return the events in a file; times in seconds become microseconds. Raises DataError."""
     suffix = path.suffix.lower()
+    _check_beginning(path, suffix)
     if suffix in PACKED:
         return PACKED[suffix](path)
     if suffix in PLAIN:
         return PLAIN[suffix](path, columns=columns, seconds=1e6 if in_seconds else 1.0)
     hint = nearest(suffix, SUFFIXES) or f"; known: {', '.join(SUFFIXES)}"
     raise DataError(f"{path}: {suffix or 'a file without suffix'} is no format of events{hint}")
+
+
+def _check_beginning(path: Path, suffix: str) -> None:
+    """Raise DataError if a file without a header of its own begins as another format."""
+    if suffix not in (".bin", ".bs1", ".bs2", ".csv", ".txt"):
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return  # the reader says why
+    for mark, suffixes in BEGINNINGS.items():
+        if start.startswith(mark):
+            raise DataError(
+                f"{path}: begins as a {' or '.join(suffixes)} file, not as its suffix says; "
+                "give it the right suffix"
+            )

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ class OwnFolder:
         halves = [folder / "train", folder / "test"]
         if not halves[0].is_dir():
             halves = [folder]
-        return folder_layout(self.name, form, given.classes, halves, files_of, read, given.groups)
+        found = folder_layout(self.name, form, given.classes, halves, files_of, read, given.groups)
+        return replace(found, unread=tuple(_unread(halves, given.classes)))
 
     def _series(self) -> Layout:
         given = self.declared
@@ -140,6 +141,15 @@ class OwnFolder:
             files=(path, *(path.parent / name for name in sorted(used))),
             parts=lambda: (parts[0], parts[1]),
         )  # fmt: skip
+
+
+def _unread(halves: Iterable[Path], classes: Iterable[str]) -> Iterable[Path]:
+    """Yield the files in folders of classes that have no suffix of a known format."""
+    for folder in (half / title for half in halves for title in classes):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            is_known = path.suffix.lower() in formats.SUFFIXES
+            if path.is_file() and not is_known and not path.name.startswith("."):
+                yield path
 
 
 def group_of_file(name: str, folder: OwnFolder) -> str:

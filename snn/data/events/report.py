@@ -103,6 +103,11 @@ def suspicions(store: Store, name: str) -> list[str]:
         found.append(f"{name}: {store.outside:,} events outside of the sensor were dropped")
     if store.unsorted:
         found.append(f"{name}: {store.unsorted:,} recordings were not in the order of time: sorted")
+    if store.unread:
+        found.append(
+            f"{name}: {len(store.unread):,} files beside the recordings are of no known format and "
+            f"were not read, like {store.unread[0]}"
+        )
     empty = int((np.diff(store.train.start) == 0).sum())
     if empty:
         found.append(f"{name}: {empty:,} training recordings have no event")

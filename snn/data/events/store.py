@@ -53,6 +53,7 @@ class Layout:
     files: tuple[Path, ...]
     parts: Callable[[], tuple[Iterable[Item], Iterable[Item]]]  # training, test
     interval_us: float = 0.0  # of a series: time from one sample to the next
+    unread: tuple[Path, ...] = ()  # files beside the recordings, of no known format
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,6 +87,7 @@ class Store:
     fingerprint: str  # 16 hex digits over all arrays: the name of the data
     unsorted: int  # recordings whose file was not in the order of time
     outside: int  # events outside of the sensor, which were dropped
+    unread: tuple[str, ...]  # files beside the recordings, of no known format
     interval_us: float
 
 
@@ -118,7 +120,7 @@ def open_store(layout: Layout, folder: Path | None = None) -> Store:
 def _key(layout: Layout) -> str:
     digest = hashlib.sha256(f"{VERSION} {layout.name} {layout.classes}".encode())
     digest.update(json.dumps([asdict(layout.form), layout.interval_us]).encode())
-    for path in layout.files:
+    for path in (*layout.files, *layout.unread):
         known = path.stat()
         digest.update(f"{path}\0{known.st_size}\0{known.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
@@ -153,6 +155,7 @@ def _build(layout: Layout, path: Path) -> None:
             "shape": layout.form.shape,
             "classes": layout.classes,
             "interval_us": layout.interval_us,
+            "unread": [str(path) for path in layout.unread],
             "fingerprint": digest.hexdigest()[:16],
         }
         with (draft / HEADER).open("w") as text:
@@ -236,6 +239,7 @@ def _mapped(path: Path) -> Store:
             fingerprint=header["fingerprint"],
             unsorted=header["unsorted"],
             outside=header["outside"],
+            unread=tuple(header["unread"]),
             interval_us=header["interval_us"],
         )
     except (ValueError, KeyError, TypeError, EOFError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snn.data.events import sound
+from snn.data.events import report, sound
 from snn.data.events.own import OwnFolder, OwnSequence
 from snn.data.events.sources import NAMED, ByFolder, Gesture
 from snn.data.events.store import Store, open_store
@@ -153,6 +153,28 @@ def test_a_folder_of_classes_is_a_data_set(has_parts: bool, tmp_path: Path) -> N
     found = stored(own(tmp_path, EVENTS), tmp_path)
     assert found.classes == ("tap", "wave")
     assert (len(found.train), len(found.test)) == (16, 4)
+
+
+@pytest.mark.usefixtures("mine")
+def test_what_a_folder_has_beside_recordings_is_said(tmp_path: Path) -> None:
+    """A file of an unknown format, polarities of -1 and 1, and a suffix that lies."""
+    for number, title in enumerate(("wave", "tap")):
+        for index in range(10):
+            path = tmp_path / f"set/{title}/{index}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = table(20 * number + index)
+            values[:, 3] = 2 * values[:, 3] - 1
+            np.save(path, values)
+    plain = stored(own(tmp_path / "set", EVENTS), tmp_path)
+    assert plain.train.place.max() >= 34 * 34  # ON is the second channel
+    assert report.suspicions(plain, "mine") == []
+    (tmp_path / "set/tap/10.pkl").write_bytes(b"x")
+    (said,) = report.suspicions(stored(own(tmp_path / "set", EVENTS), tmp_path), "mine")
+    assert said.startswith("mine: 1 files beside the recordings are of no known format")
+    assert said.endswith("tap/10.pkl")
+    (tmp_path / "set/tap/9.npy").rename(tmp_path / "set/tap/9.bin")
+    with pytest.raises(DataError, match=r"tap/9.bin: begins as a .npy file, not as its suffix"):
+        stored(own(tmp_path / "set", EVENTS), tmp_path)
 
 
 @pytest.mark.usefixtures("mine")
