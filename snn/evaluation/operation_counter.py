@@ -109,6 +109,7 @@ def operations_of(counter: OperationCounter, block: Block) -> OperationsPerImage
     """Return the operations of a block and its class readout on the last counted batch."""
     layers = layers_of(block)
     owners: list[object] = [*layers]
+    owners.extend(layer.recurrence for layer in layers if layer.recurrence is not None)
     if isinstance(block.head.readout, Readout):
         owners.append(block.head.readout.connections)
     accumulates = [torch.cat(counter.accumulates[owner]) for owner in owners]
@@ -162,7 +163,7 @@ class LayerTotals:
         count, steps = self.images, self.network.config.timesteps
         sizes = _neurons(block)
         for layer in layers_of(block):
-            own = layer.sources
+            own = layer.arriving
             spikes = self.spikes[layer] / count
             yield LayerReport(
                 block=index + 1,
@@ -172,7 +173,7 @@ class LayerTotals:
                 connections=sum(int(torch.count_nonzero(conn.weight)) for conn in own),
                 spikes_per_inference=spikes,
                 spike_rate=spikes / (sizes[layer] * steps),
-                synaptic_ops=self.accumulates[layer] / count,
+                synaptic_ops=sum(self.accumulates.get(part, 0.0) for part in (layer, *own)) / count,
                 macs=self.macs.get(layer, 0.0) / count,
             )
         if not isinstance(block.head.readout, Readout):

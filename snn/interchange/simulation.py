@@ -65,6 +65,13 @@ class Simulation:
         self._delayed = frozenset(self._loop_edges(self.nodes))
         self.order = self._ordered()
         self.resets = frozenset(self._resets())
+        self._returning = frozenset(
+            name
+            for name, node in self.nodes.items()
+            if kind_of(node) in LINEAR
+            and (own := self.targets(name))
+            and all((name, t) in self._delayed for t in own)
+        )
         self._weights = {
             name: Weights(node) for name, node in self.nodes.items() if kind_of(node) in LINEAR
         }
@@ -218,7 +225,10 @@ class Simulation:
                     now[name] = Signal(value=x, spikes=spikes, is_constant=len(drive) == 1)
                 else:
                     arriving = self._arriving(name, now, last) or [self._silence(name, batch)]
-                    now[name] = self._sent(name, arriving, states[name], spent, batch)
+                    # what returns after the last timestep is never added
+                    is_lost = step + 1 == timesteps and name in self._returning
+                    into = Spent() if is_lost else spent
+                    now[name] = self._sent(name, arriving, states[name], into, batch)
                 if watch is not None:
                     watch(name, now[name].value)
             last = now
@@ -342,4 +352,6 @@ def _is_diagonal(node: Any) -> bool:
             return False
         weight = weight.reshape(weight.shape[:2])
     is_square = weight.shape[0] == weight.shape[1]
-    return bool(is_square and not np.any(weight - np.diag(np.diag(weight))))
+    if not is_square or not np.all(np.diag(weight)):
+        return False
+    return not np.any(weight - np.diag(np.diag(weight)))

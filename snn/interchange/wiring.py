@@ -331,14 +331,39 @@ class Wiring:
             sources = [self._integrated(f"{name}_synapse", sources, of_synapse)]
         if not is_soft and leak > 0 and layer.synapse is None and self._form == "plain":
             given |= {"tau": steps * DT_S, "r": steps}
-            return self._add(name, self._nir.LIF(**_filled(given, shape)), sources, shape)
+            spikes = self._add(name, self._nir.LIF(**_filled(given, shape)), sources, shape)
+            self._return(layer, spikes, into=name)
+            return spikes
         of_current, of_membrane = (steps, 1.0) if is_soft else (of_synapse, steps)
         given |= {"tau_syn": of_current * DT_S, "w_in": of_current}
         given |= {"tau_mem": of_membrane * DT_S, "r": of_membrane}
         spikes = self._add(name, self._nir.CubaLIF(**_filled(given, shape)), sources, shape)
         if is_soft:
             self._subtract(spikes, -leak * threshold)
+        has_synapse = is_soft and layer.synapse is not None
+        self._return(layer, spikes, into=sources[0].node if has_synapse else name)
         return spikes
+
+    def _return(self, layer: Layer, spikes: Tap, *, into: str) -> None:
+        """Add recurrent connections; like every loop into neurons they act a timestep later."""
+        conn, name = layer.recurrence, f"{spikes.node}_recurrent"
+        if conn is None:
+            return
+        if conn.weight.dim() == 2:
+            spikes = self._again(f"{spikes.node}_sent", spikes)
+        back = self._mapped(name, conn, _array(conn.weight), spikes, None)
+        self._edges.append((back.node, into))
+
+    def _again(self, name: str, spikes: Tap) -> Tap:
+        """Put a node between neurons and their loop.
+
+        snnTorch takes a LIF and a Linear in a loop for its own recurrent layer, and then connects
+        the input to the Linear.
+        """
+        between = self._nir.Flatten(
+            start_dim=-1, end_dim=-1, input_type={"input": np.array(spikes.shape)}
+        )
+        return self._add(name, between, [spikes], spikes.shape)
 
     def _integrated(self, name: str, sources: Sequence[Tap], steps: float) -> Tap:
         """Sum up currents with a decay, in a membrane that never fires."""
@@ -357,12 +382,7 @@ class Wiring:
                 f"{spikes.node}_reset", own, bias, spikes, stride=(1, 1), padding=(0, 0)
             )
         else:
-            # snnTorch takes a LIF and a Linear in a loop for its own recurrent layer, and then
-            # connects the input to the Linear; a node between them prevents this
-            between = self._nir.Flatten(
-                start_dim=-1, end_dim=-1, input_type={"input": np.array(spikes.shape)}
-            )
-            again = self._add(f"{spikes.node}_again", between, [spikes], spikes.shape)
+            again = self._again(f"{spikes.node}_again", spikes)
             linear = self._nir.Linear(weight=own)
             back = self._add(f"{spikes.node}_reset", linear, [again], spikes.shape)
         self._edges.append((back.node, spikes.node))

@@ -17,6 +17,9 @@ from snn.network.seeding import generator
 from snn.network.units import BlockBuilder, SignalSpec, UnitModule
 from snn.settings.config import RunConfig
 
+RECURRENT_SIDES = {"none": 0, "1x1": 1, "3x3": 3}
+"""Side of the window of recurrent connections in maps, by the setting `recurrence`."""
+
 
 class Block(nn.Module):
     """Units trained together, and their exit head."""
@@ -82,6 +85,7 @@ def builder_of(
         adaptation_leak=config.adaptation_leak,
         has_bias=not is_timed,
         lift=START_SUM * config.threshold if is_timed else 0.0,
+        recurrence=RECURRENT_SIDES[config.recurrence],
         delays=config.delays,
         longest_delay=config.longest_delay,
         delay_draws=None if is_folded else generator(config.seed, "delays", block),
@@ -135,7 +139,7 @@ def build_block(
             draws=generator(config.seed, "feedback", index),
         )
     for layer in layers_of(block):  # not readouts, whose inputs are mean spikes
-        for conn in layer.sources:
+        for conn in layer.arriving:
             conn.trained_in = getattr(torch, config.precision)
     return block
 
@@ -173,7 +177,7 @@ def fold_for_inference(config: RunConfig, index: int, block: Block) -> Block:
         parts = [bias for bias in [layer.bias, *biases] if bias is not None]
         target.bias.copy_(torch.stack(parts).sum(dim=0))
         if layer.thresholds is not None:
-            for conn in target.sources:
+            for conn in target.arriving:
                 rows = layer.thresholds.view(-1, *[1] * (conn.weight.dim() - 1))
                 conn.weight.div_(rows)
             target.bias.div_(layer.thresholds)

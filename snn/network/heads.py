@@ -94,6 +94,7 @@ class Head(nn.Module):
                 balance=0.0,
                 adaptation=0.0,
                 delays="none",
+                recurrence=0,
             )
             self.readout = plain.layer(f"{name}.readout", [shape], [source])
         else:

@@ -49,7 +49,7 @@ class Observer(Protocol):
         """
 
     def readout(self, connections: "Connections", inputs: Tensor) -> None:
-        """Receive `inputs` of connections to integrators."""
+        """Receive `inputs` of connections to integrators, or of recurrent connections."""
 
 
 class Dynamics(Protocol):
@@ -349,7 +349,8 @@ class Layer(nn.Module):
     of the population. They divide the currents, which is the same, so that a folded layer has
     them in its weights. They are trained, and with `balance` above 0 also moved by activity.
 
-    A `synapse` stands between the current and the neurons.
+    A `synapse` stands between the current and the neurons. Through connections `recurrence` the
+    spikes of the layer return to it a timestep later, so that it runs one timestep at a time.
     """
 
     leak: nn.Parameter | None
@@ -371,10 +372,11 @@ class Layer(nn.Module):
         is_trained: bool = False,
         balance: float = 0.0,
         synapse: Synapse | None = None,
+        recurrence: Connections | None = None,
     ) -> None:
         super().__init__()
         self.name, self.lif, self.dropout = name, lif, dropout
-        self.synapse = synapse
+        self.synapse, self.recurrence = synapse, recurrence
         self.connections = nn.ModuleList(connections)
         self.skip = skip
         self.feedback: Feedback | None = None
@@ -396,6 +398,11 @@ class Layer(nn.Module):
     def sources(self) -> list[Connections]:
         """The sets of connections, feedback last."""
         return [part for part in self.connections if isinstance(part, Connections)]
+
+    @property
+    def arriving(self) -> list[Connections]:
+        """All sets of connections into the layer, recurrent ones last."""
+        return self.sources if self.recurrence is None else [*self.sources, self.recurrence]
 
     def forward(self, inputs: Sequence[Tensor], steps: int, batch: ForwardContext) -> Tensor:
         """Return the spikes of `steps` timesteps.
@@ -419,6 +426,16 @@ class Layer(nn.Module):
         current = self.current(inputs, batch)
         if current.shape[0] != steps:  # a constant current
             current = current.expand(steps, *current.shape[1:])
+        if self.recurrence is None:
+            spikes = self._spikes(current, batch)
+        else:
+            spikes = self._returning(self.recurrence, current, batch)
+        if batch.observer is not None:
+            batch.observer.layer(self, inputs, spikes)
+        return spikes
+
+    def _spikes(self, current: Tensor, batch: ForwardContext) -> Tensor:
+        """Return the spikes for a current (time, batch, ...), and keep the states."""
         if self.synapse is not None:
             before = batch.states.get(self.synapse)
             current, batch.states[self.synapse] = self.synapse(current, before)
@@ -428,9 +445,28 @@ class Layer(nn.Module):
         else:
             spikes, left = batch.fire(self, current, left)
         batch.states[self] = left
-        if batch.observer is not None:
-            batch.observer.layer(self, inputs, spikes)
         return spikes
+
+    def _returning(self, conn: Connections, current: Tensor, batch: ForwardContext) -> Tensor:
+        """Return the same where the spikes of a timestep return with the next current.
+
+        A neuron that dropout silences is silent for its own layer too.
+        """
+        weight, spikes, returned = batch.weight(conn), [], []
+        sent = batch.states.get(conn)  # (batch, ...) at the last timestep; None: at rest
+        for x in current.split(1):
+            returned.append(torch.zeros_like(x) if sent is None else sent.unsqueeze(0))
+            if sent is not None:
+                back = returned[-1]
+                x = x + self.scaled(conn(back, weight, levels=batch.levels(conn, back)))
+            spikes.append(self._spikes(x, batch))
+            masked = self.training and self.dropout > 0
+            sent = (spikes[-1] * self._mask(spikes[-1], batch) if masked else spikes[-1])[0]
+        assert sent is not None
+        batch.states[conn] = sent
+        if batch.observer is not None:
+            batch.observer.readout(conn, torch.cat(returned))
+        return torch.cat(spikes)
 
     def _joined(self, inputs: Sequence[Tensor], batch: ForwardContext) -> list[Tensor]:
         """Return inputs, those of delayed connections after what is still on its way."""

@@ -72,6 +72,7 @@ class BlockBuilder:
     adaptation_leak: float = 0.0
     has_bias: bool = True
     lift: float = 0.0  # sum of the initial weights of a neuron, on average
+    recurrence: int = 0  # side of recurrent connections in maps, pixels; 0: none
     delays: str = "none"  # as in RunConfig
     longest_delay: int = 0  # timesteps
     delay_draws: torch.Generator | None = None  # None: all are 0 at first
@@ -119,7 +120,18 @@ class BlockBuilder:
             balance=self.balance,
             rate_map=None if self.rate_map is None else self.rate_map(),
             synapse=Synapse(self.synaptic_leak) if self.synaptic_leak > 0 else None,
+            recurrence=self._recurrence(shapes[0]),
         )
+
+    def _recurrence(self, shape: tuple[int, ...]) -> Connections | None:
+        """Return connections from a layer with weights of a shape to itself; they start at 0."""
+        if self.recurrence == 0:
+            return None
+        window = (self.recurrence,) * (len(shape) - 2)
+        # a generator of its own: the other weights are drawn as without them
+        conn = Connections((shape[0], shape[0], *window), generator=torch.Generator())
+        nn.init.zeros_(conn.weight)
+        return conn
 
     def _delays(self, shape: tuple[int, ...], source: SignalSpec, *, groups: int) -> Delays | None:
         """Return delays for weights of a shape; a constant current has none."""

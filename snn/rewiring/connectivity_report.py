@@ -22,8 +22,8 @@ class ConnectivityReport:
         self._parts: list[tuple[str, list[Connections]]] = []
         for offset, block in enumerate(blocks):
             layers = layers_of(block)
-            self._parts += [(layer.name, layer.sources) for layer in layers if layer.sources]
-            placed = {conn for layer in layers for conn in layer.sources}
+            self._parts += [(layer.name, layer.arriving) for layer in layers if layer.arriving]
+            placed = {conn for layer in layers for conn in layer.arriving}
             rest = [conn for conn in connections_of(block) if conn not in placed]
             if rest:  # spiking output neurons are a layer
                 self._parts.append((f"exit{first + offset + 1}.readout", rest))

@@ -31,6 +31,7 @@ def conflicts(config: Settings) -> list[Fault]:
         *_general(config),
         *_neuron(config),
         *_memories(config),
+        *_recurrence(config),
         *_delays(config),
         *_thresholds(config),
         *_recording(config),
@@ -170,6 +171,22 @@ def _memories(config: Settings) -> Conflicts:
                 f"must be 0 with time_rule {config.time_rule!r}, {why}, got "
                 f"{getattr(config, name):g}; use time_rule 'bptt'",
             )
+
+
+def _recurrence(config: Settings) -> Conflicts:
+    if config.recurrence == "none" or config.time_rule == "bptt":
+        return
+    why = {
+        "spike-bp": "which computes all timesteps of a layer at once",
+        "dsr": "which uses mean rates and no single timesteps",
+        "conversion": "which trains without time",
+        "spike-time": "whose neurons fire once",
+    }.get(config.time_rule, "whose errors stay in a timestep and never reach what returns")
+    yield (
+        "recurrence",
+        f"{config.recurrence!r} is not possible with time_rule {config.time_rule!r}, {why}; "
+        "use 'none', or time_rule 'bptt'",
+    )
 
 
 def _delays(config: Settings) -> Conflicts:

@@ -51,6 +51,14 @@ class MemorySettings:
         without=0.0,
         only_with={**RECORDED, **ADAPTIVE},
     )
+    recurrence: str = choice(
+        "none",
+        ("none", "1x1", "3x3"),
+        "recurrent connections within each layer, delayed by one timestep, which start at zero: "
+        "none, or from all neurons to all, in maps from all channels of the same pixel (1x1) or "
+        "of its neighbours too (3x3); outputs have none",
+        without="none",
+    )
     delays: str = choice(
         "none",
         ("none", "connections", "axons"),

@@ -48,6 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "feedback": {"feedback": "last-to-first"},
     "synapses": {"synaptic_leak": 0.6},
     "adaptive": {"adaptation": 0.3},
+    "recurrence": {"recurrence": "3x3", "learning_rate": 0.03, "target_sparsity": 0.3},
     "delays": {"delays": "connections", "max_delay": 2, "target_sparsity": 0.5},
     "delays-of-axons": {"delays": "axons", "max_delay": 2, "encoding": "poisson"},
     "pools": {"backbone": "vgg7", "partition": "2+2+1", "norm": "batch-over-time"},

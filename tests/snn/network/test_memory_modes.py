@@ -49,6 +49,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "delays": {"backbone": "vgg5", "width": 4, "delays": "connections", "dropout": 0.3},
     "delays-of-axons": {"backbone": "resnet7", "width": 4, "delays": "axons", "timesteps": 20},
+    "recurrence": {"backbone": "vgg5", "width": 4, "recurrence": "3x3", "dropout": 0.3},
+    "all-together": {
+        "architecture": "s6p d12 d9",
+        "recurrence": "1x1",
+        "delays": "connections",
+        "synaptic_leak": 0.4,
+        "adaptation": 0.2,
+        "timesteps": 20,
+    },
     "synapses": {"backbone": "resnet7", "width": 4, "synaptic_leak": 0.6},
 }
 LAYERS: dict[str, Any] = {

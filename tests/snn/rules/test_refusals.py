@@ -69,6 +69,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         for kind in ("axons", "connections")
         if rule not in ("bptt", "spike-bp")
     ),
+    *(
+        ({"time_rule": rule, "recurrence": "1x1"}, f"recurrence '1x1' .*'{rule}'.* or time_rule")
+        for rule in TIME_RULES
+        if rule != "bptt"
+    ),
     ({"adaptation": 0.5, "neuron": "learned"}, "adaptation must be 0 .* use neuron 'fixed' or"),
     ({"micro_batch": 4, "time_rule": "ottt-o"}, "use a smaller batch_size"),
     ({"micro_batch": 4, **BATCH_NORM}, "use norm 'weight-standardised'"),

@@ -123,6 +123,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "synapses": {"synaptic_leak": 0.6},
     "delays": {"delays": "connections", "encoding": "poisson", "target_sparsity": 0.5},
     "delays of axons": {"delays": "axons", "memory_mode": "checkpointed"},
+    "recurrence": {"recurrence": "1x1", "target_sparsity": 0.5, "dropout": 0.2},
     "adaptive": {"adaptation": 0.3, "neuron": "thresholds"},
     "deep r, sgd": {"rewiring": "deep-r", "target_sparsity": 0.7, "optimizer": "sgd"},
 }
