@@ -30,6 +30,7 @@ from snn.network.network import Network
 from snn.network.pooling import Size, SpikePool
 from snn.network.units import UnitModule
 from snn.settings.config import RunConfig
+from snn.settings.first_spikes import FIRST_SPIKES
 from snn.settings.units import INPUT
 
 ENDLESS_STEPS = 2.0**40
@@ -51,10 +52,10 @@ class Tap:
 def inexpressible(config: RunConfig) -> list[str]:
     """Return a line for each part that NIR has no node for, with what to use instead."""
     found = []
-    if config.time_rule == "spike-time":
+    if config.time_rule in FIRST_SPIKES:
         found.append(
-            "time_rule 'spike-time' has no NIR node (neurons that fire once); use time_rule "
-            "'conversion'"
+            f"time_rule {config.time_rule!r} has no NIR node (neurons that fire once); use "
+            "time_rule 'conversion'"
         )
     if config.pooling == "max":
         found.append(

@@ -67,6 +67,9 @@ def builder_of(
     is_timed = config.time_rule == "spike-time"
     if is_timed:
         lif = FirstSpike(**vars(lif), tau=config.current_steps, gain=config.answer_gain)
+    is_plastic = config.time_rule == "stdp"
+    if is_plastic:
+        lif = FirstSpike(**vars(lif), is_exclusive=True)
     norm: Norm = "none" if is_folded else config.norm  # type: ignore[assignment]  # checked there
     return BlockBuilder(
         lif=lif,
@@ -83,7 +86,10 @@ def builder_of(
         synaptic_leak=config.synaptic_leak,
         adaptation=config.adaptation,
         adaptation_leak=config.adaptation_leak,
-        has_bias=not is_timed,
+        has_bias=not (is_timed or is_plastic),
+        is_plastic=is_plastic and not is_folded,
+        # the sum over time of spikes that come once
+        readout_gain=float(config.timesteps) if is_plastic and not is_folded else 1.0,
         lift=START_SUM * config.threshold if is_timed else 0.0,
         recurrence=RECURRENT_SIDES[config.recurrence],
         delays=config.delays,
@@ -191,5 +197,6 @@ def fold_for_inference(config: RunConfig, index: int, block: Block) -> Block:
     ):
         if isinstance(readout, Readout) and isinstance(plain_readout, Readout):
             plain_readout.bias.copy_(readout.bias)
+            plain_readout.connections.weight.mul_(readout.gain)
     plain.eval().requires_grad_(False)
     return plain

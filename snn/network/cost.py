@@ -94,12 +94,16 @@ class _Saved:
 
 
 def held_bytes(live: nn.Module, frozen: Sequence[nn.Module], *, optimizer: str) -> int:
-    """Return bytes of weights, gradients and optimizer state of `live`, weights of `frozen`."""
+    """Return bytes of weights, gradients and optimizer state of `live`, weights of `frozen`.
+
+    Weights without a gradient, which plasticity changes, have neither gradients nor state.
+    """
     copies = 2 + OPTIMIZER_COPIES[optimizer]
-    trained = sum(p.numel() * p.element_size() for p in live.parameters())
+    trained = sum(p.numel() * p.element_size() for p in live.parameters() if p.requires_grad)
+    plastic = sum(p.numel() * p.element_size() for p in live.parameters() if not p.requires_grad)
     buffers = sum(b.numel() * b.element_size() for b in live.buffers())
     still = sum(p.numel() * p.element_size() for part in frozen for p in part.parameters())
-    return copies * trained + buffers + still
+    return copies * trained + plastic + buffers + still
 
 
 def parameter_count(module: nn.Module) -> int:

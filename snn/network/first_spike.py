@@ -14,9 +14,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snn.network.neurons import Lif
+
+START_WEIGHT, START_DEVIATION = 0.8, 0.05
+"""Initial weights of connections with plasticity."""
 
 START_SUM = 6.0
 """Mean of the summed initial weights of a neuron, in thresholds: most of them can fire."""
@@ -30,6 +33,7 @@ class FirstSpike(Lif):
     """
 
     tau: float = 0.0  # timesteps
+    is_exclusive: bool = False  # at each position only the map that fires first does
     gain: float = 1.0
 
     def __call__(
@@ -60,7 +64,15 @@ class FirstSpike(Lif):
         return torch.stack(spikes), torch.stack([total, coming, fired], dim=-1)
 
     def _firing(self, potential: Tensor, fired: Tensor) -> Tensor:
-        return ((potential >= self.threshold) & (fired == 0)).to(potential)
+        if not self.is_exclusive or potential.dim() < 4:
+            return ((potential >= self.threshold) & (fired == 0)).to(potential)
+        is_free = fired.amax(dim=1, keepdim=True) == 0
+        fires = (potential >= self.threshold) & is_free
+        highest = potential.masked_fill(~fires, -math.inf)
+        # of equal potentials the first map
+        first = highest.argmax(dim=1, keepdim=True)
+        spikes = torch.zeros_like(potential)
+        return spikes.scatter_(1, first, fires.amax(dim=1, keepdim=True).to(potential))
 
     def answer(self, spikes: Tensor, state: Tensor | None) -> Tensor:
         """Return the output of output neurons, (time, batch, ...): `gain` from their spike on.
@@ -73,3 +85,18 @@ class FirstSpike(Lif):
             held = held + now
             answers.append(held)
         return self.gain * torch.stack(answers)
+
+
+class Plasticity(nn.Module):
+    """What connections that learn by plasticity keep: images, updates, operations."""
+
+    images: Tensor
+    updates: Tensor
+    operations: Tensor
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.register_buffer("images", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("updates", torch.zeros(maps, dtype=torch.float64))  # of each map
+        # accumulates of the spikes that arrived, and weights that were written
+        self.register_buffer("operations", torch.zeros((), dtype=torch.float64))

@@ -28,6 +28,7 @@ class Readout(nn.Module):
             # small at first: a large early readout drowns the gradient of the others
             self.connections.weight.mul_(0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = builder.readout_gain
 
     def forward(self, x: Tensor, batch: ForwardContext, *, packs: bool = True) -> Tensor:
         """Return the input of the integrators, (time, batch, outputs).
@@ -36,7 +37,7 @@ class Readout(nn.Module):
         """
         if batch.observer is not None:
             batch.observer.readout(self.connections, x)
-        x = x.flatten(2) if batch.gain == 1 else x.flatten(2) / batch.gain
+        x = x.flatten(2) if batch.gain == self.gain else x.flatten(2) * (self.gain / batch.gain)
         if batch.dynamics is not None:
             return batch.dynamics.readout(self, x, batch)
         conn = self.connections

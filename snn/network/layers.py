@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from snn.network.memory.delays import Delays
 from snn.network.memory.synapse import Synapse
+from snn.network.first_spike import START_DEVIATION, START_WEIGHT, Plasticity
 from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization
@@ -187,6 +188,7 @@ class Connections(nn.Module):
             self.batch_norm = batch_norm(shape[0])
             nn.init.constant_(self.batch_norm.weight, gain)
         self.parametrization: ConnectionParametrization | None = None  # set by rewiring
+        self.plasticity: Plasticity | None = None
 
     @property
     def is_rewired(self) -> bool:
@@ -201,6 +203,13 @@ class Connections(nn.Module):
         self.parametrization = StrengthParametrization(self.weight, is_regrowing=is_regrowing)
         with torch.no_grad():
             self.weight.abs_()
+
+    @torch.no_grad()
+    def learn_by_plasticity(self, generator: torch.Generator | None = None) -> None:
+        """Begin with large positive weights, which no gradient changes."""
+        self.weight.normal_(START_WEIGHT, START_DEVIATION, generator=generator).clamp_(0.01, 0.99)
+        self.weight.requires_grad_(False)
+        self.plasticity = Plasticity(len(self.weight))
 
     def exists(self) -> Tensor:
         """Return which connections exist, a boolean tensor like the weight."""

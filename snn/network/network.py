@@ -129,7 +129,7 @@ def input_signal(config: RunConfig, task: Task) -> SignalSpec:
     """Return the form of the input of the first block."""
     is_analog = config.encoding in ANALOG
     return SignalSpec(
-        shape=task.image_shape,
+        shape=(task.image_shape[0] * config.encoded_channels, *task.image_shape[1:]),
         is_analog=is_analog,
         is_constant=config.encoding in CONSTANT,
         deviation=task.deviation or (1.0 if is_analog else None),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
+from snn.data import rank_code  # noqa: F401  # one of the encodings
 from snn.data.dataset import Samples
 from snn.data.encoding import ENCODINGS
 from snn.data.events.clips import Clips

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from snn.network.first_spike import FirstSpike
 from snn.network.layers import (
     Connections,
     ForwardContext,
@@ -76,6 +77,8 @@ class BlockBuilder:
     delays: str = "none"  # as in RunConfig
     longest_delay: int = 0  # timesteps
     delay_draws: torch.Generator | None = None  # None: all are 0 at first
+    is_plastic: bool = False  # connections learn by plasticity
+    readout_gain: float = 1.0  # of the inputs of integrators
 
     def layer(
         self,
@@ -107,6 +110,9 @@ class BlockBuilder:
             )
             for shape, source, stride, apart in zip(shapes, sources, strides, groups, strict=False)
         ]
+        if self.is_plastic:
+            for conn in connections:
+                conn.learn_by_plasticity(self.generator)
         return Layer(
             name,
             connections,
@@ -160,6 +166,8 @@ class BlockBuilder:
             firing_share=1.0,
             strict=True,
         )
+        if isinstance(lif, FirstSpike):  # the first spike of the window
+            lif = replace(lif, threshold=0.5 / pool.spikes_per_unit, is_exclusive=False)
         return PoolNeurons(name, lif=lif, spikes_per_unit=pool.spikes_per_unit)
 
 

@@ -31,7 +31,9 @@ from snn.settings.declared.neuron import SURROGATE_SLOPES, NeuronSettings
 from snn.settings.declared.operating import OperatingSettings
 from snn.settings.declared.optimization import OptimizationSettings
 from snn.settings.declared.recordings import RECORDED, RecordingSettings
+from snn.settings.declared.stdp import StdpSettings
 from snn.settings.declared.time_rules import TimeRuleSettings
+from snn.settings.first_spikes import FIRST_SPIKES
 from snn.settings.partition import format_partition, parse_partition
 from snn.settings.setting import (
     ConfigError,
@@ -72,6 +74,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
     OperatingSettings,
     OptimizationSettings,
     BlockRuleSettings,
+    StdpSettings,
     TimeRuleSettings,
     ConnectivitySettings,
     MemorySettings,
@@ -205,7 +208,13 @@ class RunConfig(  # dataclasses take fields from the last base to the first
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the input of one timestep."""
         shape, _ = DATASETS[self.dataset]
-        return frame_shape(shape, polarity=self.polarity, shrink=self.shrink)
+        channels, height, width = frame_shape(shape, polarity=self.polarity, shrink=self.shrink)
+        return channels * self.encoded_channels, height, width
+
+    @property
+    def encoded_channels(self) -> int:
+        """Channels of the input for each channel of an image: ON and OFF with encoding rank."""
+        return 2 if self.encoding == "rank" else 1
 
     def _reset_unused(self) -> None:
         """Give settings that do not apply their default: equal trainings have equal names."""
@@ -457,12 +466,12 @@ class RunConfig(  # dataclasses take fields from the last base to the first
 def _usual_encoding(dataset: str, time_rule: str) -> str:
     known = RECORDINGS.get(dataset)
     if known is None:
-        return "latency" if time_rule == "spike-time" else "direct"
+        return {"spike-time": "latency", "stdp": "rank"}.get(time_rule, "direct")
     return "delta" if known.kind == "series" else "events"
 
 
 def _usual_leak(time_rule: str) -> float:
-    return 1.0 if time_rule in ("conversion", "spike-time") else 0.5
+    return 1.0 if time_rule in ("conversion", *FIRST_SPIKES) else 0.5
 
 
 def _usual_loss(time_rule: str, readout: str) -> str:

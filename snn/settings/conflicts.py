@@ -17,6 +17,9 @@ STEP_RULES = ("ottt-a", "ottt-o", "saf-e")
 NOT_FORWARD = ("bptt", "spike-bp", "conversion", *FIRST_SPIKES)
 """Learning rules over time that do not run forward, one timestep after another."""
 
+PLASTIC = ("stdp-count", "stdp-quantile", "stdp-final")
+"""Forms of rewiring for the weights of time_rule stdp."""
+
 MOST_SPIKES = 16.0
 """Accumulated spikes up to which bfloat16, which has 8 significant bits, errs by 1/32 of a spike
 at most."""
@@ -57,6 +60,15 @@ def _general(config: Settings) -> Conflicts:
             "target_sparsity",
             "must be 0 or at least 0.5 with rewiring 'open-loop' (its prior is not defined "
             f"below), got {config.target_sparsity}; use rewiring 'closed-loop'",
+        )
+    if config.target_sparsity > 0 and (config.time_rule == "stdp") != (config.rewiring in PLASTIC):
+        what, use = ("weights", "'closed-loop'")
+        if config.time_rule == "stdp":
+            what, use = ("plasticity", "'stdp-quantile'")
+        yield (
+            "rewiring",
+            f"{config.rewiring!r} is not possible with time_rule {config.time_rule!r}, whose "
+            f"{what} it does not fit; use {use}",
         )
     if config.rewiring == "deep-r-soft" and config.target_sparsity > 0:
         for name in ("prior_strength", "rewiring_temperature"):
@@ -297,6 +309,7 @@ def half_precision(config: Settings) -> Conflicts:
         "dsr": "has a derivative that jumps where a rounded drive crosses zero or the threshold",
         "membrane-trace": "has no derivative where a rounded potential crosses the threshold",
         "spike-time": "has spike times, which half precision rounds",
+        "stdp": "moves weights by less than half precision holds",
     }.get(config.time_rule)
     if why is not None:
         yield (

@@ -3,35 +3,61 @@
 from collections.abc import Iterator
 from typing import Any
 
-from snn.settings.units import DenseUnit
+from snn.settings.units import ConvUnit, DenseUnit
 
-FIRST_SPIKES = ("spike-time",)
+FIRST_SPIKES = ("spike-time", "stdp")
 """Learning rules over time whose neurons fire at most once per image."""
 
-NEEDED: dict[str, tuple[float | str, str]] = {
-    "encoding": ("latency", "whose inputs fire once"),
+Needed = dict[str, tuple[float | str, str]]
+
+BOTH: Needed = {
     "norm": ("none", "for which the sums of weights have a meaning"),
-    "readout": ("spiking", "whose answer is the first output spike"),
-    "votes": (1, "whose answer is the first output spike"),
-    "readout_leak": (1.0, "whose outputs are times"),
-    "leak": (1.0, "whose potentials sum currents without leak"),
-    "synaptic_leak": (0.0, "which has current_share for it"),
-    "adaptation": (0.0, "whose neurons fire once"),
+    "votes": (1, "whose neurons fire once"),
+    "readout_leak": (1.0, "whose neurons fire once"),
+    "leak": (1.0, "whose potentials are sums without leak"),
     "firing_share": (1.0, "whose neurons are not reset"),
+    "synaptic_leak": (0.0, "whose neurons have a current of their own"),
+    "adaptation": (0.0, "whose neurons fire once"),
     "reset": ("soft", "whose neurons are not reset"),
     "neuron": ("fixed", "which has no gradient for leak and threshold"),
-    "threshold_balance": (0.0, "whose neurons all fire once"),
-    "dropout": (0.0, "whose signals are times"),
+    "threshold_balance": (0.0, "whose neurons fire once"),
+    "dropout": (0.0, "whose neurons fire once"),
     "feedback": ("none", "whose neurons fire once"),
-    "loss": ("mean-readout", "whose loss is that of the output times"),
+    "loss": ("mean-readout", "whose outputs are known at the end"),
     "block_classes": ("all", "whose classes would be hard at some times only"),
+}
+NEEDED: dict[str, Needed] = {
+    "spike-time": {
+        "encoding": ("latency", "whose inputs fire once"),
+        "readout": ("spiking", "whose answer is the first output spike"),
+        **BOTH,
+    },
+    "stdp": {
+        "encoding": ("rank", "whose inputs fire once"),
+        "readout": ("integrator", "whose readout is linear"),
+        "head_hidden": (0, "whose readout is linear"),
+        "pooling": ("spiking", "whose pools pass the first spike"),
+        "weight_decay": (0.0, "which moves the weights itself"),
+        **BOTH,
+    },
+}
+UNITS = {
+    "spike-time": (
+        DenseUnit,
+        "which sorts the inputs of each neuron by time; use dense units, like backbone 'mlp' or "
+        "architecture 'd100 d50'",
+    ),
+    "stdp": (
+        ConvUnit,
+        "whose maps share their weights; use convolutions, like architecture 'c32k5p c150k3p'",
+    ),
 }
 
 
 def first_spikes(config: Any) -> Iterator[tuple[str, str]]:
     """Yield the key of each setting that does not fit, and a message."""
     rule = f"time_rule {config.time_rule!r}"
-    for name, (value, why) in NEEDED.items():
+    for name, (value, why) in NEEDED[config.time_rule].items():
         given = getattr(config, name)
         if given == value:
             continue
@@ -39,10 +65,14 @@ def first_spikes(config: Any) -> Iterator[tuple[str, str]]:
             yield name, f"{given!r} is not possible with {rule}, {why}; use {value!r}"
         else:
             yield name, f"must be {value:g} with {rule}, {why}, got {given:g}"
-    if not all(isinstance(unit, DenseUnit) for unit in config.units):
+    kind, why = UNITS[config.time_rule]
+    if not all(isinstance(unit, kind) for unit in config.units):
         key = "backbone" if config.backbone else "architecture"
+        yield key, f"{config.title!r} is not possible with {rule}, {why}"
+    if config.time_rule == "stdp" and any(units > 1 for units in config.blocks):
+        parts = "+".join("1" * len(config.units))
         yield (
-            key,
-            f"{config.title!r} is not possible with {rule}, which sorts the inputs of each neuron "
-            "by time; use dense units, like backbone 'mlp' or architecture 'd100 d50'",
+            "partition",
+            f"must have one unit per block with {rule}, which trains a layer after the other, got "
+            f"{config.partition}; use {parts}",
         )

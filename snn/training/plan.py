@@ -177,7 +177,7 @@ def _fresh_blocks(config: RunConfig, task: Task) -> list[Block]:
 
 def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
     steps = 1 if config.encoding in CONSTANT else config.timesteps
-    return torch.zeros(steps, images, *task.image_shape, device=device)
+    return torch.zeros(steps, images, *input_signal(config, task).shape, device=device)
 
 
 def stage_memory(

@@ -23,10 +23,22 @@ class ConnectivitySettings:
     )
     rewiring: str = choice(
         "closed-loop",
-        ("closed-loop", "open-loop", "deep-r", "deep-r-soft", "magnitude", "stds"),
+        (
+            "closed-loop",
+            "open-loop",
+            "deep-r",
+            "deep-r-soft",
+            "magnitude",
+            "stds",
+            "stdp-count",
+            "stdp-quantile",
+            "stdp-final",
+        ),
         "method of sparse training: Grad R with a threshold controlled to reach the target "
         "(closed-loop) or with its published prior (open-loop); Deep R, hard or soft; magnitude "
-        "pruning without regrowth; a soft threshold controlled to reach the target (stds)",
+        "pruning without regrowth; a soft threshold controlled to reach the "
+        "target (stds); of time_rule stdp weights that fell below 0.2 (stdp-count), the smallest "
+        "while it learns (stdp-quantile) or at its end (stdp-final)",
     )
     rewiring_ramp: float = fraction(
         0.75,

@@ -27,12 +27,14 @@ class TimeRuleSettings:
             "dsr",
             "conversion",
             "spike-time",
+            "stdp",
         ),
         "learning rule over time: backpropagation through time (bptt) or from spike to spike "
         "(spike-bp), forward in time with traces (ottt-a, ottt-o) or accumulated spikes (saf-e, "
         "saf-f; membrane-trace by the potentials of neurons that fired), gradients of mean rates "
-        "(dsr), exact derivatives of the times of single spikes (spike-time), or none: a network "
-        "without time is trained and converted (conversion)",
+        "(dsr), exact derivatives of the times of single spikes (spike-time), plasticity "
+        "without labels (stdp), or none: a network without time is trained and converted "
+        "(conversion)",
     )
     error_norm: str = choice(
         "none",
