@@ -11,6 +11,7 @@ from benchmarks.claims.conversion import conversion
 from benchmarks.claims.first_spikes import spike_time
 from benchmarks.claims.forward import saf
 from benchmarks.claims.grad_r import grad_r
+from benchmarks.claims.plasticity import stdp
 from benchmarks.claims.spike_bp import spike_bp
 from benchmarks.claims.training import membrane_trace, start, surrogates
 
@@ -25,6 +26,7 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "membrane-trace": membrane_trace,
     "start": start,
     "spike-time": spike_time,
+    "stdp": stdp,
 }
 
 __all__ = ["CLAIMS"]

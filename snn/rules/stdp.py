@@ -28,7 +28,6 @@ from snn.network.cost import fan_out
 from snn.network.first_spike import Plasticity
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
-from snn.network.readout import integrated
 from snn.rules.rule import Batch, BatchResult, time_rule
 from snn.rules.spike_time import first_times
 from snn.settings.config import RunConfig
@@ -76,7 +75,8 @@ def winners(times: Tensor, potentials: Tensor, *, count: int, radius: int) -> Wi
 
 def rate_after(images: float, *, start: float) -> float:
     """Return a+ after a number of images."""
-    return float(min(start * 2.0 ** (images // DOUBLED_AFTER), max(HIGHEST_RATE, start)))
+    doublings = min(images // DOUBLED_AFTER, 60)
+    return float(min(start * 2.0**doublings, max(HIGHEST_RATE, start)))
 
 
 @torch.no_grad()
@@ -162,8 +162,10 @@ def stdp(
         for index in range(batch.frozen):
             x = network.block(index)(x, batch.timesteps, before)
         x = block(x, batch.timesteps, state)
-    outputs: Tensor = block.head(x, batch.timesteps, state)[0]
-    output = integrated(outputs, leak=1.0)
+    # linear, so that one map of the summed spikes takes the place of one per timestep
+    output: Tensor = block.head.mean(
+        block.head.summed(x, batch.timesteps, state), batch.timesteps, state
+    )
     loss = F.cross_entropy(output, batch.labels)
     (loss * batch.share).backward()
     apply()

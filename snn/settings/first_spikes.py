@@ -69,6 +69,12 @@ def first_spikes(config: Any) -> Iterator[tuple[str, str]]:
     if not all(isinstance(unit, kind) for unit in config.units):
         key = "backbone" if config.backbone else "architecture"
         yield key, f"{config.title!r} is not possible with {rule}, {why}"
+    if config.time_rule == "stdp" and config.exits > 1 and config.space_rule == "end-to-end":
+        yield (
+            "space_rule",
+            f"'end-to-end' is not possible with {rule}, which trains a layer after the other; use "
+            "'block-local'",
+        )
     if config.time_rule == "stdp" and any(units > 1 for units in config.blocks):
         parts = "+".join("1" * len(config.units))
         yield (

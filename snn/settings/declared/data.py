@@ -39,9 +39,9 @@ class DataSettings:
         "",
         ("direct", "poisson", "latency", "rank", "events", "delta"),
         "input encoding: of images as a constant current at every timestep (direct) or as signed "
-        "random spikes (poisson), or one spike per pixel, earlier the brighter it is (latency), or per contrast "
-        "in the order of their strength, ON and OFF (rank); of "
-        "recordings their events (events), of series an event for each delta_threshold that a "
+        "random spikes (poisson), one spike per pixel, earlier the brighter it is (latency), or "
+        "one per contrast, ON and OFF, in the order of their strength (rank); of recordings their "
+        "events (events), of series an event for each delta_threshold that a "
         "value moves (delta). Default: what the time rule needs, else direct, events or delta, as "
         "the data set needs",
     )

@@ -56,6 +56,7 @@ assert {config.time_rule for config in RULES.values()} == set(TIME_RULES) - {
     "dsr",
     "membrane-trace",
     "spike-time",
+    "stdp",
 }  # refused
 
 
