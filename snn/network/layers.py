@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn.network.first_spike import START_DEVIATION, START_WEIGHT, Plasticity
 from snn.network.memory.delays import Delays
 from snn.network.memory.synapse import Synapse
-from snn.network.first_spike import START_DEVIATION, START_WEIGHT, Plasticity
 from snn.network.neurons import Lif
 from snn.network.packing import Levels, PackedMap
 from snn.network.parametrizations import ConnectionParametrization, StrengthParametrization

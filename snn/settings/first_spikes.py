@@ -18,6 +18,7 @@ BOTH: Needed = {
     "firing_share": (1.0, "whose neurons are not reset"),
     "synaptic_leak": (0.0, "whose neurons have a current of their own"),
     "adaptation": (0.0, "whose neurons fire once"),
+    "delays": ("none", "whose spikes arrive in the timestep in which they are fired"),
     "reset": ("soft", "whose neurons are not reset"),
     "neuron": ("fixed", "which has no gradient for leak and threshold"),
     "threshold_balance": (0.0, "whose neurons fire once"),
