@@ -123,7 +123,7 @@ def stdp(scale: Scale) -> Claim:
 
     return Claim(
         name="stdp",
-        title="Plasticity without labels, with connections removed while it learns",
+        title="Plasticity without labels",
         about="Two layers of maps learn from first spikes without labels, a linear readout from "
         "the labels. Connections are removed while the layers learn (quantile, count) or after "
         "it (final). Operations of plasticity are counted: accumulates of the spikes that arrive "
