@@ -9,7 +9,7 @@ from search.store.store import StoredPoint
 from snn.settings.config import RunConfig
 from snn.settings.measurement import ExitReport, OperatingPoint
 
-_FORM = re.compile(r"(\d{1,4}):([\d.,]*):([\d.]+)", re.ASCII)
+_FORM = re.compile(r"(\d{1,4}):([\d.,]*):([\d.]+)(?::([\d.]+))?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class Position:
     timesteps: int
     thresholds: tuple[float, ...]  # of all exits but the last one used
     detector: float
+    time: float = 1.0  # confidence that answers before the last timestep; 1: none
 
     @property
     def blocks(self) -> int:
@@ -27,12 +28,13 @@ class Position:
 
     def __str__(self) -> str:
         values = ",".join(f"{value:g}" for value in self.thresholds)
-        return f"{self.timesteps}:{values}:{self.detector:g}"
+        early = f":{self.time:g}" if self.time < 1 else ""
+        return f"{self.timesteps}:{values}:{self.detector:g}{early}"
 
     @property
-    def setting(self) -> tuple[int, tuple[float, ...], float]:
+    def setting(self) -> tuple[int, tuple[float, ...], float, float]:
         """The arguments of `Replay.point`."""
-        return self.timesteps, self.thresholds, self.detector
+        return self.timesteps, self.thresholds, self.detector, self.time
 
 
 def of_point(point: OperatingPoint) -> Position:
@@ -41,23 +43,27 @@ def of_point(point: OperatingPoint) -> Position:
         timesteps=point.timesteps,
         thresholds=point.exit_thresholds,
         detector=point.detector_threshold,
+        time=point.time_threshold,
     )
 
 
 def parsed(text: str, config: RunConfig) -> Position | None:
-    """Parse a position of the address, `4:0.9,0.75:0.5`; None if the network cannot run so."""
+    """Parse a position of the address; None if the network cannot run so.
+
+    It is `4:0.9,0.75:0.5`, timesteps, thresholds and detector, and a time threshold below 1.
+    """
     match = _FORM.fullmatch(text[:200])
     if match is None:
         return None
     try:
         thresholds = tuple(float(word) for word in match[2].split(",") if word)
-        detector = float(match[3])
+        detector, time = float(match[3]), float(match[4] or 1)
     except ValueError:
         return None
-    found = Position(timesteps=int(match[1]), thresholds=thresholds, detector=detector)
+    found = Position(timesteps=int(match[1]), thresholds=thresholds, detector=detector, time=time)
     is_within = 1 <= found.timesteps <= config.timesteps and all(0 <= t <= 1 for t in thresholds)
     is_deep = found.blocks in depths(config)
-    return found if is_within and is_deep and 0 <= detector <= 1 else None
+    return found if is_within and is_deep and 0 <= detector <= 1 and 0 <= time <= 1 else None
 
 
 def depths(config: RunConfig) -> range:
@@ -72,7 +78,7 @@ def nearest(points: Sequence[StoredPoint], wanted: Position) -> StoredPoint:
         place = of_point(stored.point)
         apart = abs(place.timesteps - wanted.timesteps) / max(wanted.timesteps, 1)
         pairs = zip(place.thresholds, wanted.thresholds, strict=False)
-        apart += math.fsum(abs(a - b) for a, b in pairs)
+        apart += math.fsum(abs(a - b) for a, b in pairs) + abs(place.time - wanted.time)
         return abs(place.blocks - wanted.blocks), apart
 
     return min(points, key=distance)

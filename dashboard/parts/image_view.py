@@ -1,4 +1,4 @@
-"""One validation image on its way through a network."""
+"""One validation image or recording on its way through a network."""
 
 from collections.abc import Callable
 
@@ -6,72 +6,110 @@ import numpy as np
 import streamlit as st
 
 from dashboard.data.position import Position
+from dashboard.figures import recorded
 from dashboard.figures.raster import described, picture
 from dashboard.figures.raster import raster as drawn
 from dashboard.parts import frame, replays
 from search.export.replay import Decided, Replay
 from search.trial.trial import Trial
+from snn.evaluation.raster import ImageRaster
+from snn.settings.datasets import is_recorded
 
 
 def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: Position) -> None:
     """Draw the spikes of one validation image, the confidence of each exit, and its exit."""
-    st.subheader("One image on its way", anchor=False)
+    noun = noun_of(trial)
+    st.subheader(f"One {noun} on its way", anchor=False)
     decided = replayed.decisions(*place.setting)
     kinds = kinds_of(decided, replayed, place)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=320):
             kind = frame.choose(
-                "Images", "images", list(kinds), "any", show=lambda k: _title(k, kinds)
+                f"{noun.title()}s", "images", list(kinds), "any", show=lambda k: _title(k, kinds)
             )
         wanted = kinds[kind]
         if not wanted.size:
-            st.text("No such image at this operating point.")
+            st.text(f"No such {noun} at this operating point.")
             return
         number = _number(wanted)
         with st.container(width=140):
             frame.preset("image", number)
             st.number_input(
-                "Image",
+                noun.title(),
                 0,
                 len(replayed.labels) - 1,
                 number,
                 key="image",
-                help="Number of the validation image, from 0.",
+                help=f"Number of the validation {noun}, from 0.",
                 on_change=_take,
             )
         st.button(
             "Next", key="next-image", icon=":material/skip_next:", on_click=_next(wanted, number)
         )
-    exit_ = int(decided.exits[number])
+    exit_, answered = int(decided.exits[number]), int(decided.timesteps[number])
     raster = replays.raster(url, study, trial, number)
-    left, right = st.columns([1, 4], gap="large")
+    left, right = st.columns([1, 4] if raster.frames is None else [2, 5], gap="large")
     with left:
-        frame.chart(
-            picture(raster, frame.mode()),
-            "picture",
-            f"Validation image {number}, of class {raster.label}",
-        )
+        is_camera = raster.frames is not None and not recorded.is_row(raster)
+        if raster.frames is None or is_camera:
+            frame.chart(
+                recorded.clip(raster, answered, frame.mode())
+                if is_camera
+                else picture(raster, frame.mode()),
+                "picture",
+                f"Validation {noun} {number}, of class {raster.label}",
+            )
         st.markdown(f"**Class {raster.label}**, exit {exit_}")
-        st.text(described(raster, place.timesteps, place.thresholds, exit_))
+        st.text(described(raster, answered, place.thresholds, exit_))
+        if raster.frames is not None:
+            st.text(recorded.answer(raster, answered))
+            if is_camera:
+                st.caption("Blue: more ON than OFF events of a pixel; orange: more OFF.")
     with right:
+        if raster.frames is not None:
+            _time(raster, answered, exit_, place)
         with frame.scrolling("raster"):
             frame.chart(
                 drawn(
                     raster,
-                    timesteps=place.timesteps,
+                    timesteps=answered,
                     thresholds=place.thresholds,
                     exit_=exit_,
                     mode=frame.mode(),
                 ),
                 "raster",
-                f"Spikes of image {number} per layer and timestep; it exits at exit {exit_}",
+                f"Spikes of {noun} {number} per layer and timestep; it exits at exit {exit_}",
             )
         st.caption(
             "Filled cell: spike. Up to 32 neurons of each layer are drawn, from those that fired. "
-            "Blocks run one after another. Vertical line: the image exits; grey cells were not "
+            f"Blocks run one after another. Vertical line: the {noun} exits; grey cells were not "
             "executed. Below: highest class probability of each exit after each timestep (cross: "
             "wrong class). Dotted: exit threshold."
         )
+
+
+def _time(raster: ImageRaster, answered: int, exit_: int, place: Position) -> None:
+    frame.chart(
+        recorded.timeline(
+            raster,
+            answered=answered,
+            exit_=exit_,
+            thresholds=(*place.thresholds, place.time),
+            mode=frame.mode(),
+        ),
+        "timeline",
+        f"Events per bin and confidence of the exits over time; answered after {answered} bins",
+    )
+    st.caption(
+        "Bars: events of each bin. Lines: highest class probability of each exit (cross: wrong "
+        "class). Vertical line: the answer; what comes after it was not seen."
+    )
+
+
+def noun_of(trial: Trial) -> str:
+    """Return what one input of a network is."""
+    config = trial.engine_config
+    return "recording" if config is not None and is_recorded(config.dataset) else "image"
 
 
 def kinds_of(decided: Decided, replayed: Replay, place: Position) -> dict[str, np.ndarray]:

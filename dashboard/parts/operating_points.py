@@ -166,6 +166,23 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             on_change=moved,
             help="An image exits only if its probability of a hard class is at most this value.",
         )
+    if config.timesteps > 1 and (
+        replayed is not None or any(p.point.time_threshold < 1 for p in view.points)
+    ):
+        value = round(place.time, 3)
+        frame.preset("at-time", value)
+        st.slider(
+            "Threshold over time",
+            0.0,
+            1.0,
+            value,
+            step=0.005,
+            format="%.3f",
+            key="at-time",
+            on_change=moved,
+            help="The last exit answers at the first timestep at which it is as confident as this. "
+            "At 1 it answers after the last timestep.",
+        )
     if not place.thresholds and len(kept) == 1:
         st.text("A single exit: every image runs through all blocks.")
 
@@ -185,6 +202,8 @@ def _tracks(
         before, after = place.thresholds[:number], place.thresholds[number + 1 :]
         places = [replace(place, thresholds=(*before, v, *after)) for v in live_ring.STOPS]
         paths[f"at-exit-{number + 1}"] = live_ring.STOPS, places
+    if config.timesteps > 1:
+        paths["at-time"] = live_ring.STOPS, [replace(place, time=v) for v in live_ring.STOPS]
     found = {}
     for key, (values, places) in paths.items():
         if replayed is not None:
@@ -207,6 +226,7 @@ def _move(view: TrialView, before: Position, replayed: Replay | None) -> None:
         timesteps=int(state.get("at-timesteps", before.timesteps)),
         thresholds=tuple([*given, *[0.9] * blocks][: blocks - 1]),
         detector=float(state.get("at-detector", before.detector)),
+        time=float(state.get("at-time", before.time)),
     )
     if replayed is None:
         frame.put("point", str(nearest(view.points, wanted).id))

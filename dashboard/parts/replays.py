@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -43,7 +44,8 @@ def curves(
     assert trial.engine_config is not None
     others = (*position.thresholds[: exit_ - 1], 0.0, *position.thresholds[exit_:])
     name = _name(url, study, trial)
-    return _curves(*name, others, position.detector, exit_, trial.engine_config.timesteps)
+    steps = trial.engine_config.timesteps
+    return _curves(*name, replace(position, thresholds=others, timesteps=steps), exit_)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
@@ -53,18 +55,20 @@ def _curves(
     number: int,
     weights: str,
     data_dir: str,
-    others: tuple[float, ...],
-    detector: float,
+    position: Position,
     exit_: int,
-    timesteps: int,
 ) -> Mapping[int, Sequence[tuple[float, OperatingPoint]]]:
     seen = _replay(url, study, number, weights, data_dir)
-    every = -(-timesteps // MOST_STEPS)
+    every = -(-position.timesteps // MOST_STEPS)
+    before, after = position.thresholds[: exit_ - 1], position.thresholds[exit_:]
     found = {}
-    for step in range(timesteps, 0, -every):
-        places = ((*others[: exit_ - 1], value, *others[exit_:]) for value in THRESHOLDS)
+    for step in range(position.timesteps, 0, -every):
+        places = (
+            replace(position, timesteps=step, thresholds=(*before, value, *after))
+            for value in THRESHOLDS
+        )
         found[step] = [
-            (value, seen.point(step, place, detector))
+            (value, seen.point(*place.setting))
             for value, place in zip(THRESHOLDS, places, strict=True)
         ]
     return found

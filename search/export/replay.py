@@ -37,13 +37,17 @@ class Decided(Protocol):
     def spikes(self) -> npt.NDArray[np.float64]:
         """Spikes until the image exits."""
 
+    @property
+    def timesteps(self) -> npt.NDArray[np.int64]:
+        """Timesteps until the answer."""
+
 
 @runtime_checkable
 class Replay(Protocol):
     """One pass over the validation images, from which every operating point is computed.
 
     A setting has `timesteps` to run, `exit_thresholds` of all exits but the last of the
-    blocks used, and the `detector_threshold`.
+    blocks used, the `detector_threshold`, and the `time_threshold`.
     """
 
     @property
@@ -55,17 +59,29 @@ class Replay(Protocol):
         """Possible numbers of blocks."""
 
     def point(
-        self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+        self,
+        timesteps: int,
+        exit_thresholds: Sequence[float],
+        detector_threshold: float,
+        time_threshold: float = 1.0,
     ) -> OperatingPoint:
         """Return the metrics of the network at a setting."""
 
     def exits(
-        self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+        self,
+        timesteps: int,
+        exit_thresholds: Sequence[float],
+        detector_threshold: float,
+        time_threshold: float = 1.0,
     ) -> tuple[ExitReport, ...]:
         """Return images and correct predictions per class and exit."""
 
     def decisions(
-        self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+        self,
+        timesteps: int,
+        exit_thresholds: Sequence[float],
+        detector_threshold: float,
+        time_threshold: float = 1.0,
     ) -> Decided:
         """Return prediction, exit and spikes of each image."""
 

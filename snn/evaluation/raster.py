@@ -25,3 +25,5 @@ class ImageRaster:
     layers: tuple[LayerRaster, ...]  # in forward order
     confidence: npt.NDArray[np.float32]  # (blocks, time): of each exit after each timestep
     predicted: npt.NDArray[np.int64]  # (blocks, time): label of each exit after each timestep
+    frames: npt.NDArray[np.int64] | None = None  # of a recording: (time, channels, height, width)
+    step_ms: float | None = None  # of a recording whose timesteps have a fixed length

@@ -20,8 +20,8 @@ from snn.settings.measurement import ExitReport, OperatingPoint
 class Replay:
     """One pass over the images, from which every operating point is computed exactly.
 
-    A setting has `timesteps`, `exit_thresholds` of the exits before the last used block, and
-    the `detector_threshold`.
+    A setting has `timesteps`, `exit_thresholds` of the exits before the last used block, the
+    `detector_threshold`, and the `time_threshold`; 1 answers after all timesteps.
     """
 
     def __init__(self, trained: Trained, images: Images) -> None:
@@ -40,23 +40,39 @@ class Replay:
         return self._evaluator.depths()
 
     def point(
-        self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+        self,
+        timesteps: int,
+        exit_thresholds: Sequence[float],
+        detector_threshold: float,
+        time_threshold: float = 1.0,
     ) -> OperatingPoint:
         """Return the metrics at a setting."""
-        return self._evaluator.point(_setting(timesteps, exit_thresholds, detector_threshold))
+        return self._evaluator.point(
+            _setting(timesteps, exit_thresholds, detector_threshold, time_threshold)
+        )
 
     def exits(
-        self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+        self,
+        timesteps: int,
+        exit_thresholds: Sequence[float],
+        detector_threshold: float,
+        time_threshold: float = 1.0,
     ) -> tuple[ExitReport, ...]:
         """Return the images of each class at each exit."""
-        setting = _setting(timesteps, exit_thresholds, detector_threshold)
+        setting = _setting(timesteps, exit_thresholds, detector_threshold, time_threshold)
         return tuple(exit_reports(self._trained.network, self._evaluator, setting))
 
     def decisions(
-        self, timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+        self,
+        timesteps: int,
+        exit_thresholds: Sequence[float],
+        detector_threshold: float,
+        time_threshold: float = 1.0,
     ) -> Decisions:
         """Return predicted label, exit and cost of each image."""
-        return self._evaluator.decisions(_setting(timesteps, exit_thresholds, detector_threshold))
+        return self._evaluator.decisions(
+            _setting(timesteps, exit_thresholds, detector_threshold, time_threshold)
+        )
 
     @torch.no_grad()
     def raster(self, number: int) -> ImageRaster:
@@ -76,9 +92,13 @@ class Replay:
             for index in range(len(network.blocks))
             for layer in layers_of(network.block(index))
         )
+        image = self._images.images[number]
+        is_clip = image.dim() == 4
         return ImageRaster(
             number=number,
-            pixels=_pixels(self._images.images[number]),
+            pixels=_pixels(image),
+            frames=image.cpu().numpy().astype(np.int64) if is_clip else None,
+            step_ms=config.step_ms if is_clip else None,
             label=int(self.labels[number]),
             layers=layers,
             confidence=self._recording.confidence[:, :, number],
@@ -110,12 +130,16 @@ class _SpikeRecorder:
 
 
 def _setting(
-    timesteps: int, exit_thresholds: Sequence[float], detector_threshold: float
+    timesteps: int,
+    exit_thresholds: Sequence[float],
+    detector_threshold: float,
+    time_threshold: float,
 ) -> OperatingSetting:
     return OperatingSetting(
         timesteps=timesteps,
         exit_thresholds=tuple(exit_thresholds),
         detector_threshold=detector_threshold,
+        time_threshold=time_threshold,
     )
 
 

@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from dashboard.data.position import Position, explained, nearest, of_point, parsed
 from dashboard.figures import exits as exit_figures
-from dashboard.figures import network_map
+from dashboard.figures import network_map, recorded
 from dashboard.figures import raster as raster_figure
 from dashboard.figures import trial as trial_figures
 from dashboard.parts import replays
@@ -43,6 +44,9 @@ CONFIG = RunConfig.from_mapping(
 def test_a_position_is_read_as_it_is_written() -> None:
     place = Position(timesteps=3, thresholds=(0.9, 0.125), detector=0.5)
     assert parsed(str(place), CONFIG) == place
+    early = Position(timesteps=3, thresholds=(0.9, 0.125), detector=0.5, time=0.75)
+    assert str(early) == "3:0.9,0.125:0.5:0.75"
+    assert parsed(str(early), CONFIG) == early
     assert parsed("4::0.5", CONFIG) == Position(timesteps=4, thresholds=(), detector=0.5)
 
 
@@ -56,6 +60,7 @@ def test_a_position_is_read_as_it_is_written() -> None:
         "3:0.1,0.2,0.3:0.5",  # more exits than it has
         "3:0.9,0.8:7",
         "3:0.9.1,0.8:0.5",
+        "3:0.9,0.8:0.5:2",
         "3:nan,0.8:0.5",
         "٣:0.9,0.8:0.5",
         "<script>",
@@ -172,6 +177,40 @@ def test_what_did_not_run_is_drawn_as_not_run(blocks: int) -> None:
     assert set(np.unique(first[:, 3])) == {0, 2}
     for later in maps[1:]:
         assert set(np.unique(later.z)) == {0, 2}
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 5), (1, 12, 1)])
+def test_a_recording_is_drawn_bin_by_bin_until_its_answer(shape: tuple[int, int, int]) -> None:
+    frames = np.random.default_rng(1).integers(0, 4, (4, *shape))
+    image = replace(raster_of(2, 4, 9), frames=frames, step_ms=25.0)
+    figure = recorded.timeline(image, answered=3, exit_=1, thresholds=(0.9, 1.0), mode="light")
+    (bars,) = (trace for trace in figure.data if trace.type == "bar")
+    assert list(bars.y) == frames.sum(axis=(1, 2, 3)).tolist()
+    assert len(set(bars.marker.color[:3])) == 1
+    assert bars.marker.color[3] != bars.marker.color[0]  # not seen
+    assert bars.customdata[3] == "75 to 100 ms"
+    lines = [shape for shape in figure.layout.shapes if shape.type == "line"]
+    assert {shape.x0 for shape in lines} == {0, 75.0}  # the threshold, and the answer
+    shaded = {shape.x0 for shape in figure.layout.shapes if shape.type == "rect"}
+    assert shaded == {75.0}
+    assert recorded.is_row(image) == (shape[2] == 1)
+    share = frames[:3].sum() / frames.sum()
+    said = recorded.answer(image, 3)
+    assert said == f"Answered after 75 of 100 ms, {share:.0%} of the events seen."
+    late = recorded.answer(replace(image, step_ms=None), 4)
+    assert late == "Answered after bin 4 of 4, 100% of the events seen."
+
+
+def test_the_frames_of_a_camera_are_played_with_both_polarities() -> None:
+    frames = np.zeros((3, 2, 4, 5), np.int64)
+    frames[1, 1, 2, 3], frames[1, 0, 0, 0] = 9, 1
+    image = replace(raster_of(1, 3, 9), frames=frames, step_ms=10.0)
+    figure = recorded.clip(image, 2, "dark")
+    assert len(figure.frames) == len(figure.layout.sliders[0].steps) == 3
+    shown = np.asarray(figure.frames[1].data[0].z)
+    assert (shown[2, 3], shown[0, 0]) == (recorded.STRONGEST, -1)
+    assert figure.frames[1].layout.title.text == "10 to 20 ms"
+    assert figure.frames[2].layout.title.text == "20 to 30 ms · after the answer"
 
 
 def test_neurons_are_drawn_from_those_that_fired() -> None:
