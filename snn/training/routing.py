@@ -19,6 +19,7 @@ from snn.network.seeding import generator
 from snn.rewiring import make_rewirer
 from snn.settings.config import RunConfig
 from snn.training.examples import Examples
+from snn.training.optimizers import adam
 
 DETECTOR_STEPS = 200
 DETECTOR_LEARNING_RATE = 0.05
@@ -146,7 +147,7 @@ def fit_detector(
     rewirer = make_rewirer([detector.connections], by_adam, index=-1 - index)
     share = is_hard.double().mean()
     weight = torch.stack([0.5 / (1 - share), 0.5 / share]).to(features)
-    optimizer = torch.optim.Adam(detector.parameters(), lr=DETECTOR_LEARNING_RATE)
+    optimizer = adam(detector.parameters(), learning_rate=DETECTOR_LEARNING_RATE)
     targets = is_hard.long()
     conn = detector.connections
     for step in range(1, DETECTOR_STEPS + 1):

@@ -23,6 +23,7 @@ from snn.settings.measurement import Measurement
 from snn.training.conversion import begin, convert
 from snn.training.examples import Examples, examples_after
 from snn.training.growth import calibrate
+from snn.training.optimizers import adam, sgd
 from snn.training.plan import stage_memory, with_real_batch
 
 
@@ -35,12 +36,12 @@ def deterministic() -> Iterator[None]:
     """Allow only algorithms that give the same bits every time."""
     # required by cuBLAS; no effect without a GPU
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` loads the compiler
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
 
 
 class Stage:
@@ -303,9 +304,8 @@ def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:
 
 
 def _optimizer(config: RunConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.learning_rate)
-    return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9)
+    make = adam if config.optimizer == "adam" else sgd
+    return make(parameters, learning_rate=config.learning_rate)
 
 
 class _SpikeCounter:
