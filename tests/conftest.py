@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,23 @@ import pytest
 # read when triton is first imported, by whichever test: kernels run without a GPU
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
+THREADS = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
 # A shell's background job ignores Ctrl-C, and what it starts does so, too: tests that press it
 # on a command of ours would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """Give back the threads of torch that a test took: the processes of tests have one each."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    torch = sys.modules.get("torch")
+    if torch and torch.get_num_threads() != (before or THREADS):
+        torch.set_num_threads(before or THREADS)
 
 
 @pytest.fixture(autouse=True)

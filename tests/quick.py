@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 LOADED = (
     "alembic.command", "jinja2", "moocore", "optuna", "pyarrow.fs", "rich.table", "scipy.optimize",
-    "ray.tune", "safetensors.torch", "sqlalchemy.dialects.sqlite", "tomli_w", "torch",
+    "safetensors.torch", "sqlalchemy.dialects.sqlite", "tomli_w", "torch",
 )  # fmt: skip
 CLIENT = f"""\
 #!{sys.executable} -SEs
