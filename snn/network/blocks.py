@@ -92,6 +92,7 @@ def builder_of(
         readout_gain=float(config.timesteps) if is_plastic and not is_folded else 1.0,
         lift=START_SUM * config.threshold if is_timed else 0.0,
         recurrence=RECURRENT_SIDES[config.recurrence],
+        recurrent_draws=generator(config.seed, "recurrence", block),
         delays=config.delays,
         longest_delay=config.longest_delay,
         delay_draws=None if is_folded else generator(config.seed, "delays", block),

@@ -74,6 +74,7 @@ class BlockBuilder:
     has_bias: bool = True
     lift: float = 0.0  # sum of the initial weights of a neuron, on average
     recurrence: int = 0  # side of recurrent connections in maps, pixels; 0: none
+    recurrent_draws: torch.Generator | None = None
     delays: str = "none"  # as in RunConfig
     longest_delay: int = 0  # timesteps
     delay_draws: torch.Generator | None = None  # None: all are 0 at first
@@ -130,12 +131,17 @@ class BlockBuilder:
         )
 
     def _recurrence(self, shape: tuple[int, ...]) -> Connections | None:
-        """Return connections from a layer with weights of a shape to itself; they start at 0."""
+        """Return connections from a layer with weights of a shape to itself; they start at 0.
+
+        With standardised weights they start with a gain of 0, which then says how strong they
+        are: raw weights of many neurons would grow out of bounds at a usual learning rate.
+        """
         if self.recurrence == 0:
             return None
-        window = (self.recurrence,) * (len(shape) - 2)
-        # a generator of its own: the other weights are drawn as without them
-        conn = Connections((shape[0], shape[0], *window), generator=torch.Generator())
+        own = (shape[0], shape[0], *[self.recurrence] * (len(shape) - 2))
+        if self.norm == "weight-standardised":
+            return Connections(own, norm=self.norm, gain=0.0, generator=self.recurrent_draws)
+        conn = Connections(own, generator=self.recurrent_draws)
         nn.init.zeros_(conn.weight)
         return conn
 

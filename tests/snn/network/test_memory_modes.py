@@ -72,8 +72,10 @@ LAYERS: dict[str, Any] = {
 def network_of(changes: dict[str, Any], *, steps: int) -> Network:
     values = {"timesteps": steps, "encoding": "poisson", "head_hidden": 12, **changes}
     network = fresh(RunConfig(**values), TASK).double().train()
-    with torch.no_grad():  # feedback begins at zero
+    with torch.no_grad():  # feedback and recurrence begin at zero
         for conn in connections_of(network):
+            if conn.norm == "weight-standardised" and not conn.gain.any():
+                conn.gain.fill_(0.5)
             if not conn.weight.any():
                 conn.weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(2))
     return network

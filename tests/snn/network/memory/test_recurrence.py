@@ -77,16 +77,18 @@ def test_a_network_with_it_has_the_gradients_of_a_plain_loop(
         assert (ours[name] - parameter.grad).abs().max() < 1e-12, name
 
 
+@pytest.mark.parametrize("norm", ["none", "weight-standardised", "batch-over-time"])
 @pytest.mark.parametrize("recurrence", ["1x1", "3x3"])
 @pytest.mark.parametrize("architecture", ["d1w d1w", "c1wp r2w r4w/2", "s6/2p b8"])
-def test_it_begins_at_zero_which_is_none(architecture: str, recurrence: str) -> None:
+def test_it_begins_at_zero_which_is_none(architecture: str, recurrence: str, norm: str) -> None:
     """With equal other weights; and it has a gradient from the start."""
-    settings = {"architecture": architecture, "width": 4, "time_rule": "bptt"}
+    settings = {"architecture": architecture, "width": 4, "time_rule": "bptt", "norm": norm}
     plain, network = network_of(settings), network_of({**settings, "recurrence": recurrence})
     batch = batch_of(is_constant=False, loss="mean-readout")
     usual, ours = gradients(plain, "bptt", batch), gradients(network, "bptt", batch)
     added = [name for name in ours if name not in usual]
-    assert len(added) == len(layers_of(network))
+    gains = 2 if norm == "weight-standardised" else 1
+    assert len(added) == gains * len(layers_of(network))
     scale = max(float(grad.abs().max()) for grad in usual.values())
     assert all((ours[name] - grad).abs().max() / scale < 1e-12 for name, grad in usual.items())
     assert any(ours[name].abs().max() > 0 for name in added)
