@@ -11,6 +11,7 @@ from snn.network.blocks import Block, layers_of
 from snn.network.cost import fan_out, fan_out_by_lag, skip_fan_out
 from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer, PoolNeurons
+from snn.network.memory.lateral import LateralLif
 from snn.network.network import Network
 from snn.settings.measurement import LayerReport
 
@@ -42,6 +43,9 @@ class OperationCounter:
         if isinstance(layer, PoolNeurons):
             arrived = inputs[0].flatten(2).sum(dim=2, dtype=torch.float64) * layer.spikes_per_unit
             counts.append(arrived)
+        if isinstance(layer.lif, LateralLif):  # each spike reaches all other neurons
+            fired = spikes.flatten(2).sum(dim=2, dtype=torch.float64)
+            counts.append(fired * (spikes[0, 0].numel() - 1))
         self.accumulates.setdefault(layer, []).append(torch.stack(counts).sum(dim=0))
         self.spikes.setdefault(layer, []).append(spikes.flatten(2).sum(dim=2, dtype=torch.float64))
 

@@ -57,6 +57,11 @@ def inexpressible(config: RunConfig) -> list[str]:
             f"time_rule {config.time_rule!r} has no NIR node (neurons that fire once); use "
             "time_rule 'conversion'"
         )
+    if config.lateral_inhibition > 0:
+        found.append(
+            "lateral_inhibition is not written as NIR (it acts within a timestep, a loop one "
+            "later); use lateral_inhibition 0"
+        )
     if config.pooling == "max":
         found.append(
             "pooling 'max' has no NIR node (a maximum of spikes); use pooling 'average' or "

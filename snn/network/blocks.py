@@ -87,6 +87,7 @@ def builder_of(
         adaptation=config.adaptation,
         adaptation_leak=config.adaptation_leak,
         has_bias=not (is_timed or is_plastic),
+        inhibition=config.lateral_inhibition,
         is_plastic=is_plastic and not is_folded,
         # the sum over time of spikes that come once
         readout_gain=float(config.timesteps) if is_plastic and not is_folded else 1.0,

@@ -19,6 +19,7 @@ from snn.network.layers import (
 )
 from snn.network.memory.adaptive import AdaptiveLif
 from snn.network.memory.delays import Delays
+from snn.network.memory.lateral import LateralLif
 from snn.network.memory.synapse import Synapse
 from snn.network.neurons import Lif
 from snn.network.pooling import Pooling, Size, SpikePool
@@ -72,6 +73,7 @@ class BlockBuilder:
     adaptation: float = 0.0  # 0: thresholds do not adapt
     adaptation_leak: float = 0.0
     has_bias: bool = True
+    inhibition: float = 0.0  # of a spike on the other neurons of a dense layer, in thresholds
     lift: float = 0.0  # sum of the initial weights of a neuron, on average
     recurrence: int = 0  # side of recurrent connections in maps, pixels; 0: none
     recurrent_draws: torch.Generator | None = None
@@ -154,6 +156,8 @@ class BlockBuilder:
         return delays if self.delay_draws is None else delays.draw(self.delay_draws)
 
     def _neurons(self) -> Lif:
+        if self.inhibition > 0:
+            return LateralLif(**vars(self.lif), inhibition=self.inhibition)
         if self.adaptation == 0:
             return self.lif
         return AdaptiveLif(

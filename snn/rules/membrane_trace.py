@@ -15,7 +15,13 @@ its potential cannot be neglected. The forward pass is that of SAF, which has
 these traces (`snn.rules.saf`), and learns once from the end: memory does not grow with time.
 With `error_norm` layer, the derivative 1 / threshold is replaced by sqrt(N / n) for each
 image, with n of the N neurons of the layer active, so that errors keep their size from layer
-to layer whatever thresholds and activity are. The readout is that of the config, with its
+to layer whatever thresholds and activity are. With `lateral_inhibition` mu, each spike lowers the
+potentials of the other neurons of its layer by mu thresholds, so that
+
+    V = W a_in + b L - threshold * (a + mu * (sum of the other a))
+
+and derivatives are those of the inverse of 1 + mu (all ones - identity) over the active neurons.
+The readout is that of the config, with its
 loss; in the paper it is the squared error of relative spike counts.
 """
 
@@ -26,6 +32,7 @@ import torch
 from torch import Tensor
 
 from snn.network.layers import ForwardContext, Layer
+from snn.network.memory.lateral import LateralLif, undone, with_others
 from snn.network.network import Network
 from snn.rules.rule import Batch, BatchResult, time_rule
 from snn.rules.saf import Accumulated, learn_from_end
@@ -42,16 +49,19 @@ class MembraneTraced(Accumulated):
         """Return the accumulated spikes after one more timestep, (1, batch, ...)."""
         potential = self.potential(layer, inputs, batch)
         lif, before = layer.lif, self._before.get(layer)
+        mu = lif.inhibition if isinstance(lif, LateralLif) else 0.0
         kept = torch.zeros_like(potential) if before is None else lif.leak * before
+        held = with_others(kept, mu) if mu > 0 else kept
         # the loss reaches thresholds through the last line alone
         relative = layer.scaled(torch.ones_like(potential[:1]))
         potential = potential * relative.detach()
-        reached = potential - lif.threshold * (kept + lif.firing_share) >= 0
+        reached = potential - lif.threshold * (held + lif.firing_share) >= 0
         traces = kept + reached
+        weight = with_others(traces, mu) if mu > 0 else traces
         # a neuron that fires at every timestep has a potential that cannot be neglected
-        is_active = (traces > 0) & (potential - lif.threshold * traces < lif.threshold)
+        is_active = (traces > 0) & (potential - lif.threshold * weight < lif.threshold)
         accumulated: Tensor = _Trace.apply(  # type: ignore[no-untyped-call]
-            potential, relative, traces, is_active, lif.threshold, self.is_normed
+            potential, relative, traces, is_active, lif.threshold, self.is_normed, mu
         )
         self._before[layer] = accumulated.detach()
         return accumulated.unsqueeze(0)
@@ -69,16 +79,18 @@ class _Trace(torch.autograd.Function):
         is_active: Tensor,
         threshold: float,
         is_normed: bool,
+        mu: float,
     ) -> Tensor:
         del potential
         ctx.save_for_backward(a, inverse, is_active)
-        ctx.threshold, ctx.is_normed = threshold, is_normed
+        ctx.threshold, ctx.is_normed, ctx.mu = threshold, is_normed, mu
         return a.view_as(a)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, inverse, is_active = ctx.saved_tensors
-        error = grad * is_active
+        error = undone(grad, is_active, ctx.mu) if ctx.mu > 0 else grad * is_active
+        passed = error
         if ctx.is_normed:
             active = is_active.flatten(1).sum(dim=1).clamp(min=1)
             factor = (a[0].numel() / active).sqrt()
@@ -90,8 +102,9 @@ class _Trace(torch.autograd.Function):
             error = error / ctx.threshold
         of_inverse = None
         if ctx.needs_input_grad[1]:  # of a = U * inverse / threshold
-            of_inverse = (grad * is_active * a / inverse).sum(dim=0, keepdim=True)
-        return error, of_inverse, None, None, None, None
+            summed = with_others(a, ctx.mu) if ctx.mu > 0 else a
+            of_inverse = (passed * summed / inverse).sum(dim=0, keepdim=True)
+        return error, of_inverse, None, None, None, None, None
 
 
 @time_rule("membrane-trace")

@@ -7,6 +7,7 @@ from typing import Any
 from snn.settings.datasets import DATASETS, RECORDINGS
 from snn.settings.first_spikes import FIRST_SPIKES, first_spikes
 from snn.settings.setting import ConfigError, Fault
+from snn.settings.units import DenseUnit
 
 Settings = Any  # a RunConfig, whose module imports this one
 Conflicts = Iterator[tuple[str, str]]  # the key of a setting, and a message
@@ -37,6 +38,7 @@ def conflicts(config: Settings) -> list[Fault]:
         *_recurrence(config),
         *_delays(config),
         *_thresholds(config),
+        *_membrane(config),
         *_recording(config),
         *_start(config),
         *_memory(config),
@@ -231,6 +233,28 @@ def _thresholds(config: Settings) -> Conflicts:
             key,
             f"{getattr(config, key)!r} is not possible with skips without weights, which "
             f"thresholds of neurons cannot be folded into; use {use}",
+        )
+
+
+def _membrane(config: Settings) -> Conflicts:
+    is_dense = all(isinstance(unit, DenseUnit) for unit in config.units)
+    if config.lateral_inhibition > 0 and not is_dense:
+        yield (
+            "lateral_inhibition",
+            f"must be 0 with {config.title!r}, which has layers of maps, got "
+            f"{config.lateral_inhibition:g}; use dense units, like architecture 'd300'",
+        )
+    if config.weight_norm_penalty > 0 and config.norm != "none":
+        yield (
+            "weight_norm_penalty",
+            f"must be 0 with norm {config.norm!r}, which makes the norm of weights meaningless, "
+            f"got {config.weight_norm_penalty:g}; use norm 'none'",
+        )
+    if config.weight_norm_penalty > 0 and config.time_rule in FIRST_SPIKES:
+        yield (
+            "weight_norm_penalty",
+            f"must be 0 with time_rule {config.time_rule!r}, whose weights do not begin with that "
+            f"norm, got {config.weight_norm_penalty:g}",
         )
 
 

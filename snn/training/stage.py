@@ -24,6 +24,7 @@ from snn.training.conversion import begin, convert
 from snn.training.examples import Examples, examples_after
 from snn.training.growth import calibrate
 from snn.training.optimizers import adam, sgd
+from snn.training.norm_penalty import add_norm_penalty
 from snn.training.plan import stage_memory, with_real_batch
 
 
@@ -204,6 +205,8 @@ class Stage:
         if self.config.weight_decay > 0:
             self._decay(1 - rate * self.config.weight_decay)
         self.step += 1
+        if self.config.weight_norm_penalty > 0:
+            add_norm_penalty(self.connections, self.config.weight_norm_penalty)
         if self.rewirer is not None:
             self.rewirer.before_step(self.step, learning_rate=rate)
         self.optimizer.step()

@@ -49,6 +49,14 @@ class OptimizationSettings:
     weight_decay: float = real(
         0.0, "decoupled weight decay, of existing connections only", low=0, high=1000
     )
+    weight_norm_penalty: float = real(
+        0.0,
+        "weight of a penalty that keeps the squared norm of each neuron's weights near 2, its mean "
+        "at the start: it grows by e^10 when the norm doubles. 0 = none",
+        low=0,
+        high=1,
+        without=0.0,
+    )
     loss: str = choice(
         "",
         ("mean-readout", "each-step", "instantaneous", "squared-error"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from snn.settings.setting import choice, integer, real
+from snn.settings.setting import choice, fraction, integer, real
 
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 SPIKING_RULES = {"time_rule": (*SURROGATE_RULES["time_rule"], "spike-bp", "membrane-trace", "dsr")}
@@ -42,6 +42,14 @@ class TimeRuleSettings:
         "normalisation of the errors of membrane-trace: none, or per layer and image by the "
         "neurons that fired and by the threshold (layer)",
         without="none",
+        only_with={"time_rule": ("membrane-trace",)},
+    )
+    lateral_inhibition: float = fraction(
+        0.0,
+        "share of the threshold by which each spike lowers the potentials of the other neurons of "
+        "its layer, with membrane-trace; dense layers only",
+        open_high=True,
+        without=0.0,
         only_with={"time_rule": ("membrane-trace",)},
     )
     rate_map: str = choice(
