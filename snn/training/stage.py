@@ -23,8 +23,8 @@ from snn.settings.measurement import Measurement
 from snn.training.conversion import begin, convert
 from snn.training.examples import Examples, examples_after
 from snn.training.growth import calibrate
-from snn.training.optimizers import adam, sgd
 from snn.training.norm_penalty import add_norm_penalty
+from snn.training.optimizers import adam, sgd
 from snn.training.plan import stage_memory, with_real_batch
 
 
