@@ -428,7 +428,22 @@ class Layer(nn.Module):
             self._watch(signal)
         if self.training and self.dropout > 0:
             signal = signal * self._mask(signal, batch)
+        if self.recurrence is not None and batch.dynamics is not None:
+            batch.states[self.recurrence] = signal[0].detach()
         return signal
+
+    def driving(
+        self, inputs: Sequence[Tensor], batch: ForwardContext
+    ) -> list[tuple[Connections, Tensor]]:
+        """Return the sets of connections with their inputs (1, batch, ...), for a `Dynamics`.
+
+        Recurrent ones have the signal of a timestep ago, without a gradient; at the first timestep
+        they are left out.
+        """
+        pairs = list(zip(self.sources, inputs, strict=False))
+        if self.recurrence is not None and self.recurrence in batch.states:
+            pairs.append((self.recurrence, batch.states[self.recurrence].unsqueeze(0)))
+        return pairs
 
     def _fire(self, inputs: Sequence[Tensor], steps: int, batch: ForwardContext) -> Tensor:
         inputs = self._joined(inputs, batch)

@@ -43,7 +43,7 @@ class Traced:
 
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Return the spikes of one timestep, (1, batch, ...)."""
-        pairs = zip(layer.sources, inputs, strict=False)
+        pairs = layer.driving(inputs, batch)
         current = reduce(add, (self._traced(conn, x[0], batch) for conn, x in pairs))
         if layer.skip is not None:
             current = current + layer.skip(inputs[-1])[0]

@@ -63,7 +63,7 @@ class Accumulated:
 
     def potential(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Return U of this timestep, (batch, ...), before thresholds of neurons divide it."""
-        pairs = zip(layer.sources, inputs, strict=False)
+        pairs = layer.driving(inputs, batch)
         potential = reduce(add, (self._driven(conn, x[0], batch) for conn, x in pairs))
         if layer.skip is not None:
             potential = potential + layer.skip(inputs[-1])[0]

@@ -188,14 +188,15 @@ def _memories(config: Settings) -> Conflicts:
 
 
 def _recurrence(config: Settings) -> Conflicts:
-    if config.recurrence == "none" or config.time_rule == "bptt":
-        return
     why = {
         "spike-bp": "which computes all timesteps of a layer at once",
         "dsr": "which uses mean rates and no single timesteps",
         "conversion": "which trains without time",
         "spike-time": "whose neurons fire once",
-    }.get(config.time_rule, "whose errors stay in a timestep and never reach what returns")
+        "membrane-trace": "whose traces are linear functions of other layers' traces alone",
+    }.get(config.time_rule)
+    if config.recurrence == "none" or why is None:
+        return
     yield (
         "recurrence",
         f"{config.recurrence!r} is not possible with time_rule {config.time_rule!r}, {why}; "

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from snn.evaluation.operation_counter import OperationCounter
-from snn.lif.surrogate import spike
+from snn.lif.surrogate import SURROGATES, spike
 from snn.network.blocks import connections_of, fold_for_inference, layers_of
 from snn.network.cost import fan_out
 from snn.network.layers import ForwardContext
-from snn.network.network import Network
+from snn.network.network import Network, Task
 from snn.network.seeding import generator
 from snn.rules.bptt import bptt
 from snn.rules.loss import readout_loss
 from snn.settings.config import RunConfig
+from snn.training.plan import plan
 from tests.snn.rules.test_rules import STEPS, TASK, batch_of, gradients, network_of
 from tests.snn.training.test_train import SMALL, trained
 
@@ -172,3 +173,51 @@ def test_it_grows_and_is_made_sparse_in_training() -> None:
 def test_a_run_without_it_keeps_its_name() -> None:
     assert RunConfig(recurrence="none").fingerprint == RunConfig().fingerprint
     assert "recurrence" not in RunConfig().to_mapping()
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e"])
+def test_forward_rules_learn_it_from_the_trace_of_a_timestep_ago(rule: str) -> None:
+    """OTTT by hand: dR = sum over t of g[t] (x) a[t-1], a the trace of the spikes sent."""
+    network = returning({"backbone": "mlp", "width": 30, "head_hidden": 0, "time_rule": rule})
+    (layer,), head = layers_of(network), network.block(0).head.readout
+    assert layer.recurrence is not None
+    assert layer.bias is not None
+    batch = batch_of(is_constant=False)
+    ours = gradients(network, rule, batch)
+    w, r, wo = layer.sources[0].weight, layer.recurrence.weight, head.connections.weight
+    v, sent, trace = (torch.zeros(5, 30, dtype=torch.float64) for _ in range(3))
+    wanted = torch.zeros_like(r)
+    with torch.no_grad():
+        for x in batch.drive.flatten(2):
+            h = 0.5 * v + x @ w.T + sent @ r.T + layer.bias
+            error = torch.softmax((h >= 1).double() @ wo.T + head.bias, dim=1) / 5 / STEPS
+            error[torch.arange(5), batch.labels] -= 1 / 5 / STEPS
+            slope = SURROGATES[layer.lif.surrogate].derivative(h - 1, layer.lif.slope)
+            wanted += (error @ wo * slope).T @ trace
+            sent = (h >= 1).double()
+            v, trace = h - sent, 0.5 * trace + sent
+    (name,) = (n for n, p in network.named_parameters() if p is r)
+    assert wanted.abs().max() > 1e-3
+    assert (ours[name] - wanted).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("changes", [{"backbone": "resnet7", "width": 4}, {"backbone": "mlp2"}])
+def test_forward_rules_agree_on_it(changes: dict[str, Any]) -> None:
+    """SAF-E is OTTT by accumulated spikes, of deep networks with skips too."""
+    network = returning({**changes, "time_rule": "ottt-a", "recurrence": "3x3"})
+    batch = batch_of(is_constant=False)
+    ours, theirs = (gradients(network, rule, batch) for rule in ("ottt-a", "saf-e"))
+    scale = max(float(grad.abs().max()) for grad in theirs.values())
+    assert ours.keys() == theirs.keys()
+    assert all((ours[name] - grad).abs().max() / scale < 1e-11 for name, grad in theirs.items())
+    assert all(theirs[name].abs().max() > 0 for name in theirs if "recurrence" in name)
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e", "saf-f"])
+def test_every_rule_that_has_it_learns_with_it_in_the_memory_that_is_planned(rule: str) -> None:
+    config = SMALL.replace(recurrence="1x1", time_rule=rule, width=8, dropout=0.1)
+    training = trained(config)
+    backs = [x.recurrence for b in training.network.blocks for x in layers_of(b) if x.recurrence]
+    assert all(conn.weight.abs().max() > 1e-4 for conn in backs)
+    planned = plan(config, Task(image_shape=(1, 8, 8), classes=10)).stage_memory_bytes
+    assert planned == pytest.approx(training.memory_bytes, rel=0.01)
