@@ -68,6 +68,10 @@ def test_a_metric_of_an_extension_is_used_and_kept_without_it(
         )
         search.confirm("tiny", picks=["best:energy_delay"], seeds=1, store=store, quiet=True)
         front.plot(x="energy_delay", y="accuracy")
+        front.knee.export("best", data="no-data-sets-here")
+        card = Path("best/README.md").read_text().splitlines()
+        (row,) = (line for line in card if "energy_delay" in line)
+        assert row.endswith(" nJ steps | estimated energy times latency |")
     assert main(["front", "tiny", "--all-metrics"]) == 0
     assert "nJ steps" in capsys.readouterr().out
     with sqlite3.connect("runs/spikefront.db") as connection:

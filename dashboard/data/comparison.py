@@ -4,7 +4,7 @@ import datetime
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from search.front.attainment import LEVEL, compare_groups, surfaces
 from search.front.front import pareto_mask
 from search.front.indicators import hypervolume, ideal
 from search.store.columns import TrialColumns
+from snn.settings.measurement import METRICS, Metrics
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -67,6 +68,7 @@ class Comparison:
     objectives: tuple[str, ...]  # of all studies
     reference: Mapping[str, float]  # reference point of all hypervolumes
     studies: tuple[Compared, ...]
+    metrics: Metrics = field(default_factory=lambda: METRICS)  # what the objectives mean
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -110,7 +112,7 @@ def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
         for name in views[0].stored.objectives
         if all(
             name in view.stored.objectives
-            and view.stored.metrics[name].better == views[0].stored.metrics[name].better
+            and view.stored.metrics[name].is_counted_as(views[0].stored.metrics[name])
             for view in views
         )
     ]
@@ -119,6 +121,7 @@ def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
         objectives=tuple(shared),
         reference=reference,
         studies=tuple(_compared(view, by, reference) for view in views),
+        metrics=views[0].stored.metrics,
     )
 
 

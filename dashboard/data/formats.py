@@ -66,12 +66,17 @@ def _direction(better: str) -> str:
 
 def quantity(name: str, value: object, metrics: Metrics = METRICS) -> str:
     """Return the value of a metric or parameter with its unit: `97.2 %`, `12.4 k ops`, `38 kB`."""
+    return in_unit(name, value, metrics[name].unit if name in metrics else None)
+
+
+def in_unit(name: str, value: object, unit: str | None) -> str:
+    """Return the value of a metric that is counted in this unit, or of a parameter (None)."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return NOTHING if value is None else str(value)
     if math.isnan(value):
         return NOTHING
-    if name in metrics:
-        return _tied(units.figure(name, value, metrics))
+    if unit is not None:
+        return _tied(units.in_unit(name, value, unit))
     if name in FRACTIONS:
         return _tied(units.percent(value))
     return plain_number(value)
@@ -114,17 +119,18 @@ def verbatim(text: str) -> str:
     return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark.group())};", words)
 
 
-def confirmed(found: Confirmed | None, metric: str) -> str:
+def confirmed(found: Confirmed | None, metric: str, metrics: Metrics = METRICS) -> str:
     """Return mean and spread over new seeds on the test images: `96.1 ± 0.3 % (3 seeds)`."""
     if found is None or not found.seeds:
         return NOTHING
     spread = found.spread(metric)
     seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
     if math.isnan(spread.std):
-        return f"{quantity(metric, spread.mean)} ({seeds})"
+        return f"{quantity(metric, spread.mean, metrics)} ({seeds})"
     if metric in FRACTIONS:
         return _tied(f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f} %") + f" ({seeds})"
-    return f"{quantity(metric, spread.mean)} ± {quantity(metric, spread.std)} ({seeds})"
+    mean, std = (quantity(metric, value, metrics) for value in (spread.mean, spread.std))
+    return f"{mean} ± {std} ({seeds})"
 
 
 def ago(moment: datetime.datetime, now: datetime.datetime | None = None) -> str:

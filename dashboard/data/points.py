@@ -49,6 +49,10 @@ class Axis:
         """Return whether the values are numbers."""
         return self.values is not None
 
+    def shown(self, value: object) -> str:
+        """Return a value of this quantity with its unit."""
+        return formats.in_unit(self.name, value, None if self.better is None else self.unit)
+
     def words(self, rows: Integers) -> list[str]:
         """Return the values of these points as text, for names of categories."""
         if self.values is None:

@@ -1,7 +1,7 @@
 """The reason of an early stop: metrics at the rung, and the trials compared with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dashboard.data import formats
 from search.pruners.moasha import Moasha
@@ -10,6 +10,7 @@ from search.store.store import Store
 from search.study.study import StudyError
 from search.trial.rung import RungReport
 from search.trial.trial import Trial
+from snn.settings.measurement import METRICS, Metrics
 
 MOST_NAMED = 6  # trials named in a sentence
 
@@ -24,6 +25,7 @@ class StopReason:
     superiors: tuple[int, ...]  # of these, trials that dominate it by themselves
     is_on_front: bool  # of the rung, when the front had more trials than places
     rungs: int | None  # of the study; None if this version cannot read its file
+    declared: Metrics = field(default_factory=lambda: METRICS)  # of the study
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -49,8 +51,9 @@ def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
     if not came:  # a diverged trial is not compared
         return None
     *earlier, (number, own) = came
+    stored = store.stored_study(study)
     try:
-        pruner = pruner_of(store.stored_study(study).study())
+        pruner = pruner_of(stored.study())
     except StudyError:
         pruner = None
     rungs = pruner if isinstance(pruner, Moasha) else None
@@ -64,13 +67,14 @@ def stop_reason(store: Store, study: str, trial: Trial) -> StopReason | None:
         superiors=rungs.superiors(own.rung, number) if rungs else (),
         is_on_front=bool(rungs and rungs.is_on_front(own.rung, number)),
         rungs=len(rungs.rule.fractions) if rungs else None,
+        declared=stored.metrics,
     )
 
 
 def explained(reason: StopReason) -> list[str]:
     """Return sentences on the metrics at the rung and on the comparison."""
     measured = ", ".join(
-        f"{formats.label(name).lower()} {formats.quantity(name, value)}"
+        f"{formats.label(name).lower()} {formats.quantity(name, value, reason.declared)}"
         for name, value in reason.report.sampled.metrics.items()
     )
     sentences = [f"Metrics at the rung: {measured}."]

@@ -27,6 +27,7 @@ class Target:
     metric: str
     side: Literal["min", "max"]
     value: float
+    unit: str  # of the metric
 
     @property
     def shown(self) -> str:
@@ -37,7 +38,7 @@ class Target:
     def limit(self) -> str:
         """`≥ 97.0 %`."""
         sign = "≥" if self.side == "min" else "≤"
-        return f"{sign} {formats.quantity(self.metric, self.value)}"
+        return f"{sign} {formats.in_unit(self.metric, self.value, self.unit)}"
 
     @property
     def text(self) -> str:
@@ -73,8 +74,12 @@ def parse_target(text: str, metrics: Metrics = METRICS) -> Target:
         raise TargetError(f"{text!r} must be like accuracy >= 97 % or model size <= 100 kB")
     metric = _metric(found["name"].strip(), text, metrics)
     side: Literal["min", "max"] = "min" if found["side"] in (">=", "≥", ">") else "max"
+    declared = metrics[metric]
     return Target(
-        metric=metric, side=side, value=_value(metrics[metric], found["value"].strip(), text)
+        metric=metric,
+        side=side,
+        value=_value(declared, found["value"].strip(), text),
+        unit=declared.unit,
     )
 
 

@@ -28,7 +28,7 @@ def add_bounds(
 ) -> None:
     """Add the study's constraints and the user's targets as lines with their limits."""
     for axis, side, is_log in ((axes[0], "x", log[0]), (axes[1], "y", log[1])):
-        lines = [(*line, palette.muted, "dash") for line in limits(axis.name, bounds)]
+        lines = [(*line, palette.muted, "dash") for line in limits(axis, bounds)]
         own = [target for target in targets if target.metric == axis.name]
         lines += [(target.value, target.limit, palette.accent, "dot") for target in own]
         for value, text, colour, dash in lines:
@@ -37,14 +37,12 @@ def add_bounds(
 
 
 def limits(
-    name: str, bounds: Mapping[str, tuple[float | None, float | None]]
+    axis: Axis, bounds: Mapping[str, tuple[float | None, float | None]]
 ) -> list[tuple[float, str]]:
     """Return value and text of the study's limits on one metric."""
-    found = zip(("≥", "≤"), bounds.get(name, (None, None)), strict=True)
+    found = zip(("≥", "≤"), bounds.get(axis.name, (None, None)), strict=True)
     return [
-        (limit, f"{relation} {formats.quantity(name, limit)}")
-        for relation, limit in found
-        if limit is not None
+        (limit, f"{relation} {axis.shown(limit)}") for relation, limit in found if limit is not None
     ]
 
 
@@ -112,7 +110,7 @@ def add_confirmed(
                 f"<b>Trial {table.trials[row]}</b> on test images<br>"
                 + "<br>".join(
                     f"{html.escape(formats.label(axis.name))}  "
-                    f"<b>{html.escape(formats.confirmed(each, axis.name))}</b>"
+                    f"<b>{html.escape(formats.confirmed(each, axis.name, table.metrics))}</b>"
                     for axis in (y, x)
                 )
                 for row, each in known

@@ -59,7 +59,7 @@ def _hovers(table: TrialTable, rows: Rows, *axes: Axis) -> list[str]:
         lines = [f"<b>Trial {table.numbers[row]}</b>"]
         for axis in axes:
             value = axis.names[row] if axis.values is None else float(axis.values[row])  # type: ignore[index]
-            shown = html.escape(formats.quantity(axis.name, value))
+            shown = html.escape(axis.shown(value))
             lines.append(f"{html.escape(axis.label)}  <b>{shown}</b>")
         texts.append("<br>".join(lines))
     return texts

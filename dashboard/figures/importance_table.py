@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dashboard.data import formats
 from dashboard.figures.theme import PALETTES, Mode
+from snn.settings.measurement import METRICS, Metrics
 
 if TYPE_CHECKING:  # it loads Optuna
     from search.samplers.importance import Importance
@@ -42,15 +43,20 @@ def order(found: Sequence["Importance"]) -> list[str]:
 
 
 def table(
-    found: Sequence["Importance"], in_share: Mapping[str, float], mode: Mode, *, most: int = 16
+    found: Sequence["Importance"],
+    in_share: Mapping[str, float],
+    mode: Mode,
+    *,
+    metrics: Metrics = METRICS,
+    most: int = 16,
 ) -> str:
-    """Return the table; a bar is the importance of a parameter for a metric.
+    """Return the table; a bar is the importance of a parameter for one of the study's metrics.
 
     `in_share`: share of the trials in which each parameter is active.
     """
     palette = PALETTES[mode]
     heads = "".join(
-        f'<th scope="col" title="{html.escape(formats.meaning(each.metric))}">'
+        f'<th scope="col" title="{html.escape(formats.meaning(each.metric, metrics))}">'
         f"{html.escape(formats.label(each.metric))}</th>"
         for each in found
     )

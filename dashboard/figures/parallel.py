@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from dashboard.data import formats
 from dashboard.data.points import Axis
 from dashboard.data.trial_table import Rows, TrialTable, best_rows, is_log, spread_rows
 from dashboard.figures.importance import coloured, finite, scaled, small
@@ -100,7 +99,7 @@ def _dimension(axis: Axis, rows: Rows) -> dict[str, object]:
     if distinct.size <= 8 and (np.diff(distinct) > 0.07 * span).all():
         ticks = [float(value) for value in distinct]
     shown = [10**tick if is_log(axis) else tick for tick in ticks]
-    texts = [formats.quantity(axis.name, _round(value)) for value in shown]
+    texts = [axis.shown(_round(value)) for value in shown]
     has_gaps = not bool(np.isfinite(values).all())
     foot = low - 0.12 * span
     return {

@@ -5,7 +5,6 @@ import math
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from dashboard.data import formats
 from dashboard.data.points import Axis
 from dashboard.data.trial_table import Branch, TrialTable, branches, is_log
 from dashboard.figures.importance import numbers_of, small
@@ -32,7 +31,7 @@ def partitions(table: TrialTable, metric: str, mode: Mode, *, statistic: str = "
             labels=[_label(branch) for branch in tree],
             values=[branch.trials for branch in tree],
             branchvalues="total",
-            text=[html.escape(formats.quantity(metric, value)) for value in shown],
+            text=[html.escape(axis.shown(value)) for value in shown],
             texttemplate="<b>%{label}</b><br>%{text}",
             hovertext=[_branch_hover(branch, axis) for branch in tree],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -60,7 +59,7 @@ def _label(branch: Branch) -> str:
 def _branch_hover(branch: Branch, axis: Axis) -> str:
     what = "all" if not branch.path else html.escape(branch.path)
     head = f"<b>{what}</b>" if branch.is_whole or not branch.path else f"begins with <b>{what}</b>"
-    best, mean = (formats.quantity(axis.name, value) for value in (branch.best, branch.mean))
+    best, mean = map(axis.shown, (branch.best, branch.mean))
     return (
         f"{head}<br>{branch.trials:,} trials<br>{html.escape(axis.label)}: "
         f"best <b>{html.escape(best)}</b>, mean <b>{html.escape(mean)}</b>"

@@ -77,7 +77,7 @@ def report(
         _history(view),
         "<h2>Study file</h2>",
         f"<pre>{html.escape(view.stored.toml)}</pre>",
-        _meanings(view.table.objectives),
+        _meanings(view.table),
     ]
     return _page(view.stored.name, "\n".join(part for part in parts if part))
 
@@ -146,7 +146,7 @@ def _table(
             table.partition(row) or formats.NOTHING,
             f"{table.timesteps[row]}",
             formats.thresholds(thresholds),
-            *(formats.quantity(name, table.figure(name, row)) for name in names),
+            *(formats.quantity(name, table.figure(name, row), table.metrics) for name in names),
         ]
         if is_confirmed:
             cells.append(formats.confirmed(confirmed.get(int(table.ids[row])), "accuracy"))
@@ -168,10 +168,10 @@ def _history(view: StudyView) -> str:
     return f"<h2>Hypervolume after each finished trial</h2>\n{_figure(figure)}"
 
 
-def _meanings(objectives: Sequence[str]) -> str:
+def _meanings(table: PointTable) -> str:
     rows = "".join(
         f'<tr><td class="text">{html.escape(formats.label(name))}</td>'
-        f'<td class="text muted">{html.escape(formats.meaning(name))}</td></tr>'
-        for name in objectives
+        f'<td class="text muted">{html.escape(formats.meaning(name, table.metrics))}</td></tr>'
+        for name in table.objectives
     )
     return f"<h2>Metrics</h2><table>{rows}</table>"

@@ -12,6 +12,7 @@ from dashboard.data.stop_reason import StopReason
 from dashboard.figures.style import axis_layout, template, translucent
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from search.trial.rung import RungPoint, RungReport
+from snn.settings.measurement import Metrics
 
 TRIAL = "trial"  # the horizontal axis if there is only one metric
 
@@ -36,9 +37,9 @@ def at_rung(reason: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
         ("this trial", {reason.trial: reason.report}, own),
     ):
         if reports:
-            figure.add_trace(_points(name, reports, x, y, marker))
+            figure.add_trace(_points(name, reports, x, y, marker, reason.declared))
     every = {**reason.others, reason.trial: reason.report}
-    axes = _axis(every, x), _axis(every, y)
+    axes = [_axis(every, name, reason.declared) for name in (x, y)]
     is_log = [axis.is_log_by_default and axis.ratio > 4 for axis in axes]
     figure.update_layout(template=template(mode), height=320, dragmode=False, uirevision=f"{x}|{y}")
     figure.update_xaxes(**axis_layout(axes[0], log=is_log[0], side="x"), fixedrange=True)
@@ -47,7 +48,12 @@ def at_rung(reason: StopReason, *, x: str, y: str, mode: Mode) -> go.Figure:
 
 
 def _points(
-    name: str, reports: Mapping[int, RungReport], x: str, y: str, marker: dict[str, object]
+    name: str,
+    reports: Mapping[int, RungReport],
+    x: str,
+    y: str,
+    marker: dict[str, object],
+    declared: Metrics,
 ) -> go.Scatter:
     shown = [(number, point) for number, each in reports.items() for point in each.points]
     return go.Scatter(
@@ -59,7 +65,7 @@ def _points(
         customdata=[number for number, _ in shown],
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
-        hovertext=[_hover(number, reports[number], point) for number, point in shown],
+        hovertext=[_hover(number, reports[number], point, declared) for number, point in shown],
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
@@ -68,25 +74,25 @@ def _value(number: int, point: RungPoint, name: str) -> float:
     return float(number) if name == TRIAL else point.metrics[name]
 
 
-def _hover(number: int, report: RungReport, point: RungPoint) -> str:
+def _hover(number: int, report: RungReport, point: RungPoint, declared: Metrics) -> str:
     lines = [
         f"<b>Trial {number}</b>",
         f"after {report.epochs_done} of {report.epochs_total} epochs",
     ]
     for name, value in point.metrics.items():
-        shown = html.escape(formats.quantity(name, value))
+        shown = html.escape(formats.quantity(name, value, declared))
         lines.append(f"{html.escape(formats.label(name))}  <b>{shown}</b>")
     return "<br>".join(lines)
 
 
-def _axis(reports: Mapping[int, RungReport], name: str) -> Axis:
+def _axis(reports: Mapping[int, RungReport], name: str, declared: Metrics) -> Axis:
     values = [
         _value(number, point, name) for number, each in reports.items() for point in each.points
     ]
     column = np.asarray(values, dtype=np.float64)
     if name == TRIAL:
         return Axis(name=name, label="Trial", unit="", better=None, values=column)
-    return metric_axis(name, column)
+    return metric_axis(name, column, declared)
 
 
 def add_rungs(

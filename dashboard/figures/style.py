@@ -221,7 +221,7 @@ def colour_scale(colour: Axis, rows: Rows, palette: Palette) -> dict[str, object
         return {"color": palette.faded, "showscale": False}
     if colour.is_log_by_default and known.size and known.max() / known.min() > 3:
         ticks = log_ticks(float(known.min()), float(known.max()))
-        bar |= {"tickvals": np.log10(ticks), "ticktext": [short(colour.name, t) for t in ticks]}
+        bar |= {"tickvals": np.log10(ticks), "ticktext": [short(colour, t) for t in ticks]}
         scale["color"] = np.log10(values).astype(np.float32)
     elif colour.name in formats.FRACTIONS:
         bar["tickformat"] = ".0%"
@@ -247,9 +247,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     return within if len(within) <= 8 else [tick for tick in within if str(tick)[0] == "1"]
 
 
-def short(name: str, value: float) -> str:
+def short(axis: Axis, value: float) -> str:
     """Return a value with its unit for a tick, without trailing zeros."""
-    return formats.quantity(name, value).replace(".00", "").replace(".0", "")
+    return axis.shown(value).replace(".00", "").replace(".0", "")
 
 
 def shapes(axis: Axis, table: PointTable, *, in_space: bool = False) -> list[tuple[str, str]]:

@@ -58,8 +58,7 @@ def _choose(table: TrialTable, metric: str, row: int | None) -> None:
     rows = best if row is None or row in best else [row, *best]
     values = table.metrics[metric]
     titles = {
-        int(table.numbers[each]): f"Trial {table.numbers[each]} · "
-        f"{formats.quantity(metric, float(values[each]))}"
+        int(table.numbers[each]): f"Trial {table.numbers[each]} · {axis.shown(float(values[each]))}"
         for each in rows
     }
     key = "mark-trial"
@@ -85,7 +84,7 @@ def _choose(table: TrialTable, metric: str, row: int | None) -> None:
 
 def _facts(table: TrialTable, row: int, objectives: tuple[str, ...]) -> list[str]:
     words = [
-        f"{formats.label(name)} {formats.quantity(name, float(table.metrics[name][row]))}"
+        f"{formats.label(name)} {table.metric(name).shown(float(table.metrics[name][row]))}"
         for name in objectives
     ]
     params = [(name, column[row]) for name, column in table.params.items()]

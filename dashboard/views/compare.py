@@ -149,7 +149,7 @@ def _opened(comparison: Comparison) -> None:
             words = [study.name, table.trial_words(row), table.partition(row)]
             words += [f"T {table.timesteps[row]}"] if table.has_settings else []
             words += [
-                f"{formats.label(name).lower()} {formats.quantity(name, table.figure(name, row))}"
+                f"{formats.label(name).lower()} {table.axis(name).shown(table.figure(name, row))}"
                 for name in table.objectives
             ]
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -214,9 +214,9 @@ def _columns(comparison: Comparison) -> dict[str, Any]:
         ),
         **{
             name: number(
-                f"Best {_lower_first(formats.label_with_unit(name))}",
+                f"Best {_lower_first(formats.label_with_unit(name, comparison.metrics))}",
                 format="percent" if name in formats.FRACTIONS else "compact",
-                help=formats.meaning(name),
+                help=formats.meaning(name, comparison.metrics),
             )
             for name in comparison.objectives
         },
@@ -230,7 +230,7 @@ def _lower_first(text: str) -> str:
 def _remarks(comparison: Comparison) -> None:
     """Name the reference point, and the studies that are hard to compare."""
     reference = ", ".join(
-        f"{formats.label(name).lower()} {formats.quantity(name, value)}"
+        f"{formats.label(name).lower()} {formats.quantity(name, value, comparison.metrics)}"
         for name, value in comparison.reference.items()
     )
     words = [f"Reference point of all hypervolumes: {reference}."] if reference else []

@@ -297,7 +297,7 @@ def _facts(view: StudyView, row: int) -> None:
                 "`spikefront confirm`: mean and standard deviation.",
             )
             tested = "accuracy" if "accuracy" in table.metrics else table.objectives[0]
-            shown = formats.verbatim(formats.confirmed(found, tested))
+            shown = formats.verbatim(formats.confirmed(found, tested, table.metrics))
             st.markdown(f"**{shown}**", width="content")
 
 

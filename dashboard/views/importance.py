@@ -113,7 +113,8 @@ def _importance(
     if not found:
         st.text("The objectives have too few finite values to compute importance.")
         return names
-    st.html(importance_table.table(found, {n: table.share_with(n) for n in names}, frame.mode()))
+    in_share = {n: table.share_with(n) for n in names}
+    st.html(importance_table.table(found, in_share, frame.mode(), metrics=table.declared))
     looked_at = max(each.trials for each in found)
     thinned = f" of {len(table):,}" if looked_at < len(table) else ""
     st.caption(

@@ -25,7 +25,7 @@ from dashboard.parts.store_cache import (
 from search.export.replay import Replay, ReplayError
 from search.trial.function_config import FunctionConfig
 from search.trial.trial import Trial, TrialState
-from snn.settings.measurement import METRICS, Metrics, OperatingPoint
+from snn.settings.measurement import Metrics, OperatingPoint
 
 COLOURS = {
     TrialState.COMPLETE: "green",
@@ -246,7 +246,7 @@ def _not_yet(view: TrialView, *, is_running: bool) -> None:
 
 def _figures(point: OperatingPoint, metrics: Metrics) -> None:
     """Draw the metrics that the operating point has, with their meaning as help."""
-    order = METRICS if point.timesteps else point.metrics  # of an own training: as it reports them
+    order = metrics if point.timesteps else point.metrics  # of an own training: as it reports them
     names = [name for name in order if not isnan(point.metrics.get(name, nan))]
     for row in (names[:7], names[7:]):
         with st.container(horizontal=True, gap="medium"):

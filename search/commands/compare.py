@@ -141,7 +141,7 @@ def shared_objectives(studies: Sequence[StoredStudy]) -> tuple[str, ...]:
         name
         for name in first.objectives
         if all(
-            name in other.objectives and other.metrics[name].better == first.metrics[name].better
+            name in other.objectives and other.metrics[name].is_counted_as(first.metrics[name])
             for other in others
         )
     )

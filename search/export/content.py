@@ -1,11 +1,18 @@
 """The content of an exported folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.trial.confirmation import Confirmed
 from snn.settings.config import RunConfig
-from snn.settings.measurement import Evaluation, ExitReport, LayerReport, OperatingPoint
+from snn.settings.measurement import (
+    METRICS,
+    Evaluation,
+    ExitReport,
+    LayerReport,
+    Metrics,
+    OperatingPoint,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +23,7 @@ class ExportOrigin:
     trial: int | None = None
     question: str = ""
     precision: str = ""  # why precision `auto` was this number type; "" where it was given
+    metrics: Metrics = field(default_factory=lambda: METRICS)  # of the study, the user's included
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,8 @@ def export_point(
     """
     check_target(out, force=force)
     trial = store.trial(study, point.trial)
-    asked = store.stored_study(study).study()
+    stored = store.stored_study(study)
+    asked = stored.study()
     threads = max(1, int(asked.budget.cpus_per_trial))  # sums round as in the trial
     if problem := weights_problem(trial):
         hint = "; choose a trial that has weights" if trial.artifact is None else ""
@@ -99,6 +100,7 @@ def export_point(
                 trial=trial.number,
                 question=asked.question,
                 precision=reason_of(store, study),
+                metrics=stored.metrics,
             ),
             config=trial.engine_config,
             weights=weights,
@@ -298,7 +300,8 @@ def weights_problem(trial: Trial) -> str | None:
     artifact = trial.artifact
     if artifact is None:
         reason = f": {trial.reason}" if trial.reason else ""
-        return f"trial {trial.number} kept no weights ({trial.state.value}{reason})"
+        kept = "weights" if trial.engine_config is not None else "files"
+        return f"trial {trial.number} kept no {kept} ({trial.state.value}{reason})"
     if artifacts.is_remote(artifact.uri) or artifacts.local_path(artifact.uri).is_file():
         return None
     return (

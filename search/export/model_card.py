@@ -13,7 +13,6 @@ from snn.settings.architecture import format_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
 from snn.settings.datasets import is_recorded
-from snn.settings.measurement import METRICS
 
 TEMPLATE = "model_card.md.jinja"
 
@@ -78,18 +77,21 @@ def _figures(content: ExportContent) -> Iterator[list[str]]:
     columns = [content.point.metrics]
     if content.test is not None:
         columns.append(content.test.sampled.metrics)
-    for name, metric in METRICS.items():
-        cells = [figure(name, metrics.get(name, math.nan)) for metrics in columns]
+    declared = content.origin.metrics
+    for name, metric in declared.items():
+        cells = [figure(name, metrics.get(name, math.nan), declared) for metrics in columns]
         yield [f"`{name}`", *cells, metric.meaning]
 
 
 def _confirmed(content: ExportContent) -> Iterator[list[str]]:
     if content.confirmed is None:
         return
-    for name in METRICS:
+    declared = content.origin.metrics
+    for name in declared:
         if name != "training_s":
             spread = content.confirmed.spread(name)
-            yield [f"`{name}`", figure(name, spread.mean), figure(name, spread.std)]
+            cells = (figure(name, value, declared) for value in (spread.mean, spread.std))
+            yield [f"`{name}`", *cells]
 
 
 def _layers(content: ExportContent) -> Iterator[list[object]]:

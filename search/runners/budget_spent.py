@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from search.runners.progress import RunningTrial, StudyProgress
 from search.study.study import Budget
 from search.trial.trial import Trial, TrialState
-from snn.settings.measurement import Measurement
+from snn.settings.measurement import Measurement, Metrics
 
 
 class BudgetSpent:
@@ -86,6 +86,7 @@ class BudgetSpent:
         front_size: int,
         hypervolume: float | None,
         best_accuracy: float | None,
+        metrics: Metrics,
     ) -> StudyProgress:
         """Return the progress of the study, with the given figures of its front."""
         return StudyProgress(
@@ -99,6 +100,7 @@ class BudgetSpent:
             best_accuracy=best_accuracy,
             elapsed_s=self.elapsed_s,
             left_s=self.left_s(),
+            metrics=metrics,
         )
 
     @property

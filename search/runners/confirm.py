@@ -27,7 +27,7 @@ from search.store.store import Store, StoredPoint
 from search.study.study import Study
 from search.text import log
 from search.text.artifacts import inside, is_there, located
-from search.text.units import duration, percent, three_digits
+from search.text.units import duration, figure, percent
 from search.trial.confirmation import Confirmed, SeedRun
 from search.trial.function_config import Config, FunctionConfig
 from search.trial.rung import RungReport
@@ -37,7 +37,7 @@ from search.worker.engine import TEST
 from search.worker.function_run import FunctionTrainable
 from search.worker.job import Continuation, Job, Trainable
 from search.worker.trial_run import ConfirmationTrainable
-from snn.settings.measurement import Measurement
+from snn.settings.measurement import Measurement, Metrics
 
 LOG = log.logger("confirm")
 
@@ -301,7 +301,7 @@ class ConfirmationDriver(LeasedRun):
         for note in self._new_notes(outcome.notes):
             self.warn(f"{job.title}  {note}")
         done = self.finished_here.total()
-        result = f"{job.title}  {_result(runs, outcome)}"
+        result = f"{job.title}  {_result(runs, outcome, self._study.metrics)}"
         self._say(f"{result}  [{done}/{self._asked} trainings]", level)
         self._display.update(self.progress())
 
@@ -322,6 +322,7 @@ class ConfirmationDriver(LeasedRun):
             elapsed_s=elapsed,
             left_s=left,
             noun="trainings",
+            metrics=self._study.metrics,
         )
 
 
@@ -343,13 +344,13 @@ def seed_runs(job: ConfirmationJob, outcome: Outcome) -> dict[int, SeedRun]:
     return {member.id: dataclasses.replace(run, metrics=metrics) for member, metrics in pairs}
 
 
-def _result(runs: Mapping[int, SeedRun], outcome: Outcome) -> str:
+def _result(runs: Mapping[int, SeedRun], outcome: Outcome, metrics: Metrics) -> str:
     if outcome.evaluation is None:
         return f"{outcome.state.value}  {outcome.reason}"
     accuracies = sorted(run.metrics.get("accuracy", math.nan) for run in runs.values())
     if math.isnan(accuracies[0]):
         first = next(iter(runs.values()))
-        shown = ", ".join(f"{n} {three_digits(v)}" for n, v in [*first.metrics.items()][:2])
+        shown = ", ".join(f"{n} {figure(n, v, metrics)}" for n, v in [*first.metrics.items()][:2])
         return f"test {shown}  trained {duration(outcome.timings.training_s)}"
     shown = percent(accuracies[-1])
     if len(accuracies) > 1:

@@ -36,7 +36,8 @@ class NotebookProgress:
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Write the line anew, with the trial."""
-        self._write(f"{progress_line(progress)}  |  {trial_line(number, outcome)}")
+        line = trial_line(number, outcome, progress.metrics)
+        self._write(f"{progress_line(progress)}  |  {line}")
 
     def say(self, text: str) -> None:
         """Do nothing: the line is for progress."""

@@ -260,8 +260,7 @@ class StudyDriver(LeasedRun):
         self._lease.check()
         self._has_begun = True
         job, trial = self._running[number]
-        if outcome.state is TrialState.COMPLETE and outcome.artifact is None:
-            self.without_weights += job.weights is not None
+        self.without_weights += _lacks_weights(outcome)  # an own training may keep no files
         if number in self._retraining:
             self._finish_retraining(number, outcome)
             self._remove_checkpoint(job)
@@ -310,6 +309,7 @@ class StudyDriver(LeasedRun):
             front_size=self._front.front_size,
             hypervolume=self._front.hypervolume,
             best_accuracy=self._front.best_accuracy,
+            metrics=self._study.metrics,
         )
 
     def _resume(self, trials: list[Trial]) -> None:
@@ -449,7 +449,8 @@ class StudyDriver(LeasedRun):
         self._sampler.tell(_finished(trial, outcome), points)
         level = self._add_result(outcome)
         self._display.finished(trial.number, outcome, self.progress())
-        LOG.log(level, trial_line(trial.number, outcome), extra=log.SHOWN)
+        line = trial_line(trial.number, outcome, self._study.metrics)
+        LOG.log(level, line, extra=log.SHOWN)
 
     def _leave(
         self,
@@ -482,10 +483,10 @@ def _suffixes() -> Iterator[str]:
     return itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
 
 
-def _lacks_weights(trial: Trial) -> bool:
+def _lacks_weights(result: Trial | Outcome) -> bool:
     """Return whether a complete trial has no weights because they could not be saved."""
-    is_unsaved = trial.reason.startswith(("weights were not saved", "weights were not kept"))
-    return trial.state is TrialState.COMPLETE and trial.artifact is None and is_unsaved
+    is_unsaved = result.reason.startswith(("weights were not saved", "weights were not kept"))
+    return result.state is TrialState.COMPLETE and result.artifact is None and is_unsaved
 
 
 def _log_job(job: Job, trial: Trial) -> None:

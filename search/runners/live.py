@@ -13,6 +13,7 @@ from rich.text import Text
 from search.runners.progress import RunningTrial, StudyProgress, trial_line
 from search.text.units import duration, figure, percent
 from search.trial.trial import Outcome, TrialState
+from snn.settings.measurement import Metrics
 
 STYLES = {
     TrialState.COMPLETE: "green",
@@ -49,8 +50,8 @@ class LiveProgress:
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Print a line above the redrawn part."""
-        line = Text(trial_line(number, outcome), style=STYLES.get(outcome.state, ""))
-        self._live.console.print(line)
+        line = trial_line(number, outcome, progress.metrics)
+        self._live.console.print(Text(line, style=STYLES.get(outcome.state, "")))
         self.update(progress)
 
     def say(self, text: str) -> None:
@@ -67,18 +68,18 @@ def _running(progress: StudyProgress) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for trial in progress.running:
         done = ProgressBar(total=trial.epochs_total or None, completed=trial.epochs_done, width=24)
-        table.add_row(f"trial {trial.number}", done, _epoch(trial))
+        table.add_row(f"trial {trial.number}", done, _epoch(trial, progress.metrics))
     return table
 
 
-def _epoch(trial: RunningTrial) -> str:
+def _epoch(trial: RunningTrial, metrics: Metrics) -> str:
     m = trial.measurement
     if m is None:
         return "starting"
     block = f"block {m.block}  " if m.block else ""
     if math.isnan(m.accuracy) and m.metrics:  # of an own training
         name, value = next(iter(m.metrics.items()))
-        return f"epoch {m.epoch}  {name} {figure(name, value)}"
+        return f"epoch {m.epoch}  {name} {figure(name, value, metrics)}"
     return f"{block}epoch {m.epoch}  accuracy {percent(m.accuracy)}"
 
 

@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TextIO, runtime_checkable
 
 from search.text.units import duration, figure
 from search.trial.trial import Outcome, TrialState
-from snn.settings.measurement import Measurement
+from snn.settings.measurement import METRICS, Measurement, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class StudyProgress:
     elapsed_s: float  # since this driver started
     left_s: float | None  # estimate; None before the first epoch
     noun: str = "trials"  # in the display
+    metrics: Metrics = field(default_factory=lambda: METRICS)  # of the study, for their units
 
     @property
     def finished(self) -> int:
@@ -95,14 +96,14 @@ class Lines:
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Print the trial, its result and the progress of the study."""
-        self.say(f"{trial_line(number, outcome)}  [{progress_line(progress)}]")
+        self.say(f"{trial_line(number, outcome, progress.metrics)}  [{progress_line(progress)}]")
 
     def say(self, text: str) -> None:
         """Print the text on a line of its own."""
         print(text, file=self._stream, flush=True)
 
 
-def trial_line(number: int, outcome: Outcome) -> str:
+def trial_line(number: int, outcome: Outcome, declared: Metrics = METRICS) -> str:
     """Return the main metrics of a trial, or why it ended, in one line."""
     parts = [f"trial {number}", outcome.state.value]
     if outcome.evaluation is not None:
@@ -111,7 +112,7 @@ def trial_line(number: int, outcome: Outcome) -> str:
             parts.append(f"accuracy {figure('accuracy', metrics['accuracy'])}")
             parts.append(figure("synaptic_ops", metrics["synaptic_ops"]))
         else:  # of an own training: its objectives come first
-            parts += [f"{name} {figure(name, metrics[name])}" for name in [*metrics][:2]]
+            parts += [f"{name} {figure(name, metrics[name], declared)}" for name in [*metrics][:2]]
     if outcome.reused_trial is not None:
         parts.append(f"same training as trial {outcome.reused_trial}")
     elif outcome.timings.training_s:

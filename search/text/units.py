@@ -16,17 +16,20 @@ def figure(name: str, value: float, metrics: Metrics = METRICS) -> str:
     if math.isnan(value):
         return "-"
     metric = metrics.get(name)
-    if metric is None:
-        return scaled(value)
+    return scaled(value) if metric is None else in_unit(name, value, metric.unit)
+
+
+def in_unit(name: str, value: float, unit: str) -> str:
+    """Return the value of a metric that is counted in this unit."""
     if name in ("accuracy", "connectivity"):
         return percent(value)
-    if metric.unit == "s":
+    if unit == "s":
         return duration(value)
-    if metric.unit == "B":
+    if unit == "B":
         return scaled(value, joined="B")
-    if metric.unit == "nJ":
+    if unit == "nJ":
         return energy(value)
-    return f"{scaled(value)} {metric.unit}".rstrip()
+    return f"{scaled(value)} {unit}".rstrip()
 
 
 def energy(nanojoules: float) -> str:

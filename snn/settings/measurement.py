@@ -44,6 +44,10 @@ class Metric:
         """Factor after which lower values are better: 1 or -1."""
         return -1 if self.better == "higher" else 1
 
+    def is_counted_as(self, other: "Metric") -> bool:
+        """Return whether values may be compared: two studies may count one name in two units."""
+        return (self.better, self.unit) == (other.better, other.unit)
+
     @property
     def best_value(self) -> float:
         """The best value that it can have: a corner of the box of hypervolumes."""

@@ -13,6 +13,7 @@ from search.store.store import Store
 from search.study.study import study_from_toml
 from search.trial.rung import RungPoint, RungReport
 from search.trial.trial import Outcome, TrialState
+from snn.settings.measurement import Metric
 from tests.dashboard.example_store import TOML, example_trials
 from tests.dashboard.views.test_views import shown, words
 
@@ -111,6 +112,18 @@ def test_the_figure_rings_the_trial_and_leads_to_the_others(reason: StopReason) 
     }
     alone = rung_figures.at_rung(reason, x=rung_figures.TRIAL, y="accuracy", mode="dark")
     assert list(alone.data[-1].x) == [3, 3]
+
+
+def test_a_rung_of_own_metrics_has_their_units(reason: StopReason) -> None:
+    """Their axes were looked for among the built-in metrics, and the page failed."""
+    own = Metric(name="energy_uj", unit="uJ", better="lower", meaning="on the board")
+    points = (RungPoint(metrics={"energy_uj": 12.5}),)
+    measured = replace(reason.report, points=points)
+    found = replace(reason, report=measured, others={}, superiors=(), declared={"energy_uj": own})
+    figure = rung_figures.at_rung(found, x=rung_figures.TRIAL, y="energy_uj", mode="light")
+    assert figure.layout.yaxis.title.text.startswith("Energy uj (uJ)")
+    assert "12.5\u202fuJ" in figure.data[0].hovertext[0]
+    assert "energy uj 12.5\u202fuJ" in " ".join(explained(found))
 
 
 def test_the_curves_have_the_rung_and_those_who_were_there(url: str, reason: StopReason) -> None:

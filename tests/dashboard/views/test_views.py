@@ -25,7 +25,9 @@ VIEWS = (
 )
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", /, **query: str) -> AppTest:
+def shown(
+    monkeypatch: pytest.MonkeyPatch, url: str, view: str = "", /, **query: str | list[str]
+) -> AppTest:
     """Return a page, drawn once."""
     monkeypatch.setenv(STORE_VARIABLE, url)
     app = AppTest.from_file(APP, default_timeout=60)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,6 +234,28 @@ def test_earlier_results_are_imported_and_results_exported_to_optuna(
     assert len(store.prior_trials("fourth")) == 8
     compared = store.compare(["mine", "fourth"])
     assert compared.objectives == ("accuracy", "energy_uj")
+
+
+def test_lines_of_a_run_and_of_a_confirmation_have_the_units_of_own_metrics(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "mine.toml"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if " complete " in line]
+    assert len(lines) == 8
+    assert all(re.search(r"  energy_uj [\d.]+ uJ  ", line) for line in lines), lines
+    (folder / "mine.py").write_text(
+        CODE + "\n\ndef scored(params, context):\n"
+        "    yield {'score': 0.0, 'energy_uj': 1.0}\n"
+        "    return {'score': -params['width'], 'energy_uj': params['width'] * 2.0}\n"
+    )
+    text = STUDY.replace('"accuracy", "energy_uj"', '"score", "energy_uj"')
+    text = text.replace('name = "mine"', 'name = "two"').replace("mine:train", "mine:scored")
+    (folder / "two.toml").write_text(text)
+    assert main(["run", "two.toml", "--quiet"]) == 0  # though it keeps no files
+    assert "kept no files (complete)" in capsys.readouterr().out
+    assert main(["confirm", "two", "--seeds", "1", "--workers", "0"]) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"test score -?[\d.]+, energy_uj [\d.]+ uJ  trained", said), said
 
 
 def test_every_command_shows_an_own_study_or_says_why_not(

@@ -1,6 +1,8 @@
 """What people see while a study runs."""
 
 import io
+import math
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -9,7 +11,7 @@ from search.runners.live import LiveProgress
 from search.runners.progress import Lines, Progress, RunningTrial, StudyProgress
 from search.trial.trial import Outcome, Timings, TrialState
 from snn.settings.config import RunConfig
-from snn.settings.measurement import Measurement
+from snn.settings.measurement import Measurement, Metric
 from tests.search.fake_engine import evaluation
 
 MEASUREMENT = Measurement(
@@ -102,6 +104,18 @@ def test_the_redrawn_part_shows_running_trials_and_a_summary() -> None:
         "small: 3 of 9 trials, 24 epochs, best accuracy 90.0 %, front 5, hypervolume 0.625, "
         "30 s so far, about 3 min 20 s left"
     )
+
+
+def test_what_runs_is_shown_in_the_unit_of_an_own_metric() -> None:
+    own = Metric(name="energy_uj", unit="uJ", better="lower", meaning="on the board")
+    reported = replace(MEASUREMENT, accuracy=math.nan, metrics={"energy_uj": 12.5})
+    running = (RunningTrial(number=3, epochs_total=8, measurement=reported),)
+    live = LiveProgress(Terminal())
+    live.update(replace(STANDING, running=running, metrics={"energy_uj": own}))
+    console = Console(file=io.StringIO(), width=200)
+    with console.capture() as capture:
+        console.print(live._draw())
+    assert "epoch 3  energy_uj 12.5 uJ" in capture.get()
 
 
 def test_a_trial_that_ended_early_says_why() -> None:
