@@ -15,6 +15,15 @@ class Hosts:
     here: str  # address
     there: str
     run_there: tuple[str, ...]  # command prefix that runs a command on the other host
+    link: str  # the interface of this host
+
+    def cut(self) -> None:
+        """Pull the cable: packets are lost, and nobody is told."""
+        assert _succeeds(f"ip link set {self.link} down")
+
+    def mend(self) -> None:
+        """Put the cable in again."""
+        assert _succeeds(f"ip link set {self.link} up")
 
 
 @contextlib.contextmanager
@@ -36,7 +45,8 @@ def two_hosts() -> Iterator[Hosts | None]:
         if shutil.which("ip") is None or not all(_succeeds(command) for command in commands):
             yield None
         else:
-            yield Hosts(here=here, there=there, run_there=("ip", "netns", "exec", name))
+            prefix = ("ip", "netns", "exec", name)
+            yield Hosts(here=here, there=there, run_there=prefix, link=f"{name}a")
     finally:
         _succeeds(f"ip netns del {name}")  # with it both ends of the link
 

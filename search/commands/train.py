@@ -22,6 +22,7 @@ from search.export.folder import (
     METRICS_FILE,
     Folder,
     check_target,
+    ignored_settings,
     read_config,
     read_folder,
 )
@@ -76,6 +77,9 @@ def train(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.as_json)
     folder = _folder_of(arguments.source)
     config = folder.config if folder else read_config(arguments.source)
+    if folder is None:
+        for line in ignored_settings(arguments.source, config):
+            output.note(line)
     if arguments.out is not None:
         check_target(arguments.out, force=arguments.force)
     check_device(arguments.device)

@@ -15,6 +15,7 @@ from typing import Any
 
 from snn.settings.config import SETTINGS, ConfigError, Fault, RunConfig
 from snn.settings.measurement import METRICS, OperatingPoint
+from snn.settings.unused import ignored
 
 CONFIG, WEIGHTS, METRICS_FILE, CARD = (
     "config.toml",
@@ -146,6 +147,12 @@ def read_config(path: Path) -> RunConfig:
     except ConfigError as error:
         placed = (Fault(key=f"{path}: {f.key}", message=f.message) for f in error.faults)
         raise ConfigError(tuple(placed)) from error
+
+
+def ignored_settings(path: Path, config: RunConfig) -> list[str]:
+    """Return a line per setting of a file of run settings that its config does not use."""
+    values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    return [f"{path}: {fault}" for fault in ignored(values, config)]
 
 
 def _recorded(path: Path) -> Recorded:

@@ -37,7 +37,15 @@ T = TypeVar("T")
 SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
 EXAMPLES = "sqlite:///runs/spikefront.db or postgresql://user@host/name"
 MIGRATIONS = Path(__file__).parent / "migrations"
-CONNECT_S = 10
+# Of a host that a cut link hides, TCP alone would wait a quarter of an hour for an answer, longer
+# than a lease lasts; libpq's parameters, which the URL may set.
+CONNECTION = {
+    "connect_timeout": "10",  # seconds, as the next two
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",  # milliseconds that sent data may stay unacknowledged
+}
 BUSY_S = 30  # how long a process waits for a transaction of another one
 QUIET_S = 2  # of these, without a message
 _FIRST_READ = "PRAGMA schema_version"  # begins a read transaction
@@ -60,6 +68,11 @@ class OtherVersionError(StoreError):
 
 class AlreadyError(StoreError):
     """The rows to be stored exist already."""
+
+
+def with_limits(url: URL) -> URL:
+    """Return the URL of a server with those limits on waiting that it does not name itself."""
+    return url.update_query_dict({n: v for n, v in CONNECTION.items() if n not in url.query})
 
 
 class Database:
@@ -199,8 +212,7 @@ class Database:
 
     def _make_postgres_engine(self, url: URL) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
-        if "connect_timeout" not in url.query:
-            url = url.update_query_dict({"connect_timeout": str(CONNECT_S)})
+        url = with_limits(url)
         try:
             return sqlalchemy.create_engine(
                 url,

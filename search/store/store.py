@@ -198,7 +198,9 @@ class Store(StoreReader):
                 "stop_requested": False,
             }
             if connection.execute(take.values(**values, **_changed())).rowcount == 0:
-                self._refuse_held(connection, name, by=holder)
+                # at the same moment: a later one could find that the lease has just expired, and a
+                # driver without a lease would be let in
+                self._refuse_held(connection, name, by=holder, now=now)
             if previous not in (None, holder):
                 message = (
                     f"{holder_name(holder)} took over from {holder_name(previous)}, "
@@ -452,14 +454,21 @@ class Store(StoreReader):
         trial_id: int = found.id
         return trial_id
 
-    def _refuse_held(self, connection: Connection, name: str, *, by: str | None) -> None:
-        """Raise LeaseHeldError if another driver than `by` has the lease."""
+    def _refuse_held(
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        by: str | None,
+        now: datetime.datetime | None = None,
+    ) -> None:
+        """Raise LeaseHeldError if another driver than `by` has the lease, now by default."""
         query = select(StudyRow.lease_holder, StudyRow.lease_until).where(StudyRow.name == name)
         lease = connection.execute(query).one_or_none()
         if lease is None:
             raise self._no_study(connection, name)
         is_other = lease.lease_holder not in (None, by)
-        if is_other and lease.lease_until > self._database.now(connection):
+        if is_other and lease.lease_until > (now or self._database.now(connection)):
             raise LeaseHeldError(name, lease.lease_holder, lease.lease_until)
 
     def _add_event(

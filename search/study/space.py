@@ -4,9 +4,10 @@ Configurations are drawn define-by-run: one axis after another. An axis whose co
 does not hold is inactive: it is not drawn, and absent from the params.
 """
 
+import contextlib
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,9 @@ from search.study.axes import (
 )
 from search.trial.function_config import TRAIN, Config, FunctionConfig
 from search.trial.trial import Params
-from snn.settings.config import PER_BLOCK, ConfigError, Fault, RunConfig, nearest
+from snn.settings.config import PER_BLOCK, SETTINGS, ConfigError, Fault, RunConfig, nearest
 from snn.settings.partition import parse_partition
+from snn.settings.unused import obstacle
 
 EXIT_THRESHOLD = "exit_threshold"
 LISTED = (EXIT_THRESHOLD, *PER_BLOCK)
@@ -265,6 +267,41 @@ def conflict(run: Mapping[str, Any], space: Space) -> Fault | None:
     return None
 
 
+def unused(
+    run: Mapping[str, Any], space: Space, names: Collection[str] | None = None
+) -> Iterator[Fault]:
+    """Yield a fault per setting of [run] or [space] that applies in no configuration.
+
+    A setting that applies in some of them is no fault, nor one that has its default. With
+    `names` only these are looked at.
+    """
+    config = _example(run, space)
+    if config is None:
+        return
+    varied = {
+        name: axis.values if isinstance(axis, Choice | Fixed) else None
+        for name, axis in space.axes.items()
+    }
+    for table, given in (("run", run), ("space", varied)):
+        for name in given:
+            if name not in SETTINGS or (names is not None and name not in names):
+                continue
+            reason = obstacle(name, config, varied)
+            if reason is None or (table == "run" and run[name] == getattr(config, name)):
+                continue
+            message = f"has no effect {reason}, as in every trial; leave it out"
+            yield Fault(key=f"{table}.{name}", message=message)
+
+
+def _example(run: Mapping[str, Any], space: Space) -> RunConfig | None:
+    """Return a valid configuration; None if none of _DRAWS is."""
+    suggest = RandomSuggest()
+    for _ in range(_DRAWS):
+        with contextlib.suppress(ConfigError):
+            return RunConfig.from_mapping(run_values(run, space.sample(suggest)))
+    return None
+
+
 def _obstacle(
     run: Mapping[str, Any],
     space: Space,
@@ -311,4 +348,5 @@ __all__ = [
     "config_of_run",
     "conflict",
     "run_values",
+    "unused",
 ]

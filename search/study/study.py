@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from search.study.axes import Axis, Choice, Fixed, Integer
 from search.study.initial_points import initial_points
 from search.study.own_metrics import read_metrics
 from search.study.own_space import read_own_space
-from search.study.space import Space, config_of_run, conflict
+from search.study.space import Space, config_of_run, conflict, unused
 from search.study.space_table import read_space
 from search.study.tables import (
     EARLIER_NAMES,
@@ -137,6 +137,7 @@ class Study:
             fault = Fault(key="", message=f"has a value that a study file cannot have: {error}")
             raise StudyError(source, [fault]) from None
         study = study_from_toml(text, source)
+        study._check_use()
         vars(self).update(vars(study.with_code(Path.cwd(), function) if study.train else study))
 
     def with_search(self, settings: SearchSettings) -> "Study":
@@ -213,8 +214,17 @@ class Study:
         changed = study_from_toml(
             toml_text(self.question, document), self.source, metrics=self.own_metrics
         )
+        changed._check_use(sets or {})
         code = {"code": self.code, "folder": self.folder, "function": self.function}
         return _study(**{**vars(changed), **code})
+
+    def _check_use(self, names: Collection[str] | None = None) -> None:
+        """Raise StudyError for a setting, of `names` only, that no trial of the study would use.
+
+        Not asked of a stored study: earlier versions took such a setting, and dropped it.
+        """
+        if self.train is None and (faults := list(unused(self.run, self.space, names))):
+            raise StudyError(self.source, faults)
 
     def _apply_budget(self, document: dict[str, Any], values: Mapping[str, object]) -> None:
         if values:
@@ -324,6 +334,7 @@ def load_study(path: Path | str) -> Study:
         message = f"cannot be read: {error.strerror}"
         raise StudyError(str(path), [Fault(key="", message=message)]) from None
     study = study_from_toml(text, str(path))
+    study._check_use()
     return study if study.train is None else study.with_code(path.resolve().parent)
 
 

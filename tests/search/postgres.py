@@ -23,18 +23,21 @@ NONE = "no PostgreSQL: none answers, and no binaries are installed (SPIKEFRONT_T
 class Server:
     """A server in a temporary folder on a free port."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self._binaries, self._folder = binaries, folder
+    def __init__(self, binaries: Path, folder: Path, listen: str = "127.0.0.1") -> None:
+        self._binaries, self._folder, self._listen = binaries, folder, listen
         self._port = free_port()
-        self.url = f"postgresql://{ACCOUNT}@127.0.0.1:{self._port}/postgres"
+        self.url = f"postgresql://{ACCOUNT}@{listen}:{self._port}/postgres"
         if os.getuid() == 0:
             shutil.chown(folder, ACCOUNT, ACCOUNT)
         words = ["-A", "trust", "-U", ACCOUNT, "--no-sync", "--no-locale", "-E", "UTF8"]
         self._run("initdb", "-D", f"{folder}/data", *words)
+        with (folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {listen}/24 trust\n")
 
     def start(self) -> None:
         """Start the server and wait until it responds."""
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off -k {self._folder}"
+        where = f"-c listen_addresses={self._listen} -k {self._folder}"
+        options = f"-p {self._port} {where} -c fsync=off"
         log = f"{self._folder}/log"
         self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-l", log, "-o", options, "start")
 
@@ -68,13 +71,13 @@ def binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def own_server() -> Iterator[Server]:
-    """Start a server that a test may stop and start."""
+def own_server(listen: str = "127.0.0.1") -> Iterator[Server]:
+    """Start a server that a test may stop and start; another host may reach it at `listen`."""
     found = binaries()
     if found is None:
         pytest.skip(NONE)
     with tempfile.TemporaryDirectory(prefix="spikefront-postgres-") as folder:
-        server = Server(found, Path(folder))
+        server = Server(found, Path(folder), listen)
         server.start()
         try:
             yield server

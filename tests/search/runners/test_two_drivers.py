@@ -157,6 +157,22 @@ def test_an_expired_lease_that_nobody_renews_is_taken_over_after_a_wait(
     assert "the lease of lost:1 on small has expired; waiting 0.3 s in case" in caplog.text
 
 
+def test_a_lease_that_ends_while_it_is_asked_for_is_given_to_nobody_yet(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused at one moment and had expired at the next: the driver ran without a lease."""
+    store.acquire_lease("small", "first:1", 60)
+    until = store.lease_of("small").until
+    assert until is not None
+    moments = iter([until - datetime.timedelta(microseconds=1)])
+    later = until + datetime.timedelta(seconds=1)
+    monkeypatch.setattr(Database, "now", lambda self, connection: next(moments, later))
+    with pytest.raises(LeaseHeldError, match="run by first:1"):
+        store.acquire_lease("small", "second:1", 60)
+    store.acquire_lease("small", "second:1", 60)  # the next time it is
+    assert store.lease_of("small").holder == "second:1"
+
+
 def test_a_driver_that_lost_its_study_leaves_the_trials_of_the_other_one(
     store: Store, study: Study, tmp_path: Path
 ) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from search.commands import cli
-from search.store.database import Database, StoreError, file_of
+from search.runners.lease import SECONDS
+from search.store.database import Database, StoreError, file_of, with_limits
 from search.store.store import Store
 
 
@@ -151,6 +152,16 @@ def test_a_server_that_refuses_is_reported_without_the_password(read_only: bool)
         Database(url)
     assert "secret" not in str(refusal.value)
     assert "hidden" not in str(refusal.value)
+
+
+def test_a_server_that_a_cut_link_hides_is_given_up_before_a_lease_ends() -> None:
+    """TCP alone waits a quarter of an hour for an answer; what the URL says counts."""
+    own = "?tcp_user_timeout=500&keepalives_idle=3"
+    usual, given = (with_limits(make_url(f"postgresql://u@h/x{more}")) for more in ("", own))
+    assert int(str(usual.query["tcp_user_timeout"])) / 1000 < SECONDS / 2
+    spent = [int(str(usual.query[f"keepalives_{each}"])) for each in ("idle", "interval", "count")]
+    assert spent[0] + spent[1] * spent[2] < SECONDS / 2
+    assert (given.query["tcp_user_timeout"], given.query["keepalives_idle"]) == ("500", "3")
 
 
 def test_a_driver_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,40 @@
+"""Settings that a run does not use, because others say that they do not apply."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from snn.settings.config import SETTINGS, RunConfig
+from snn.settings.setting import Fault
+
+# settings whose default depends on others, as far as `only_with` names them
+DEPENDS_ON = {"encoding": ("dataset", "time_rule")}
+
+
+def obstacle(
+    name: str, config: RunConfig, varied: Mapping[str, Collection[Any] | None] | None = None
+) -> str | None:
+    """Return why a setting applies in no run like this one: `with encoding 'direct'`; or None.
+
+    `varied` are the settings in which the runs differ, with their values; None for too many.
+    """
+    varied = varied or {}
+    for other, values in SETTINGS[name].only_with.items():
+        if other in varied:
+            known = varied[other]
+            if known is None or any(value in values for value in known):
+                continue
+            return f"with {other} {' or '.join(map(repr, known))}"
+        if any(root in varied for root in DEPENDS_ON.get(other, ())):
+            continue
+        if getattr(config, other) not in values:
+            return f"with {other} {getattr(config, other)!r}"
+    return None
+
+
+def ignored(given: Mapping[str, Any], config: RunConfig) -> Iterator[Fault]:
+    """Yield a fault per given value that the config made from it has dropped."""
+    for name, value in given.items():
+        if name in SETTINGS and (reason := obstacle(name, config)) is not None:
+            value = tuple(value) if isinstance(value, list) else value
+            if SETTINGS[name].current(value) != getattr(config, name):
+                yield Fault(key=name, message=f"has no effect {reason}; leave it out")
