@@ -31,6 +31,7 @@ def model_card(content: ExportContent) -> str:
         facts,
         architecture=_architecture(content.config),
         inputs=_inputs(content.config),
+        making=_making(content.config),
         thresholds=", ".join(f"{value:.4g}" for value in content.config.exit_threshold),
         figure_columns=list(_columns(content)),
         figures=list(_figures(content)),
@@ -54,6 +55,39 @@ def _inputs(config: RunConfig) -> str:
         return "uint8, images x channels x height x width"
     kind = "int8" if config.polarity == "signed" else "uint8"
     return f"{kind}, recordings x {config.timesteps} timesteps x channels x height x width"
+
+
+def _making(config: RunConfig) -> list[str]:
+    """Return how a recording becomes the input, a sentence for each step."""
+    if not is_recorded(config.dataset):
+        return []
+    used = f"{config.used_ms:.5g} ms"
+    binned = {
+        "window": f"the first {used} in {config.timesteps} bins of {config.step_ms or 0:.5g} ms",
+        "whole": f"{config.timesteps} equal parts of the time from its first to its last event, "
+        f"of those in the first {used}",
+        "count": f"{config.timesteps} bins with equal numbers of events, of those in the first "
+        f"{used}",
+    }[config.binning]
+    found = [f"time, from the recording's start: {binned}; an event at the very end is in the last"]
+    if config.encoding == "delta":
+        found.append(
+            f"a sample becomes an event for each {config.delta_threshold:.4g} standard deviations "
+            "of the training part that it differs from its channel's last event"
+        )
+    polarities = {
+        "two": "OFF is channel 0, ON is channel 1",
+        "merged": "OFF and ON events are one channel",
+        "signed": "1 where there are more ON than OFF events, -1 where there are fewer",
+        "": "one channel",
+    }
+    found.append(f"polarity: {polarities[config.polarity]}")
+    if config.shrink > 1:
+        found.append(f"{config.shrink}x{config.shrink} pixels are one input")
+    if config.polarity != "signed":
+        values = {"binary": "1 where there is any event", "counts": "the number of events, to 255"}
+        found.append(f"value: {values[config.event_value]}")
+    return found
 
 
 def _code(text: str | None) -> str:

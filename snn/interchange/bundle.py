@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snn.interchange import files
-from snn.interchange.description import GRAPH, PLAN
+from snn.interchange.description import GRAPH, PLAN, Description
 from snn.interchange.wiring import ExitGraph, Form, graphs
 from snn.network.network import Network
 
@@ -42,6 +42,10 @@ def _name(exit_graph: ExitGraph, exits: int) -> str:
     return GRAPH if number == exits else f"{Path(GRAPH).stem}-exit{number}.nir"
 
 
+def _of_images(about: Description) -> dict[str, object]:
+    return {"pixels": "divided by 255", "mean": about.mean, "std": about.std}
+
+
 def _plan(
     network: Network, names: Sequence[str], made: Sequence[ExitGraph], form: Form
 ) -> dict[str, object]:
@@ -56,9 +60,7 @@ def _plan(
             "dataset": about.dataset,
             "encoding": about.encoding,
             "image_shape": network.task.image_shape,
-            "pixels": "divided by 255",
-            "mean": about.mean,
-            "std": about.std,
+            **({"cut": about.cut} if about.cut else _of_images(about)),
         },
         "output": {
             "readout": about.readout,

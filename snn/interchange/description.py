@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from snn.settings.measurement import LayerReport
@@ -40,7 +40,8 @@ class Description:
     seed: int  # of poisson encoding and of the split
     validation_fraction: float
     train_images: int
-    dt_s: float = DT_S
+    dt_s: float = DT_S  # of recordings whose timesteps have a fixed length, that length
+    cut: dict[str, Any] = field(default_factory=dict)  # settings of a run that cut recordings
 
     def to_json(self) -> str:
         """Return the text that is written into a graph."""
@@ -51,6 +52,7 @@ class Description:
         """Return the description in a text. Raises InterchangeError."""
         try:
             values: Mapping[str, Any] = json.loads(text)
+            values = {"cut": {}, **values}  # graphs of images, and of versions before
             known = {name: _tupled(values[name]) for name in cls.__dataclass_fields__}
             return cls(**known)
         except (ValueError, KeyError, TypeError) as error:
@@ -59,6 +61,11 @@ class Description:
                 "export the network again"
             ) from None
 
+
+CUT = (
+    "binning", "clip_ms", "event_value", "polarity", "shrink", "delta_threshold",
+)  # fmt: skip
+"""Settings of a run that say how a recording becomes frames."""
 
 UNKNOWN = ("training_memory_bytes", "training_s")
 """Metrics of the training of a network, which a graph does not contain."""

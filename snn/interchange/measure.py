@@ -36,6 +36,7 @@ def run_settings(about: Description) -> RunConfig:
         seed=about.seed,
         validation_fraction=about.validation_fraction,
         train_images=about.train_images,
+        **about.cut,
     )
 
 
@@ -43,7 +44,7 @@ def measure(graph: Any, images: Images, about: Description) -> Measured:
     """Run a graph on images as `about` says. Raises InterchangeError."""
     simulation = Simulation(graph, dt_s=about.dt_s)
     shape = tuple(int(side) for side in simulation.nodes[simulation.input].input_type["input"])
-    is_flat = _is_flat(shape, tuple(images.images.shape[1:]), about.dataset)
+    is_flat = _is_flat(shape, tuple(images.images.shape[-3:]), about.dataset)
     tally, correct, events = _Tally(simulation), 0, 0.0
     is_constant = about.encoding in CONSTANT
     for drive, labels in images.batches(run_settings(about)):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn.interchange.description import DT_S, KEY, Description, InterchangeError
+from snn.interchange.description import CUT, DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
 from snn.network.heads import Head, Readout
 from snn.network.layers import Connections, Layer
@@ -30,6 +30,7 @@ from snn.network.network import Network
 from snn.network.pooling import Size, SpikePool
 from snn.network.units import UnitModule
 from snn.settings.config import RunConfig
+from snn.settings.datasets import is_recorded
 from snn.settings.first_spikes import FIRST_SPIKES
 from snn.settings.units import INPUT
 
@@ -111,7 +112,8 @@ def graphs(
         raise InterchangeError("\n".join(faults))
     made = []
     for index in range(len(network.blocks)):
-        wiring = Wiring(form=form, gain=1 / network.config.threshold_scale)
+        step_s = step_of(network.config)
+        wiring = Wiring(form=form, gain=1 / network.config.threshold_scale, dt_s=step_s)
         signal = wiring.input(network.task.image_shape)
         for block in range(index + 1):
             for unit in network.block(block).units:
@@ -143,14 +145,21 @@ def _described(
         seed=config.seed,
         validation_fraction=config.validation_fraction,
         train_images=config.train_images,
+        dt_s=step_of(config),
+        cut={name: getattr(config, name) for name in CUT} if is_recorded(config.dataset) else {},
     )
+
+
+def step_of(config: RunConfig) -> float:
+    """Return the seconds of a timestep: of images there is no time, and DT_S is usual."""
+    return DT_S if config.step_ms is None else config.step_ms / 1000
 
 
 class Wiring:
     """Builder of a graph. Names of nodes have no dots, because simulators replace them."""
 
-    def __init__(self, *, form: Form, gain: float = 1.0) -> None:
-        self._nir, self._form = nir_library(), form
+    def __init__(self, *, form: Form, gain: float = 1.0, dt_s: float = DT_S) -> None:
+        self._nir, self._form, self._dt = nir_library(), form, dt_s
         self._gain = gain  # of a converted network, see `ForwardContext.gain`
         self._nodes: dict[str, Any] = {}
         self._edges: list[tuple[str, str]] = []
@@ -237,7 +246,7 @@ class Wiring:
 
     def _late(self, name: str, signal: Tap, steps: Any) -> Tap:
         """Delay each value by its own number of timesteps."""
-        return self._add(name, self._nir.Delay(delay=steps * DT_S), [signal], signal.shape)
+        return self._add(name, self._nir.Delay(delay=steps * self._dt), [signal], signal.shape)
 
     def _mapped(
         self, name: str, conn: Connections, weight: Any, signal: Tap, bias: Tensor | None
@@ -336,13 +345,13 @@ class Wiring:
         if is_soft and layer.synapse is not None:
             sources = [self._integrated(f"{name}_synapse", sources, of_synapse)]
         if not is_soft and leak > 0 and layer.synapse is None and self._form == "plain":
-            given |= {"tau": steps * DT_S, "r": steps}
+            given |= {"tau": steps * self._dt, "r": steps}
             spikes = self._add(name, self._nir.LIF(**_filled(given, shape)), sources, shape)
             self._return(layer, spikes, into=name)
             return spikes
         of_current, of_membrane = (steps, 1.0) if is_soft else (of_synapse, steps)
-        given |= {"tau_syn": of_current * DT_S, "w_in": of_current}
-        given |= {"tau_mem": of_membrane * DT_S, "r": of_membrane}
+        given |= {"tau_syn": of_current * self._dt, "w_in": of_current}
+        given |= {"tau_mem": of_membrane * self._dt, "r": of_membrane}
         spikes = self._add(name, self._nir.CubaLIF(**_filled(given, shape)), sources, shape)
         if is_soft:
             self._subtract(spikes, -leak * threshold)
@@ -374,7 +383,7 @@ class Wiring:
     def _integrated(self, name: str, sources: Sequence[Tap], steps: float) -> Tap:
         """Sum up currents with a decay, in a membrane that never fires."""
         shape = sources[0].shape
-        given = {"tau": steps * DT_S, "r": steps, "v_leak": 0.0}
+        given = {"tau": steps * self._dt, "r": steps, "v_leak": 0.0}
         return self._add(name, self._nir.LI(**_filled(given, shape)), sources, shape)
 
     def _subtract(self, spikes: Tap, weight: float) -> None:

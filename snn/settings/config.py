@@ -414,7 +414,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         if changes.keys() & {"dataset", "time_rule"} and self.encoding == usual_encoding:
             usual_polarity = "" if self.polarity == "two" else self.polarity
             changes = {"encoding": "", "polarity": usual_polarity, **changes}
-        following = [name for name, ms in FOLLOWING.items() if getattr(self, ms) > 0]
+        following = [n for n, ms in FOLLOWING.items() if getattr(self, ms) or changes.get(ms)]
         changes = {**{name: _DEFAULTS[name] for name in following}, **changes}
         if "surrogate" in changes and self.surrogate_slope == SURROGATE_SLOPES[self.surrogate]:
             changes = {"surrogate_slope": None, **changes}
