@@ -268,7 +268,7 @@ def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
         return {}
     from search.worker.job import run_config
     from snn.data.events import own
-    from snn.data.events.binning import cut_of
+    from snn.data.events.clips import clips_of
     from snn.data.events.report import report
     from snn.data.events.store import open_store
     from snn.data.image_files import DataError
@@ -285,9 +285,8 @@ def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
             continue
         wanted.remove(name)
         with contextlib.suppress(DataError):  # which is among the remarks
-            layout = own.SOURCES[name].layout(root)
-            if not layout.interval_us:  # series become events by a threshold
-                found[name] = report(open_store(layout), cut_of(config))
+            store = open_store(own.SOURCES[name].layout(root))
+            found[name] = report(clips_of(store, "train", None, config, "cpu"))
     return found
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snn.data.events.binning import Cut, bins, frames
+from snn.data.events.binning import bins, frames
+from snn.data.events.clips import Clips
 from snn.data.events.store import Store, gathered
 
 SAMPLED = 256  # training recordings, evenly spread, whose frames are counted
@@ -53,9 +54,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def report(store: Store, cut: Cut) -> Report:
-    """Return the figures of a store of events, cut in one way."""
-    part = store.train
+def report(clips: Clips) -> Report:
+    """Return the figures of the training part of a store, cut as some of its clips."""
+    store, cut, part = clips.store, clips.cut, clips.part
     counts = np.diff(part.start)
     ends = np.zeros(len(part), np.int64)
     ends[counts > 0] = part.time[part.start[1:][counts > 0] - 1]

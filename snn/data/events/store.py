@@ -24,7 +24,7 @@ from snn.data.events.events import Events, Form, check_lengths, recording
 from snn.data.image_files import DataError
 from snn.settings.user_folders import cache_folder
 
-VERSION = 2  # of stores and readers together: another number builds all stores anew
+VERSION = 3  # of stores and readers together: another number builds all stores anew
 HEADER = "store.json"
 PARTS = ("train", "test")
 ARRAYS = ("start", "time", "place", "value", "label", "group")
