@@ -350,7 +350,7 @@ class StudyDriver(LeasedRun):
     def _families(self) -> dict[int, list[OperatingPoint]]:
         """Return the operating points by trial, if they are reported to the sampler."""
         found: dict[int, list[OperatingPoint]] = {}
-        if self._study.search.share_operating_points:
+        if self._study.tells_families:
             for stored in self._store.operating_points(self._study.name):
                 found.setdefault(stored.trial, []).append(stored.point)
         return found

@@ -27,6 +27,7 @@ from search.trial.rejected import (
     rejected_trial,
 )
 from search.trial.trial import Params, Trial, TrialState
+from snn.settings.measurement import OperatingPoint
 
 AUTO_SWITCH = 2_000  # trials; from here on TPE costs more time than its better proposals save
 _STARTUP_TRIALS = {"tpe": 5, "gp": 10}  # random ones before the first model
@@ -39,8 +40,10 @@ def make_sampler(
     *,
     prior: Sequence[Trial],
     shared: Mapping[int, Sequence[Trial]],
+    families: Mapping[int, Sequence[OperatingPoint]],
 ) -> "OptunaSampler":
     """See `search.samplers.sampler.make_sampler`."""
+    del families
     return OptunaSampler(study, history, prior, shared)
 
 
@@ -123,8 +126,14 @@ class OptunaSampler:
             self._mirror.withdraw(number)
         self._records.pop(number, None)
 
-    def tell(self, trial: Trial, shared: Sequence[Trial] = ()) -> None:
+    def tell(
+        self,
+        trial: Trial,
+        shared: Sequence[Trial] = (),
+        family: Sequence[OperatingPoint] = (),
+    ) -> None:
         """Raises ValueError for a trial that is not finished, or was told before."""
+        del family
         if not trial.state.is_finished:
             raise ValueError(f"trial {trial.number} is {trial.state}, not finished")
         members = [_slim(member) for member in shared]

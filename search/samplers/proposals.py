@@ -55,7 +55,7 @@ class Proposals:
         prior: Sequence[Trial] = (),
         shared: Mapping[int, Sequence[OperatingPoint]] | None = None,
     ) -> None:
-        """`shared` are the operating points of finished trials, if the study shares them."""
+        """`shared` are the operating points of finished trials, if the study tells them."""
         begun = time.perf_counter()
         from search.samplers.sampler import make_sampler
 
@@ -80,7 +80,7 @@ class Proposals:
         self._reasons: list[str] = []  # of all rejections, also of those not told to the sampler
         known = shared or {}
         told = {t.number: self._shared(t, known[t.number]) for t in history if t.number in known}
-        self._sampler = make_sampler(study, points, prior=prior, shared=told)
+        self._sampler = make_sampler(study, points, prior=prior, shared=told, families=known)
         self.seconds = time.perf_counter() - begun
 
     def propose(self, number: int) -> Proposal | None:
@@ -105,7 +105,7 @@ class Proposals:
             self._tell_repeat(trial)
         else:
             self._prefixes.add(trial)
-            self._sampler.tell(trial, self._shared(trial, points))
+            self._sampler.tell(trial, self._shared(trial, points), points)
         self.seconds += time.perf_counter() - begun
 
     def _shared(self, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:

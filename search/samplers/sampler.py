@@ -13,6 +13,7 @@ from search.study.methods import SAMPLERS
 from search.study.study import Study
 from search.trial.rejected import SamplerState
 from search.trial.trial import Params, Trial
+from snn.settings.measurement import OperatingPoint
 
 
 @runtime_checkable
@@ -42,10 +43,16 @@ class Sampler(Protocol):
         """
         ...
 
-    def tell(self, trial: Trial, shared: Sequence[Trial] = ()) -> None:
+    def tell(
+        self,
+        trial: Trial,
+        shared: Sequence[Trial] = (),
+        family: Sequence[OperatingPoint] = (),
+    ) -> None:
         """Learn from a finished trial, proposed here or elsewhere.
 
-        `shared` are further configurations that the same training has answered.
+        `shared` are further configurations that the same training has answered; `family` are
+        the operating points of the network, given to the samplers of FAMILIES.
         """
         ...
 
@@ -56,13 +63,16 @@ def make_sampler(
     *,
     prior: Sequence[Trial] = (),
     shared: Mapping[int, Sequence[Trial]] | None = None,
+    families: Mapping[int, Sequence[OperatingPoint]] | None = None,
 ) -> Sampler:
     """Return the study's sampler in the state after `history`; unfinished trials are running.
 
     `prior` are finished trials of other studies, which fit this space, and were told
-    first; `shared` are the further configurations that were told with each trial, by number.
+    first; `shared` and `families` are what was told with each trial, by number.
     Raises ValueError for a trial that is not in the space.
     """
     module = importlib.import_module(SAMPLERS[study.search.sampler])
-    sampler: Sampler = module.make_sampler(study, history, prior=prior, shared=shared or {})
+    sampler: Sampler = module.make_sampler(
+        study, history, prior=prior, shared=shared or {}, families=families or {}
+    )
     return sampler

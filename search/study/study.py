@@ -16,6 +16,7 @@ from typing import Any
 from search.study import own_training
 from search.study.axes import Axis, Choice, Fixed, Integer
 from search.study.initial_points import initial_points
+from search.study.methods import FAMILIES
 from search.study.own_metrics import read_metrics
 from search.study.own_space import read_own_space
 from search.study.space import Space, config_of_run, conflict, unused
@@ -257,6 +258,11 @@ class Study:
             return 0.0
         share = self.search.extend_prefixes
         return PREFIX_SHARE if share is None else share
+
+    @property
+    def tells_families(self) -> bool:
+        """Whether the sampler is told of the operating points of finished trials."""
+        return self.search.share_operating_points or self.search.sampler in FAMILIES
 
     @property
     def question_fingerprint(self) -> str:

@@ -78,7 +78,7 @@ class SearchSettings:
     repeats: int = 1  # trials of each configuration, with successive seeds
     extend_prefixes: float | None = None  # share of trials; None: the default where possible
     share_operating_points: bool = False  # the sampler is told further operating points
-    grow_share: float = 0.75  # of the trials of sampler grow that extend a prefix
+    grow_share: float = 0.85  # of the trials of sampler grow that extend a prefix
 
 
 BUDGET_SETTINGS = {
@@ -126,7 +126,7 @@ SEARCH_SETTINGS = {
         kind="real",
         low=0,
         high=1,
-        meaning="share of the trials of sampler grow that add a block to a network of the front; "
+        meaning="share of the trials of sampler grow that add a block to a trained prefix; "
         "the others are proposed by TPE",
     ),
     "share_operating_points": Setting(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from snn.network.blocks import layers_of
-from snn.network.layers import ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer, Observer
 from snn.network.network import Network
 from snn.network.seeding import generator
 from snn.rules import Batch
@@ -30,10 +30,13 @@ STEPS = 10  # at most; a chain of layers needs 1
 CLOSE = 0.005  # of the logarithm of the growth
 
 
-def gradient_sizes(network: Network, batch: Batch) -> dict[str, float]:
+def gradient_sizes(
+    network: Network, batch: Batch, *, observer: Observer | None = None
+) -> dict[str, float]:
     """Return the root mean square of the gradient of each live layer's currents, first to last.
 
-    By `bptt`, over images, timesteps and neurons. The network is not changed.
+    By `bptt`, over images, timesteps and neurons. The network is not changed; `observer` sees
+    the pass of a copy.
     """
     own = copy.deepcopy(network)
     own.memory_mode = "full"
@@ -50,7 +53,8 @@ def gradient_sizes(network: Network, batch: Batch) -> dict[str, float]:
         return spikes, left
 
     draws = torch.Generator(batch.drive.device).manual_seed(0)
-    bptt(own, batch, ForwardContext(fire=fire, generator=draws), apply=lambda: None)
+    context = ForwardContext(fire=fire, generator=draws, observer=observer)
+    bptt(own, batch, context, apply=lambda: None)
     sizes = {}
     for block in list(own.blocks)[batch.frozen :]:
         for layer in layers_of(block):

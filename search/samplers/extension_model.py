@@ -1,0 +1,224 @@
+"""What one more block is expected to bring: a model of blocks, and the hypervolume of its guess.
+
+Each trained block is an example: its own values, those that all blocks share, the block before
+it, and the metrics of the exit before it are the features; the change of a metric is the value.
+A Gaussian process for each metric predicts the exit of a new block. The operating points between
+the exits before and after it are interpolated: images that are sure leave early.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.front.front import Floats
+from search.front.indicators import box_share, in_box
+from search.samplers.block_tree import BlockTree, Node
+from search.samplers.prefixes import is_operating
+from search.samplers.regression import Regression
+from search.study.axes import Choice, Integer, PlainAxis, Real, Value
+from search.study.study import Study
+from search.study.units import COUNT
+from search.trial.trial import Params
+from snn.settings.measurement import METRICS
+
+MOST_EXAMPLES = 250  # the newest: the time of a fit grows with their cube
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the images that go on behind the exit before
+DRAWS = 12  # of each prediction
+FINALISTS = 30  # extensions whose gain is the mean of all draws
+AVERAGED = frozenset(  # metrics that are means over images, so that exits interpolate them
+    (
+        "synaptic_ops",
+        "macs",
+        "est_energy_nj",
+        "spikes_per_inference",
+        "latency_steps",
+        "mean_timesteps",
+        "mean_blocks",
+        "latency_ms",
+        "input_events",
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """A network of more blocks than the prefix `base`."""
+
+    base: Node
+    params: Params
+    blocks: int  # that are trained
+
+
+class ExtensionModel:
+    """Predicts the exits of extensions from the blocks that were trained."""
+
+    def __init__(self, study: Study, tree: BlockTree) -> None:
+        self._study, self._tree = study, tree
+        self._names = tuple(dict.fromkeys((*study.objectives, *study.constraints)))
+        trained = {n: axis for n, axis in study.space.dimensions().items() if not is_operating(n)}
+        self._axes = {tree.local(name): axis for name, axis in reversed(trained.items())}
+        self._axes.pop(COUNT, None)
+        self._of_blocks = {tree.local(name) for name in trained if tree.block(name) is not None}
+        edges = list(tree.edges())[-MOST_EXAMPLES:]
+        measured = [child.metrics for _, child in edges if child.key in tree.nodes]
+        self._known = {n: [metrics[n] for metrics in measured] for n in self._names}
+        features = np.array(
+            [self._features(before, child.params, child.depth) for before, child in edges]
+        )
+        self._models = {
+            name: Regression(
+                features,
+                np.array(
+                    [
+                        self._level(name, child) - self._level(name, before)
+                        for before, child in edges
+                    ]
+                ),
+            )
+            for name in self._names
+        }
+
+    def gains(
+        self, extensions: Sequence[Extension], front: Floats, reference: Mapping[str, float]
+    ) -> Floats:
+        """Return the expected gain of hypervolume of each extension per block that it trains.
+
+        `front` are the points so far as in `in_box` (points, objectives).
+        """
+        draws = np.random.default_rng(len(self._tree.nodes)).standard_normal(DRAWS)
+        exits = self._exits(extensions, draws)
+        sizes = np.array([extension.blocks for extension in extensions])
+        # Few are worth the time of all draws: those that are best if all goes well.
+        best = int(draws.argmax())
+        hopes = np.array(
+            [
+                self._gain(extension, {n: v[k, best] for n, v in exits.items()}, front, reference)
+                for k, extension in enumerate(extensions)
+            ]
+        )
+        gains = np.zeros(len(extensions))
+        for k in np.argsort(-hopes / sizes, kind="stable")[:FINALISTS]:
+            gains[k] = np.mean(
+                [
+                    self._gain(
+                        extensions[k], {n: v[k, d] for n, v in exits.items()}, front, reference
+                    )
+                    for d in range(DRAWS)
+                ]
+            )
+        found: Floats = gains / sizes
+        return found
+
+    def _exits(self, extensions: Sequence[Extension], draws: Floats) -> dict[str, Floats]:
+        """Return draws of each metric of the last exit, (extensions, draws), transformed.
+
+        One draw for all metrics of an exit: a block that costs more than expected does more.
+        """
+        features = np.array(
+            [self._features(e.base, e.params, e.base.depth + e.blocks) for e in extensions]
+        )
+        found = {}
+        for name in self._names:
+            change, deviation = self._models[name].predict(features)
+            levels = np.array([self._level(name, e.base) for e in extensions])
+            found[name] = (levels + change)[:, None] + deviation[:, None] * draws
+        return found
+
+    def _gain(
+        self,
+        extension: Extension,
+        levels: Mapping[str, float],
+        front: Floats,
+        reference: Mapping[str, float],
+    ) -> float:
+        """Return the hypervolume that an extension with these transformed metrics adds."""
+        after = {name: self._backward(name, level) for name, level in levels.items()}
+        points = self._between(extension.base.metrics, after)
+        if not len(points):
+            return 0.0
+        boxed = in_box(points, self._study.objectives, reference, self._study.metrics)
+        return box_share(np.concatenate([front, boxed])) - box_share(front)
+
+    def _between(self, before: Mapping[str, float], after: Mapping[str, float]) -> Floats:
+        """Return the operating points from one exit to the next, (points, objectives), minimised.
+
+        Those outside of the constraints are left out.
+        """
+        rows = []
+        for share in SHARES if before else (1.0,):
+            point = dict(after)
+            for name in self._names:
+                if share < 1 and (name == "accuracy" or name in AVERAGED):
+                    # the images that go on are those of which the exit before is least sure
+                    part = 1 - (1 - share) ** 2 if name == "accuracy" else share
+                    point[name] = before[name] + part * (after[name] - before[name])
+            bounds = self._study.constraints.items()
+            if all(bound.violation(point[name]) == 0 for name, bound in bounds):
+                metrics = self._study.metrics
+                rows.append([metrics[n].sign * point[n] for n in self._study.objectives])
+        return np.array(rows, dtype=np.float64)
+
+    def _level(self, name: str, node: Node) -> float:
+        """Return the transformed metric of a node.
+
+        The least known one for the root, and for the accuracy of what could not be trained.
+        """
+        known = self._known[name]
+        if name not in node.metrics or (name == "accuracy" and node.metrics[name] == 0):
+            is_least = name == "accuracy" or self._is_logarithmic(name)
+            return self._forward(name, min(known) if is_least else sum(known) / len(known))
+        return self._forward(name, node.metrics[name])
+
+    def _is_logarithmic(self, name: str) -> bool:
+        return name in METRICS and name != "accuracy" and min(self._known[name]) >= 0
+
+    def _forward(self, name: str, value: float) -> float:
+        if name == "accuracy":
+            inside = min(max(value, 0.01), 0.995)
+            return math.log(inside / (1 - inside))
+        return math.log(value + 1.0) if self._is_logarithmic(name) else value
+
+    def _backward(self, name: str, value: float) -> float:
+        if name == "accuracy":
+            return 1 / (1 + math.exp(-value))
+        return math.expm1(min(value, 60.0)) if self._is_logarithmic(name) else value
+
+    def _features(self, before: Node, params: Params, depth: int) -> list[float]:
+        """Return numbers between about 0 and 1 for block `depth` behind `before`."""
+        tree = self._tree
+        own = {tree.local(n): v for n, v in params.items() if tree.block(n) in (None, depth)}
+        last = {
+            tree.local(n): v
+            for n, v in params.items()
+            if tree.block(n) is not None and tree.block(n) == depth - 1
+        }
+        row = [min(depth, 10) / 10, float(depth == 1)]
+        row += [self._level(n, before) / (4.0 if n == "accuracy" else 12.0) for n in self._names]
+        for name, axis in self._axes.items():
+            row += encoded(axis, own.get(name))
+            if name in self._of_blocks:
+                row += encoded(axis, last.get(name))
+        return row
+
+
+def encoded(axis: PlainAxis, value: Value | None) -> list[float]:
+    """Return a value of an axis as numbers from 0 to 1, and whether it is there for a choice."""
+    if isinstance(axis, Integer | Real):
+        return [0.5 if value is None else _share(axis, float(value))]
+    values = tuple(axis.values)
+    if isinstance(axis, Choice) and all(isinstance(v, int | float) for v in values):
+        numbers = sorted(float(v) for v in values)
+        if len(numbers) > 2 or value is None:
+            place = 0.5 if value is None else numbers.index(float(value)) / max(len(numbers) - 1, 1)
+            return [place]
+        return [float(float(value) == numbers[-1])]
+    return [float(known == value) for known in values]
+
+
+def _share(axis: Integer | Real, value: float) -> float:
+    low, high = float(axis.low), float(axis.high)
+    if axis.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (value - low) / (high - low) if high > low else 0.5
