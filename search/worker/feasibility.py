@@ -11,7 +11,7 @@ from snn.settings.config import SETTINGS, RunConfig
 KNOWN = ("parameters", "model_bytes", "training_memory_bytes")
 IMAGES = 1_000  # lower bound of the training images of `OURS`; limits the batch size
 OURS = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100")
-_NOT_SIZE = {"schedule", "epochs", "seed"}
+_NOT_SIZE = {"schedule", "epochs", "screen", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)

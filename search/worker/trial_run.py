@@ -121,7 +121,7 @@ class TrialRun:
         self._started = time.perf_counter()
         trained = self._reused()
         if trained is None:
-            if self._is_infeasible():
+            if self._is_infeasible() or self._is_screened_out():
                 return
             trained = yield from self._train()
         trained_at = time.perf_counter()
@@ -259,6 +259,24 @@ class TrialRun:
                 constraint_violation=infeasible.violation,
             )
         return infeasible is not None
+
+    def _is_screened_out(self) -> bool:
+        """Set a pruned outcome if the setting `screen` refuses the random network."""
+        config = self.config
+        if not config.screen:
+            return False
+        from snn.training.screening import screen
+
+        judged = config if config.stages == 1 else config.prefix(1)
+        silent = screen(judged, self._split, device=self.device).silent
+        if silent >= config.screen:
+            self._outcome = Outcome(
+                state=TrialState.PRUNED,
+                reason=f"not trained: before training {silent:.0%} of the neurons of a layer are "
+                f"silent (screen = {config.screen:g})",
+                constraint_violation=1.0,
+            )
+        return silent >= config.screen
 
     def _save(self, trained: Trained) -> tuple[Artifact | None, OSError | None]:
         """Save the weights; returns the artifact, or the error (a full disk, for example)."""

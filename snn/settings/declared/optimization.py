@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from snn.settings.setting import choice, integer, real
+from snn.settings.declared.time_rules import SURROGATE_RULES
+from snn.settings.setting import choice, fraction, integer, real
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 MEMORY_MODES = ("full", "packed", "checkpointed", "auto")
@@ -63,5 +64,13 @@ class OptimizationSettings:
         "training loss: cross-entropy of the mean output over all timesteps (mean-readout), of "
         "the mean up to each timestep (each-step), or of each timestep's output (instantaneous); "
         "or summed squared distance of the mean output from the one-hot label (squared-error)",
+    )
+    screen: float = fraction(
+        0.0,
+        "share of silent neurons in the worst layer of the random network, on one batch, from "
+        "which a network is not trained and counts as infeasible; of blocks trained one after another "
+        "the first is judged. 0 = every network is trained",
+        without=0.0,
+        only_with=SURROGATE_RULES,
     )
     seed: int = integer(0, "seed of all random numbers", low=0, high=2**63 - 1)

@@ -339,3 +339,14 @@ def test_a_training_that_confirms_points_has_no_sampled_one(tmp_path: Path) -> N
     assert run.outcome.state is TrialState.COMPLETE, run.outcome.error
     assert run.outcome.evaluation is not None
     assert [p.is_sampled for p in run.outcome.evaluation.points] == [False]
+
+
+def test_a_network_with_a_silent_layer_is_not_trained_with_screen(tmp_path: Path) -> None:
+    config = TINY.replace(threshold=1e6, screen=0.9)
+    run = TrialRun(config, data_dir=tmp_path)
+    assert list(run) == []
+    assert run.outcome.state is TrialState.PRUNED
+    assert run.outcome.constraint_violation > 0
+    assert "before training 100% of the neurons of a layer are silent" in run.outcome.reason
+    usual = TrialRun(TINY.replace(screen=0.9), data_dir=tmp_path)
+    assert len(list(usual)) == TINY.total_epochs
