@@ -68,8 +68,8 @@ class OptimizationSettings:
     screen: float = fraction(
         0.0,
         "share of silent neurons in the worst layer of the random network, on one batch, from "
-        "which a network is not trained and counts as infeasible; of blocks trained one after another "
-        "the first is judged. 0 = every network is trained",
+        "which a network is not trained and counts as infeasible; of blocks trained one after "
+        "another the first is judged. 0 = every network is trained",
         without=0.0,
         only_with=SURROGATE_RULES,
     )
