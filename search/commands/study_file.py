@@ -268,7 +268,7 @@ def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
         return {}
     from search.worker.job import run_config
     from snn.data.events import own
-    from snn.data.events.clips import clips_of
+    from snn.data.events.binning import cut_of
     from snn.data.events.report import report
     from snn.data.events.store import open_store
     from snn.data.image_files import DataError
@@ -286,7 +286,7 @@ def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
         wanted.remove(name)
         with contextlib.suppress(DataError):  # which is among the remarks
             store = open_store(own.SOURCES[name].layout(root))
-            found[name] = report(clips_of(store, "train", None, config, "cpu"))
+            found[name] = report(store, cut_of(config), config.delta_threshold)
     return found
 
 

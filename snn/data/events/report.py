@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from snn.data.events import series
 from snn.data.events.binning import bins, frames
-from snn.data.events.clips import Clips
 from snn.data.events.store import Store, gathered
 
 SAMPLED = 256  # training recordings, evenly spread, whose frames are counted
@@ -54,9 +54,15 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def report(clips: Clips) -> Report:
-    """Return the figures of the training part of a store, cut as some of its clips."""
-    store, cut, part = clips.store, clips.cut, clips.part
+def report(store: Store, cut: Cut, delta_threshold: float = 0.0) -> Report:
+    """Return the figures of the training part of a store, cut in one way.
+
+    `delta_threshold` makes events of series, as the setting of this name.
+    """
+    part = store.train
+    if store.interval_us:
+        threshold = delta_threshold * max(series.deviation(part), 1e-12)
+        part = series.send_on_delta(part, threshold, store.interval_us)
     counts = np.diff(part.start)
     ends = np.zeros(len(part), np.int64)
     ends[counts > 0] = part.time[part.start[1:][counts > 0] - 1]
