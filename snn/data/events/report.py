@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snn.data.events import series
-from snn.data.events.binning import bins, frames
+from snn.data.events.binning import Cut, bins, frames
 from snn.data.events.store import Store, gathered
 
 SAMPLED = 256  # training recordings, evenly spread, whose frames are counted
