@@ -54,7 +54,7 @@ def _time(report: Report, url: str, runs: int) -> None:
         with chromium() as browser, serving(url) as app:
             first.append(_opened(browser.new_page(), app, STUDIES))
         with chromium() as browser, serving(url) as app:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page = browser.new_page()
             front.append(_opened(page, f"{app}/front?study={LARGE}", FRONT))
             wait_until_drawn(page)
             axis += [_change_axis(page, label) for label in (*AXES, *AXES)]

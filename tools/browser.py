@@ -3,9 +3,10 @@
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # JavaScript: Streamlit's script has ended, no element of an earlier run is left, and every figure
@@ -29,18 +30,29 @@ def executable() -> str | None:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start a headless Chromium and end it on leaving. Raises BrowserError."""
+def chromium() -> Iterator[BrowserContext]:
+    """Start a headless Chromium with an empty profile and end it on leaving. Raises BrowserError.
+
+    Pages share the profile: only the first one compiles the scripts of Streamlit and plotly.
+    """
     path = executable()
     if path is None:
         raise BrowserError(
             f"no Chromium found: none of {', '.join(NAMES)} is on the PATH; "
             "install it, or set SPIKEFRONT_CHROMIUM to its path"
         )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
-        yield browser
-        browser.close()
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        sync_playwright() as playwright,
+    ):
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=path,
+            args=["--disable-gpu"],  # there is none; to imitate one takes time
+            viewport={"width": 1440, "height": 900},
+        )
+        yield context
+        context.close()
 
 
 def wait_until_drawn(page: Page, *, seconds: float = 90.0) -> None:

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         addresses = pages(given.store, given.study)
         given.out.mkdir(parents=True, exist_ok=True)
         with chromium() as browser, serving(given.store) as app:
-            page = browser.new_page(color_scheme=given.mode)
+            page = browser.new_page()
+            page.emulate_media(color_scheme=given.mode)
             for name, address in addresses.items():
                 path = given.out / f"{name}.png"
                 path.write_bytes(picture(page, app + address))

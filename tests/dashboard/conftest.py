@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from tests.dashboard import real_study
 from tests.dashboard.browsing import TIMEOUT_MS
@@ -38,7 +38,7 @@ def empty_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
     if executable() is None:
         pytest.skip("needs Chromium on the PATH, or named in SPIKEFRONT_CHROMIUM")
     with chromium() as browser:
@@ -46,11 +46,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page in a context of its own: no cookie or cache of an earlier test."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
-        context.set_default_timeout(TIMEOUT_MS)
-        yield context.new_page()
+def page(browser: BrowserContext) -> Iterator[Page]:
+    """A page without a cookie of an earlier test; scripts that one compiled are there."""
+    browser.clear_cookies()
+    browser.set_default_timeout(TIMEOUT_MS)
+    page = browser.new_page()
+    yield page
+    for each in browser.pages[1:]:  # what the test opened; the window stays
+        each.close()
 
 
 @pytest.fixture(autouse=True)

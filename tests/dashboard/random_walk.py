@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Error, Page
+from playwright.sync_api import BrowserContext, Error, Page
 
 from search.store.store import Store
 from tests.dashboard.example_store import fill
@@ -40,14 +40,13 @@ AGREES = """
 class Walk:
     """A seeded sequence of acts on two tabs and the store, and the faults that they found."""
 
-    def __init__(self, browser: Browser, app: str, url: str, seed: int) -> None:
+    def __init__(self, browser: BrowserContext, app: str, url: str, seed: int) -> None:
         self.faults: list[str] = []
         self._draw = random.Random(seed)
         self._app, self._url = app, url
         self._trail: list[str] = []
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        context.set_default_timeout(5_000)
-        self._pages = [context.new_page() for _ in range(2)]
+        browser.set_default_timeout(5_000)
+        self._pages = [browser.new_page() for _ in range(2)]
         for page in self._pages:
             page.goto(app)
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import BrowserContext
 
 from tests.dashboard.example_store import fill
 from tests.dashboard.random_walk import NAMES, Walk, server_memory
@@ -11,7 +11,7 @@ MOST_MEMORY = 1_000_000_000  # bytes; 0.2 GB at the start, 0.7 GB once a page ha
 
 
 def test_random_use_shows_no_exception_and_no_other_study_than_it_names(
-    browser: Browser, tmp_path: Path
+    browser: BrowserContext, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     for name in NAMES[:2]:
