@@ -7,7 +7,9 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pytest
 
 from search.export.export import Exported, at_point, export_point, export_run
@@ -192,6 +194,31 @@ def test_test_figures_are_recorded_when_asked_for(store: Store, tmp_path: Path) 
     recorded = read_folder(out).recorded.test
     assert recorded is not None
     assert differences(recorded, again.sampled.metrics) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"time_rule": "spike-time", "architecture": "d9", "norm": "none", "readout": "spiking"},
+            "fire once per image, at threshold 1, without leak; time constant of the currents",
+        ),
+        (
+            {"time_rule": "membrane-trace", "architecture": "d9", "lateral_inhibition": 0.1},
+            "soft reset, each spike inhibits the others of its layer by 0.1 thresholds",
+        ),
+        ({}, "leak 0.5, threshold 1, soft reset"),
+    ],
+)
+def test_the_model_card_says_which_neurons_it_has(changes: dict[str, Any], said: str) -> None:
+    template = (Path(__file__).parents[3] / "search" / "export" / "model_card.md.jinja").read_text(
+        encoding="utf-8"
+    )
+    (line,) = [line for line in template.splitlines() if line.startswith("- **neurons**")]
+    environment = jinja2.Environment()  # no web page
+    environment.filters["each"] = lambda value: f"{value:g}"
+    config = RunConfig(partition="", **changes)
+    assert said in environment.from_string(line).render(config=config)
 
 
 def test_the_model_card_has_the_question_every_metric_and_every_section(
