@@ -263,7 +263,9 @@ class Connections(nn.Module):
             current = self._mapped(x, weight, bias, levels)
         if self.norm == "batch-over-time":
             current = self.batch_norm(current)
-        unfolded: Tensor = current.unflatten(0, (-1, x.shape[1]))
+        # a batch without images has any number of timesteps
+        steps = -1 if x.shape[1] > 0 else len(x)
+        unfolded: Tensor = current.unflatten(0, (steps, x.shape[1]))
         return unfolded
 
     @property
