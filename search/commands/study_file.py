@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SAMPLED = 5  # configurations whose cost is estimated
 TRIES = 200  # drawn at random until there are as many that can run
 
+GP_TRIALS = 100  # `python -m benchmarks.ask_cost`: from here on a proposal takes seconds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -196,6 +198,8 @@ def _sampler(study: Study) -> Iterator[str]:
     """Yield the sampler and the settings of the search that differ from the defaults."""
     search = study.search
     yield search.sampler
+    if search.sampler == "gp" and (study.budget.trials or math.inf) > GP_TRIALS:
+        yield f"slow beyond {GP_TRIALS} trials (seconds a proposal, then minutes); tpe is not"
     if search.initial_points:
         yield f"after {counted(len(search.initial_points), 'initial point')}"
     if search.warm_start:

@@ -720,6 +720,22 @@ def test_a_study_is_validated_without_being_run(run: Run, searched: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_validate_says_when_a_sampler_is_slow_for_the_budget(run: Run, tmp_path: Path) -> None:
+    for trials, is_slow in ((50, False), (500, True)):
+        file = tmp_path / "gp.toml"
+        file.write_text(
+            f"""name = "gp"
+objectives = ["accuracy", "synaptic_ops"]
+budget.trials = {trials}
+search.sampler = "gp"
+space.width = {{ low = 4, high = 8 }}
+"""
+        )
+        ran = run("validate", file)
+        assert ran.code == 0, ran.err
+        assert ("slow beyond 100 trials" in ran.out) is is_slow
+
+
 def test_doctor_reports_the_state_of_each_part(run: Run, tmp_path: Path) -> None:
     ran = run("doctor", "--json")
     assert ran.code == 0, ran.err
