@@ -112,6 +112,11 @@ def noun_of(trial: Trial) -> str:
     return "recording" if config is not None and is_recorded(config.dataset) else "image"
 
 
+def worded(trial: Trial, text: str) -> str:
+    """Return a text on images in the words of the trial's data set."""
+    return text.replace("image", noun_of(trial)).replace("Image", noun_of(trial).title())
+
+
 def kinds_of(decided: Decided, replayed: Replay, place: Position) -> dict[str, np.ndarray]:
     """Return the numbers of images by their exit and by wrong answers."""
     found = {"any": np.arange(len(replayed.labels))}

@@ -11,6 +11,7 @@ from dashboard.data.study_view import TrialView
 from dashboard.figures.exits import sweep
 from dashboard.figures.trial import family
 from dashboard.parts import frame, live_ring, replays
+from dashboard.parts.image_view import worded
 from search.export.replay import Replay
 from search.store.store import StoredPoint
 from search.trial.trial import Trial
@@ -47,10 +48,11 @@ def replay_row(view: TrialView, replayed: Replay | None, problem: str) -> None:
             return
         images = view.evaluation.images if view.evaluation else 0
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.text(
+            told = (
                 f"Run it once on its {images:,} validation images to try any threshold, to see the "
                 "exits at every operating point, and to follow single images."
             )
+            st.text(worded(view.trial, told))
             st.button(
                 "Run it",
                 key="replay",

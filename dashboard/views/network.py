@@ -12,7 +12,7 @@ from dashboard.figures.exits import flow
 from dashboard.figures.rungs import add_rungs
 from dashboard.figures.trial import CURVES, LAYER_BARS, curve, exits, layers, reported_curve
 from dashboard.parts import downloads, frame, replays
-from dashboard.parts.image_view import image_section
+from dashboard.parts.image_view import image_section, worded
 from dashboard.parts.operating_points import SelectedPoint, operating_section, replay_row
 from dashboard.parts.stopped_view import why
 from dashboard.parts.store_cache import (
@@ -266,11 +266,12 @@ def _map(view: TrialView, selected: SelectedPoint | None) -> None:
     st.subheader("Architecture", anchor=False)
     layers = view.evaluation.layers if view.evaluation else ()
     if layers:
-        st.caption(
+        told = (
             "Per layer: the share of existing connections, and the spikes per image with all "
             "blocks and timesteps. Per exit: the share of images that exit there, correct "
             "(coloured) or wrong (orange)."
         )
+        st.caption(worded(view.trial, told))
     st.html(
         network_map.network(
             config,
@@ -291,29 +292,33 @@ def _exits(view: TrialView, selected: SelectedPoint) -> None:
         st.text("The exits of this operating point are unknown. Run the network above to see them.")
         return
     if len({report.exit for report in selected.exits}) < 2:
-        st.text("A single exit: every image runs through all blocks.")
+        st.text(worded(view.trial, "A single exit: every image runs through all blocks."))
     sentences = explained(selected.exits)
     if sentences:
-        st.text(" ".join(sentences))
+        st.text(worded(view.trial, " ".join(sentences)))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Classes, exits and correct answers**")
         frame.chart(
             flow(selected.exits, frame.mode()),
             "flow",
-            "Images from their classes to their exits, and to correct or wrong answers",
+            worded(
+                view.trial,
+                "Images from their classes to their exits, and to correct or wrong answers",
+            ),
         )
     with right:
         st.markdown("**Easy and hard classes**")
         frame.chart(
             exits(selected.exits, frame.mode()),
             "exits",
-            "Share of the images of each class at each exit",
+            worded(view.trial, "Share of the images of each class at each exit"),
         )
-        st.caption(
+        told = (
             "Share of each class that exits at each exit. Number: accuracy in percent of these "
             "images. Hatched: hard class after this block."
         )
+        st.caption(worded(view.trial, told))
 
 
 # --- training, layers, settings ----------------------------------------------------------
@@ -324,7 +329,7 @@ def _curves(view: TrialView) -> None:
     words = []
     if len({measurement.block for measurement in view.measurements}) > 1:
         words.append("Blocks are trained one after another; each has its own colour.")
-    words.append("Dotted: accuracy on training images.")
+    words.append(worded(view.trial, "Dotted: accuracy on training images."))
     if view.rungs:
         words.append("Vertical lines: rungs. Diamonds: accuracy measured at a rung.")
     if view.stop_reason is not None and view.stop_reason.others:
