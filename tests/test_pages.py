@@ -87,7 +87,8 @@ def with_part(text: str) -> str:
     run, space = part.get("run", {}), part.get("space", {})
     if {"architecture", "norm", "start", "time_rule"} & {*run} or "units" in space:
         study["space"] = {"timesteps": [2, 4]}  # other axes need not go with it
-        study["run"].pop("loss", None)
+    if "time_rule" in {*run, *space}:
+        study["run"].pop("loss", None)  # each rule has its own
     if "architecture" in run or "units" in space:
         study["run"].pop("backbone")  # an architecture is in its place
     for table, other in (("run", "space"), ("space", "run")):

@@ -3,8 +3,10 @@
 Everything else that is installed here is hidden: neither imported nor found in the metadata.
 """
 
+import functools
 import importlib.metadata
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -109,14 +111,25 @@ def applies(requirement: Requirement, extras: set[str]) -> bool:
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras or {""})
 
 
+@functools.cache
+def _owners() -> dict[str, list[str]]:
+    """The distributions of each module: what Ray brings along for itself counts only if loaded."""
+    program = "import importlib.metadata, json; print(json.dumps(importlib.metadata.{}()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program.format("packages_distributions")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    owners: dict[str, list[str]] = json.loads(done.stdout)
+    return owners
+
+
 def run(parts: tuple[str, ...], program: str, folder: Path, *, code: Path = ROOT) -> str:
     """Run a program where only the base and some parts are installed; return what it printed."""
     kept = needed([*PROJECT["dependencies"], *(w for part in parts for w in EXTRAS[part])])
     kept |= {NAME}
-    owners = importlib.metadata.packages_distributions()
     hidden = [
         module
-        for module, names in owners.items()
+        for module, names in _owners().items()
         if not kept & {canonicalize_name(name) for name in names}
     ]
     assert "pytest" in hidden

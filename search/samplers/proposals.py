@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from search.samplers.prefixes import Prefixes
 from search.samplers.shared_points import shared_points
 from search.study.initial_points import initial_points
+from search.study.methods import FAMILIES
 from search.study.repeats import REPEAT_OF, as_points, first_of, together
 from search.study.space import RandomSuggest
 from search.study.study import Study
@@ -105,7 +106,11 @@ class Proposals:
             self._tell_repeat(trial)
         else:
             self._prefixes.add(trial)
-            self._sampler.tell(trial, self._shared(trial, points), points)
+            shared = self._shared(trial, points)
+            if self._study.search.sampler in FAMILIES:
+                self._sampler.tell(trial, shared, points)
+            else:  # a sampler from outside need not take them
+                self._sampler.tell(trial, shared)
         self.seconds += time.perf_counter() - begun
 
     def _shared(self, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:

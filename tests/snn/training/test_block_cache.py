@@ -68,6 +68,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         if rule != "bptt"
     },
 }
+CONFIGS["spike-time"] |= {"architecture": "d20 d15 d12", "norm": "none", "readout": "spiking"}
+CONFIGS["stdp"] |= {
+    "architecture": "c4p c6 c6",
+    "threshold": 3.0,
+    "norm": "none",
+    "pooling": "spiking",
+    "head_hidden": 0,
+}
 
 
 @pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
