@@ -11,7 +11,8 @@ PYTEST_ARGS ?=
 # Processes with a thread each, one more than two cores, because tests also wait; all tests of a file
 # run in the same process. To debug a test: make test PYTEST_PROCESSES=0.
 PYTEST_PROCESSES ?= 3
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile \
+  --no-loadscope-reorder
 PORT ?= 8501
 
 .PHONY: help setup demo test check format dashboard gpu clean

@@ -21,6 +21,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files of half a minute and more, the longest first: begun last, one of them would keep a process
+# busy when the others have ended (make test gives whole files to processes, in this order).
+LONG = (
+    "test_ray.py", "test_pages.py", "test_how_to_pages.py", "test_faults.py", "test_stories.py",
+    "test_cluster.py", "test_extensions.py", "test_stderr.py", "test_browser.py",
+    "test_two_hosts.py", "test_server.py", "test_parts.py", "test_confirm.py", "test_hostile.py",
+    "test_stage_checkpoint.py", "test_views.py", "test_block_cache.py", "test_conversion.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
     """Give back the threads of torch that a test took: the processes of tests have one each."""
