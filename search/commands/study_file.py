@@ -19,7 +19,7 @@ from search.study.axes import BlockAxis, ExitAxis, When
 from search.study.remarks import remarks
 from search.study.space import RandomSuggest
 from search.study.study import Study, load_study, study_from_toml
-from search.study.template import study_text
+from search.study.template import study_text, templates
 from search.text.units import counted, figure, percent, scaled
 from search.trial.trial import Params
 from snn.settings.backbones import BACKBONES, Backbone
@@ -85,8 +85,7 @@ def validate(arguments: argparse.Namespace) -> int:
     option("name", "name of the new study and of its file", metavar="NAME"),
     option(
         "--template",
-        "study to copy: digits (default), mnist, smoke, cifar10-resnet9, nmnist, spoken-digits, "
-        "braille",
+        f"study to copy: one of {', '.join(templates())}; default digits",
         metavar="STUDY",
         default="digits",
     ),

@@ -27,19 +27,6 @@ MOST_EXAMPLES = 250  # the newest: the time of a fit grows with their cube
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the images that go on behind the exit before
 DRAWS = 12  # of each prediction
 FINALISTS = 30  # extensions whose gain is the mean of all draws
-AVERAGED = frozenset(  # metrics that are means over images, so that exits interpolate them
-    (
-        "synaptic_ops",
-        "macs",
-        "est_energy_nj",
-        "spikes_per_inference",
-        "latency_steps",
-        "mean_timesteps",
-        "mean_blocks",
-        "latency_ms",
-        "input_events",
-    )
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,24 +77,18 @@ class ExtensionModel:
         draws = np.random.default_rng(len(self._tree.nodes)).standard_normal(DRAWS)
         exits = self._exits(extensions, draws)
         sizes = np.array([extension.blocks for extension in extensions])
+        held = box_share(front)
+
+        def gain(k: int, draw: int) -> float:
+            levels = {name: values[k, draw] for name, values in exits.items()}
+            return self._share(extensions[k], levels, front, reference) - held
+
         # Few are worth the time of all draws: those that are best if all goes well.
         best = int(draws.argmax())
-        hopes = np.array(
-            [
-                self._gain(extension, {n: v[k, best] for n, v in exits.items()}, front, reference)
-                for k, extension in enumerate(extensions)
-            ]
-        )
+        hopes = np.array([gain(k, best) for k in range(len(extensions))])
         gains = np.zeros(len(extensions))
         for k in np.argsort(-hopes / sizes, kind="stable")[:FINALISTS]:
-            gains[k] = np.mean(
-                [
-                    self._gain(
-                        extensions[k], {n: v[k, d] for n, v in exits.items()}, front, reference
-                    )
-                    for d in range(DRAWS)
-                ]
-            )
+            gains[k] = np.mean([gain(k, draw) for draw in range(DRAWS)])
         found: Floats = gains / sizes
         return found
 
@@ -126,20 +107,20 @@ class ExtensionModel:
             found[name] = (levels + change)[:, None] + deviation[:, None] * draws
         return found
 
-    def _gain(
+    def _share(
         self,
         extension: Extension,
         levels: Mapping[str, float],
         front: Floats,
         reference: Mapping[str, float],
     ) -> float:
-        """Return the hypervolume that an extension with these transformed metrics adds."""
+        """Return the hypervolume of the front with an extension of these transformed metrics."""
         after = {name: self._backward(name, level) for name, level in levels.items()}
         points = self._between(extension.base.metrics, after)
         if not len(points):
-            return 0.0
+            return box_share(front)
         boxed = in_box(points, self._study.objectives, reference, self._study.metrics)
-        return box_share(np.concatenate([front, boxed])) - box_share(front)
+        return box_share(np.concatenate([front, boxed]))
 
     def _between(self, before: Mapping[str, float], after: Mapping[str, float]) -> Floats:
         """Return the operating points from one exit to the next, (points, objectives), minimised.
@@ -150,7 +131,7 @@ class ExtensionModel:
         for share in SHARES if before else (1.0,):
             point = dict(after)
             for name in self._names:
-                if share < 1 and (name == "accuracy" or name in AVERAGED):
+                if share < 1 and (name == "accuracy" or self._study.metrics[name].is_mean):
                     # the images that go on are those of which the exit before is least sure
                     part = 1 - (1 - share) ** 2 if name == "accuracy" else share
                     point[name] = before[name] + part * (after[name] - before[name])

@@ -38,6 +38,7 @@ class Metric:
     better: Literal["higher", "lower"]
     meaning: str
     ideal: float | None = None  # None: 1 where higher is better, 0 where lower is
+    is_mean: bool = False  # over images: between two exits it lies between their values
 
     @property
     def sign(self) -> int:
@@ -56,8 +57,15 @@ class Metric:
         return 1.0 if self.better == "higher" else 0.0
 
 
-def _metric(name: str, unit: str, better: Literal["higher", "lower"], meaning: str) -> Metric:
-    return Metric(name=name, unit=unit, better=better, meaning=meaning)
+def _metric(
+    name: str,
+    unit: str,
+    better: Literal["higher", "lower"],
+    meaning: str,
+    *,
+    is_mean: bool = False,
+) -> Metric:
+    return Metric(name=name, unit=unit, better=better, meaning=meaning, is_mean=is_mean)
 
 
 _ALL = (
@@ -68,12 +76,14 @@ _ALL = (
         "lower",
         "synaptic operations (accumulates) per image: for each spike, the number of its existing "
         "outgoing connections (padding not counted); executed blocks, exits and timesteps only",
+        is_mean=True,
     ),
     _metric(
         "macs",
         "ops",
         "lower",
         "multiply-accumulates per image, in connections whose inputs are real numbers, not spikes",
+        is_mean=True,
     ),
     _metric(
         "est_energy_nj",
@@ -81,12 +91,14 @@ _ALL = (
         "lower",
         "estimated energy per image: 0.9 pJ per accumulate and 4.6 pJ per multiply-accumulate "
         "(32-bit float, 45 nm, Horowitz ISSCC 2014); memory traffic is not counted",
+        is_mean=True,
     ),
     _metric(
         "spikes_per_inference",
         "spikes",
         "lower",
         "spikes per image of all neurons in executed blocks and exits",
+        is_mean=True,
     ),
     _metric(
         "latency_steps",
@@ -94,6 +106,7 @@ _ALL = (
         "lower",
         "sequential layer updates until the image exits: timesteps x spiking layers up to its "
         "exit; mean over images. Not a time",
+        is_mean=True,
     ),
     _metric(
         "mean_timesteps",
@@ -101,8 +114,15 @@ _ALL = (
         "lower",
         "timesteps per image, mean over images: those of the operating point, or fewer with a "
         "time_threshold; an exit by its own threshold alone skips blocks and no timesteps",
+        is_mean=True,
     ),
-    _metric("mean_blocks", "blocks", "lower", "executed blocks per image, mean over images"),
+    _metric(
+        "mean_blocks",
+        "blocks",
+        "lower",
+        "executed blocks per image, mean over images",
+        is_mean=True,
+    ),
     _metric(
         "training_memory_bytes",
         "B",
@@ -137,6 +157,7 @@ _ALL = (
         "time of the recording that was seen until the answer, mean over recordings: the timesteps "
         "run times their length; with binning whole or count the whole recording, because their "
         "bins need its end. Only of recordings",
+        is_mean=True,
     ),
     _metric(
         "input_events",
@@ -144,6 +165,7 @@ _ALL = (
         "lower",
         "input spikes until the answer, mean over recordings: with event_value counts every event, "
         "with binary one per input and timestep; 0 for images as a constant current",
+        is_mean=True,
     ),
 )
 

@@ -22,6 +22,7 @@ def test_a_new_study_is_its_template_under_another_name(template: str) -> None:
     assert made.budget == shipped.budget
     assert made.question
     assert "Result" not in made.question  # it has none yet
+    assert "seed" not in made.question
 
 
 def test_every_setting_stands_in_it() -> None:
