@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,4 +73,8 @@ def test_recordings_of_a_long_sensor_are_searched_exported_and_evaluated(tmp_pat
         assert 0 < point["metrics"]["input_events"] <= 90
     run(tmp_path, "export", "waves", "--pick", "best:accuracy", "--out", "best", "--test")
     measured = json.loads(run(tmp_path, "evaluate", "best", "--json"))
-    assert measured
+    assert measured["is_equal"]
+    card = (tmp_path / "best" / "README.md").read_text()
+    assert "of the validation recordings are classified correctly" in card
+    assert not re.findall(r"(?:test|training|these) images", card)
+    assert "\non 16 test recordings\n" in "\n" + run(tmp_path, "evaluate", "best", "--test")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dashboard.data import formats
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from snn.settings.config import RunConfig
+from snn.settings.datasets import sample_of
 from snn.settings.measurement import ExitReport, LayerReport, OperatingPoint
 
 STYLE = """<style>
@@ -157,11 +158,12 @@ def _exit(
     thresholds = point.exit_thresholds if point else config.exit_threshold
     if block > depth:
         return '<div class="exit"><p class="muted">not used at this operating point</p></div>'
+    sample = sample_of(config.dataset)
     if block == depth:
-        rule = "all other images exit here" if depth > 1 else "all images exit here"
+        rule = f"all {'other ' if depth > 1 else ''}{sample}s exit here"
     else:
         threshold = thresholds[block - 1] if block <= len(thresholds) else 1.0
-        rule = "no image exits here" if threshold >= 1 else f"exit threshold {threshold:.3g}"
+        rule = f"no {sample} exits here" if threshold >= 1 else f"exit threshold {threshold:.3g}"
     found = shares.get(block)
     facts = bar = ""
     if found is not None:

@@ -13,7 +13,7 @@ from dashboard.parts import frame, replays
 from search.export.replay import Decided, Replay
 from search.trial.trial import Trial
 from snn.evaluation.raster import ImageRaster
-from snn.settings.datasets import is_recorded
+from snn.settings.datasets import sample_of
 
 
 def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: Position) -> None:
@@ -109,7 +109,7 @@ def _time(raster: ImageRaster, answered: int, exit_: int, place: Position) -> No
 def noun_of(trial: Trial) -> str:
     """Return what one input of a network is."""
     config = trial.engine_config
-    return "recording" if config is not None and is_recorded(config.dataset) else "image"
+    return "image" if config is None else sample_of(config.dataset)
 
 
 def worded(trial: Trial, text: str) -> str:

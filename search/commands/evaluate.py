@@ -18,6 +18,7 @@ from search.export.folder import (
 )
 from search.export.reproduction import elsewhere, tolerable
 from search.text.artifacts import sha256_of
+from snn.settings.datasets import sample_of
 from snn.settings.measurement import METRICS
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     within = bool(unlike) and bool(other) and tolerable(unlike)
     measured = _with_training_time(evaluation, recorded)
     kind = "test" if arguments.test else "validation"
-    output.say(f"on {evaluation.images} {kind} images")
+    output.say(f"on {evaluation.images} {kind} {sample_of(folder.config.dataset)}s")
     columns = {"now": measured} | ({} if recorded is None else {"recorded": dict(recorded)})
     output.say(tables.metric_columns(columns))
     for finding in found:
@@ -149,8 +150,8 @@ def _with_training_time(
     evaluation: "Evaluation", recorded: Mapping[str, float] | None
 ) -> dict[str, float]:
     """Return measured metrics, with the recorded time of the training, which was not repeated."""
-    times = {} if recorded is None else {"training_s": recorded.get("training_s", float("nan"))}
-    return {**evaluation.sampled.metrics, **times}
+    time_s = (recorded or {}).get("training_s", float("nan"))
+    return {**evaluation.sampled.metrics, "training_s": time_s}
 
 
 def _conclusion(
@@ -204,8 +205,9 @@ def _evaluate_graph(arguments: argparse.Namespace) -> int:
 
 def _say_graph(output: Output, run: "GraphMeasured", *, is_test: bool) -> None:
     about, kind = run.about, "test" if is_test else "validation"
+    sample = sample_of(about.dataset)
     output.say(
-        f"on {run.measured.images} {kind} images of {about.dataset}, {about.encoding} encoding, "
+        f"on {run.measured.images} {kind} {sample}s of {about.dataset}, {about.encoding} encoding, "
         f"{about.timesteps} timesteps of {about.dt_s:g} s"
     )
     output.say(tables.metric_columns({"now": run.measured.metrics}))
@@ -213,11 +215,13 @@ def _say_graph(output: Output, run: "GraphMeasured", *, is_test: bool) -> None:
     for note in run.measured.notes:
         output.note(note)
     if about.exit > 1:
-        output.say(f"this is exit {about.exit} alone: every image runs through all its blocks")
+        output.say(f"this is exit {about.exit} alone: every {sample} runs through all its blocks")
     if not run.is_ours:
         output.note(
             "a graph of another program, run with default settings; change them with --timesteps, "
             "--encoding and --dt"
         )
         if not is_test:
-            output.note("it may have been trained on these images; use --test for the test images")
+            output.note(
+                f"it may have been trained on these {sample}s; use --test for the test ones"
+            )

@@ -21,6 +21,7 @@ from search.commands.output import Output
 from search.export.folder import check_target
 from search.text.requirements import is_there, needs
 from search.text.units import counted, percent
+from snn.settings.datasets import sample_of
 
 if TYPE_CHECKING:
     from search.export.export import Exported
@@ -176,14 +177,15 @@ def say_exported(output: Output, exported: "Exported", arguments: argparse.Names
     output.say(tables.metric_columns(columns))
     if content.test is not None and content.origin.study is not None:
         test = content.test.sampled.metrics["accuracy"]
+        sample = sample_of(content.config.dataset)
         output.say(
             f"accuracy: {percent(point.metrics['accuracy'])} of {content.images} validation "
-            f"images, {percent(test)} of {content.test.images} test images. The point was chosen "
-            "by its validation metrics, which are therefore slightly too good."
+            f"{sample}s, {percent(test)} of {content.test.images} test {sample}s. The point was "
+            "chosen by its validation metrics, which are therefore slightly too good."
         )
         if arguments.trial is None:
             output.say(
-                "To measure it on the test images with other seeds: "
+                f"To measure it on the test {sample}s with other seeds: "
                 f"spikefront confirm {content.origin.study} "
                 f"--pick {shlex.quote(arguments.pick or 'knee')}"
                 + same_places(arguments, "store", "data")

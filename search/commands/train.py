@@ -33,6 +33,7 @@ from search.trial.trial import Outcome, TrialState
 from search.worker.engine import settled
 from search.worker.job import Continuation
 from snn.settings.config import RunConfig
+from snn.settings.datasets import sample_of
 from snn.settings.measurement import METRICS, Evaluation, Measurement
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def train(arguments: argparse.Namespace) -> int:
         if checkpoint is not None and outcome.state is not TrialState.COMPLETE:
             _remove(checkpoint)  # it would end like this again
         evaluation = _completed(outcome)
-        _say_points(output, evaluation)
+        _say_points(output, evaluation, sample_of(config.dataset))
         digest = sha256_of(weights)
         same = None if folder is None else digest == folder.recorded.weights_sha256
         exported = None
@@ -185,13 +186,13 @@ def _completed(outcome: Outcome) -> Evaluation:
     raise RunError(f"the training was {outcome.state.value}: {reason}{traceback}")
 
 
-def _say_points(output: Output, evaluation: Evaluation) -> None:
+def _say_points(output: Output, evaluation: Evaluation, sample: str) -> None:
     """Print the operating points of the network, that of the config first."""
     points = sorted(evaluation.points, key=lambda p: (not p.is_sampled, -p.metrics["accuracy"]))
     output.say()
     output.say(
         f"{evaluation.points_evaluated} operating points evaluated on {evaluation.images} "
-        f"validation images, {len(points)} kept"
+        f"validation {sample}s, {len(points)} kept"
     )
     output.say(tables.points_table(points, SHOWN, marks={0: "config"}))
 

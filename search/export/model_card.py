@@ -12,7 +12,7 @@ from search.text.units import counted, figure, percent, scaled
 from snn.settings.architecture import format_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
-from snn.settings.datasets import is_recorded
+from snn.settings.datasets import is_recorded, sample_of
 
 TEMPLATE = "model_card.md.jinja"
 
@@ -30,6 +30,7 @@ def model_card(content: ExportContent) -> str:
     return engine.get_template(TEMPLATE).render(
         facts,
         architecture=_architecture(content.config),
+        sample=sample_of(content.config.dataset),
         inputs=_inputs(content.config),
         making=_making(content.config),
         thresholds=", ".join(f"{value:.4g}" for value in content.config.exit_threshold),

@@ -63,6 +63,11 @@ def is_recorded(name: str) -> bool:
     return name in RECORDINGS
 
 
+def sample_of(name: str) -> str:
+    """Return the word for one input of a data set: image or recording."""
+    return "recording" if is_recorded(name) else "image"
+
+
 def frame_shape(shape: tuple[int, int, int], *, polarity: str, shrink: int) -> tuple[int, int, int]:
     """Return channels, height and width of a frame of a sensor of `shape`."""
     channels, height, width = shape
