@@ -273,7 +273,7 @@ class TrialRun:
             self._outcome = Outcome(
                 state=TrialState.PRUNED,
                 reason=f"not trained: before training {silent:.0%} of the neurons of a layer are "
-                f"silent (screen = {config.screen:g})",
+                f"silent (screen = {config.screen:g}); lower threshold, or raise screen",
                 constraint_violation=1.0,
             )
         return silent >= config.screen
