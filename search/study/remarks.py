@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from search.study.study import Study
-from snn.settings.conflicts import FINAL_RULES
 from snn.settings.datasets import is_recorded
+from snn.settings.rule_conflicts import FINAL_RULES
 
 WHY = {
     "dsr": "learns from mean rates: the order of the events within a clip has no gradient",

@@ -20,7 +20,7 @@ from snn.settings.architecture import (
     shape_fault,
 )
 from snn.settings.backbones import BACKBONES, NAMES
-from snn.settings.conflicts import STEP_RULES, conflicts
+from snn.settings.conflicts import conflicts
 from snn.settings.datasets import DATASETS, RECORDINGS, frame_shape, is_recorded
 from snn.settings.declared.block_rules import BlockRuleSettings
 from snn.settings.declared.connectivity import ConnectivitySettings
@@ -35,13 +35,8 @@ from snn.settings.declared.stdp import StdpSettings
 from snn.settings.declared.time_rules import TimeRuleSettings
 from snn.settings.first_spikes import FIRST_SPIKES
 from snn.settings.partition import format_partition, parse_partition
-from snn.settings.setting import (
-    ConfigError,
-    Fault,
-    Kind,
-    Setting,
-    nearest,
-)
+from snn.settings.rule_conflicts import STEP_RULES
+from snn.settings.setting import ConfigError, Fault, Kind, Setting, nearest
 from snn.settings.units import Unit
 
 __all__ = [
@@ -60,8 +55,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-# The loss that each learning rule over time was published with; the other rules: mean-readout.
 ANSWER_UNIT = 0.2  # of the time constant of currents: xi of Göltz et al. 2021
+# The loss that each learning rule over time was published with; the other rules: mean-readout.
 USUAL_LOSSES = {**dict.fromkeys(STEP_RULES, "instantaneous"), "spike-bp": "squared-error"}
 FOLLOWING = {name: f"{name}_ms" for name in ("leak", "synaptic_leak", "adaptation_leak")}
 """Decay factors per timestep, and the time constants that they follow from."""

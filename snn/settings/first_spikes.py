@@ -1,14 +1,12 @@
 """Conflicts of the rules whose neurons fire once: what their mathematics does not have."""
 
-from collections.abc import Iterator
 from typing import Any
 
+from snn.settings.needed import Conflicts, Needed, unmet
 from snn.settings.units import ConvUnit, DenseUnit
 
 FIRST_SPIKES = ("spike-time", "stdp")
 """Learning rules over time whose neurons fire at most once per image."""
-
-Needed = dict[str, tuple[float | str, str]]
 
 BOTH: Needed = {
     "norm": ("none", "for which the sums of weights have a meaning"),
@@ -16,9 +14,6 @@ BOTH: Needed = {
     "readout_leak": (1.0, "whose neurons fire once"),
     "leak": (1.0, "whose potentials are sums without leak"),
     "firing_share": (1.0, "whose neurons are not reset"),
-    "synaptic_leak": (0.0, "whose neurons have a current of their own"),
-    "adaptation": (0.0, "whose neurons fire once"),
-    "delays": ("none", "whose spikes arrive in the timestep in which they are fired"),
     "reset": ("soft", "whose neurons are not reset"),
     "neuron": ("fixed", "which has no gradient for leak and threshold"),
     "threshold_balance": (0.0, "whose neurons fire once"),
@@ -26,6 +21,12 @@ BOTH: Needed = {
     "feedback": ("none", "whose neurons fire once"),
     "loss": ("mean-readout", "whose outputs are known at the end"),
     "block_classes": ("all", "whose classes would be hard at some times only"),
+}
+MEMORY: Needed = {
+    "synaptic_leak": (0.0, "whose neurons fire once"),
+    "adaptation": (0.0, "whose neurons fire once"),
+    "recurrence": ("none", "whose neurons fire once"),
+    "delays": ("none", "whose spikes arrive in the timestep in which they are fired"),
 }
 NEEDED: dict[str, Needed] = {
     "spike-time": {
@@ -55,17 +56,11 @@ UNITS = {
 }
 
 
-def first_spikes(config: Any) -> Iterator[tuple[str, str]]:
+def first_spikes(config: Any) -> Conflicts:
     """Yield the key of each setting that does not fit, and a message."""
     rule = f"time_rule {config.time_rule!r}"
-    for name, (value, why) in NEEDED[config.time_rule].items():
-        given = getattr(config, name)
-        if given == value:
-            continue
-        if isinstance(value, str):
-            yield name, f"{given!r} is not possible with {rule}, {why}; use {value!r}"
-        else:
-            yield name, f"must be {value:g} with {rule}, {why}, got {given:g}"
+    yield from unmet(config, NEEDED[config.time_rule])
+    yield from unmet(config, MEMORY, instead="bptt")
     kind, why = UNITS[config.time_rule]
     if not all(isinstance(unit, kind) for unit in config.units):
         key = "backbone" if config.backbone else "architecture"

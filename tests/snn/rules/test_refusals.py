@@ -71,7 +71,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     *(
         ({"time_rule": rule, "recurrence": "1x1"}, f"recurrence '1x1' .*'{rule}'.* or time_rule")
-        for rule in ("spike-bp", "dsr", "conversion", "spike-time", "membrane-trace")
+        for rule in ("spike-bp", "dsr", "conversion", "spike-time", "stdp", "membrane-trace")
     ),
     ({"adaptation": 0.5, "neuron": "learned"}, "adaptation must be 0 .* use neuron 'fixed' or"),
     ({"micro_batch": 4, "time_rule": "ottt-o"}, "use a smaller batch_size"),
