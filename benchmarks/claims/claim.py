@@ -116,6 +116,11 @@ class Results:
         found = sorted((done.seed, done.values[value]) for done in self.runs if done.name == run)
         return tuple(number for _, number in found)
 
+    def ratios(self, run: str, over: str, value: str) -> tuple[float, ...]:
+        """One value of a run over that of another, by seed."""
+        pairs = zip(self.over_seeds(run, value), self.over_seeds(over, value), strict=True)
+        return tuple(a / b for a, b in pairs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

@@ -162,17 +162,12 @@ def conversion(scale: Scale) -> Claim:
             ]
         fast, slow = "rate-norm, inference loss", "max-norm"
         if all(results.has(name, "steps_to_ann") for name in (fast, slow)):
-            pairs = zip(
-                results.over_seeds(slow, "steps_to_ann"),
-                results.over_seeds(fast, "steps_to_ann"),
-                strict=True,
-            )
             made.append(
                 Row(
                     name="speedup_rate_inference",
                     what=f"{network}: timesteps of max-norm over those of {fast}",
                     kind="times",
-                    values=tuple(a / b for a, b in pairs),
+                    values=results.ratios(slow, fast, "steps_to_ann"),
                     published=Published(value=8.6, label="paper", of="VGG-16, CIFAR-10"),
                     is_aim=True,
                 )

@@ -3,19 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from benchmarks.claims.claim import Claim, Place, Published, Results, Row, Run, Scale, Values, sizes
-from benchmarks.claims.tested import held_out, split_for
+from benchmarks.claims.tested import evaluator_of
 from snn.evaluation.evaluate import sampled_setting
-from snn.evaluation.operating_points import (
-    OperatingPointEvaluator,
-    OperatingSetting,
-    first_spike,
-)
-from snn.evaluation.recording import record
+from snn.evaluation.operating_points import OperatingSetting, first_spike
 from snn.settings.config import RunConfig
-from snn.training.train import Training
 
 TIMED: Mapping[str, Mapping[str, Any]] = {
     "bptt": {"encoding": "latency", "leak": 0.95},
@@ -34,14 +26,7 @@ SHOWN = {
 
 def timed_and_tested(config: RunConfig, place: Place) -> Values:
     """Test metrics after all timesteps, and of a network of first spikes at its first answer."""
-    torch.set_num_threads(place.threads)
-    split = split_for(config, place)
-    training = Training(config, split, device=place.device)
-    for _ in training:
-        pass
-    trained = training.trained
-    recording = record(trained.network, held_out(split, config.dataset, place))
-    evaluator = OperatingPointEvaluator(trained, recording)
+    evaluator = evaluator_of(config, place)
     values = dict(evaluator.point(sampled_setting(config, 1)).metrics)
     if config.time_rule != "spike-time":
         return values
@@ -49,7 +34,7 @@ def timed_and_tested(config: RunConfig, place: Place) -> Values:
         timesteps=config.timesteps,
         exit_thresholds=(),
         detector_threshold=0.5,
-        time_threshold=first_spike(config, trained.network.block(0)),
+        time_threshold=first_spike(config, evaluator.trained.network.block(0)),
     )
     metrics = evaluator.point(early).metrics
     return {

@@ -103,19 +103,12 @@ def stdp(scale: Scale) -> Claim:
         ]
         whole, cut = "all connections", "cut by quantile"
         if all(results.has(name, "learning_ops") for name in (whole, cut)):
-            pairs = list(
-                zip(
-                    results.over_seeds(whole, "learning_ops"),
-                    results.over_seeds(cut, "learning_ops"),
-                    strict=True,
-                )
-            )
             made.append(
                 Row(
                     name="learning_speedup",
                     what=f"{network}: operations of plasticity, all connections over cut ones",
                     kind="times",
-                    values=tuple(a / b for a, b in pairs),
+                    values=results.ratios(whole, cut, "learning_ops"),
                     published=Published(value=2.1, label="paper", of="Caltech-101, as a time"),
                 )
             )

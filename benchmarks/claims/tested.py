@@ -48,8 +48,11 @@ def split_for(config: RunConfig, place: Place) -> data.Split:
     )
 
 
-def train_and_test(config: RunConfig, place: Place) -> Values:
-    """Metrics on the test images at full depth and time. Raises DivergedError, DataError."""
+def evaluator_of(config: RunConfig, place: Place) -> OperatingPointEvaluator:
+    """A network trained by the config, recorded on the test images.
+
+    Raises DivergedError, DataError.
+    """
     torch.set_num_threads(place.threads)
     split = split_for(config, place)
     training = Training(config, split, device=place.device)
@@ -57,8 +60,14 @@ def train_and_test(config: RunConfig, place: Place) -> Values:
         pass
     trained = training.trained
     recording = record(trained.network, held_out(split, config.dataset, place))
-    setting = sampled_setting(config, len(trained.network.blocks))
-    return dict(OperatingPointEvaluator(trained, recording).point(setting).metrics)
+    return OperatingPointEvaluator(trained, recording)
+
+
+def train_and_test(config: RunConfig, place: Place) -> Values:
+    """Metrics on the test images at full depth and time. Raises DivergedError, DataError."""
+    evaluator = evaluator_of(config, place)
+    setting = sampled_setting(config, len(evaluator.trained.network.blocks))
+    return dict(evaluator.point(setting).metrics)
 
 
 def threshold_at_full_accuracy(validation: Reading) -> float:
