@@ -94,6 +94,7 @@ def test_the_source_distribution_has_all_that_is_needed_to_test_it(built: Built)
         "docs/images/front.png",
         "requirements-peers.txt",
         "snn/data/events/frames.c",
+        "snn/data/events/prophesee.c",
         "snn/lif/native.c",
         "studies/references/mnist.toml",
         "tests/search/fake_engine.py",
@@ -128,6 +129,7 @@ def test_the_wheel_holds_code_and_data_of_the_project_and_nothing_else(built: Bu
     for needed in (
         "snn/py.typed",
         "snn/data/events/frames.c",
+        "snn/data/events/prophesee.c",
         "snn/lif/native.c",
         "search/py.typed",
         "search/export/model_card.md.jinja",

@@ -28,7 +28,7 @@ class Events(NamedTuple):
 
 def events_of(time: Any, x: Any, y: Any, on: Any) -> Events:
     """Return events from arrays of any integer or boolean type."""
-    return Events(*(np.asarray(part).astype(np.int64) for part in (time, x, y, on)))
+    return Events(*(np.asarray(part).astype(np.int64, copy=False) for part in (time, x, y, on)))
 
 
 class Recording(NamedTuple):

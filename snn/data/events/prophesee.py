@@ -1,8 +1,11 @@
 """Readers of Prophesee's .raw files: EVT 2.0 and EVT 3.0, told apart by their header.
 
-Formats: Prophesee, "EVT 2.0 format" and "EVT 3.0 format" (Metavision SDK documentation).
+Formats: Prophesee, "EVT 2.0 format" and "EVT 3.0 format" (Metavision SDK documentation). Words
+are decoded in C (`prophesee.c`), or without a compiler in numpy, with the same result.
 """
 
+import ctypes
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy.typing as npt
 from snn.data.events.binary import contents, records, text_header
 from snn.data.events.events import Events, Int64, events_of
 from snn.data.image_files import DataError
+from snn.settings import compiled
 
 
 def raw(path: Path) -> Events:
@@ -19,10 +23,13 @@ def raw(path: Path) -> Events:
     data = contents(path)
     lines, place = text_header(path, data, b"% ")
     version = _version(lines)
-    if version == "2":
-        return _evt2(path, data[place:])
-    if version == "3":
-        return _evt3(path, data[place:])
+    if version in ("2", "3"):
+        size = 4 if version == "2" else 2
+        rows = records(path, data[place:], size, "words of this .raw file")
+        words = rows.view(f"<u{size}").ravel()
+        if (library := _library()) is not None:
+            return _decoded(library, version, words)
+        return (_evt2 if version == "2" else _evt3)(words.astype(np.int64))
     got = f"version {version}" if version else f"no header line `% evt` ({data[:12]!r})"
     raise DataError(f"{path}: must be EVT 2.0 or EVT 3.0, got {got}")
 
@@ -38,6 +45,27 @@ def _version(lines: list[str]) -> str:
     return ""
 
 
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """Return the compiled decoders, or None without a compiler."""
+    found = compiled.library(Path(__file__).with_name("prophesee.c"), "prophesee")
+    if isinstance(found, str):
+        return None
+    for decode in (found.evt2, found.evt3):
+        decode.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64]
+        decode.restype = ctypes.c_int64
+    return found
+
+
+def _decoded(library: ctypes.CDLL, version: str, words: npt.NDArray[Any]) -> Events:
+    decode = library.evt2 if version == "2" else library.evt3
+    words = words.astype(words.dtype.newbyteorder("="), copy=False)
+    count = decode(words.ctypes.data, len(words), None, 0)
+    out = np.empty((4, count), np.int64)
+    decode(words.ctypes.data, len(words), out.ctypes.data, count)
+    return Events(*out)
+
+
 def _unwrapped(values: Int64, bits: int) -> Int64:
     """Return a counter of so many bits without its overflows: large steps back."""
     is_wrap = np.diff(values, prepend=values[:1]) < -(1 << bits - 1)
@@ -50,8 +78,7 @@ def _last(is_set: npt.NDArray[np.bool_], values: Int64, default: int = 0) -> Int
     return np.where(place >= 0, values[np.maximum(place, 0)], default)
 
 
-def _evt2(path: Path, data: bytes) -> Events:
-    words = _words(path, data, 4, "<u4")
+def _evt2(words: Int64) -> Events:
     kind = words >> 28
     is_high, is_event = kind == 8, kind <= 1
     high = np.zeros_like(words)
@@ -60,8 +87,7 @@ def _evt2(path: Path, data: bytes) -> Events:
     return _chosen(is_event & _is_timed(is_high), time, words >> 11 & 2047, words & 2047, kind)
 
 
-def _evt3(path: Path, data: bytes) -> Events:
-    words = _words(path, data, 2, "<u2")
+def _evt3(words: Int64) -> Events:
     kind, value = words >> 12, words & 4095
     is_high, is_y, is_base = kind == 8, kind == 0, kind == 3
     high = np.zeros_like(words)
@@ -86,11 +112,6 @@ def _evt3(path: Path, data: bytes) -> Events:
     order = np.argsort(place, kind="stable")  # bits of a word stay in their order
     place = place[order]
     return events_of(time[place], x[order], y[place], ons[order])
-
-
-def _words(path: Path, data: bytes, size: int, kind: str) -> Int64:
-    rows = records(path, data, size, "words of this .raw file")
-    return np.ascontiguousarray(rows).view(kind).ravel().astype(np.int64)
 
 
 def _is_timed(is_high: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
