@@ -12,6 +12,12 @@ SURROGATE_IDS = {"atan": 0, "triangular": 1, "sigmoid": 2, "fast-sigmoid": 3}
 """Surrogates of the compiled bodies; a surrogate without a number runs in the eager body."""
 
 
+CONSTANTS = (
+    "float leak, float threshold, float fire, bool is_hard, float scale, str surrogate, float slope"
+)
+"""The fields of `Constants` as arguments of an operator."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Constants:
     """Constants of one population, see `snn.network.neurons.Lif`."""

@@ -18,6 +18,13 @@
 
 enum { ATAN, TRIANGULAR, SIGMOID, FAST_SIGMOID };
 
+/* a body for each surrogate; its caller defines RUN */
+#define EACH(HARD) switch (surrogate) { \
+        case ATAN: RUN(HARD, ATAN); break; \
+        case TRIANGULAR: RUN(HARD, TRIANGULAR); break; \
+        case SIGMOID: RUN(HARD, SIGMOID); break; \
+        default: RUN(HARD, FAST_SIGMOID); }
+
 /* exp to about two units in the last place, in operations that vectorise */
 static inline float exponential_f(float x)
 {
@@ -185,17 +192,11 @@ void NAME(backward)(
 #define RUN(HARD, SURROGATE) NAME(backward_block)( \
         gs, gs_stride, next, h, g_out, stride, steps, from, to, \
         (REAL)leak, (REAL)fire, (REAL)scale, HARD, SURROGATE, (REAL)slope, (REAL)inner)
-#define EACH(HARD) switch (surrogate) { \
-        case ATAN: RUN(HARD, ATAN); break; \
-        case TRIANGULAR: RUN(HARD, TRIANGULAR); break; \
-        case SIGMOID: RUN(HARD, SIGMOID); break; \
-        default: RUN(HARD, FAST_SIGMOID); }
         if (hard) EACH(1) else EACH(0)
         if (sums != NULL)
             NAME(constants_block)(gs, gs_stride, next, h, before, g_out, stride, steps, from, to,
                                   leak, threshold, (REAL)fire, scale, hard, surrogate,
                                   (REAL)slope, (REAL)inner, sums + 2 * b);
-#undef EACH
 #undef RUN
     }
 }
@@ -222,6 +223,83 @@ void NAME(decaying)(
                     y[i] = x_t[i] + (REAL)decay * last[i];
             last = y;
         }
+    }
+}
+
+/* Neurons whose threshold adapts; v and a are those before the first step, then those after the
+ * last one. d: distance of the potential to the threshold. */
+static inline __attribute__((always_inline)) void NAME(adaptive_forward_block)(
+    const REAL *x, int64_t x_stride, REAL *v, REAL *a, REAL *d_out, REAL *s_out,
+    int64_t steps, int64_t neurons, int64_t from, int64_t to,
+    REAL leak, REAL threshold, REAL fire, REAL rise, REAL decay, int hard)
+{
+    for (int64_t t = 0; t < steps; t++) {
+        const REAL *x_t = x + t * x_stride;
+        REAL *d_t = d_out + t * neurons, *s_t = s_out + t * neurons;
+        for (int64_t i = from; i < to; i++) {
+            REAL h = x_t[i] + v[i] * leak;
+            REAL d = (h - fire) - a[i] * rise;
+            REAL s = d >= 0 ? (REAL)1 : (REAL)0;
+            v[i] = hard ? h * ((REAL)1 - s) : h - s * threshold;
+            a[i] = a[i] * decay + s;
+            d_t[i] = d;
+            s_t[i] = s;
+        }
+    }
+}
+
+void NAME(adaptive_forward)(
+    const REAL *x, int64_t x_stride, REAL *v, REAL *a, REAL *d_out, REAL *s_out,
+    int64_t steps, int64_t neurons, double leak, double threshold, double fire,
+    double rise, double decay, int hard, int threads)
+{
+    int64_t blocks = (neurons + BLOCK - 1) / BLOCK;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && neurons * steps > WORTH_THREADS)
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t from = b * BLOCK, to = from + BLOCK < neurons ? from + BLOCK : neurons;
+#define RUN(HARD) NAME(adaptive_forward_block)( \
+        x, x_stride, v, a, d_out, s_out, steps, neurons, from, to, \
+        (REAL)leak, (REAL)threshold, (REAL)fire, (REAL)rise, (REAL)decay, HARD)
+        if (hard) RUN(1); else RUN(0);
+#undef RUN
+    }
+}
+
+static inline __attribute__((always_inline)) void NAME(adaptive_backward_block)(
+    const REAL *gs, int64_t gs_stride, REAL *of_v, REAL *of_a, const REAL *d, REAL *g_out,
+    int64_t steps, int64_t neurons, int64_t from, int64_t to,
+    REAL leak, REAL rise, REAL decay, REAL height, int hard,
+    int surrogate, REAL slope, REAL inner)
+{
+    for (int64_t t = steps - 1; t >= 0; t--) {
+        const REAL *d_t = d + t * neurons, *gs_t = gs + t * gs_stride;
+        REAL *g_t = g_out + t * neurons;
+        for (int64_t i = from; i < to; i++) {
+            REAL rising = NAME(derivative)(d_t[i], surrogate, slope, inner);
+            REAL risen = (gs_t[i] + of_a[i]) * height * rising;
+            REAL carry = hard && d_t[i] >= 0 ? (REAL)0 : of_v[i];
+            g_t[i] = carry + risen;
+            of_v[i] = g_t[i] * leak;
+            of_a[i] = of_a[i] * decay - risen * rise;
+        }
+    }
+}
+
+void NAME(adaptive_backward)(
+    const REAL *gs, int64_t gs_stride, REAL *of_v, REAL *of_a, const REAL *d, REAL *g_out,
+    int64_t steps, int64_t neurons, double leak, double rise, double decay, double height,
+    int hard, int surrogate, double slope, double inner, int threads)
+{
+    int64_t blocks = (neurons + BLOCK - 1) / BLOCK;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && neurons * steps > WORTH_THREADS)
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t from = b * BLOCK, to = from + BLOCK < neurons ? from + BLOCK : neurons;
+#define RUN(HARD, SURROGATE) NAME(adaptive_backward_block)( \
+        gs, gs_stride, of_v, of_a, d, g_out, steps, neurons, from, to, \
+        (REAL)leak, (REAL)rise, (REAL)decay, (REAL)height, HARD, SURROGATE, \
+        (REAL)slope, (REAL)inner)
+        if (hard) EACH(1) else EACH(0)
+#undef RUN
     }
 }
 

@@ -61,6 +61,18 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         decaying = getattr(library, f"decaying_{suffix}")
         decaying.argtypes = [*(pointer, count, pointer, pointer, count, count, real, flag, flag)]
         decaying.restype = None
+        adaptive = getattr(library, f"adaptive_forward_{suffix}")
+        adaptive.argtypes = [
+            *(pointer, count, pointer, pointer, pointer, pointer),
+            *(count, count, real, real, real, real, real, flag, flag),
+        ]
+        adaptive.restype = None
+        adaptive = getattr(library, f"adaptive_backward_{suffix}")
+        adaptive.argtypes = [
+            *(pointer, count, pointer, pointer, pointer, pointer),
+            *(count, count, real, real, real, real, flag, flag, real, real, flag),
+        ]
+        adaptive.restype = None
     return library
 
 

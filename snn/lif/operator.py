@@ -7,19 +7,16 @@ import torch
 from torch import Tensor
 
 from snn.lif import eager, fused, native
-from snn.lif.constants import Constants, state_type
+from snn.lif.constants import CONSTANTS, Constants, state_type
 
-_CONSTANTS = (
-    "float leak, float threshold, float fire, bool is_hard, float scale, str surrogate, float slope"
-)
 _library = torch.library.Library("spikefront", "DEF")
 _library.define(
-    f"lif_forward(Tensor current, Tensor? before, Tensor? learned, {_CONSTANTS}) "
+    f"lif_forward(Tensor current, Tensor? before, Tensor? learned, {CONSTANTS}) "
     "-> (Tensor spikes, Tensor h)"
 )
 _library.define(
     "lif_backward(Tensor grad_spikes, Tensor? carried, Tensor h, Tensor? before, "
-    f"Tensor? learned, {_CONSTANTS}, bool with_constants) -> (Tensor grad_h, Tensor grad_constants)"
+    f"Tensor? learned, {CONSTANTS}, bool with_constants) -> (Tensor grad_h, Tensor grad_constants)"
 )
 
 _Value = float | bool | str

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snn.lif import state_type
-from snn.lif.surrogate import SURROGATES
+from snn.lif import Adaptation, adaptive_backward, adaptive_forward, state_type
 from snn.network.neurons import Lif
 
 
@@ -56,41 +55,26 @@ class _AdaptiveFunction(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         dtype = state_type(current.dtype)
         by = lif.at(lif.leak, lif.threshold, dtype=dtype, is_learned=False)
-        one = torch.zeros_like(current[0], dtype=dtype)
-        v, a = (one, one) if state is None else state.unbind(1)
-        spikes, distances = [], []
-        for x in current:
-            h = x.to(dtype) + v * by.leak
-            distance = (h - by.fire) - a * lif.adaptation
-            s = (distance >= 0).to(dtype)
-            v = h * (1 - s) if by.is_hard else h - s * by.threshold
-            a = a * lif.adaptation_leak + s
-            spikes.append(s.to(current.dtype))
-            distances.append(distance)
-        ctx.save_for_backward(torch.stack(distances))
-        ctx.lif, ctx.by, ctx.dtype = lif, by, current.dtype
+        adapts = Adaptation(rise=lif.adaptation, decay=lif.adaptation_leak, height=lif.height)
+        zero = torch.zeros_like(current[0], dtype=dtype)
+        v, a = (zero, zero) if state is None else state.unbind(1)
+        spikes, distances, v, a = adaptive_forward(current, v, a, by, adapts)
+        ctx.save_for_backward(distances)
+        ctx.by, ctx.adapts, ctx.dtype = by, adapts, current.dtype
         ctx.set_materialize_grads(False)
-        return torch.stack(spikes), torch.stack([v, a], dim=1)
+        return spikes, torch.stack([v, a], dim=1)
 
     @staticmethod
     def backward(
         ctx: Any, grad_spikes: Tensor | None, carried: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, None]:
         (distances,) = ctx.saved_tensors
-        lif, by = ctx.lif, ctx.by
         if grad_spikes is None and carried is None:
             return None, None, None
+        if grad_spikes is None:
+            grad_spikes = torch.zeros_like(distances)
         zero = torch.zeros_like(distances[0])
-        of_v, of_a = (zero, zero) if carried is None else carried.unbind(1)
-        derivative = SURROGATES[by.surrogate].derivative
-        gradient = torch.empty_like(distances)
-        for index in reversed(range(len(distances))):
-            distance = distances[index]
-            sent = of_a if grad_spikes is None else grad_spikes[index] + of_a
-            risen = sent * lif.height * derivative(distance, by.slope)
-            carry = torch.where(distance >= 0, 0, of_v) if by.is_hard else of_v
-            gradient[index] = carry + risen
-            of_v = gradient[index] * by.leak
-            of_a = of_a * lif.adaptation_leak - risen * lif.adaptation
-        of_state = torch.stack([of_v, of_a], dim=1) if ctx.needs_input_grad[1] else None
+        v, a = (zero, zero) if carried is None else carried.unbind(1)
+        gradient, v, a = adaptive_backward(grad_spikes, v, a, distances, ctx.by, ctx.adapts)
+        of_state = torch.stack([v, a], dim=1) if ctx.needs_input_grad[1] else None
         return gradient.to(ctx.dtype), of_state, None

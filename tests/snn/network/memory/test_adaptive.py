@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from snn.lif import native
 from snn.lif.surrogate import spike
 from snn.network.blocks import layers_of
 from snn.network.memory.adaptive import AdaptiveLif
@@ -28,10 +29,20 @@ def plain(lif: AdaptiveLif, current: Tensor) -> Tensor:
     return torch.stack(spikes)
 
 
+@pytest.fixture(params=["native", "eager"])
+def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each body of the operator in turn."""
+    if request.param == "eager":
+        monkeypatch.setattr(native, "load", lambda: None)
+    elif native.load() is None:
+        pytest.skip(native.why_not())
+    return str(request.param)
+
+
 @pytest.mark.parametrize("chunk", [1, 3, 9])
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_spikes_and_gradients_are_those_of_the_equations(
-    reset: Literal["soft", "hard"], chunk: int, draws: torch.Generator
+    reset: Literal["soft", "hard"], chunk: int, draws: torch.Generator, body: str
 ) -> None:
     lif = AdaptiveLif(
         leak=0.8,
@@ -56,6 +67,39 @@ def test_spikes_and_gradients_are_those_of_the_equations(
     assert (found - wanted).abs().max() < 1e-13
     fewer = AdaptiveLif(**{**vars(lif), "adaptation": 2.0})(current, None)[0]
     assert float(fewer.detach().sum()) < float(ours.detach().sum())
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels last", "constant"])
+@pytest.mark.parametrize("surrogate", ["atan", "triangular", "fast-sigmoid"])
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_both_bodies_give_the_same_bits(
+    reset: Literal["soft", "hard"],
+    surrogate: str,
+    layout: str,
+    draws: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if native.load() is None:
+        pytest.skip(native.why_not())
+    lif = AdaptiveLif(
+        leak=0.8, reset=reset, surrogate=surrogate, height=0.7, adaptation=0.3, adaptation_leak=0.9
+    )
+    x, weight = torch.randn(2, 7, 3, 40, 8, 8, generator=draws)
+    if layout == "channels last":
+        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (7, 3))
+    if layout == "constant":
+        x = x[:1].expand(7, 3, 40, 8, 8)
+    state = torch.rand(3, 2, 40, 8, 8, generator=draws)
+
+    def run() -> list[Tensor]:
+        current, before = x.detach().requires_grad_(), state.detach().requires_grad_()
+        spikes, after = lif(current, before)
+        grads = torch.autograd.grad((spikes * weight).sum() + after.sum(), [current, before])
+        return [spikes.detach(), after.detach(), *grads]
+
+    ours = run()
+    monkeypatch.setattr(native, "load", lambda: None)
+    assert all(torch.equal(one, other) for one, other in zip(ours, run(), strict=True))
 
 
 @pytest.mark.parametrize("reset", ["soft", "hard"])
