@@ -1,6 +1,6 @@
 """Processor time of the longest proposal after 10, 100 and 1,000 trials, for each sampler.
 
-A space of seven units and a learning rate, two objectives, histories of random networks with
+A space of six units and a learning rate, two objectives, histories of random networks with
 made-up metrics. A sampler is not asked with ten times the trials if that would take more than
 SLOW_S at a time that grows with their square.
 """
@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Sequence
 
+from benchmarks.grow import UNITS
 from benchmarks.report import Figure, Report, arguments
 from search.samplers.sampler import make_sampler
 from search.study.methods import SAMPLERS
@@ -29,12 +30,6 @@ dataset = "digits"
 sampler = "{sampler}"
 [space]
 learning_rate = {{ low = 1e-3, high = 1e-1, log = true }}
-[space.units]
-count = {{ low = 1, high = 7 }}
-per_block = 1
-kind = ["c", "r", "s"]
-channels = [4, 8, 16]
-kernel = [3, 5]
 """
 
 
@@ -44,7 +39,7 @@ def main() -> None:
     lengths = QUICK_LENGTHS if options.quick else LENGTHS
     report = Report("ask_cost", against=("optuna",), setting={"trials": lengths})
     for sampler in SAMPLERS:
-        study = study_from_toml(STUDY.format(sampler=sampler))
+        study = study_from_toml(STUDY.format(sampler=sampler) + UNITS)
         for length in lengths:
             seconds = ask_s(study, history(study, length))
             report.line(f"{sampler:<8} after {length:>5} trials: {seconds:.3f} s")
