@@ -63,6 +63,9 @@ AXES = (
     ('`dropout = { low = 0.0, high = 0.3, per = "block" }`',
      "a number for each block; for `dropout`, `leak`, `threshold`, `target_sparsity`, "
      "`head_hidden`"),
+    ("`learning_rate = { low = 1e-4, high = 0.1, log = true, prior = 3e-3 }`",
+     "[good values are expected](how-to/sampler.md#where-good-values-are-expected) around `prior`; "
+     '`optimizer = { values = ["adam", "sgd"], prior = "adam" }`'),
     ('`[space.units]`', "[the units](how-to/write-a-study.md#architectures-that-vary) of the "
      "architecture: how many, and what each may be"),
     ('`class_threshold = { low = 0.6, high = 0.95, when = { block_classes = "hard" } }`',

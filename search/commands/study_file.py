@@ -17,7 +17,7 @@ from search.commands.output import Output
 from search.pruners.rungs import rule_of
 from search.study.axes import BlockAxis, ExitAxis, When
 from search.study.remarks import remarks
-from search.study.space import RandomSuggest
+from search.study.space import RandomSuggest, describe_prior
 from search.study.study import Study, load_study, study_from_toml
 from search.study.template import study_text, templates
 from search.text.units import counted, figure, percent, scaled
@@ -229,7 +229,7 @@ def _space_table(study: Study) -> Table:
         columns = (*columns, "only when")
     table = tables.plain_table(*columns, left=columns)
     for name, axis in axes.items():
-        cells = (name, _kind(axis), axis.describe(), _when(axis.when))
+        cells = (name, _kind(axis), axis.describe() + describe_prior(axis), _when(axis.when))
         table.add_row(*(Text(cell) for cell in cells[: len(columns)]))
     return table
 

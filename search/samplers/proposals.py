@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.samplers.prefixes import Prefixes
+from search.samplers.priors import Priors
 from search.samplers.shared_points import shared_points
 from search.study.initial_points import initial_points
 from search.study.methods import FAMILIES
@@ -70,6 +71,7 @@ class Proposals:
         self._firsts = {t.number: t for t in points if t.config}  # first repeats, by number
         self._ended: dict[int, list[Trial]] = {}  # finished repeats where others are missing
         self._restore_repeats(history)
+        self._priors = Priors(study)
         self._prefixes = Prefixes(study)
         for trial in points:
             self._prefixes.add(trial)
@@ -175,6 +177,11 @@ class Proposals:
             self._used += 1
             if found := self._checked(asking, params, asking.put(params)):
                 return found
+        if self._priors.decide(asking.number // self._repeats):
+            drawn, state = asking.draw()
+            params = self._priors.proposal(asking.number, drawn)
+            if found := self._checked(asking, params, asking.replace(params, state)):
+                return found
         extended = self._prefixes.proposal(asking.number, self._is_untrained)
         if extended is not None and (
             found := self._checked(asking, extended, asking.put(extended))
@@ -274,7 +281,10 @@ class _Questions:
 
     def put(self, params: Params) -> SamplerState:
         """Replace a proposal of the sampler by `params`."""
-        _, state = self.draw()
+        return self.replace(params, self.draw()[1])
+
+    def replace(self, params: Params, state: SamplerState) -> SamplerState:
+        """Replace the proposal that came with `state` by `params`."""
         return self._sampler.replace(self.number, params, state)
 
     def reject(self, violation: float) -> None:

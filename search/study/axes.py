@@ -72,6 +72,7 @@ class Integer:
     step: int = 1
     log: bool = False
     when: When = field(default_factory=dict)
+    prior: int | None = None  # near which good values are expected
 
     @property
     def last(self) -> int:
@@ -132,6 +133,7 @@ class Real:
     step: float | None = None
     log: bool = False
     when: When = field(default_factory=dict)
+    prior: float | None = None  # near which good values are expected
 
     @property
     def steps(self) -> int:
@@ -201,6 +203,7 @@ class Choice:
 
     values: tuple[Value, ...]
     when: When = field(default_factory=dict)
+    prior: Value | None = None  # expected to be good
 
     @property
     def size(self) -> float:
@@ -234,6 +237,7 @@ class PartitionAxis:
     min_blocks: int = 1
     units: int
     when: When = field(default_factory=dict)
+    prior: str | None = None  # expected to be good
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -290,3 +294,10 @@ class BlockAxis(ExitAxis):
 
 PlainAxis = Fixed | Integer | Real | Choice | PartitionAxis
 Axis = PlainAxis | ExitAxis
+
+
+def prior_of(axis: Axis) -> Value | None:
+    """Return where good values of an axis are expected, or None."""
+    if isinstance(axis, ExitAxis):
+        return axis.each.prior
+    return None if isinstance(axis, Fixed) else axis.prior

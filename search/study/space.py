@@ -23,6 +23,7 @@ from search.study.axes import (
     Real,
     Suggest,
     Value,
+    prior_of,
 )
 from search.trial.function_config import TRAIN, Config, FunctionConfig
 from search.trial.trial import Params
@@ -95,7 +96,7 @@ class Space:
         """Return a line of text for each axis."""
         width = max(len(name) for name in self.axes)
         return [
-            f"{name:<{width}}  {axis.describe()}{_describe_when(axis)}"
+            f"{name:<{width}}  {axis.describe()}{describe_prior(axis)}{_describe_when(axis)}"
             for name, axis in self.axes.items()
         ]
 
@@ -171,6 +172,13 @@ class Space:
             other = next((v for v in axis.values if v not in asked), "")
             cases.append((other, rest))
         return cases
+
+
+def describe_prior(axis: Axis) -> str:
+    """Return the prior of an axis as text behind its range; empty if it has none."""
+    value = prior_of(axis)
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return "" if value is None else f", prior {shown}"
 
 
 def _describe_when(axis: Axis) -> str:

@@ -38,9 +38,9 @@ from snn.settings.config import (
 from snn.settings.declared.network import DEFAULT_BACKBONE
 from snn.settings.partition import format_partition, parse_partition
 
-_RANGE_KEYS = ("low", "high", "step", "log", "when", "per")
-_CHOICE_KEYS = ("values", "when", "per")
-_PARTITION_KEYS = ("max_blocks", "min_blocks", "when")
+_RANGE_KEYS = ("low", "high", "step", "log", "when", "per", "prior")
+_CHOICE_KEYS = ("values", "when", "per", "prior")
+_PARTITION_KEYS = ("max_blocks", "min_blocks", "when", "prior")
 NO_EXIT = (
     "has no effect: with one block there is no early exit. "
     "Remove it, or set partition = { max_blocks = 2 }"
@@ -95,9 +95,25 @@ class Reader:
             return None
         faults = len(self.faults)
         axis = self._read(name, given, setting)
+        if isinstance(given, dict) and "prior" in given and axis is not None:
+            value = self._value(f"{name}.prior", given["prior"], setting)
+            axis = None if value is None else self.with_prior(name, value, axis)
         if isinstance(given, dict) and "per" in given:
             axis = self._per_block(name, given["per"], axis)
         return axis if len(self.faults) == faults else None
+
+    def with_prior(self, name: str, value: object, axis: Axis) -> Axis:
+        """Return the axis with a value near which good ones are expected; add the fault of it."""
+        if isinstance(axis, ExitAxis):
+            each: Any = self.with_prior(name, value, axis.each)
+            return dataclasses.replace(axis, each=each)
+        if isinstance(axis, Fixed) or axis.size == 1:
+            self.fault(f"{name}.prior", "must be left out: the axis has one value")
+        elif message := axis.fault(value):
+            self.fault(f"{name}.prior", message)
+        else:
+            return dataclasses.replace(axis, prior=value)  # type: ignore[arg-type]  # fault knows
+        return axis
 
     def _per_block(self, name: str, per: object, axis: Axis | None) -> Axis | None:
         """Return the axis with a value for each block."""
@@ -435,6 +451,6 @@ def read_space(table: object, run: Mapping[str, Any]) -> tuple[Space | None, lis
     if isinstance(axes.get(EXIT_THRESHOLD), ExitAxis) and not has_exits:
         reader.fault(EXIT_THRESHOLD, NO_EXIT)
     if reader.faults:
-        return None, reader.faults
+        return None, list(dict.fromkeys(reader.faults))  # units share what is wrong
     unit_space = None if units is None else units.space(axes, run)
     return Space(axes=axes, order=order, fixed_exits=fixed, unit_space=unit_space), []

@@ -309,6 +309,11 @@ class Study:
 def _renamed(name: str, axis: Axis, names: Rename) -> dict[str, Any]:
     """Return the fields of an axis, with the values of settings by other names."""
     given = {**dataclasses.asdict(axis), "when": names(axis.when)}
+    for part in (given, given.get("each", {})):  # fingerprints of older studies stay
+        if part.get("prior", "") is None:
+            del part["prior"]
+    if "prior" in given:
+        given |= {"prior": names({name: given["prior"]})[name]}
     key = "value" if "value" in given else "values"
     return given | {key: names({name: given[key]})[name]} if key in given else given
 

@@ -28,6 +28,8 @@ class Reader(Protocol):
 
     def choice(self, name: str, given: object, setting: Setting, when: Any) -> Choice | None: ...
 
+    def with_prior(self, name: str, value: object, axis: Axis) -> Axis: ...
+
 
 @dataclass(kw_only=True)
 class UnitTable:
@@ -143,7 +145,10 @@ def _read_unit(
         if not values:
             reader.fault(f"{where}.kind", "must have a kind for the first unit, got none alone")
             return
-        kind = Fixed(value=values[0]) if isinstance(kind, Fixed) else Choice(values=values)
+        if isinstance(kind, Choice):
+            kind = Choice(values=values, prior=None if kind.prior == NONE else kind.prior)
+        else:
+            kind = Fixed(value=values[0])
     read.axes[named(place, KIND)] = kind
     dense = any(is_dense(v) for v in values if v != NONE) or _is_dense_before(read, place)
     kinds = [KINDS[v] for v in values if v != NONE]
@@ -182,6 +187,8 @@ def _as_numbers(given: object) -> object:
     """Return true and false as 1 and 0, which params can hold."""
     if isinstance(given, list):
         return [int(v) if isinstance(v, bool) else v for v in given]
+    if isinstance(given, dict):
+        return {key: _as_numbers(value) for key, value in given.items()}
     return int(given) if isinstance(given, bool) else given
 
 
@@ -202,8 +209,8 @@ def _axis(
     """Return the axis of a value, a list, or a range; None if it has a fault or is not given."""
     if given is None:
         return None
-    if isinstance(given, dict) and setting.kind == "integer":
-        return reader.integer(name, given, setting, {})
+    if isinstance(given, dict) and ("values" in given or setting.kind == "integer"):
+        return _described(reader, name, given, setting, in_widths)
     values = given if isinstance(given, list) else [given]
     if not isinstance(given, list):
         one = _axis(reader, name, [given], setting, in_widths=in_widths)
@@ -222,3 +229,23 @@ def _axis(
             return None
         return Choice(values=(*(plain.values if plain else ()), *dict.fromkeys(texts)))
     return reader.choice(name, values, setting, {})
+
+
+def _described(
+    reader: Reader, name: str, given: Mapping[str, Any], setting: Setting, in_widths: bool
+) -> Choice | Integer | Fixed | None:
+    """Return the axis of a range or of values with a prior."""
+    known = ("values", "prior") if "values" in given else ("low", "high", "step", "log", "prior")
+    faults = [key for key in given if key not in known]
+    for key in faults:
+        hint = nearest(key, known) or f"; known: {', '.join(known)}"
+        reader.fault(f"{name}.{key}", f"is not a key of this axis{hint}")
+    axis: Any = None
+    if not faults and "values" in given:
+        axis = _axis(reader, name, given["values"], setting, in_widths=in_widths)
+    elif not faults:
+        axis = reader.integer(name, given, setting, {})
+    if axis is not None and "prior" in given:
+        axis = reader.with_prior(name, given["prior"], axis)
+    found: Choice | Integer | Fixed | None = axis
+    return found
