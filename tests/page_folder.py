@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dashboard.data.references import load_references
-from tests import pages
+from tests import pages, quick
 from tests.pages import ROOT, Swaps, surroundings
 from tests.snn.data.test_data import idx_images, idx_labels
 
@@ -101,11 +101,17 @@ def write_mnist(folder: Path) -> None:
 
 
 def environment(folder: Path) -> None:
-    """A `.venv` that is the running one, and newer than what it is made of."""
-    folder.mkdir()
-    for path in Path(sys.prefix).iterdir():
-        if not path.name.startswith("."):
-            (folder / path.name).symlink_to(path)
+    """A `.venv` that is the running one, and newer than what it is made of.
+
+    Its `spikefront` is the quick one, also after `activate`.
+    """
+    binaries = folder / "bin"
+    binaries.mkdir(parents=True)
+    for path in (Path(sys.prefix) / "bin").iterdir():
+        if path.name not in ("spikefront", "activate"):
+            (binaries / path.name).symlink_to(path)
+    (binaries / "spikefront").symlink_to(quick.command())
+    (binaries / "activate").write_text('PATH="$PWD/.venv/bin:$PATH"\n')
     (folder / ".installed").touch()
 
 

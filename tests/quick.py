@@ -1,16 +1,18 @@
 """Commands as processes that need not load torch first: a server with all of it forks them.
 
 `quick.folder()` holds a command `spikefront` that runs in a fork of a server, which the first
-use starts and the end of the test process stops. What a process says while it loads, and what
-it loads, cannot be tested so: such tests start Python.
+use starts and the end of the test process stops, and `Module` runs one as `python -m` does. What a
+process says while it loads, and what it loads, cannot be tested so: such tests start Python.
 """
 
 import array
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -19,31 +21,37 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 LOADED = (
     "alembic.command", "jinja2", "moocore", "optuna", "pyarrow.fs", "rich.table", "scipy.optimize",
-    "safetensors.torch", "sqlalchemy.dialects.sqlite", "tomli_w", "torch",
+    "safetensors.torch", "sqlalchemy.dialects.sqlite", "tomli_w", "torch", "torch._dynamo",
 )  # fmt: skip
 CLIENT = f"""\
 #!{sys.executable} -SEs
 import array, json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
-server.connect(os.path.join(os.path.dirname(os.path.abspath(__file__)), "socket"))
-given = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), "socket"))
+told = os.environ.pop("QUICK_TELL", None)
+given = json.dumps([sys.argv[1:], told, os.getcwd(), dict(os.environ)]).encode()
 files = array.array("i", [0, 1, 2])
 header = len(given).to_bytes(8, "big")
 server.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
 server.sendall(given)
 answers = server.makefile()
 child = int(answers.readline())
+if told is not None:
+    os.write(int(told), b"%d" % child)
+    os.close(int(told))
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: os.kill(child, number))
 code = int(answers.readline() or 70)
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if code != -signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
@@ -73,6 +81,47 @@ def command() -> str:
     return str(folder() / "spikefront")
 
 
+class Module(subprocess.Popen[str]):
+    """`python -m module words`, which loads only what the server has not.
+
+    `child` is its process: `pid` is that of a client, which ends as it does.
+    """
+
+    def __init__(
+        self,
+        *words: object,
+        folder: Path = ROOT,
+        environment: Mapping[str, str] = {},
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+    ) -> None:
+        told, tell = os.pipe()
+        super().__init__(
+            [command(), *map(str, words)],
+            cwd=folder,
+            env={**os.environ, **environment, "QUICK_TELL": str(tell)},
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            pass_fds=[tell],
+            start_new_session=True,
+        )
+        os.close(tell)
+        with os.fdopen(told) as answer:
+            self.child = int(answer.read())
+
+    def output(self) -> str:
+        """What it wrote to stdout, once it has ended as it should."""
+        out, err = self.communicate(timeout=200)
+        assert self.returncode == 0, err
+        return out
+
+    def send_signal(self, sig: int) -> None:
+        """To the process itself."""
+        if self.poll() is None:
+            os.kill(self.child, sig)
+
+
 def serve(address: str) -> None:
     """Fork a process for each connection, until standard input ends."""
     _load()
@@ -98,16 +147,17 @@ def _load() -> None:
     """Load what takes long and is not ours: our modules read the environment."""
     for name in LOADED:
         importlib.import_module(name)
+    gc.freeze()  # a fork that looks for garbage would copy all of it
 
 
 def _watch(connection: socket.socket) -> None:
     """Fork the command, and tell what became of it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        words, where, environment, files = _received(connection)
+        words, told, where, environment, files = _received(connection)
         child = os.fork()
         if child == 0:
-            _run(words, where, environment, files)
+            _run(words, told is not None, where, environment, files)
         connection.sendall(b"%d\n" % child)
         _, status = os.waitpid(child, 0)
         connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
@@ -116,17 +166,21 @@ def _watch(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def _received(connection: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:
+def _received(
+    connection: socket.socket,
+) -> tuple[list[str], str | None, str, dict[str, str], list[int]]:
     files = array.array("i")
     header, ancillary, *_ = connection.recvmsg(8, socket.CMSG_SPACE(3 * files.itemsize))
     for _level, _kind, data in ancillary:
         files.frombytes(data)
     given = connection.makefile("rb").read(int.from_bytes(header, "big"))
-    words, where, environment = json.loads(given)
-    return words, where, environment, list(files)
+    words, told, where, environment = json.loads(given)
+    return words, told, where, environment, list(files)
 
 
-def _run(words: list[str], where: str, environment: dict[str, str], files: list[int]) -> None:
+def _run(
+    words: list[str], is_module: bool, where: str, environment: dict[str, str], files: list[int]
+) -> None:
     """In the child: be the command."""
     code: Any = 70
     try:
@@ -142,15 +196,30 @@ def _run(words: list[str], where: str, environment: dict[str, str], files: list[
         sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace", buffering=1)
         sys.argv = ["spikefront", *words]
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        from search.commands.cli import main
-
-        code = main()
-        sys.stdout.flush()
+        code = _module(words) if is_module else _command()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
         traceback.print_exc()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = 120  # as of Python
     os._exit(code)
+
+
+def _command() -> int:
+    from search.commands.cli import main
+
+    return main()
+
+
+def _module(words: list[str]) -> int:
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [str(Path.cwd()), *filter(None, paths)]
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    return 0
 
 
 if __name__ == "__main__":

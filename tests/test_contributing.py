@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import quick
+
 ROOT = Path(__file__).parent.parent
 TABLE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| new | file |")[2]
 ROWS = [row.split("|")[1:-1] for row in TABLE.partition("\n\n")[0].splitlines()[2:]]
@@ -71,17 +73,6 @@ def replace_once(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def python(tree: Path, *words: str, **environment: str) -> str:
-    """Run Python on the changed packages and return its output."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=tree, env={**os.environ, "PYTHONPATH": str(tree), **environment},
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def search(
     tree: Path,
     *,
@@ -99,9 +90,13 @@ def search(
     )
     (tree / "tiny.toml").write_text(study, encoding="utf-8")
     variables = {} if extension is None else {"SPIKEFRONT_EXTENSIONS": str(extension)}
-    cli = ("-m", "search.commands.cli")
-    python(tree, *cli, "run", "tiny.toml", **variables)
-    return python(tree, *cli, "front", "tiny", "--all-metrics", "--json", **variables)
+
+    def spikefront(*words: str) -> str:
+        command = quick.Module("search.commands.cli", *words, folder=tree, environment=variables)
+        return command.output()
+
+    spikefront("run", "tiny.toml")
+    return spikefront("front", "tiny", "--all-metrics", "--json")
 
 
 def test_the_table_has_a_row_for_each_kind() -> None:
@@ -219,7 +214,12 @@ def test_a_page_of_the_dashboard_is_a_file_and_a_line(tree: Path) -> None:
         "assert not app.exception\n"
         "print(app.title[0].value)\n"
     )
-    assert "A page from outside" in python(tree, "-c", shows)
+    done = subprocess.run(
+        [sys.executable, "-c", shows],
+        cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert "A page from outside" in done.stdout, done.stderr
 
 
 def test_an_architecture_and_a_data_set_are_a_file_outside_of_the_packages(

@@ -130,8 +130,9 @@ def test_the_former_imports_still_load_with_a_deprecation_warning(
     folder: Path, door: str, warns: bool
 ) -> None:
     (folder / "mine.py").write_text(door + MINE)
-    ran = run(folder, "validate", "bars.toml", PYTHONWARNINGS="always::DeprecationWarning")
+    ran = run(folder, "backbones", PYTHONWARNINGS="always::DeprecationWarning")
     assert ran.returncode == 0, ran.stderr
+    assert "tiny" in ran.stdout
     message = "mine.py:2: DeprecationWarning: snn.backbones has moved: import ConvUnit"
     assert (message in ran.stderr) == warns
     assert ("snn." in ran.stderr) == warns

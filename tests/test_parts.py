@@ -188,21 +188,23 @@ spikefront("export", "mine", "--out", "best")
     return folder
 
 
-def test_without_a_part_an_exported_network_runs_as_its_card_says(folder: Path) -> None:
+def test_without_a_part_an_exported_network_runs_and_all_of_the_engine_can_be_imported(
+    folder: Path,
+) -> None:
+    """The network as its card says."""
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "best" / "README.md").read_text(), re.S)
     program = (
         "import os, torch\nos.chdir('best')\n"
         "images = torch.arange(3 * 64, dtype=torch.uint8).reshape(3, 1, 8, 8)\n"
         f"{code}assert answer.labels.shape == (3,)\n"
+        f"{IMPORT_ALL}\nimport_all({str(ROOT / 'snn')!r})"
     )
     assert run((), program, folder).startswith("tensor([")
 
 
-def test_without_a_part_all_of_the_engine_can_be_imported(folder: Path) -> None:
-    assert run((), f"{IMPORT_ALL}\nimport_all({str(ROOT / 'snn')!r})", folder) == ""
-
-
-def test_without_a_part_what_is_missing_is_named_with_its_command(folder: Path) -> None:
+def test_without_a_part_what_is_missing_is_named_with_its_command_and_by_doctor(
+    folder: Path,
+) -> None:
     program = f"""{COMMAND}
 import re
 from pathlib import Path
@@ -244,13 +246,10 @@ for name, part, look in [
         raise AssertionError(name)
 assert spikefront(ends=2).startswith("usage: spikefront")
 spikefront("--version")
+spikefront("doctor", "--artifacts", "runs/artifacts", ends=1)
 """
-    assert run((), program, folder).startswith("spikefront ")
-
-
-def test_doctor_says_without_any_part_which_parts_there_are(folder: Path) -> None:
-    program = f"{COMMAND}\nspikefront('doctor', '--artifacts', 'runs/artifacts', ends=1)"
-    lines = run((), program, folder).splitlines()
+    version, *lines = run((), program, folder).splitlines()
+    assert version.startswith("spikefront ")
     after = dict(itertools.pairwise(lines))
     for part in FOR_USERS:
         (line,) = (line for line in lines if f" extra {part} " in line)
@@ -287,19 +286,19 @@ spikefront("doctor")
     assert doctor[-1] == "ready to search"
 
 
-def test_the_part_dashboard_has_all_of_the_pages(folder: Path) -> None:
+def test_the_part_dashboard_has_all_of_the_pages_and_a_figure_needs_no_streamlit(
+    folder: Path,
+) -> None:
     """Views and app.py are run by Streamlit, not imported; preload and server import the rest."""
     folders = [str(ROOT / "dashboard" / name) for name in ("data", "figures", "parts", "serving")]
-    program = f"{IMPORT_ALL}\nfor folder in {folders!r}: import_all(folder)\n"
-    assert run(("dashboard",), program, folder) == ""
-
-
-def test_a_figure_needs_plotly_and_not_streamlit(folder: Path) -> None:
-    program = """
+    program = f"""
 import sys
 sys.modules["streamlit"] = None
 import search
 print(type(search.open_store().front("mine").plot()).__name__)
+del sys.modules["streamlit"]
+{IMPORT_ALL}
+for folder in {folders!r}: import_all(folder)
 """
     assert run(("dashboard",), program, folder) == "Figure\n"
 

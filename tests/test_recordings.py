@@ -1,15 +1,13 @@
 """A folder of recordings from a sensor that is no square, through search, export and evaluation."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+from tests import quick
+
 DATASET = 'name = "waves"\nsize = [2, 9, 5]\nclip_ms = 80\n'
 STUDY = """
 name = "waves"
@@ -43,16 +41,9 @@ def wave(seed: int, *, is_down: bool) -> np.ndarray:
 
 
 def run(folder: Path, *words: str) -> str:
-    environment = {
-        **os.environ, "SPIKEFRONT_EXTENSIONS": "waves", "PYTHONPATH": str(ROOT),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "search.commands.cli", *words],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    environment = {"SPIKEFRONT_EXTENSIONS": "waves", "XDG_CACHE_HOME": str(folder / "cache")}
+    command = quick.Module("search.commands.cli", *words, folder=folder, environment=environment)
+    return command.output()
 
 
 def test_recordings_of_a_long_sensor_are_searched_exported_and_evaluated(tmp_path: Path) -> None:

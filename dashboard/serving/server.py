@@ -8,6 +8,7 @@ working folder and the home folder are not read, because they can move or break 
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -59,6 +60,8 @@ def main() -> None:
 
     from dashboard.serving import preload
 
+    gc.collect()
+    gc.freeze()  # Streamlit looks for garbage after each run of a page: not among all of the above
     sys.argv = [str(APP)]  # Streamlit reads the settings beside it
     base = arguments.base_path
     app = App(APP, routes=preload.routes(base), middleware=[Middleware(preload.Code, base=base)])

@@ -1,7 +1,6 @@
 """`spikefront` in a separate process, for tests that send it signals; with a fake engine."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 from search.commands.cli import main
 from search.runners import lease
 from search.worker import trial_run
+from tests import quick
 from tests.search.fake_engine import FakeEngine
-
-ROOT = Path(__file__).parents[2]
 
 
 def start(
@@ -22,18 +20,13 @@ def start(
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     **environment: str,
-) -> "subprocess.Popen[str]":
+) -> quick.Module:
     """Start the command; `engine` has the fields of a FakeEngine, None trains networks."""
     given = json.dumps({"engine": engine, "lease_s": lease_s})
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.search.command", given, *map(str, words)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,
-    )
+    return quick.Module(
+        "tests.search.command", given, *words,
+        environment=environment, stdout=stdout, stderr=stderr,
+    )  # fmt: skip
 
 
 def run(given: str) -> int:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +11,8 @@ from search.runners.progress import Lines
 from search.runners.run import run_study
 from search.store.store import Store
 from search.study.study import study_from_toml
+from tests import quick
 from tests.search.fake_engine import CountingEngine, FakeEngine
-
-ROOT = Path(__file__).parents[2]
 
 
 def start(
@@ -30,8 +27,8 @@ def start(
     trains: bool = False,
     epoch_s: float = 0.0,
     gate: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> "subprocess.Popen[str]":
+    environment: Mapping[str, str] = {},
+) -> quick.Module:
     """Start a driver of `study`, with data in `folder`, and the store unless another is named.
 
     With `fifo` each trial stops in its second epoch, having written its process there. `ray` is
@@ -45,21 +42,7 @@ def start(
     fields = json.dumps(None if trains else engine)
     url = store or f"sqlite:///{folder}/store.db"
     words = [folder, study, workers, ray, url, artifacts or folder]
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.search.driver",
-            *map(str, words),
-            fields,
-        ],
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return quick.Module("tests.search.driver", *words, fields, environment=environment)
 
 
 def main(

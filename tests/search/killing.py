@@ -10,7 +10,6 @@ import math
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,9 +23,8 @@ from search.runners.run import run_study
 from search.samplers import proposals, sampler  # noqa: F401
 from search.store.store import Store
 from search.study.study import study_from_toml
+from tests import quick
 from tests.search.fake_engine import FakeEngine
-
-ROOT = Path(__file__).parents[2]
 
 
 def kill(
@@ -47,15 +45,7 @@ def kill(
     """
     words = [str(folder), study, str(times), str(within_s), json.dumps(epoch_s)]
     words += [artifacts or str(folder), str(after)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.search.killing", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return int(quick.Module("tests.search.killing", *words).output())
 
 
 def main(

@@ -1,5 +1,6 @@
 """Commands that succeed print no warnings, logs or output of dependencies."""
 
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from tools.serving import free_port
 
+pytest.importorskip("nir")
 ROOT = Path(__file__).parents[3]
 STUDY = """
 name = "quiet"
@@ -40,68 +42,60 @@ ENVIRONMENT = {
     for name, value in os.environ.items()
     if not name.startswith(("PYTHONWARNINGS", "SPIKEFRONT_", "TRITON_"))
 } | {"PYTHONPATH": str(ROOT)}
+# Commands in their order, and what each says on stderr beside its result: lines of ours.
+TRIAL = r"trial \d  (?:complete|pruned)  .*\[\d/\d trials, .*\]"
+SAID = {
+    "run quiet.toml": rf"Ray started after [\d.]+ s\n(?:{TRIAL}\n){{3}}",
+    "status quiet": "",
+    "front quiet": "",
+    "show quiet 0": "",
+    "export quiet --out best --nir --test": "",
+    "evaluate best/network.nir": "",
+    "train best": "",
+    "export quiet --optuna sqlite:///optuna.db": (
+        "spikefront: Optuna takes no intermediate values of several objectives: the curves are "
+        "the user attribute 'curve'\n"
+    ),
+    "import other.toml sqlite:///optuna.db#quiet": r"(?:spikefront: .*\n)*",
+    "run other.toml --workers 0 --trials 2": rf"(?:continuing other.*\n)?(?:{TRIAL}\n){{2}}",
+    "confirm quiet --pick knee --seeds 1 --workers 0": (
+        r"1 points, 1 seeds: 1 trainings to do\ntrial \d with seed 1000  test accuracy .*\n"
+    ),
+}
+# Python shows a warning once in a process, so that one process serves all commands.
+PROGRAM = """
+import json, os, sys
+for number, command in enumerate(json.loads(sys.argv[1])):
+    with open(f"{number}.stderr", "wb") as file:
+        os.dup2(file.fileno(), 2)
+    from search.commands.cli import main
+    assert main(command.split()) == 0
+"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a study was run on Ray's workers."""
+    """Where the commands were run, with what each said; nothing was said between them."""
     folder = tmp_path_factory.mktemp("quiet")
     (folder / "quiet.toml").write_text(STUDY)
-    printed = stderr(folder, "run", "quiet.toml")
-    ours = r"Ray started after [\d.]+ s|trial \d  (complete|pruned)  .*\[\d/3 trials, .*\]"
-    assert [line for line in printed if not re.fullmatch(ours, line)] == []
-    assert len(printed) == 4
+    (folder / "other.toml").write_text(STUDY.replace('"quiet"', '"other"'))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(list(SAID))],
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    said = [path.read_text() for path in sorted(folder.glob("*.stderr"), key=lambda p: int(p.stem))]
+    assert (done.returncode, done.stderr) == (0, ""), said[-1]
+    assert "Warning" not in done.stdout
     return folder
 
 
-def stderr(folder: Path, *words: str) -> list[str]:
-    """What a command that does what it was asked for says beside its result."""
-    done = subprocess.run(
-        [sys.executable, "-m", "search.commands.cli", *words],
-        cwd=folder,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stdout
-    return done.stderr.splitlines()
+@pytest.mark.parametrize("command", SAID)
+def test_a_command_says_on_stderr_only_what_is_ours(command: str, folder: Path) -> None:
+    said = (folder / f"{list(SAID).index(command)}.stderr").read_text()
+    assert re.fullmatch(SAID[command], said), said
 
 
-def test_results_are_shown_with_an_empty_stderr(folder: Path) -> None:
-    for words in (["status", "quiet"], ["front", "quiet"], ["show", "quiet", "0"]):
-        assert stderr(folder, *words) == [], words
-
-
-def test_a_network_is_exported_and_run_with_an_empty_stderr(folder: Path) -> None:
-    pytest.importorskip("nir")
-    assert stderr(folder, "export", "quiet", "--out", "best", "--nir", "--test") == []
-    (graph, *_) = sorted((folder / "best").rglob("*.nir"))
-    assert stderr(folder, "evaluate", str(graph)) == []
-    assert stderr(folder, "train", "best") == []
-
-
-def test_a_study_is_exchanged_with_optuna_without_warnings(folder: Path) -> None:
-    note = (
-        "spikefront: Optuna takes no intermediate values of several objectives: the curves are "
-        "the user attribute 'curve'"
-    )
-    assert stderr(folder, "export", "quiet", "--optuna", "sqlite:///optuna.db") == [note]
-    (folder / "other.toml").write_text(STUDY.replace('"quiet"', '"other"'))
-    printed = stderr(folder, "import", "other.toml", "sqlite:///optuna.db#quiet")
-    assert [line for line in printed if not line.startswith("spikefront: ")] == []
-    printed = stderr(folder, "run", "other.toml", "--workers", "0", "--trials", "2")
-    assert [line for line in printed if not re.match(r"trial \d  |continuing other", line)] == []
-
-
-def test_a_front_is_confirmed_without_warnings(folder: Path) -> None:
-    printed = stderr(folder, "confirm", "quiet", "--pick", "knee", "--seeds", "1", "--workers", "0")
-    ours = r"1 points, 1 seeds: 1 trainings to do|trial \d with seed 1000  test accuracy .*"
-    assert [line for line in printed if not re.fullmatch(ours, line)] == []
-
-
-def test_the_dashboard_prints_its_address_alone(folder: Path) -> None:
+def test_the_dashboard_prints_its_address_alone_and_stops_at_ctrl_c(folder: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "search.commands.cli", "dashboard", "--port", str(port)],
@@ -121,3 +115,4 @@ def test_the_dashboard_prints_its_address_alone(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (out, err) == (f"dashboard at http://127.0.0.1:{port} (Ctrl-C stops it)\n", "")
+    assert process.returncode == 0

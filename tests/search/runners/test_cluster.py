@@ -21,6 +21,7 @@ from sqlalchemy import text
 from search.runners import ray_tune
 from search.store.store import Store, StoreError
 from search.trial.trial import Trial, TrialState
+from tests import quick
 from tests.search import driver
 from tests.search.postgres import Server, free_port, own_server
 
@@ -56,9 +57,6 @@ sampler = "random"
 """
 # the cluster's own secret, so that no other one of this machine is asked for its own
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-ROOT = Path(__file__).parents[3]
 
 
 class Node:
@@ -134,7 +132,7 @@ def url(server: Server) -> Iterator[str]:
         connection.execute(text("DELETE FROM studies"))
 
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., quick.Module]
 
 
 @pytest.fixture
@@ -142,7 +140,7 @@ def start(cluster: tuple[str, Node], tmp_path: Path) -> Iterator[Start]:
     """Starts a driver that joins the cluster; none outlives its test."""
     started = []
 
-    def start_driver(study: str, **settings: Any) -> "subprocess.Popen[str]":
+    def start_driver(study: str, **settings: Any) -> quick.Module:
         driven = driver.start(tmp_path, study, ray=cluster[0], environment=TOKEN, **settings)
         started.append(driven)
         return driven
@@ -153,7 +151,7 @@ def start(cluster: tuple[str, Node], tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
+def wait_until(is_so: Callable[[], bool], process: quick.Module | None = None) -> None:
     until = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < until, "it never came to that"
@@ -165,24 +163,17 @@ def test_a_driver_without_the_token_of_the_cluster_is_told_how_to_set_it(
     cluster: tuple[str, Node], tmp_path: Path
 ) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
-    words = ["run", "small.toml", "--ray", cluster[0]]
+    words = ["run", tmp_path / "small.toml", "--ray", cluster[0]]
     # without a token, and with a wrong one; Ray tries once, not 20 times
     tokens = [{"RAY_AUTH_MODE": "disabled"}, {**TOKEN, "RAY_AUTH_TOKEN": secrets.token_hex(32)}]
+    once = {"RAY_gcs_server_port_wait_time_s": "1"}
     started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "search.commands.cli", *words, "--store", f"sqlite:///{k}.db"],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                **token,
-                "PYTHONPATH": str(ROOT),
-                "RAY_gcs_server_port_wait_time_s": "1",
-            },
-            stderr=subprocess.PIPE,
-            text=True,
+        quick.Module(
+            "search.commands.cli", *words, "--store", f"sqlite:///{tmp_path}/{k}.db",
+            environment=token | once,
         )
         for k, token in enumerate(tokens)
-    ]
+    ]  # fmt: skip
     for process in started:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 2, said

@@ -5,8 +5,6 @@ import json
 import math
 import signal
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from search.trial.trial import TrialState
 from search.worker import engine, trial_run
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, OperatingPoint
+from tests import quick
 from tests.search.fake_engine import FakeEngine
 from tests.snn.training.test_stage_checkpoint import Lost, lose_at
 
@@ -227,15 +226,10 @@ def test_the_command_says_what_it_found_and_so_do_front_show_export_and_sql(
     assert sorted(rows) == sorted((spread.mean, spread.std, seeds) for spread, seeds in spreads)
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
+def start(folder: Path) -> quick.Module:
     words = ["--seeds", "4", "--workers", "0", "--artifacts", str(folder), "--data", str(HERE)]
     store = ["--store", f"sqlite:///{folder}/store.db"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "search.commands.cli", "confirm", "digits", *words, *store],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
+    return quick.Module("search.commands.cli", "confirm", "digits", *words, *store)
 
 
 def test_finished_trainings_are_not_repeated_after_a_kill_or_an_interrupt(tmp_path: Path) -> None:

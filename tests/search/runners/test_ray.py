@@ -57,7 +57,7 @@ width = 4
 epochs = 2
 timesteps = 2
 [space]
-partition = { max_blocks = 2 }
+partition = ["1", "1+2"]
 exit_threshold = { low = 0.5, high = 0.99 }
 [search]
 sampler = "tpe"
@@ -74,6 +74,8 @@ def cluster() -> Iterator[str]:
             "num_cpus": 2,
             "object_store_memory": ray_tune.OBJECT_STORE_BYTES,
             "include_dashboard": False,
+            "include_log_monitor": False,
+            "no_monitor": True,
         },
     )
     yield node.address
@@ -144,6 +146,8 @@ def test_one_worker_on_ray_gives_the_trials_of_the_local_loop_and_prints_nothing
         reports.append(run(folder, DIGITS, workers=workers))
     assert history(folders[0]) == history(folders[1])
     assert [report.trials for report in reports] == [{TrialState.COMPLETE: 2}] * 2
+    assert [report.epochs_reused for report in reports] == [2] * 2  # workers share blocks, too
+    assert [len(list((folder / "blocks").iterdir())) for folder in folders] == [2] * 2
     assert reports[0].ray_start_s == 0 < reports[1].ray_start_s < reports[1].total_s
     assert tuple(capfd.readouterr()) == ("", "")
 
@@ -172,30 +176,6 @@ def test_trials_are_stopped_early_on_ray_as_they_are_in_the_local_loop(
     assert found[0] == found[1]
 
 
-SHARED = """
-name = "shared"
-objectives = ["accuracy", "synaptic_ops"]
-[budget]
-trials = 2
-[run]
-train_images = 200
-width = 4
-epochs = 1
-timesteps = 2
-[space]
-partition = ["1", "1+2"]
-[search]
-sampler = "random"
-"""
-
-
-def test_workers_share_the_blocks_that_they_trained(tmp_path: Path, cluster: str) -> None:
-    report = run(tmp_path, SHARED, workers=1, ray_address=cluster)
-    assert report.trials == {TrialState.COMPLETE: 2}
-    assert report.epochs_reused == 1
-    assert len(list((tmp_path / "blocks").iterdir())) == 2
-
-
 def test_a_lost_worker_is_replaced_once(tmp_path: Path, cluster: str) -> None:
     engine = FakeEngine(crash_at_width=4, die_at_width=5, die_once=tmp_path / "died")
     said = Said()
@@ -218,7 +198,7 @@ def test_a_lost_worker_is_replaced_once(tmp_path: Path, cluster: str) -> None:
 
 def test_the_trial_of_a_lost_worker_continues_on_another_one(tmp_path: Path, cluster: str) -> None:
     text = DIGITS.replace("trials = 2", "trials = 1").replace("epochs = 2", "epochs = 6")
-    text = text.replace("partition = { max_blocks = 2 }", 'partition = ["1+2"]')
+    text = text.replace('["1", "1+2"]', '["1+2"]')
     text = text.replace("[space]", 'space_rule = "end-to-end"\n[space]')
     engine = MortalEngine(epochs=4, died=tmp_path / "died")
     for folder, workers in ((tmp_path / "ray", 1), (tmp_path / "local", 0)):
@@ -276,11 +256,13 @@ def test_an_interrupt_of_the_driver_ends_its_workers_and_requeues_their_trials(
 def test_a_driver_that_was_killed_takes_its_workers_along_and_is_continued_on_ray(
     tmp_path: Path, cluster: str
 ) -> None:
+    """Its user has no home folder, as in containers: Ray saved its token there and failed."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    killed = driver.start(tmp_path, STUDY, workers=1, fifo=fifo)
+    homeless = {"HOME": "/proc/none"}
+    killed = driver.start(tmp_path, STUDY, workers=1, fifo=fifo, environment=homeless)
     worker = int(fifo.read_text())
-    orphans = [os.pidfd_open(pid) for pid in (worker, *ancestors(worker, of=killed.pid))]
+    orphans = [os.pidfd_open(pid) for pid in (worker, *ancestors(worker, of=killed.child))]
     killed.kill()
     killed.communicate(timeout=60)
     # While those may still be there.
@@ -357,10 +339,25 @@ def test_more_gpus_than_there_are_are_refused_instead_of_waited_for(
         ray_tune._check_gpus(Budget(gpus_per_trial=0.5))
 
 
-def test_tune_forgets_trials_that_have_ended(
-    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+def test_results_are_recorded_while_the_sampler_thinks_and_tune_forgets_trials_that_have_ended(
+    cluster: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The third proposal comes only when the first two trials have told their epochs."""
+    epochs = threading.Semaphore(0)
+    record, propose = StudyDriver.record, Proposals.propose
     known: list[set[Any]] = []
+
+    def recorded(driver: StudyDriver, number: int, measurement: Measurement) -> None:
+        record(driver, number, measurement)
+        epochs.release()
+
+    def slowly(proposals: Proposals, number: int) -> Proposal | None:
+        for _ in range(4 if number == 2 else 0):
+            assert epochs.acquire(timeout=60), "no result came while the sampler was thinking"
+        return propose(proposals, number)
 
     def forget(controller: Any) -> None:
         tune_memory.forget_ended(controller)
@@ -369,58 +366,22 @@ def test_tune_forgets_trials_that_have_ended(
             trials |= {trial.trial_id for trial in getattr(controller, kept)}
         known.append(trials | controller._trial_metadata.keys())
 
+    monkeypatch.setattr(StudyDriver, "record", recorded)
+    monkeypatch.setattr(Proposals, "propose", slowly)
     monkeypatch.setattr(ray_tune, "forget_ended", forget)
-    study = STUDY.replace("trials = 5", "trials = 40").replace("epochs = 3", "epochs = 1")
+    caplog.set_level(logging.INFO, logger="spikefront")
+    study = STUDY.replace("trials = 5", "trials = 40").replace("epochs = 3", "epochs = 2")
     study = study.replace("[3, 4, 5, 6, 7]", "{ low = 1, high = 99 }")
     report = run(tmp_path, study, workers=2, ray_address=cluster, engine=FakeEngine())
     assert report.trials == {TrialState.COMPLETE: 40}
     assert len(set.union(*known)) == 40
     assert max(map(len, known)) <= 2 * tune_memory.KEPT + 2
-
-
-def test_results_are_recorded_while_the_sampler_thinks(
-    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The third proposal comes only when the first two trials have told all their epochs."""
-    epochs = threading.Semaphore(0)
-    record, propose = StudyDriver.record, Proposals.propose
-
-    def recorded(driver: StudyDriver, number: int, measurement: Measurement) -> None:
-        record(driver, number, measurement)
-        epochs.release()
-
-    def slowly(proposals: Proposals, number: int) -> Proposal | None:
-        for _ in range(6 if number == 2 else 0):
-            assert epochs.acquire(timeout=60), "no result came while the sampler was thinking"
-        return propose(proposals, number)
-
-    monkeypatch.setattr(StudyDriver, "record", recorded)
-    monkeypatch.setattr(Proposals, "propose", slowly)
-    report = run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=FakeEngine())
-    assert report.trials == {TrialState.COMPLETE: 5}
-
-
-def test_records_of_workers_arrive_at_the_driver(
-    cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="spikefront")
-    run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=FakeEngine())
     begun = [record for record in caplog.records if record.name == "spikefront.worker"]
-    assert sorted(vars(record)["about"] for record in begun) == [f"trial {n}: " for n in range(5)]
-    for record in begun:
-        assert (
-            record.getMessage() == f"starting in process {record.process} of {socket.gethostname()}"
-        )
-        assert record.process != os.getpid()
-
-
-def test_ray_starts_for_a_user_without_a_home_folder(tmp_path: Path) -> None:
-    """Ray saved its token there, so that a run failed in containers with an arbitrary user."""
-    study = STUDY.replace("trials = 5", "trials = 1")
-    running = driver.start(tmp_path, study, workers=1, environment={"HOME": "/proc/none"})
-    _, said = running.communicate(timeout=200)
-    assert running.returncode == 0, said
-    assert "trial 0  complete" in said
+    abouts = {vars(record)["about"] for record in begun}  # what workers log arrives here
+    assert (len(begun), abouts) == (40, {f"trial {n}: " for n in range(40)})
+    for each in begun:
+        assert each.getMessage() == f"starting in process {each.process} of {socket.gethostname()}"
+        assert each.process != os.getpid()
 
 
 def test_a_failed_join_says_how_to_set_a_token(
