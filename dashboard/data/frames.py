@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from dashboard.data import formats
 from dashboard.data.comparison import GOAL, Comparison
 from dashboard.data.points import PointTable
+from dashboard.data.search_tree import NONE, SearchTree
 from dashboard.data.study_view import StudyCard
 from search.trial.confirmation import Confirmed
 from search.trial.trial import Trial
@@ -92,6 +94,51 @@ def points(
         if name != "partition" and not name.startswith("exit_threshold"):
             columns[f"param:{name}"] = [values[table.places[row]] for row in rows]
     return pd.DataFrame(columns)
+
+
+def depths(tree: SearchTree, metric: str) -> pd.DataFrame:
+    """Return a row per number of blocks: what was trained, kept, led to the front, and brought."""
+    values, changes = tree.figure(metric), tree.change(metric)
+    best = np.fmax if tree.metric(metric).better == "higher" else np.fmin
+    rows = []
+    for depth in np.unique(tree.depths):
+        here = tree.depths == depth
+        known = changes[here & np.isfinite(changes)]
+        rows.append(
+            {
+                "Blocks": int(depth),
+                "Prefixes": int(here.sum()),
+                "Not measured": int((here & ~tree.is_measured).sum()),
+                "Kept": int((here & tree.is_kept).sum()),
+                "Lead to the front": int((here & tree.leads).sum()),
+                "On the front": int((here & tree.on_front).sum()),
+                "Epochs": int(tree.epochs[here].sum()),
+                "best": float(best.reduce(values[here])),
+                "change": float(np.median(known)) if known.size else math.nan,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def prefixes(tree: SearchTree) -> pd.DataFrame:
+    """Return a row per prefix: its last block, what it cost and brought, and what became of it."""
+    objectives = {name: tree.figure(name) for name in tree.table.objectives}
+    return pd.DataFrame(
+        {
+            "Trial": tree.trials,
+            "Blocks": tree.depths,
+            "Last block": tree.units,
+            "Extends trial": [
+                None if parent == NONE else int(tree.trials[parent]) for parent in tree.parents
+            ],
+            **objectives,
+            "Epochs": tree.epochs,
+            "Extensions": tree.extensions,
+            "Kept": tree.is_kept,
+            "Leads to the front": tree.leads,
+            "On the front": tree.on_front,
+        }
+    )
 
 
 def fixed_settings(config: RunConfig, trial: Trial) -> dict[str, object]:

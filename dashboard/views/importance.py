@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.data import formats
+from dashboard.data.parameter_groups import parameter_groups
+from dashboard.data.search_tree import has_shared_blocks
 from dashboard.data.study_view import parsed_study, shown_metrics
 from dashboard.data.trial_table import TrialTable, trial_table
 from dashboard.figures import importance, importance_table
+from dashboard.figures.block_trees import partitions
 from dashboard.figures.parallel import MOST_AXES, parallel
-from dashboard.figures.partition import partitions
 from dashboard.figures.style import Figure
 from dashboard.parts import frame
 from dashboard.parts.marked_trial import marked, marked_row, marking
 from dashboard.parts.store_cache import is_anything_running, open_store, store_url, trials_of
+from dashboard.parts.tree_view import tree_of, tree_section
 
 if TYPE_CHECKING:  # it loads Optuna
     from search.samplers.importance import Importance
@@ -24,6 +27,7 @@ VIEWS = {
     "pairs": "Two at a time",
     "parallel": "All together",
     "partitions": "Partitions",
+    "tree": "Search tree",
     "time": "Over time",
 }
 METHODS = {
@@ -55,9 +59,14 @@ def _body(url: str) -> None:
         return
     ranked = _importance(url, study, version, objectives, table)
     st.subheader("Parameters and metric", anchor=False)
-    chosen = frame.pick_one("View", "view", VIEWS)
+    has_tree = has_shared_blocks(trials_of(url, study))
+    views = {name: words for name, words in VIEWS.items() if name != "tree" or has_tree}
+    chosen = frame.pick_one("View", "view", views)
     if chosen != "partitions":
         marked_row(study, table, metric, objectives)
+    if chosen == "tree":
+        tree_section(tree_of(url, study), table, metric)
+        return
     draw: dict[str, Callable[[TrialTable, list[str], str, tuple[str, ...]], None]] = {
         "slices": _slices,
         "pairs": _pairs,
@@ -119,9 +128,10 @@ def _importance(
     thinned = f" of {len(table):,}" if looked_at < len(table) else ""
     st.caption(
         f"Importance per objective, in shares that add up to 1: {METHODS[method][1]}. "
-        f"Computed from {looked_at:,}{thinned} trials."
+        f"Computed from {looked_at:,}{thinned} trials. What each unit, block or exit has for "
+        "itself is one row, with the sum."
     )
-    ranked = importance_table.order(found)
+    ranked = [name for group in importance_table.order(found) for name in group.members]
     return [*ranked, *(name for name in names if name not in ranked)]
 
 
@@ -140,6 +150,23 @@ def _importances(
         method="fanova" if method == "fanova" else "ped-anova",
         declared=stored.metrics,
     )
+
+
+def _grouped(names: list[str], draw: Callable[[str], None]) -> None:
+    """Draw a figure for each parameter; those of units, blocks and exits where they are opened."""
+    groups = parameter_groups(names)
+    _grid([group.name for group in groups if group.is_single], draw)
+    for group in groups:
+        if group.is_single:
+            continue
+        opened = st.expander(
+            formats.verbatim(f"{group.label}: {group.count}"),
+            key=f"group-{group.name}",
+            on_change="rerun",
+        )
+        if opened.open:
+            with opened:
+                _grid(list(group.members), draw)
 
 
 def _grid(names: list[str], draw: Callable[[str], None]) -> None:
@@ -173,7 +200,7 @@ def _slices(table: TrialTable, names: list[str], metric: str, objectives: tuple[
             alt=f"{formats.label(metric)} along {formats.label(name)}",
         )
 
-    _grid(names, draw)
+    _grouped(names, draw)
 
 
 def _time(table: TrialTable, names: list[str], metric: str, objectives: tuple[str, ...]) -> None:
@@ -190,7 +217,7 @@ def _time(table: TrialTable, names: list[str], metric: str, objectives: tuple[st
             alt=f"Values of {formats.label(name)} over the trials",
         )
 
-    _grid(names, draw)
+    _grouped(names, draw)
 
 
 def _pairs(table: TrialTable, names: list[str], metric: str, objectives: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ search space, the command line and the documentation read that declaration (`SET
 follows from several settings together is completed and checked here.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -309,7 +310,10 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         own = {name: v for name in PER_BLOCK if isinstance(v := getattr(self, name), tuple)}
         if not own:
             return self
-        return dataclasses.replace(self, **{name: values[block] for name, values in own.items()})
+        one = copy.copy(self)  # no value of a block decides about another setting: nothing to check
+        for name, values in own.items():
+            one._set(name, values[block])
+        return one
 
     @property
     def units(self) -> tuple[Unit, ...]:

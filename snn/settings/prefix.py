@@ -1,5 +1,7 @@
 """Prefixes: the number of first blocks that two runs train identically, by their configs."""
 
+from collections.abc import Hashable
+
 from snn.settings import chunks
 from snn.settings.architecture import format_architecture, largest_layer, resolved
 from snn.settings.config import PER_BLOCK, SETTINGS, RunConfig
@@ -34,15 +36,6 @@ def block_units(config: RunConfig) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _own(config: RunConfig) -> list[object]:
-    """Return what each block has for itself: its units, and its values of settings."""
-    values = [
-        [getattr(config.of_block(block), name) for name in PER_BLOCK]
-        for block in range(config.exits)
-    ]
-    return list(zip(block_units(config), values, strict=True))
-
-
 def chunking(config: RunConfig, image: Shape) -> tuple[int, int]:
     """Return images and timesteps that run together on a CPU: how sums are grouped.
 
@@ -58,21 +51,39 @@ def is_chain(config: RunConfig) -> bool:
     return config.stages == config.exits
 
 
-def shared_blocks(first: RunConfig, second: RunConfig) -> int:
-    """Return how many first blocks one run can reuse from the other.
+def prefix_keys(config: RunConfig) -> tuple[Hashable, ...]:
+    """Return what the first block depends on, what the first two do, and so on to all blocks.
 
-    Routing counts as equal only if all of its settings are equal: which classes are hard is
-    known only after the training.
+    Runs with an equal key train these blocks identically. Routing counts as equal only if all of
+    its settings are equal: which classes are hard is known only after the training. Empty where
+    blocks are not trained one after another.
     """
-    if not (is_chain(first) and is_chain(second)):
-        return 0
-    for name, setting in SETTINGS.items():
-        if setting.operating or name in CUT | ARCHITECTURE:
-            continue
-        if name not in PER_BLOCK and getattr(first, name) != getattr(second, name):
-            return 0
-    image = first.input_shape
-    if chunking(first, image) != chunking(second, image):
-        return 0
-    pairs = zip(_own(first), _own(second), strict=False)
-    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(first.exits, second.exits))
+    if not is_chain(config):
+        return ()
+    common = tuple(getattr(config, name) for name in _COMMON)
+    own = _own(config)
+    start = (common, chunking(config, config.input_shape))
+    return tuple((*start, *own[:blocks]) for blocks in range(1, len(own) + 1))
+
+
+_COMMON = tuple(
+    name
+    for name, setting in SETTINGS.items()
+    if not (setting.operating or name in CUT | ARCHITECTURE or name in PER_BLOCK)
+)
+"""Settings that affect every block alike."""
+
+
+def _own(config: RunConfig) -> list[Hashable]:
+    """Return what each block has for itself: its units, and its values of settings."""
+    columns = [
+        value if isinstance(value := getattr(config, name), tuple) else (value,) * config.exits
+        for name in PER_BLOCK
+    ]
+    return list(zip(block_units(config), *columns, strict=True))
+
+
+def shared_blocks(first: RunConfig, second: RunConfig) -> int:
+    """Return how many first blocks one run can reuse from the other."""
+    pairs = zip(prefix_keys(first), prefix_keys(second), strict=False)
+    return sum(one == other for one, other in pairs)

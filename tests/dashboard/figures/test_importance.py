@@ -1,11 +1,13 @@
 """Parameter importance: data, figures and page."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dashboard.data.parameter_groups import parameter_groups
 from dashboard.data.trial_table import (
     TrialTable,
     best_rows,
@@ -16,10 +18,9 @@ from dashboard.data.trial_table import (
     trend,
     trial_table,
 )
+from dashboard.figures import block_trees, importance_table
 from dashboard.figures import importance as matters_figures
-from dashboard.figures import importance_table
 from dashboard.figures import parallel as parallel_figure
-from dashboard.figures import partition as partition_figure
 from dashboard.parts.store_cache import trials_of
 from search.samplers.importance import Importance
 from search.store.store import Store
@@ -103,7 +104,7 @@ def test_every_figure_is_drawn_for_every_parameter(table: TrialTable) -> None:
             if name != "width":
                 assert matters_figures.pair(table, "width", name, metric, "light").data
         assert matters_figures.pair(table, "partition", "surrogate", metric, "light").data
-        assert partition_figure.partitions(table, metric, "light").data
+        assert block_trees.partitions(table, metric, "light").data
     figure = parallel_figure.parallel(table, list(table.params), ["accuracy"], "accuracy", "dark")
     assert len(figure.data[0].dimensions) == len(table.params) + 1
 
@@ -130,6 +131,31 @@ def test_names_are_never_markup_in_a_figure() -> None:
         assert "<b onclick" not in json.loads(json.dumps(figure.to_json()))
     found = [Importance(metric="accuracy", shares={evil: 1.0}, trials=10)]
     assert "<b onclick" not in importance_table.table(found, {}, "light")
+
+
+def test_values_of_units_blocks_and_exits_are_one_row_that_opens() -> None:
+    shares = {
+        "unit_10_kind": 0.1,
+        "unit_2_kind": 0.2,
+        "width": 0.25,
+        "dropout_1": 0.4,
+        "lif_2": 0.05,
+    }
+    other = Importance(metric="model_bytes", shares={"unit_2_kind": 1.0}, trials=20)
+    found = [Importance(metric="accuracy", shares=shares, trials=20), other]
+    groups = importance_table.order(found)
+    assert [(group.label, group.members) for group in groups] == [
+        ("Unit kind", ("unit_2_kind", "unit_10_kind")),
+        ("Dropout 1", ("dropout_1",)),  # alone, it is no group
+        ("Width", ("width",)),
+        ("Lif 2", ("lif_2",)),
+    ]
+    table = importance_table.table(found, {"unit_10_kind": 0.5}, "light")
+    assert table.count("<details>") == 1
+    assert "each of the 2 units" in table
+    assert "Unit 10<small>in 50" in table
+    assert "30\u202f%" in table  # the sum of its members
+    assert parameter_groups(["exit_threshold_1", "exit_threshold_2"])[0].count == "2 exits"
 
 
 def test_ten_thousand_trials_make_figures_of_a_few_hundred_points() -> None:
@@ -164,6 +190,30 @@ def test_each_view_is_reached_by_its_address(
     app = shown(monkeypatch, example_url, "views/importance.py", study="digits", **{"view": view})
     assert "Parameter importance" in words(app)
     assert "Computed from 13 trials" in words(app)
+
+
+def test_a_study_whose_trials_share_blocks_has_a_search_tree(
+    tmp_path: Path, example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = shown(monkeypatch, example_url, "views/importance.py", study="digits")
+    assert "Search tree" not in views.button_group(key="one-view").options
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="grown", trials=4)))
+        examples = [each for each in example_trials(13) if each.trial.params["partition"] == "2+2"]
+        for number, reused in enumerate((0, 8)):
+            trial = dataclasses.replace(
+                examples[0].trial, number=number, epochs_reused=reused, epochs_done=16 - reused
+            )
+            store.add_trial("grown", trial)
+            assert examples[0].outcome is not None
+            store.finish_trial("grown", number, examples[0].outcome)
+    app = shown(monkeypatch, url, "views/importance.py", study="grown", view="tree", trial="1")
+    assert "Line: a further block" in words(app)
+    depths, prefixes = (each.value for each in app.dataframe)
+    assert depths["Prefixes"].tolist() == [1, 1]
+    assert depths["Epochs"].tolist() == [8, 16]
+    assert prefixes["Extends trial"].tolist()[1] == 0
 
 
 def test_a_study_without_measurements_says_so(

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from snn.settings.config import SETTINGS, ConfigError, RunConfig, nearest
+from snn.settings.config import PER_BLOCK, SETTINGS, ConfigError, RunConfig, nearest
 from snn.settings.partition import format_partition, parse_partition, partitions
 
 
@@ -177,6 +177,9 @@ def test_equal_values_of_blocks_are_one_number() -> None:
     assert own.prefix(1) == plain.prefix(1).replace(dropout=0.0)
     assert own.fingerprint != plain.fingerprint
     assert plain.of_block(2) is plain
+    assert own.of_block(1) == own.replace(dropout=0.1)
+    # of_block checks and completes nothing, which is right as long as no setting needs one of these
+    assert not [n for n, s in SETTINGS.items() if set(s.only_with) & set(PER_BLOCK)]
 
 
 @pytest.mark.parametrize(

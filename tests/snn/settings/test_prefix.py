@@ -3,7 +3,7 @@
 import pytest
 
 from snn.settings.config import RunConfig
-from snn.settings.prefix import shared_blocks
+from snn.settings.prefix import prefix_keys, shared_blocks
 
 
 def config(partition: str, **settings: object) -> RunConfig:
@@ -35,3 +35,12 @@ def test_only_inference_settings_may_differ_in_shared_blocks() -> None:
         assert shared_blocks(base, config("1+2+1", **settings)) == 0
     assert shared_blocks(base, config("1+2+1", space_rule="end-to-end")) == 0
     assert shared_blocks(base, config("1+2+1", block_classes="hard")) == 0
+
+
+def test_a_key_says_what_the_first_blocks_depend_on() -> None:
+    short, long = prefix_keys(config("1+1")), prefix_keys(config("1+1+2"))
+    assert len(long) == 3
+    assert short == long[:2]
+    other = prefix_keys(config("1+1+2", dropout=[0.0, 0.1, 0.0]))
+    assert [a == b for a, b in zip(long, other, strict=True)] == [True, False, False]
+    assert prefix_keys(config("1+1", space_rule="end-to-end")) == ()
