@@ -53,9 +53,10 @@ def first_of(root: Path, folders: Sequence[str], needs: str, title: str, origin:
     for name in folders:
         if (root / name / needs).exists():
             return root / name
+    place = Path(folders[0], needs)
     raise DataError(
-        f"{root / folders[0] / needs}: not found; put {title} there ({origin}), or point --data "
-        f"or SPIKEFRONT_DATA at the folder that contains {folders[0]}/"
+        f"{root / place}: not found; put {title} there ({origin}), or point --data "
+        f"or SPIKEFRONT_DATA at the folder that contains {place.parts[0]}/"
     )
 
 

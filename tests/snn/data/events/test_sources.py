@@ -281,7 +281,8 @@ def test_a_wrong_dataset_toml_is_reported_in_one_line(
 
 @pytest.mark.parametrize("name", [name for name in NAMED if "saccades" not in name])
 def test_missing_files_are_reported_with_their_place_and_origin(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"not found; put .* there \(.*\), or point --data"):
+    message = r"not found; put .* there \(.*\), or point --data .* folder that contains \w[\w-]*/"
+    with pytest.raises(DataError, match=message):
         NAMED[name].layout(tmp_path)
 
 

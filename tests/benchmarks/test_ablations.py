@@ -1,0 +1,140 @@
+"""Ablations: what is shuffled keeps what it says, and a page has what was run and nothing else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import ablations
+from benchmarks.ablations import AS_IT_IS, COUNTS, LETTERS, SHUFFLED, Row, Shuffled, ShuffledInputs
+from benchmarks.recordings_page import page, read_front
+from benchmarks.report import Report
+from snn.data.events.binning import cut_of
+from snn.data.events.clips import Clips
+from snn.data.events.store import Part, Store
+from snn.settings.config import RunConfig
+
+FRONT = {
+    "study": "braille",
+    "seeds": 3,
+    "points": [
+        {
+            "trial": 3,
+            "timesteps": 38,
+            "time_threshold": 0.536,
+            "metrics": {"accuracy": 0.986},
+            "confirmed": {
+                "images": 270,
+                "metrics": {
+                    "accuracy": {"mean": 0.975, "std": 0.008},
+                    "latency_ms": {"mean": 1432.0, "std": 20.0},
+                    "synaptic_ops": {"mean": 149e3, "std": 1e3},
+                    "model_bytes": {"mean": 120e3, "std": 0.0},
+                },
+            },
+        }
+    ],
+}
+
+
+def clips() -> Clips:
+    """Twenty recordings of 60 events under three taxels."""
+    draws = np.random.default_rng(0)
+    part = Part(
+        start=np.arange(21) * 60,
+        time=np.sort(draws.integers(0, 1_900_000, (20, 60))).ravel().astype(np.uint32),
+        place=draws.integers(0, 6, 1200).astype(np.uint32),
+        value=np.empty((0, 0), np.float32),
+        label=np.arange(20) % 2,
+        group=np.full(20, -1),
+    )
+    store = Store(
+        name="taxels", shape=(2, 3, 1), classes=("a", "b"), groups=(), train=part, test=part,
+        fingerprint="drawn", unsorted=0, outside=0, unread=(), interval_us=0.0,
+    )  # fmt: skip
+    return Clips(
+        store=store, part=part, index=np.arange(20), cut=cut_of(LETTERS), device=torch.device("cpu")
+    )
+
+
+def rows(bins: np.ndarray) -> list[list[int]]:
+    return sorted(bins.tolist())
+
+
+def test_shuffled_bins_are_the_same_bins_in_another_order_for_each_recording() -> None:
+    plain, mixed, apart = (
+        made[torch.arange(20)].flatten(2).numpy()
+        for made in (clips(), Shuffled.of(clips()), ShuffledInputs.of(clips()))
+    )
+    assert all(rows(a) == rows(b) for a, b in zip(plain, mixed, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(plain, mixed, strict=True))
+    # of inputs by themselves only counts are left: what they had together is lost
+    assert np.array_equal(np.sort(plain, axis=1), np.sort(apart, axis=1))
+    assert not any(rows(a) == rows(b) for a, b in zip(plain, apart, strict=True))
+    again = ShuffledInputs.of(clips())[torch.arange(20)].flatten(2).numpy()
+    assert np.array_equal(apart, again)
+
+
+def test_every_change_is_another_training() -> None:
+    found = ablations.variants(LETTERS)
+    assert len({variant.fingerprint for variant in found}) == len(found)
+    assert {variant.config.dataset for variant in found} == {"braille"}
+
+
+def value(accuracy: float, ops: float) -> dict[str, float]:
+    return {"accuracy": accuracy, "synaptic_ops": ops, "cpu_s": ops / 1e4}
+
+
+def test_a_page_has_ratios_to_the_network_as_it_is() -> None:
+    base = [value(0.9, 2e5), value(1.0, 2e5)]
+    names = (AS_IT_IS, "delays of axons", *SHUFFLED)
+    changed = [value(0.95, 1e5), value(0.95, 1e5)]
+    rows = [Row(name=n, values=base if n == AS_IT_IS else changed, base=base) for n in names]
+    report = Report("ablations", against=(), setting={"epochs": 20, "seeds": 2, "network": "mlp2"})
+    read = {"all bins in order": 0.95, COUNTS: 0.567}
+    cells = [row.cells() for row in rows]
+    text = page(cells, [0.55, 0.5], read, counted=0.567, fronts=[FRONT], report=report)
+    assert "| as it is | 95.0 % | 90.0 to 100.0 | 1.00 | 200 k | 1.00 | 1.0 |" in text
+    assert "| delays of axons | 95.0 % | 95.0 to 95.0 | 1.00 | 100 k | 0.50 | 0.5 |" in text
+    assert "So 56.7 % is what a control can keep" in text
+
+
+def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
+    path = tmp_path / "front.json"
+    path.write_text(json.dumps(FRONT))
+    assert read_front(path) == FRONT
+    report = Report("ablations", against=(), setting={"epochs": 20, "seeds": 1, "network": "mlp2"})
+    text = page([], [0.5, 0.5], {}, counted=0.5, fronts=[read_front(path)], report=report)
+    row = (
+        "| 98.6 % | 97.5 ± 0.8 % | 1,432 | 149.0 k | 120.0 kB | trial 3, at a confidence of 0.54 |"
+    )
+    assert row in text
+    path.write_text(json.dumps({"points": [{"confirmed": None}]}))
+    with pytest.raises(ValueError, match=r"front\.json: has no confirmed points; give that of"):
+        read_front(path)
+
+
+def test_finished_trainings_are_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[RunConfig] = []
+
+    def train(variant: ablations.Variant) -> dict[str, float]:
+        trained.append(variant.config)
+        return value(0.9, 1e5)
+
+    monkeypatch.setattr(ablations, "trained", train)
+    monkeypatch.setattr(ablations, "readers", lambda config: {})
+    monkeypatch.setattr(ablations.dataset, "available", lambda folder: {"braille": None})
+    words = ["--json", "--seeds", "2", "--resume", str(tmp_path / "runs.jsonl")]
+    assert ablations.main([*words, "--only", "recurrence"]) == 0
+    assert [config.seed for config in trained] == [0, 1, 0, 1]
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert [f["name"] for f in figures][-2:] == ["accuracy_recurrence", "ops_recurrence"]
+    assert ablations.main([*words, "--only", "recurrence"]) == 0
+    assert len(trained) == 4
+    with pytest.raises(SystemExit):
+        ablations.main([*words, "--only", "recurence"])
+    assert "--only: 'recurence' is none of as it is, " in capsys.readouterr().err
