@@ -20,6 +20,7 @@ LABELS = {
     "mean_timesteps": "Timesteps run",
     "mean_blocks": "Blocks executed",
     "training_memory_bytes": "Training memory",
+    "training_ops": "Training operations",
     "model_bytes": "Model size",
     "connectivity": "Connectivity",
     "parameters": "Parameters",

@@ -22,8 +22,9 @@ from snn.evaluation.operating_points import (
     OperatingSetting,
     keep,
 )
-from snn.evaluation.operation_counter import OperationCounter, detector_ops, operations_of
+from snn.evaluation.operation_counter import detector_ops, operations_of
 from snn.evaluation.recording import record
+from snn.network.cost import OperationCounter
 from snn.network.exits import ExitOutput, exit_output
 from snn.network.layers import ForwardContext
 from snn.network.network import Network

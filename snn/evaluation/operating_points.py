@@ -90,6 +90,7 @@ class OperatingPointEvaluator:
             "model_bytes": float(stored),
             "connectivity": alive / possible,
             "parameters": float(sum(history.parameters[:depth])),
+            "training_ops": sum(history.training_ops[:stages]) or math.nan,
             "training_s": sum(history.training_s[:stages]),
         }
 

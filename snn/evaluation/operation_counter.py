@@ -8,96 +8,11 @@ import torch
 from torch import Tensor
 
 from snn.network.blocks import Block, layers_of
-from snn.network.cost import fan_out, fan_out_by_lag, skip_fan_out
+from snn.network.cost import OperationCounter, fan_out, weighted
 from snn.network.heads import Readout
-from snn.network.layers import Connections, ForwardContext, Layer, PoolNeurons
-from snn.network.memory.lateral import LateralLif
+from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
 from snn.settings.measurement import LayerReport
-
-
-class OperationCounter:
-    """Observer that counts operations and spikes per image, layer and timestep."""
-
-    def __init__(self) -> None:
-        self._fans: dict[object, Tensor] = {}
-        self.clear()
-
-    def clear(self) -> None:
-        """Delete the counts of the last batch."""
-        self.accumulates: dict[object, list[Tensor]] = {}  # by layer or readout: (time, batch)
-        self.spikes: dict[Layer, list[Tensor]] = {}
-        self.macs: dict[object, list[Tensor]] = {}  # like accumulates, of analog inputs
-
-    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
-        """See Observer."""
-        steps = spikes.shape[0]
-        counts = []
-        for conn, x in zip(layer.sources, inputs, strict=False):
-            counts.append(self._counts(layer, conn, x, steps))
-        if layer.skip is not None:
-            source = inputs[-1]
-            if layer.skip not in self._fans:
-                self._fans[layer.skip] = skip_fan_out(layer, source.shape[2:]).flatten()
-            counts.append(weighted(source, self._fans[layer.skip]) * layer.skip.spikes_per_unit)
-        if isinstance(layer, PoolNeurons):
-            arrived = inputs[0].flatten(2).sum(dim=2, dtype=torch.float64) * layer.spikes_per_unit
-            counts.append(arrived)
-        if isinstance(layer.lif, LateralLif):  # each spike reaches all other neurons
-            fired = spikes.flatten(2).sum(dim=2, dtype=torch.float64)
-            counts.append(fired * (spikes[0, 0].numel() - 1))
-        self.accumulates.setdefault(layer, []).append(torch.stack(counts).sum(dim=0))
-        self.spikes.setdefault(layer, []).append(spikes.flatten(2).sum(dim=2, dtype=torch.float64))
-
-    def readout(self, connections: Connections, inputs: Tensor) -> None:
-        """See Observer."""
-        counts = self._counts(connections, connections, inputs, inputs.shape[0])
-        self.accumulates.setdefault(connections, []).append(counts)
-
-    def _counts(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
-        """Return accumulates per timestep and image; analog inputs add to `macs` instead.
-
-        The current of a constant input is computed once, in the first timestep, with all its
-        values. Of an input that moves, a value of zero costs nothing.
-        """
-        if conn.delays is not None:
-            return self._late(owner, conn, x, steps)
-        if conn not in self._fans:
-            self._fans[conn] = fan_out(conn, x.shape[2:]).flatten()
-        fan = self._fans[conn]
-        if conn.is_analog:
-            none = x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
-            counted = none.clone()
-            if not conn.is_constant:
-                counted = weighted((x != 0).to(x.dtype), fan)
-            elif owner not in self.macs:
-                counted[0] = fan.sum()
-            self.macs.setdefault(owner, []).append(counted)
-            return none
-        return weighted(x, fan) * conn.spikes_per_unit
-
-    def _late(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
-        """Return the same of delayed connections: operations count when a spike arrives.
-
-        What would arrive after the last timestep is never added.
-        """
-        if conn not in self._fans:
-            self._fans[conn] = fan_out_by_lag(conn, x.shape[2:]).flatten(1)
-        used = (x != 0).to(x.dtype) if conn.is_analog else x
-        longest = len(self._fans[conn]) - 1
-        spent = x.new_zeros((steps, x.shape[1]), dtype=torch.float64)
-        for lag, fan in enumerate(self._fans[conn]):
-            first = longest - lag
-            spent += weighted(used[first : first + steps], fan)
-        if not conn.is_analog:
-            return spent * conn.spikes_per_unit
-        self.macs.setdefault(owner, []).append(spent)
-        return torch.zeros_like(spent)
-
-
-def weighted(x: Tensor, fan: Tensor) -> Tensor:
-    """Return the sum over inputs of |input| * fan-out, (time, batch)."""
-    return x.flatten(2).abs().to(torch.float64) @ fan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from snn.evaluation.operation_counter import (
-    LayerTotals,
-    OperationCounter,
-    detector_ops,
-    operations_of,
-)
+from snn.evaluation.operation_counter import LayerTotals, detector_ops, operations_of
+from snn.network.cost import OperationCounter
 from snn.network.exits import exit_output
 from snn.network.layers import ForwardContext
 from snn.network.network import Network

@@ -67,7 +67,7 @@ CUT = (
 )  # fmt: skip
 """Settings of a run that say how a recording becomes frames."""
 
-UNKNOWN = ("training_memory_bytes", "training_s")
+UNKNOWN = ("training_memory_bytes", "training_ops", "training_s")
 """Metrics of the training of a network, which a graph does not contain."""
 
 

@@ -92,11 +92,18 @@ class Plasticity(nn.Module):
 
     images: Tensor
     updates: Tensor
-    operations: Tensor
+    arrivals: Tensor
+    writes: Tensor
 
     def __init__(self, maps: int) -> None:
         super().__init__()
         self.register_buffer("images", torch.zeros((), dtype=torch.float64))
         self.register_buffer("updates", torch.zeros(maps, dtype=torch.float64))  # of each map
-        # accumulates of the spikes that arrived, and weights that were written
-        self.register_buffer("operations", torch.zeros((), dtype=torch.float64))
+        # accumulates of the spikes that arrived while it learned, and weights that were written
+        self.register_buffer("arrivals", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("writes", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def operations(self) -> float:
+        """All operations that learning took."""
+        return float(self.arrivals + self.writes)

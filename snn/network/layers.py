@@ -79,6 +79,30 @@ class Firing(Protocol):
         """Return spikes and state, equal to those of `layer.lif`."""
 
 
+class PassCounter(Protocol):
+    """Counts the operations of maps through connections, and of their backward passes."""
+
+    def mapped(
+        self,
+        conn: "Connections",
+        x: Tensor,
+        weight: Tensor,
+        current: Tensor,
+        *,
+        passes_error: bool,
+    ) -> None:
+        """Receive a map, before its backward pass if it is part of a graph.
+
+        `x` (time, batch, ...) are the inputs that the gradient of the weight is made of, `current`
+        (time * batch, ...) is the result; `passes_error`: whether its error goes to the inputs.
+        """
+
+    def paired(
+        self, conn: "Connections", current: Tensor, inputs: Tensor, *, passes_error: bool
+    ) -> None:
+        """Receive the same where each result depends on a number of `inputs`, like `current`."""
+
+
 class Feedback(Protocol):
     """Turns the previous output of a block into input of its first layer."""
 
@@ -189,6 +213,7 @@ class Connections(nn.Module):
             nn.init.constant_(self.batch_norm.weight, gain)
         self.parametrization: ConnectionParametrization | None = None  # set by rewiring
         self.plasticity: Plasticity | None = None
+        self.counter: PassCounter | None = None  # set while operations of a batch are counted
 
     @property
     def is_rewired(self) -> bool:
@@ -254,13 +279,13 @@ class Connections(nn.Module):
         """
         if self.is_half:
             half = weight.to(self.trained_in)
-            current = self._mapped(x, half, None, levels)
+            current = self.mapped(x, half, None, levels)
             if bias is None:
                 current = current.to(x.dtype)
             else:  # the sum of half and single precision is in single precision
                 current = current + bias.view(-1, *[1] * (self.weight.dim() - 2))
         else:
-            current = self._mapped(x, weight, bias, levels)
+            current = self.mapped(x, weight, bias, levels)
         if self.norm == "batch-over-time":
             current = self.batch_norm(current)
         # a batch without images has any number of timesteps
@@ -277,10 +302,27 @@ class Connections(nn.Module):
         is_asked = self.trained_in != torch.float32 and not self.is_analog
         return is_asked and self.training and self.weight.requires_grad
 
-    def _mapped(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, levels: Levels | None
+    def mapped(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        levels: Levels | None = None,
     ) -> Tensor:
-        """Return the currents (time * batch, ...) of `x` (time, batch, ...)."""
+        """Return the currents (time * batch, ...) of `x` (time, batch, ...), without norm."""
+        current = self.linear(x, weight, bias, levels)
+        if self.counter is not None:
+            self.counter.mapped(self, x, weight, current, passes_error=x.requires_grad)
+        return current
+
+    def linear(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        levels: Levels | None = None,
+    ) -> Tensor:
+        """Return the same as `mapped`, without being counted."""
         if self.delays is not None:
             late = self.delays.mapped(
                 x, weight, stride=self.stride, groups=self.groups, levels=levels
@@ -294,7 +336,7 @@ class Connections(nn.Module):
         return current
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return the linear map of `x` (batch, ...), without norm."""
+        """Return the linear map of `x` (batch, ...), without norm and delays."""
         if weight.dim() == 2:
             return F.linear(x.flatten(1), weight, bias)
         current = F.conv2d(

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class ConnectionParametrization(nn.Module):
     """Maps a parameter theta to a weight of the same shape, zero for removed connections."""
 
+    is_regrowing = False  # whether theta of removed connections has a gradient too
+
     def forward(self, theta: Tensor) -> Tensor:
         """Return the weight."""
         raise NotImplementedError
@@ -101,6 +103,7 @@ class SoftThresholdParametrization(ConnectionParametrization):
     The gradient is that of the identity (STDS, Chen et al. 2022).
     """
 
+    is_regrowing = True
     cut: Tensor
 
     def __init__(self, weight: Tensor) -> None:

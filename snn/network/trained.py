@@ -26,6 +26,7 @@ class History:
     memory_bytes: tuple[int, ...]  # per stage
     training_s: tuple[float, ...]  # per stage
     parameters: tuple[int, ...]  # per block
+    training_ops: tuple[float, ...] = ()  # per stage; empty: not known
     environment: str = ""  # fingerprint, see `snn.training.environment`; "": unknown
 
 

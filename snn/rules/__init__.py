@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 
 from snn.rules.micro_batches import learn
+from snn.rules.operations import LearningOps, count_operations
 from snn.rules.rule import (
     ONLINE_RULES,
     TIME_RULES,
@@ -29,7 +30,9 @@ __all__ = [
     "TIME_RULES",
     "Batch",
     "BatchResult",
+    "LearningOps",
     "TimeRule",
+    "count_operations",
     "learn",
     "time_rule",
 ]

@@ -44,7 +44,7 @@ class Activations:
         return []
 
 
-@time_rule("conversion", timeless=Activations)
+@time_rule("conversion", has_rates=True, timeless=Activations)
 def conversion(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:

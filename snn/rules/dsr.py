@@ -27,7 +27,7 @@ from snn.network.network import Network
 from snn.rules.rule import Batch, BatchResult, time_rule
 
 
-@time_rule("dsr")
+@time_rule("dsr", has_rates=True)
 def dsr(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:

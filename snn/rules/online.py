@@ -69,6 +69,9 @@ def traced_map(conn: Connections, x: Tensor, weight: Tensor, *, trace: Tensor) -
     kept for the backward pass.
     """
     current: Tensor = _TracedMap.apply(x, trace, weight, conn)  # type: ignore[no-untyped-call]
+    if conn.counter is not None:
+        traces = trace.unsqueeze(0)
+        conn.counter.mapped(conn, traces, weight, current, passes_error=x.requires_grad)
     return current
 
 

@@ -74,7 +74,7 @@ class Traced:
     def _traced(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         if self.is_static and conn.is_constant:
             if conn not in self._static:
-                made = conn.apply_weight(x, batch.weight(conn))
+                made = conn.mapped(x.unsqueeze(0), batch.weight(conn))
                 self._static[conn] = made, made.detach().requires_grad_()
             # the trace of a constant input is the bias trace times the input
             scaled: Tensor = _Scaled.apply(self._static[conn][1], self.bias_trace)  # type: ignore[no-untyped-call]
@@ -89,7 +89,7 @@ class Traced:
     def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
         """Return the readout input; without a membrane there is no trace."""
         weight = batch.weight(readout.connections)
-        return (readout.connections.apply_weight(x[0], weight) + readout.bias).unsqueeze(0)
+        return (readout.connections.mapped(x, weight) + readout.bias).unsqueeze(0)
 
 
 class _Scaled(torch.autograd.Function):

@@ -53,12 +53,19 @@ ONLINE_RULES: set[str] = set()
 Rule = TypeVar("Rule", bound=TimeRule)
 
 
+RATE_RULES: set[str] = set()
+"""Names of the rules that make a forward pass over real numbers in place of spikes."""
+
 TIMELESS: dict[str, Callable[[], Dynamics]] = {}
 """Dynamics of the rules that train without time, by their name; they validate with them too."""
 
 
 def time_rule(
-    name: str, *, is_online: bool = False, timeless: Callable[[], Dynamics] | None = None
+    name: str,
+    *,
+    is_online: bool = False,
+    has_rates: bool = False,
+    timeless: Callable[[], Dynamics] | None = None,
 ) -> Callable[[Rule], Rule]:
     """Register a rule under a name, which is also a choice of `RunConfig.time_rule`."""
 
@@ -68,6 +75,8 @@ def time_rule(
             TIMELESS[name] = timeless
         if is_online:
             ONLINE_RULES.add(name)
+        if has_rates:
+            RATE_RULES.add(name)
         return rule
 
     return register

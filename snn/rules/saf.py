@@ -83,21 +83,21 @@ class Accumulated:
         if conn.is_half:
             return traced_map(conn, x, weight, trace=x.detach())
         if not (self.is_static and conn.is_constant) or torch.is_grad_enabled():
-            return conn.apply_weight(x, weight)
+            return conn.mapped(x.unsqueeze(0), weight)
         if conn not in self.static:  # first timestep, L = 1
-            self.static[conn] = conn.apply_weight(x, weight)
+            self.static[conn] = conn.mapped(x.unsqueeze(0), weight)
         return self.length * self.static[conn]
 
     def readout(self, readout: Readout, x: Tensor, batch: ForwardContext) -> Tensor:
         """Return the readout of this timestep's spikes; with `saf-f` of the weighted mean."""
         weight = batch.weight(readout.connections)
         if self.is_final_only:
-            spikes = x[0] / self.length
+            spikes = x / self.length
         else:
             before = self._before.get(readout)
-            spikes = x[0] if before is None else x[0] - self.leak * before
-            self._before[readout] = x[0].detach()
-        return (readout.connections.apply_weight(spikes, weight) + readout.bias).unsqueeze(0)
+            spikes = x if before is None else x - self.leak * before
+            self._before[readout] = x.detach()
+        return (readout.connections.mapped(spikes, weight) + readout.bias).unsqueeze(0)
 
     def held(self) -> list[Tensor]:
         """Return the accumulations."""

@@ -55,6 +55,16 @@ def crossing(times: Tensor, weight: Tensor, lif: FirstSpike, *, steps: int) -> T
     return result
 
 
+@torch.no_grad()
+def causes(times: Tensor, weight: Tensor, out: Tensor, *, steps: int) -> Tensor:
+    """Return how many inputs each spike of `out` (batch, neurons) depends on; 0 for no spike."""
+    exists, total = (weight != 0).to(weight.dtype), torch.zeros_like(out)
+    for step in range(steps):
+        is_cause = (out >= step) & out.isfinite()
+        total += (times == step).to(weight.dtype) @ exists.T * is_cause
+    return total
+
+
 class _Crossing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, times: Tensor, weight: Tensor, lif: FirstSpike, steps: int) -> Tensor:
@@ -135,11 +145,17 @@ class SpikeTimes:
         """Return the spike times of the layer."""
         lif, weight = layer.lif, batch.weight(layer.sources[0])
         assert isinstance(lif, FirstSpike)
-        times = crossing(inputs[0][0].flatten(1), weight, lif, steps=self.steps)
+        arrived = inputs[0][0].flatten(1)
+        times = crossing(arrived, weight, lif, steps=self.steps)
+        counter = layer.sources[0].counter
+        if counter is not None:
+            before = causes(arrived, weight, times, steps=self.steps)
+            passes_error = arrived.requires_grad
+            counter.paired(layer.sources[0], times, before, passes_error=passes_error)
         slack = 16 * self.steps * torch.finfo(times.dtype).eps  # of the computed time
         times = _RoundedUp.apply(times, slack)  # type: ignore[no-untyped-call]
         if layer in self.outputs:
-            silent = after_the_end(inputs[0][0].flatten(1), weight, lif, steps=self.steps)
+            silent = after_the_end(arrived, weight, lif, steps=self.steps)
             times = torch.where(times.isfinite(), times, silent)
         self.missing.append((lif.threshold - weight.sum(dim=1)).clamp(min=0).sum())
         return times.unsqueeze(0)

@@ -95,7 +95,7 @@ def strengthen(conn: Connections, inputs: Tensor, won: Winners, *, rate: float) 
     plasticity = plasticity_of(conn)
     plasticity.updates.index_add_(0, won.map, torch.ones_like(won.time, dtype=torch.float64))
     fan_in = (conn.weight != 0).flatten(1).sum(dim=1, dtype=torch.float64)
-    plasticity.operations.add_(fan_in[won.map].sum())
+    plasticity.writes.add_(fan_in[won.map].sum())
 
 
 def plasticity_of(conn: Connections) -> Plasticity:
@@ -136,7 +136,7 @@ class Learner:
         if unsettled(conn) < CONVERGED:
             return
         fan = fan_out(conn, x.shape[2:]) * conn.spikes_per_unit
-        plasticity.operations.add_((x.sum(dim=(0, 1), dtype=torch.float64) * fan).sum())
+        plasticity.arrivals.add_((x.sum(dim=(0, 1), dtype=torch.float64) * fan).sum())
         times = first_times(spikes)
         last = times.masked_fill(~times.isfinite(), 0).to(torch.int64).unsqueeze(0)
         potentials = current.cumsum(dim=0).gather(0, last).squeeze(0)

@@ -131,6 +131,14 @@ _ALL = (
         "state and all that is stored for the backward pass",
     ),
     _metric(
+        "training_ops",
+        "ops",
+        "lower",
+        "operations of the whole training: accumulates and multiply-accumulates of forward and "
+        "backward passes and written weights, where a connection exists and its input or error is "
+        "not zero; over all timesteps, images and epochs",
+    ),
+    _metric(
         "model_bytes",
         "B",
         "lower",

@@ -37,6 +37,7 @@ class Entry:
     measurements: tuple[Measurement, ...]
     training_s: float
     memory_bytes: int
+    training_ops: float
     parameters: int
 
 
@@ -150,6 +151,7 @@ def _encode(entry: Entry) -> bytes:
         "measurements": [asdict(measurement) for measurement in entry.measurements],
         "training_s": entry.training_s,
         "memory_bytes": entry.memory_bytes,
+        "training_ops": entry.training_ops,
         "parameters": entry.parameters,
     }
     return seal(MAGIC, header, entry.tensors)
@@ -164,6 +166,7 @@ def _decode(data: bytes) -> Entry:
         measurements=tuple(measurement_of(measured) for measured in values["measurements"]),
         training_s=values["training_s"],
         memory_bytes=values["memory_bytes"],
+        training_ops=values["training_ops"],
         parameters=values["parameters"],
     )
 

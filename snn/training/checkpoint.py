@@ -48,6 +48,7 @@ def save(trained: Trained, path: Path) -> None:
         "blocks": [_describe(network.block(index)) for index in range(len(network.blocks))],
         "memory_bytes": trained.history.memory_bytes,
         "parameters": trained.history.parameters,
+        "training_ops": trained.history.training_ops,
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +153,7 @@ def _trained(
             memory_bytes=tuple(header["memory_bytes"]),
             training_s=_times(path, stages),
             parameters=tuple(header["parameters"]),
+            training_ops=tuple(map(float, header.get("training_ops", ()))),
             environment=environment_of(path),
         ),
     )
@@ -227,6 +229,7 @@ def prefix(trained: Trained, blocks: int) -> Trained:
             memory_bytes=history.memory_bytes[:blocks],
             training_s=history.training_s[:blocks],
             parameters=history.parameters[:blocks],
+            training_ops=history.training_ops[:blocks],
         ),
     )
 

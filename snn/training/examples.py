@@ -12,6 +12,7 @@ from snn.data.dataset import Samples, Split
 from snn.data.encoding import NOISY
 from snn.data.events.changes import CHANGES
 from snn.data.events.clips import Clips
+from snn.network.cost import OperationCounter
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.trained import BATCH, encode
@@ -36,6 +37,7 @@ class Examples:
     border: Tensor | None
     spikes_per_unit: int
     frozen: int  # frozen blocks to run for each batch
+    border_ops: float = 0.0  # operations of the frozen blocks that made `border`
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -114,28 +116,35 @@ def _examples(
     positions = positions[chosen]
     images = images.subset(chosen) if isinstance(images, Clips) else images[chosen]
     blocks = len(done.blocks)
+    border, operations = _border(done, split, images) if keeps_border else (None, 0.0)
     return Examples(
         config=done.config,
         split=split,
         images=images,
         labels=positions,
-        border=_border(done, split, images) if keeps_border else None,
+        border=border,
         spikes_per_unit=done.block(blocks - 1).signal.spikes_per_unit if blocks else 1,
         frozen=0 if keeps_border else blocks,
+        border_ops=operations,
     )
 
 
 @torch.no_grad()
-def _border(done: Network, split: Split, images: Samples) -> Tensor:
-    """Return output spike counts of the last block of `done`, uint8 (time, images, ...)."""
+def _border(done: Network, split: Split, images: Samples) -> tuple[Tensor, float]:
+    """Return output spike counts of the last block of `done`, uint8 (time, images, ...).
+
+    And the operations that they took, counted on the first images.
+    """
     done.eval()
     config, blocks = done.config, len(done.blocks)
     spikes_per_unit = done.block(blocks - 1).signal.spikes_per_unit
-    parts = []
+    parts, per_image = list[Tensor](), 0.0
     for some in images.split(BATCH):
         drive = drive_of(some, split, config, None)
-        run = done.run(
-            drive, ForwardContext(), timesteps=config.timesteps, frozen=blocks, wants=("border",)
-        )
+        counter = OperationCounter()
+        context = ForwardContext(observer=None if parts else counter)
+        run = done.run(drive, context, timesteps=config.timesteps, frozen=blocks, wants=("border",))
+        if not parts:
+            per_image = counter.total / len(some)
         parts.append((torch.cat(run.border) * spikes_per_unit).round().to(torch.uint8))
-    return torch.cat(parts, dim=1)
+    return torch.cat(parts, dim=1), per_image * len(images)

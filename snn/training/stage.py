@@ -17,7 +17,7 @@ from snn.network.network import Network, input_signal
 from snn.network.readout import integrated
 from snn.network.seeding import generator
 from snn.rewiring import ConnectivityReport, connectivity, make_rewirer
-from snn.rules import ONLINE_RULES, TIMELESS, Batch, BatchResult, learn
+from snn.rules import ONLINE_RULES, TIMELESS, Batch, BatchResult, count_operations, learn
 from snn.settings.config import RunConfig
 from snn.settings.measurement import Measurement
 from snn.training.conversion import begin, convert
@@ -26,6 +26,9 @@ from snn.training.growth import calibrate
 from snn.training.norm_penalty import add_norm_penalty
 from snn.training.optimizers import adam, sgd
 from snn.training.plan import stage_memory, with_real_batch
+
+COUNTED = 32
+"""Images in the middle of each epoch whose operations are counted, for all of the epoch."""
 
 
 class DivergedError(RuntimeError):
@@ -70,6 +73,7 @@ class Stage:
         self.done, self.device, self.classes = done, device, tuple(classes)
         self.first = len(done.blocks)
         self.live = _build(done, self.classes, config.exits if config.stages == 1 else 1)
+        self.training_ops = 0.0  # see `count_operations`
         started = time.perf_counter()
         if config.start == "ann" and not is_continued:
             begin(self.live, self._trained_without_time(split), scale=config.start_scale)
@@ -80,6 +84,7 @@ class Stage:
             block.to(device)
         self.examples, self.validation = examples_after(done, split, self.classes)
         self.training_s = time.perf_counter() - started  # validation not included
+        self.training_ops += self.examples.border_ops
         if config.norm == "batch-over-time" and len(self.examples) < 2:
             raise ValueError(
                 "norm 'batch-over-time' needs at least 2 training images, got "
@@ -106,6 +111,7 @@ class Stage:
         stage = Stage(ann, split, self.classes, device=self.device)
         for _ in stage.epochs(0):
             pass
+        self.training_ops += stage.training_ops
         return stage.fold_for_inference()
 
     def _memory_mode(self) -> str:
@@ -161,8 +167,11 @@ class Stage:
         per_batch = config.timesteps if config.time_rule in ONLINE_RULES else 1
         steps = config.epochs * len(batches) * per_batch
         losses, correct = [], []
-        for images in batches:
+        for place, images in enumerate(batches):
             batch = self.examples.batch(images, draws, augmentation=config.augmentation)
+            if place == len(batches) // 2:
+                counted = count_operations(self.runner, batch, draws, images=COUNTED)
+                self.training_ops += counted.times(count / len(images), batches=len(batches))
             result = self._train_batch(batch, steps=steps)
             losses.append(result.loss)
             correct.append(result.correct)

@@ -133,6 +133,7 @@ def _encode(identity: Mapping[str, str], checkpoint: Checkpoint) -> bytes:
                 "description": entry.description,
                 "training_s": entry.training_s,
                 "memory_bytes": entry.memory_bytes,
+                "training_ops": entry.training_ops,
                 "parameters": entry.parameters,
             }
         )

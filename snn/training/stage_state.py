@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snn.training.stage import Stage
 
-COUNTS = ("epoch", "step", "memory_bytes", "training_s")  # attributes of the stage
+COUNTS = ("epoch", "step", "memory_bytes", "training_s", "training_ops")  # attributes of the stage
 OPTIMIZER = "optimizer."
 
 

@@ -63,6 +63,7 @@ class Training:
         self.network = Network(config, self.task)
         self.training_s: list[float] = []  # per stage
         self.memory_bytes: list[int] = []  # per stage
+        self.training_ops: list[float] = []  # per stage
         self.parameters: list[int] = []  # per block
         self.epochs_reused = 0  # epochs of blocks from the cache
         self._environment = environment_of(split, device)
@@ -74,16 +75,16 @@ class Training:
     @property
     def trained(self) -> Trained:
         """The network with its history after training."""
-        history = self._history(self.memory_bytes, self.training_s, self.parameters)
-        return Trained(network=self.network, history=history)
+        return Trained(network=self.network, history=self._history(None))
 
-    def _history(
-        self, memory_bytes: Sequence[int], training_s: Sequence[float], parameters: Sequence[int]
-    ) -> History:
+    def _history(self, stage: "Stage | _CachedStage | None") -> History:
+        """Return the history of the finished stages, and of one in training."""
+        more = [] if stage is None else [stage]
         return History(
-            memory_bytes=tuple(memory_bytes),
-            training_s=tuple(training_s),
-            parameters=tuple(parameters),
+            memory_bytes=(*self.memory_bytes, *(part.memory_bytes for part in more)),
+            training_s=(*self.training_s, *(part.training_s for part in more)),
+            parameters=(*self.parameters, *(n for part in more for n in part.parameters)),
+            training_ops=(*self.training_ops, *(part.training_ops for part in more)),
             environment=fingerprint(self._environment),
         )
 
@@ -104,12 +105,7 @@ class Training:
             return self.trained
         network = Network(self.config.prefix(len(blocks)), self.task)
         network.blocks.extend(blocks)
-        history = self._history(
-            [*self.memory_bytes, *([stage.memory_bytes] if stage else ())],
-            [*self.training_s, *([stage.training_s] if stage else ())],
-            [*self.parameters, *(stage.parameters if stage else ())],
-        )
-        return Trained(network=network.eval(), history=history)
+        return Trained(network=network.eval(), history=self._history(stage))
 
     def resume(self) -> tuple[Measurement, ...]:
         """Continue from the checkpoint; returns the measurements of the epochs until then.
@@ -178,6 +174,7 @@ class Training:
         confusions = stage.confusions()
         folded = stage.fold_for_inference()
         self.memory_bytes.append(stage.memory_bytes)
+        self.training_ops.append(stage.training_ops)
         self.parameters.extend(stage.parameters)
         if prefix.is_chain(self.config):
             of_stage = self._measurements[-stage.epoch :]
@@ -187,6 +184,7 @@ class Training:
                 measurements=tuple(replace(m, epochs_reused=0) for m in of_stage),
                 training_s=stage.training_s,
                 memory_bytes=stage.memory_bytes,
+                training_ops=stage.training_ops,
                 parameters=stage.parameters[0],
             )
             self._finished.append(entry)
@@ -220,6 +218,7 @@ class Training:
         """Add a finished block to the network."""
         classes = self._classes
         self.memory_bytes.append(entry.memory_bytes)
+        self.training_ops.append(entry.training_ops)
         self.parameters.append(entry.parameters)
         self._finished.append(entry)
         self._close(
@@ -288,6 +287,7 @@ class _CachedStage:
 
     def __init__(self, block: Block, entry: Entry) -> None:
         self.memory_bytes, self.training_s = entry.memory_bytes, entry.training_s
+        self.training_ops = entry.training_ops
         self.parameters = [entry.parameters]
         self._block = block
 

@@ -273,6 +273,7 @@ def _point(
         "mean_timesteps": float(timesteps),
         "mean_blocks": sum(s * (k + 1) for k, s in enumerate(leaving)),
         "training_memory_bytes": float(_training_memory(config)),
+        "training_ops": 3e3 * (ops + macs) * len(blocks),
         "model_bytes": weights * (4 * kept + 1 / 8),
         "connectivity": kept,
         "parameters": float(int(weights)),

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from snn.evaluation.evaluate import evaluate
-from snn.evaluation.operation_counter import OperationCounter, operations_of
+from snn.evaluation.operation_counter import operations_of
 from snn.evaluation.recording import record
 from snn.network.blocks import connections_of, fold_for_inference
-from snn.network.cost import SavedBytes, fan_out, model_bytes, skip_fan_out
+from snn.network.cost import OperationCounter, SavedBytes, fan_out, model_bytes, skip_fan_out
 from snn.network.layers import Connections, ForwardContext, Layer, SubSample
 from snn.network.network import Network, Task
 from snn.network.neurons import Lif

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from snn.evaluation.operation_counter import OperationCounter
 from snn.lif.surrogate import SURROGATES, spike
 from snn.network.blocks import connections_of, fold_for_inference, layers_of
-from snn.network.cost import fan_out
+from snn.network.cost import OperationCounter, fan_out
 from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.rules.loss import readout_loss

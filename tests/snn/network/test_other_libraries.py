@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn.evaluation.operation_counter import OperationCounter, operations_of
+from snn.evaluation.operation_counter import operations_of
 from snn.lif.surrogate import SURROGATES, spike
 from snn.network.blocks import layers_of
+from snn.network.cost import OperationCounter
 from snn.network.layers import Connections, ForwardContext
 from snn.network.network import Network, Task
 from snn.rules import TIME_RULES, Batch

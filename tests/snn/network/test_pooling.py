@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from snn.evaluation.operation_counter import OperationCounter
-from snn.network.cost import SavedBytes
+from snn.network.cost import OperationCounter, SavedBytes
 from snn.network.layers import ForwardContext
 from snn.network.network import Task
 from snn.network.pooling import Size, SpikePool

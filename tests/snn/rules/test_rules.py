@@ -187,9 +187,9 @@ def test_the_current_of_a_constant_image_is_made_once(
     made: list[Connections] = []
     apply_weight = Connections.apply_weight
 
-    def counted(self: Connections, x: Tensor, weight: Tensor) -> Tensor:
+    def counted(self: Connections, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         made.extend([self] * self.is_analog)
-        return apply_weight(self, x, weight)
+        return apply_weight(self, x, weight, bias)
 
     monkeypatch.setattr(Connections, "apply_weight", counted)
     once = gradients(network, rule, constant)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.evaluation.operation_counter import OperationCounter
 from snn.network.blocks import connections_of, layers_of
+from snn.network.cost import OperationCounter
 from snn.network.layers import ForwardContext, Layer, PoolNeurons
 from snn.network.network import Network, Task
 from snn.network.readout import integrated, integrated_each_step

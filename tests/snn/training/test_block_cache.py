@@ -277,6 +277,7 @@ def entry(name: str, size: int = 1000) -> Entry:
         measurements=(),
         training_s=1.5,
         memory_bytes=7,
+        training_ops=1e12,
         parameters=3,
     )
 

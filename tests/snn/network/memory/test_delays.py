@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from snn.evaluation.operation_counter import OperationCounter
 from snn.lif.surrogate import spike
 from snn.network.blocks import connections_of, fold_for_inference, layers_of
-from snn.network.cost import model_bytes
+from snn.network.cost import OperationCounter, model_bytes
 from snn.network.layers import Connections, ForwardContext
 from snn.network.memory.delays import NARROW, Delays
 from snn.network.network import Network
