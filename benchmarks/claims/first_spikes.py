@@ -18,6 +18,7 @@ SHOWN = {
     "spikes_per_inference": ("spikes per image", "count", "lower"),
     "synaptic_ops": ("synaptic operations per image", "count", "lower"),
     "training_memory_bytes": ("training memory, bytes", "count", "lower"),
+    "training_ops": ("operations of the training", "count", "lower"),
     "accuracy_first": ("test accuracy at the first output spike", "fraction", "higher"),
     "timesteps_first": ("timesteps until the first output spike", "count", "lower"),
     "spikes_first": ("spikes until then", "count", "lower"),

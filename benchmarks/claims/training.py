@@ -1,12 +1,15 @@
 """Three ways to begin and to steer a training, each beside the network without it."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.claims.claim import Claim, Place, Published, Results, Row, Run, Scale, Values, sizes
 from benchmarks.claims.tested import split_for, train_and_test
+from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network, Task
 from snn.settings.config import RunConfig
 from snn.training.growth import gradient_sizes, growth
@@ -18,7 +21,14 @@ DEEP: Forms = {
     "slope 1": {"surrogate_slope": 1.0},
     "slope 10": {"surrogate_slope": 10.0},
     "slope 10, growth 1": {"surrogate_slope": 10.0, "gradient_growth": 1.0},
+    "random weights, growth 1": {
+        "surrogate_slope": 10.0,
+        "gradient_growth": 1.0,
+        "identity_share": 0.0,
+    },
 }
+PROBED = 1_000  # images to fit a linear readout to, and as many to test it
+RIDGE = 1.0  # spikes squared
 TRACES: Forms = {
     "saf-f": {"time_rule": "saf-f"},
     "membrane-trace": {"time_rule": "membrane-trace"},
@@ -43,7 +53,43 @@ def grown_and_tested(config: RunConfig, place: Place) -> Values:
     return {
         **train_and_test(config, place),
         "growth": growth(sizes_found),
+        "readable": readable(stage),
     }
+
+
+@torch.no_grad()
+def readable(stage: Stage) -> float:
+    """The accuracy of a linear readout of the last layer's spike counts, by ridge regression.
+
+    Of training images: half of them for the fit, the others for the accuracy.
+    """
+    count = min(2 * PROBED, len(stage.examples))
+    batch = stage.examples.batch(torch.arange(count), torch.Generator())
+    last = _LastSpikes()
+    network = copy.deepcopy(stage.runner).train()
+    network.run(batch.drive, ForwardContext(observer=last), timesteps=batch.timesteps)
+    x = torch.cat([last.counts, torch.ones(count, 1)], dim=1).double()
+    y = torch.nn.functional.one_hot(batch.labels).double()
+    fit, rest = slice(0, count // 2), slice(count // 2, count)
+    inner = x[fit].T @ x[fit] + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    decided = (x[rest] @ torch.linalg.solve(inner, x[fit].T @ y[fit])).argmax(dim=1)
+    return float((decided == batch.labels[rest]).double().mean())
+
+
+class _LastSpikes:
+    """Keeps the spike counts of the last layer that ran; see Observer."""
+
+    def __init__(self) -> None:
+        self.counts = torch.empty(0)
+
+    def layer(self, layer: Layer, inputs: Sequence[Tensor], spikes: Tensor) -> None:
+        """See Observer."""
+        del layer, inputs
+        self.counts = spikes.sum(dim=0).flatten(1)
+
+    def readout(self, connections: Connections, inputs: Tensor) -> None:
+        """See Observer."""
+        del connections, inputs
 
 
 def _runs(forms: Forms, config: RunConfig, scale: Scale, measure: Any) -> tuple[Run, ...]:
@@ -104,6 +150,7 @@ def surrogates(scale: Scale) -> Claim:
         head_hidden=0,
         norm="batch-over-time",
         surrogate="fast-sigmoid",
+        identity_share=0.95,
         leak=0.9,
         timesteps=10,
         epochs=3,
@@ -115,14 +162,21 @@ def surrogates(scale: Scale) -> Claim:
         title="Surrogates of a deep network",
         about="Twenty dense layers of 64 neurons without skips, trained by `bptt` with surrogates "
         "of two widths, and with the narrow one after its height was calibrated on one batch. The "
-        "growth is that of the gradients from a layer to the layer before it, before training.",
+        "growth is that of the gradients from a layer to the layer before it, before training. "
+        "Initial weights repeat the layer below with 0.95 of their variance, or with nothing "
+        "(random weights): of these a linear readout of the last layer, also before training, "
+        "tells what is left of the image.",
         source="Ledinauskas, Ruseckas, Juršėnas, Buračas, arXiv 2006.04436, 2020",
         runs=_runs(DEEP, config, scale, grown_and_tested),
         rows=lambda results: _rows(
             DEEP,
             f"20 layers, {scale.dataset}",
             results,
-            {"growth": ("growth of gradients per layer", "ratio", "lower"), **ACCURACY},
+            {
+                "growth": ("growth of gradients per layer", "ratio", "lower"),
+                "readable": ("linear readout of the untrained last layer", "fraction", "higher"),
+                **ACCURACY,
+            },
             published={
                 "slope 10, growth 1": Published(
                     value=0.902, label="secondary", of="ResNet-11, CIFAR-10"

@@ -66,7 +66,12 @@ def builder_of(
     )
     is_timed = config.time_rule == "spike-time"
     if is_timed:
-        lif = FirstSpike(**vars(lif), tau=config.current_steps, gain=config.answer_gain)
+        lif = FirstSpike(
+            **vars(lif),
+            tau=config.current_steps,
+            spike_kernel=config.spike_kernel,
+            gain=config.answer_gain,
+        )
     is_plastic = config.time_rule == "stdp"
     if is_plastic:
         lif = FirstSpike(**vars(lif), is_exclusive=True)
@@ -92,6 +97,7 @@ def builder_of(
         # the sum over time of spikes that come once
         readout_gain=float(config.timesteps) if is_plastic and not is_folded else 1.0,
         lift=START_SUM * config.threshold if is_timed else 0.0,
+        identity_share=config.identity_share,
         recurrence=RECURRENT_SIDES[config.recurrence],
         recurrent_draws=generator(config.seed, "recurrence", block),
         delays=config.delays,

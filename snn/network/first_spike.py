@@ -1,17 +1,25 @@
 """Neurons that fire at most once, at a time that carries the information.
 
-Each input spike at timestep t_j starts a current with the time constant tau, which is summed
-without leak (Mostafa 2017, arXiv 1606.08165):
+The potential is the sum of the responses to the inputs, each a function of the time since then:
 
-    V(t) = sum over inputs before t of w_j (1 - exp(-(t - t_j) / tau))
+    V(t) = sum over inputs before t of w_j kernel(t - t_j)
 
-A neuron fires at the first timestep at which V reaches the threshold, and never again. With
-tau 0 an input counts at once and V is the sum of the weights of all inputs so far (Kheradpisheh
-et al. 2018).
+A neuron fires at the first timestep at which V reaches the threshold, and never again. The
+kernels of `spike-time` have a highest value of 1 and the time constant tau of a current:
+
+- `mostafa`: summed without leak, 1 - exp(-s / tau) (Mostafa 2017, arXiv 1606.08165).
+- `lif1`: a membrane with the same time constant, e s / tau exp(-s / tau).
+- `lif2`: a membrane with twice the time constant, 4 (exp(-s / 2 tau) - exp(-s / tau)) (Göltz et
+  al. 2021, arXiv 1912.11443, for both).
+
+With tau 0 an input counts at once and V is the sum of the weights of all inputs so far
+(Kheradpisheh et al. 2018).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +33,153 @@ START_SUM = 6.0
 """Mean of the summed initial weights of a neuron, in thresholds: most of them can fire."""
 
 
+class Kernel(Protocol):
+    """The response of a potential to one input spike; V is kept in two sums over all inputs.
+
+    The sums (`slow`, `fast`) decay from timestep to timestep, and an input adds its weight.
+    """
+
+    def advance(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums a timestep later."""
+
+    def arrive(self, slow: Tensor, fast: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums with inputs that arrive now."""
+
+    def potential(self, slow: Tensor, fast: Tensor) -> Tensor:
+        """Return V now."""
+
+    def delay(self, slow: Tensor, fast: Tensor, threshold: float) -> Tensor:
+        """Return the time from now until V first reaches the threshold from below."""
+
+    def value(self, since: Tensor) -> Tensor:
+        """Return the kernel at times from 0 on."""
+
+    def slope(self, since: Tensor) -> Tensor:
+        """Return its derivative there."""
+
+
+@dataclass(frozen=True)
+class Summed:
+    """`mostafa`: slow is the sum of the weights, fast of weights times exp(-s / tau)."""
+
+    tau: float
+
+    def advance(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
+        """See Kernel."""
+        return slow, fast * math.exp(-1 / self.tau)
+
+    def arrive(self, slow: Tensor, fast: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See Kernel."""
+        return slow + weight, fast + weight
+
+    def potential(self, slow: Tensor, fast: Tensor) -> Tensor:
+        """See Kernel."""
+        return slow - fast
+
+    def delay(self, slow: Tensor, fast: Tensor, threshold: float) -> Tensor:
+        """See Kernel."""
+        return self.tau * torch.log(fast / (slow - threshold))
+
+    def value(self, since: Tensor) -> Tensor:
+        """See Kernel."""
+        return 1 - torch.exp(-since / self.tau)
+
+    def slope(self, since: Tensor) -> Tensor:
+        """See Kernel."""
+        return torch.exp(-since / self.tau) / self.tau
+
+
+@dataclass(frozen=True)
+class EqualConstants:
+    """`lif1`: slow is the sum of w s / tau exp(-s / tau), fast of w exp(-s / tau)."""
+
+    tau: float
+
+    def advance(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
+        """See Kernel."""
+        decay = math.exp(-1 / self.tau)
+        return decay * (slow + fast / self.tau), decay * fast
+
+    def arrive(self, slow: Tensor, fast: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See Kernel."""
+        return slow, fast + weight
+
+    def potential(self, slow: Tensor, fast: Tensor) -> Tensor:
+        """See Kernel."""
+        return math.e * slow
+
+    def delay(self, slow: Tensor, fast: Tensor, threshold: float) -> Tensor:
+        """See Kernel; with y = s / tau, e (slow + fast y) exp(-y) = threshold."""
+        ratio = slow / fast
+        right = threshold / (math.e * fast) * torch.exp(-ratio)
+        return self.tau * (-lambert(-right) - ratio)
+
+    def value(self, since: Tensor) -> Tensor:
+        """See Kernel."""
+        return since / self.tau * torch.exp(1 - since / self.tau)
+
+    def slope(self, since: Tensor) -> Tensor:
+        """See Kernel."""
+        return (1 - since / self.tau) * torch.exp(1 - since / self.tau) / self.tau
+
+
+@dataclass(frozen=True)
+class TwiceTheConstant:
+    """`lif2`: slow is the sum of w exp(-s / 2 tau), fast of w exp(-s / tau)."""
+
+    tau: float
+
+    def advance(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
+        """See Kernel."""
+        return slow * math.exp(-0.5 / self.tau), fast * math.exp(-1 / self.tau)
+
+    def arrive(self, slow: Tensor, fast: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See Kernel."""
+        return slow + weight, fast + weight
+
+    def potential(self, slow: Tensor, fast: Tensor) -> Tensor:
+        """See Kernel."""
+        return 4 * (slow - fast)
+
+    def delay(self, slow: Tensor, fast: Tensor, threshold: float) -> Tensor:
+        """See Kernel; with u = exp(-s / 2 tau), 4 (slow u - fast u^2) = threshold.
+
+        Of two positive solutions the larger u; one alone is written so that fast may be 0.
+        """
+        root = slow + (slow.square() - fast * threshold).clamp(min=0).sqrt()
+        u = torch.where(fast > 0, root / (2 * fast), threshold / (2 * root))
+        return -2 * self.tau * torch.log(u)
+
+    def value(self, since: Tensor) -> Tensor:
+        """See Kernel."""
+        return 4 * (torch.exp(-0.5 * since / self.tau) - torch.exp(-since / self.tau))
+
+    def slope(self, since: Tensor) -> Tensor:
+        """See Kernel."""
+        late, early = torch.exp(-since / self.tau), torch.exp(-0.5 * since / self.tau)
+        return (4 * late - 2 * early) / self.tau
+
+
+def lambert(x: Tensor) -> Tensor:
+    """Return w >= -1 with w exp(w) = x, for x from -1 / e to 0 (Corless et al. 1996, Halley)."""
+    p = (2 * (1 + math.e * x)).clamp(min=0).sqrt()
+    w = torch.where(p < 1, -1 + p - p.square() / 3 + 11 / 72 * p**3, x * (1 - x))
+    for _ in range(6):
+        power = torch.exp(w)
+        left = w * power - x
+        near = (w + 1).clamp(min=1e-12)
+        w = w - left / (power * near - (w + 2) * left / (2 * near))
+    return w
+
+
+KERNELS: dict[str, Callable[[float], Kernel]] = {
+    "mostafa": Summed,
+    "lif1": EqualConstants,
+    "lif2": TwiceTheConstant,
+}
+"""Kernels by the setting `spike_kernel`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FirstSpike(Lif):
     """Constants of a population of neurons that fire once.
@@ -33,6 +188,7 @@ class FirstSpike(Lif):
     """
 
     tau: float = 0.0  # timesteps
+    spike_kernel: str = "mostafa"
     is_exclusive: bool = False  # at each position only the map that fires first does
     gain: float = 1.0
 
@@ -46,22 +202,29 @@ class FirstSpike(Lif):
     ) -> tuple[Tensor, Tensor]:
         """Return spikes like `current` (time, batch, ...), and the state after them.
 
-        The state (batch, ..., 3) has the summed weights of the inputs, the part of them that
-        has not arrived yet, and whether the neuron has fired. There is no gradient.
+        The state (batch, ..., 3) has the two sums of the kernel, and whether the neuron has
+        fired. There is no gradient.
         """
         del leak, threshold
         if state is None:
             state = current.new_zeros(*current.shape[1:], 3)
-        decay = math.exp(-1 / self.tau) if self.tau > 0 else 0.0
-        total, coming, fired = state.detach().unbind(-1)
+        kernel = self.kernel if self.tau > 0 else None
+        slow, fast, fired = state.detach().unbind(-1)
         spikes = []
         for x in current.detach():
-            total = total + x
-            coming = decay * coming + x if decay > 0 else coming
-            now = self._firing(total - coming, fired)
+            if kernel is None:
+                slow = slow + x
+            else:
+                slow, fast = kernel.arrive(*kernel.advance(slow, fast), x)
+            now = self._firing(slow if kernel is None else kernel.potential(slow, fast), fired)
             spikes.append(now)
             fired = fired + now
-        return torch.stack(spikes), torch.stack([total, coming, fired], dim=-1)
+        return torch.stack(spikes), torch.stack([slow, fast, fired], dim=-1)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The response to one input, with a tau above 0."""
+        return KERNELS[self.spike_kernel](self.tau)
 
     def _firing(self, potential: Tensor, fired: Tensor) -> Tensor:
         if not self.is_exclusive or potential.dim() < 4:

@@ -172,7 +172,7 @@ class Connections(nn.Module):
     spikes, with `is_constant` the same ones at every timestep; `deviation` is their standard
     deviation if it is known. `kind` is the source of the inputs. With `groups`, a convolution
     connects each group of output channels with its group of input channels only. `lift` is the
-    mean of the summed initial weights of a neuron.
+    mean of the summed initial weights of a neuron; `identity_share` as in RunConfig.
     With `delays` spikes arrive later: inputs then begin as many timesteps earlier as the longest
     delay (`Delays.joined`), and `weight` is a kernel if each connection has its own.
     """
@@ -191,6 +191,7 @@ class Connections(nn.Module):
         norm: Norm = "none",
         gain: float = 1.0,
         lift: float = 0.0,
+        identity_share: float = 0.0,
         generator: torch.Generator | None = None,
         delays: Delays | None = None,
     ) -> None:
@@ -202,6 +203,10 @@ class Connections(nn.Module):
         fan_in = math.prod(shape[1:])
         weight = torch.empty(shape)
         weight.normal_(lift / fan_in, math.sqrt(2 / fan_in), generator=generator)
+        if identity_share > 0 and kind != "image" and shape[0] == shape[1]:
+            weight.mul_(math.sqrt(1 - identity_share))
+            centre = weight[(..., *(side // 2 for side in shape[2:]))]
+            centre.diagonal().add_(math.sqrt(2 * identity_share))
         self.weight = nn.Parameter(weight)
         self.scale = SPIKE_SCALE if deviation is None else 1 / deviation
         self.trained_in = torch.float32  # number type of the products during training

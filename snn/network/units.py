@@ -75,6 +75,7 @@ class BlockBuilder:
     has_bias: bool = True
     inhibition: float = 0.0  # of a spike on the other neurons of a dense layer, in thresholds
     lift: float = 0.0  # sum of the initial weights of a neuron, on average
+    identity_share: float = 0.0  # as in RunConfig
     recurrence: int = 0  # side of recurrent connections in maps, pixels; 0: none
     recurrent_draws: torch.Generator | None = None
     delays: str = "none"  # as in RunConfig
@@ -108,6 +109,7 @@ class BlockBuilder:
                 norm=self.norm,
                 gain=1 / math.sqrt(summed),
                 lift=self.lift,
+                identity_share=self.identity_share,
                 generator=self.generator,
                 delays=self._delays(shape, source, groups=apart),
             )

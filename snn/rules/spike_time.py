@@ -1,15 +1,15 @@
 """Learning from the exact times of single spikes (Mostafa 2017, arXiv 1606.08165).
 
-A neuron fires once, when its potential reaches the threshold V (`snn.network.first_spike`).
-With z = exp(t / tau), and C the inputs that have arrived before,
+A neuron fires once, when its potential reaches the threshold: V(t) = sum over C of w_j
+kernel(t - t_j), with C the inputs that have arrived before (`snn.network.first_spike`). So the
+derivatives of its time are exact, without a surrogate:
 
-    z_out = sum over C of w z / (sum over C of w - V)
-    dz_out / dw_j = (z_j - z_out) / (sum - V)         dz_out / dz_j = w_j / (sum - V)
+    dt / dw_j = -kernel(t - t_j) / V'(t)          dt / dt_j = w_j kernel'(t - t_j) / V'(t)
 
-exactly, without a surrogate. C is the first set of earliest inputs whose z_out is no later
-than the next input. Spike times are then rounded up to the next timestep, so that training and
-inference have the same spikes; derivatives are those of the exact times. The loss is the
-cross-entropy of the negative output times, in units of a fifth of tau (Göltz et al. 2021, arXiv
+The time has a closed form for each kernel. C is the first set of earliest inputs with which V is at
+the threshold by the next timestep. Spike times are then rounded up to that timestep, so that
+training and inference have the same spikes; derivatives are those of the exact times. The loss is
+the cross-entropy of the negative output times, in units of a fifth of tau (Göltz et al. 2021, arXiv
 1912.11443).
 
 A neuron that does not fire has no spike time. Of an output neuron the loss takes the end, plus tau
@@ -20,7 +20,7 @@ timesteps.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -35,7 +35,10 @@ from snn.network.neurons import Lif
 from snn.rules.rule import Batch, BatchResult, time_rule
 
 LEAST_SLOPE = 0.1
-"""Lower bound of (sum over C of w - V) / V in derivatives: spikes that graze the threshold."""
+"""Lower bound of V' tau over the threshold in derivatives: spikes that graze the threshold."""
+
+LEAST_DELAY = 32.0
+"""Least time from an input to a spike, in rounding errors of the time: rounded up, a timestep."""
 
 
 def first_times(spikes: Tensor) -> Tensor:
@@ -60,7 +63,7 @@ def causes(times: Tensor, weight: Tensor, out: Tensor, *, steps: int) -> Tensor:
     """Return how many inputs each spike of `out` (batch, neurons) depends on; 0 for no spike."""
     exists, total = (weight != 0).to(weight.dtype), torch.zeros_like(out)
     for step in range(steps):
-        is_cause = (out >= step) & out.isfinite()
+        is_cause = (out > step) & out.isfinite()
         total += (times == step).to(weight.dtype) @ exists.T * is_cause
     return total
 
@@ -68,50 +71,53 @@ def causes(times: Tensor, weight: Tensor, out: Tensor, *, steps: int) -> Tensor:
 class _Crossing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, times: Tensor, weight: Tensor, lif: FirstSpike, steps: int) -> Tensor:
-        total = torch.zeros(len(times), len(weight), dtype=weight.dtype, device=weight.device)
-        weighted = torch.zeros_like(total)  # sum of w z
-        z_out, slope = torch.full_like(total, math.inf), torch.ones_like(total)
-        cause = torch.full_like(total, -1.0)  # the last timestep of the inputs that count
-        for step in range(steps):
+        kernel = lif.kernel
+        slow = fast = torch.zeros(len(times), len(weight), dtype=weight.dtype, device=weight.device)
+        out = torch.full_like(slow, math.inf)
+        least = LEAST_DELAY * steps * torch.finfo(weight.dtype).eps
+        for step in range(steps - 1):  # a later one would fire after the end
             arrived = (times == step).to(weight.dtype) @ weight.T
-            total = total + arrived
-            weighted = weighted + arrived * math.exp(step / lif.tau)
-            above = total - lif.threshold
-            reached = weighted / torch.where(above > 0, above, 1.0)
-            limit = math.exp((step + 1) / lif.tau)
-            fires = (above > 0) & (reached > 0) & (reached <= limit) & (cause < 0)
-            z_out = torch.where(fires, reached, z_out)
-            slope = torch.where(fires, above, slope)
-            cause = torch.where(fires, float(step), cause)
-        # rounding may put the time before its last input
-        out = torch.maximum(lif.tau * torch.log(z_out.clamp(min=1.0)), cause)
-        out = torch.where(out <= steps - 1, out, math.inf)
-        ctx.save_for_backward(times, weight, torch.exp(out / lif.tau), slope, cause)
+            slow, fast = kernel.arrive(slow, fast, arrived)
+            later = kernel.advance(slow, fast)
+            fires = (kernel.potential(*later) >= lif.threshold) & out.isinf()
+            delay = kernel.delay(slow, fast, lif.threshold).nan_to_num(1.0)
+            out = torch.where(fires, step + delay.clamp(least, 1.0), out)
+            slow, fast = later
+        ctx.save_for_backward(times, weight, out)
         ctx.lif, ctx.steps = lif, steps
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
-        times, weight, z_out, slope, cause = ctx.saved_tensors
-        tau, least = ctx.lif.tau, LEAST_SLOPE * ctx.lif.threshold
-        fired = z_out.isfinite()
-        later = torch.where(fired, z_out, 1.0)
-        share = torch.where(fired, grad * tau / later / slope.clamp(min=least), 0.0)
+        times, weight, out = ctx.saved_tensors
+        kernel, least = ctx.lif.kernel, LEAST_SLOPE * ctx.lif.threshold / ctx.lif.tau
+        fired = out.isfinite()
+        slope = torch.zeros_like(out)  # V' at the spike
+        for step, since in _since(out, ctx.steps):
+            arrived = (times == step).to(weight.dtype) @ weight.T
+            slope += arrived * kernel.slope(since) * (out > step)
+        share = torch.where(fired, grad / slope.clamp(min=least), 0.0)
         of_weight = torch.zeros_like(weight)
         of_times = torch.zeros_like(times) if ctx.needs_input_grad[0] else None
-        for step in range(ctx.steps):
-            z, arrived = math.exp(step / tau), (times == step).to(weight.dtype)
-            shared = share * (cause >= step)
-            of_weight += (shared * (z - later)).T @ arrived
+        for step, since in _since(out, ctx.steps):
+            shared, arrived = share * (out > step), (times == step).to(weight.dtype)
+            of_weight -= (shared * kernel.value(since)).T @ arrived
             if of_times is not None:
-                of_times += arrived * (shared @ weight) * (z / tau)
+                of_times += arrived * ((shared * kernel.slope(since)) @ weight)
         return of_times, of_weight, None, None
+
+
+def _since(out: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield each timestep with the time from it to finite spikes, 0 for others and earlier ones."""
+    spikes = torch.where(out.isfinite(), out, 0.0)
+    for step in range(steps):
+        yield step, (spikes - step).clamp(min=0)
 
 
 def after_the_end(times: Tensor, weight: Tensor, lif: FirstSpike, *, steps: int) -> Tensor:
     """Return for each output neuron (batch, neurons) the time that stands for no spike."""
     since = (steps - 1 - times).clamp(min=0)
-    potential = (1 - torch.exp(-since / lif.tau)) @ weight.T
+    potential = lif.kernel.value(since) @ weight.T
     return steps + lif.tau * (1 - potential / lif.threshold).clamp(min=0)
 
 

@@ -8,10 +8,10 @@ strengthened, all others are weakened,
     dw = a+ w (1 - w)      or      dw = a- w (1 - w)           a- = -0.75 a+
 
 so that logit(w) moves by a+ or a-. A batch adds these moves up, which for one image is the same
-to first order. All positions of a map share its weights. The rate a+ doubles every
-`DOUBLED_AFTER` images up to `HIGHEST_RATE`; a layer stops when the mean of w (1 - w) falls below
-`CONVERGED`. Weights of 0 and 1 no longer change: a removed connection (`snn.rewiring.stdp`)
-stays removed.
+to first order. All positions of a map share its weights. In the first layer the rate a+ doubles
+every `DOUBLED_AFTER` images up to `HIGHEST_RATE`; in later ones it is constant, as published. A
+layer stops when the mean of w (1 - w) falls below `CONVERGED`. Weights of 0 and 1 no longer
+change: a removed connection (`snn.rewiring.stdp`) stays removed.
 
 The readout is linear and learns from the labels by its own gradient, from which spikes fired
 at all. No error enters the layers, and nothing of them is kept for a backward pass.
@@ -142,7 +142,10 @@ class Learner:
         potentials = current.cumsum(dim=0).gather(0, last).squeeze(0)
         config = self.config
         won = winners(times, potentials, count=config.stdp_winners, radius=config.stdp_radius)
-        strengthen(conn, first_times(x), won, rate=rate_after(seen, start=config.stdp_rate))
+        rate = config.stdp_rate
+        if conn.kind == "image":
+            rate = rate_after(seen, start=rate)
+        strengthen(conn, first_times(x), won, rate=rate)
 
     def readout(self, connections: Connections, inputs: Tensor) -> None:
         """See Observer."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from snn.settings.backbones import BACKBONES
 from snn.settings.declared.data import OF_EXTENSION
-from snn.settings.setting import Setting, choice, integer
+from snn.settings.declared.time_rules import SIGNED_WEIGHTS
+from snn.settings.setting import Setting, choice, fraction, integer
 
 DEFAULT_BACKBONE = "resnet7"
 
@@ -51,6 +52,14 @@ class NetworkSettings:
         ("average", "max", "spiking"),
         "output of a 2x2 pool between layers: the mean of its spikes, their maximum, or the "
         "spikes of a neuron that sums the means and fires above 0.75; exits pool by the mean",
+    )
+    identity_share: float = fraction(
+        0.0,
+        "share of the variance of a neuron's initial weights that its connection from the neuron "
+        "at its own place in the layer below has, where both layers are equally wide: deep "
+        "networks without skips lose their input without it. 0 = none",
+        without=0.0,
+        only_with=SIGNED_WEIGHTS,
     )
     feedback: str = choice(
         "none",

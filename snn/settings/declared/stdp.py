@@ -13,11 +13,12 @@ class StdpSettings:
 
     stdp_rate: float = real(
         0.004,
-        "move of the logit of a weight for each winner of time_rule stdp, at first; it doubles "
-        "every 500 images up to 0.15",
+        "move of the logit of a weight for each winner of time_rule stdp; in the first layer at "
+        "first, where it doubles every 500 images up to 0.15",
         low=0,
         open_low=True,
         high=1,
+        per_block=True,
         without=0.004,
         only_with=PLASTIC,
     )

@@ -7,6 +7,7 @@ from snn.settings.setting import choice, fraction, integer, real
 SURROGATE_RULES = {"time_rule": ("bptt", "ottt-a", "ottt-o", "saf-e", "saf-f")}
 SPIKING_RULES = {"time_rule": (*SURROGATE_RULES["time_rule"], "spike-bp", "membrane-trace", "dsr")}
 CONVERTED = {"time_rule": ("conversion",)}
+SIGNED_WEIGHTS = {"time_rule": (*SPIKING_RULES["time_rule"], "conversion")}  # at the start
 TIMED = {"time_rule": ("spike-time",)}
 
 
@@ -100,6 +101,15 @@ class TimeRuleSettings:
         low=0.05,
         high=10,
         without=0.25,
+        only_with=TIMED,
+    )
+    spike_kernel: str = choice(
+        "mostafa",
+        ("mostafa", "lif1", "lif2"),
+        "potential of neurons that fire once: the current of each input is summed without leak "
+        "(mostafa), or by a membrane with the time constant of the current (lif1) or with twice "
+        "of it (lif2)",
+        without="mostafa",
         only_with=TIMED,
     )
     silence_penalty: float = real(

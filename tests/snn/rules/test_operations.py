@@ -149,7 +149,7 @@ def test_spike_times_cost_the_inputs_that_caused_them() -> None:
 
         out = crossing(times, first.weight, hidden, steps=STEPS)  # type: ignore[arg-type]
         pairs = causes(times, first.weight, out, steps=STEPS)
-        brute = (times.unsqueeze(1) <= out.unsqueeze(2)) & out.isfinite().unsqueeze(2)
+        brute = (times.unsqueeze(1) < out.unsqueeze(2)) & out.isfinite().unsqueeze(2)
     assert torch.equal(pairs, brute.sum(dim=2).to(pairs))
     assert 0 < found.gradient <= float(pairs.sum()) + IMAGES * output.weight.numel()
     assert 0 < found.error <= IMAGES * output.weight.numel()  # to the image none

@@ -1,6 +1,7 @@
 """Exact times of single spikes: closed forms, derivatives, and the clock at inference."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from snn.evaluation.operating_points import (
 )
 from snn.evaluation.recording import record
 from snn.interchange.wiring import inexpressible
-from snn.network.first_spike import FirstSpike
+from snn.network.first_spike import FirstSpike, lambert
 from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task
 from snn.rules.rule import Batch
@@ -39,6 +40,7 @@ from tests.snn.training.test_conversion import _images
 from tests.snn.training.test_train import split_of, trained
 
 STEPS = 40
+KERNEL = ("mostafa", "lif1", "lif2")
 LIF = FirstSpike(leak=1.0, threshold=1.3, tau=7.0)
 TIMED = {"time_rule": "spike-time", "norm": "none", "readout": "spiking"}
 SMALL = RunConfig(
@@ -54,56 +56,73 @@ def inputs(draws: torch.Generator, *, images: int = 6, count: int = 12) -> tuple
     return times, weight
 
 
-def potential(t: float, times: Tensor, row: Tensor) -> float:
+def kernel(since: Tensor, lif: FirstSpike) -> Tensor:
+    """The response to an input, as published and scaled to a highest value of 1."""
+    x = since / lif.tau
+    if lif.spike_kernel == "mostafa":
+        return 1 - torch.exp(-x)
+    if lif.spike_kernel == "lif1":
+        return math.e * x * torch.exp(-x)
+    return 4 * (torch.exp(-x / 2) - torch.exp(-x))
+
+
+def potential(t: float, times: Tensor, row: Tensor, lif: FirstSpike = LIF) -> float:
     """V at any time, by the sum over inputs."""
     since = (t - times).clamp(min=0)
-    return float((row * (1 - torch.exp(-since / LIF.tau))).sum().detach())
+    return float((row * kernel(since, lif)).sum().detach())
 
 
-def first_crossing(times: Tensor, row: Tensor, *, last: float = STEPS - 1) -> float:
-    """The first time with V at the threshold: a fine grid, then bisection; inf for none."""
-    grid = torch.linspace(0, last, int(last) * 20 + 1, dtype=torch.float64)
-    high = next((t for t in grid.tolist() if potential(t, times, row) >= LIF.threshold), None)
+def first_crossing(
+    times: Tensor, row: Tensor, lif: FirstSpike = LIF, *, last: int = STEPS - 1
+) -> float:
+    """The first time with V at the threshold: the clock, then bisection; inf for none."""
+    clock = (float(t) for t in range(last + 1))
+    high = next((t for t in clock if potential(t, times, row, lif) >= lif.threshold), None)
     if high is None:
         return math.inf
-    low = high - float(grid[1])
+    low = high - 1
     for _ in range(80):
         middle = (low + high) / 2
-        if potential(middle, times, row) >= LIF.threshold:
+        if potential(middle, times, row, lif) >= lif.threshold:
             high = middle
         else:
             low = middle
     return high
 
 
+@pytest.mark.parametrize("name", KERNEL)
 def test_times_are_those_at_which_the_potential_reaches_the_threshold(
-    draws: torch.Generator,
+    name: str, draws: torch.Generator
 ) -> None:
+    lif = replace(LIF, spike_kernel=name)
     times, weight = inputs(draws)
-    found = crossing(times, weight, LIF, steps=STEPS)
+    found = crossing(times, weight, lif, steps=STEPS)
     fired = found.isfinite()
     assert 10 < int(fired.sum()) < fired.numel()
     for image, neuron in np.ndindex(*found.shape):
-        expected = first_crossing(times[image], weight[neuron])
+        expected = first_crossing(times[image], weight[neuron], lif)
         assert float(found[image, neuron]) == pytest.approx(expected, abs=1e-9)
         if math.isfinite(expected):
-            after = potential(expected + 1e-6, times[image], weight[neuron])
-            assert after > potential(expected, times[image], weight[neuron])
+            after = potential(expected + 1e-6, times[image], weight[neuron], lif)
+            assert after > potential(expected, times[image], weight[neuron], lif)
 
 
-def test_derivatives_are_exact(draws: torch.Generator) -> None:
+@pytest.mark.parametrize("name", KERNEL)
+def test_derivatives_are_exact(name: str, draws: torch.Generator) -> None:
     """Against finite differences of the time found by bisection."""
-    times, weight = inputs(draws, images=2, count=8)
+    lif = replace(LIF, spike_kernel=name)
+    times, weight = inputs(draws, images=4, count=8)
     times.requires_grad_()
     weight.requires_grad_()
-    found = crossing(times, weight, LIF, steps=STEPS)
+    found = crossing(times, weight, lif, steps=STEPS)
     compared = 0
     for image, neuron in np.ndindex(*found.shape):
         out = float(found[image, neuron].detach())
         # away from changes of the causal set, the end, and the bound of the slope
         with torch.no_grad():
             row = weight[neuron]
-            slope = float(row[times[image] < out].sum()) - LIF.threshold
+            ends = [potential(out + e, times[image], row, lif) for e in (1e-6, -1e-6)]
+            slope = (ends[0] - ends[1]) / 2e-6 * lif.tau
         if not math.isfinite(out) or slope < 0.2 or out > STEPS - 2 or abs(out % 1 - 0.5) > 0.45:
             continue
         of_times, of_weight = torch.autograd.grad(
@@ -118,29 +137,33 @@ def test_derivatives_are_exact(draws: torch.Generator) -> None:
                 for step in (1e-5, -1e-5):
                     t, w = times[image].detach().clone(), row.clone()
                     (w if of == "weight" else t)[j] += step
-                    ends.append(first_crossing(t, w))
+                    ends.append(first_crossing(t, w, lif))
                 assert float(exact) == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-4)
                 compared += 1
     assert compared > 60
 
 
-def test_what_arrives_after_a_spike_changes_nothing(draws: torch.Generator) -> None:
+@pytest.mark.parametrize("name", KERNEL)
+def test_what_arrives_after_a_spike_changes_nothing(name: str, draws: torch.Generator) -> None:
+    lif = replace(LIF, spike_kernel=name)
     times, weight = inputs(draws)
-    before = crossing(times, weight, LIF, steps=STEPS)
+    before = crossing(times, weight, lif, steps=STEPS)
     late = times.clone()
     late[:, 0] = STEPS - 5.0
-    early = crossing(late, weight, LIF, steps=STEPS)
+    early = crossing(late, weight, lif, steps=STEPS)
     other = weight.clone()
     other[:, 0] = 5.0
     fired = early <= STEPS - 5.0
     assert bool(fired.any())
-    assert torch.equal(crossing(late, other, LIF, steps=STEPS)[fired], early[fired])
+    assert torch.equal(crossing(late, other, lif, steps=STEPS)[fired], early[fired])
     assert not torch.equal(before, early)
 
 
-def test_a_shift_of_the_inputs_shifts_the_spikes(draws: torch.Generator) -> None:
+@pytest.mark.parametrize("name", KERNEL)
+def test_a_shift_of_the_inputs_shifts_the_spikes(name: str, draws: torch.Generator) -> None:
+    lif = replace(LIF, spike_kernel=name)
     times, weight = inputs(draws)
-    first, later = (crossing(times + c, weight, LIF, steps=3 * STEPS) for c in (0.0, 9.0))
+    first, later = (crossing(times + c, weight, lif, steps=3 * STEPS) for c in (0.0, 9.0))
     assert torch.allclose(later, first + 9, atol=1e-10)
     assert bool(first.isfinite().any())
 
@@ -168,10 +191,40 @@ def drive_of(draws: torch.Generator, *, images: int = 40) -> Tensor:
     return torch.cat([spikes, torch.zeros_like(spikes)])
 
 
+def test_kernels_are_those_of_leaky_membranes(draws: torch.Generator) -> None:
+    """V of both LIF kernels against a membrane and a current integrated in small steps."""
+    times, weight = inputs(draws, images=1)
+    for name, constant in (("lif1", LIF.tau), ("lif2", 2 * LIF.tau)):
+        lif, dt = replace(LIF, spike_kernel=name), 1e-3
+        # the current of a unit weight, scaled so that the response has a highest value of 1
+        peak = {"lif1": math.e / LIF.tau, "lif2": 2 / LIF.tau}[name]
+        v, current = torch.zeros(2, 9, dtype=torch.float64)
+        for index in range(round(25 / dt)):
+            if index % 1000 == 0:
+                current = current + weight @ (times[0] == index // 1000).to(torch.float64)
+            v = v + dt * (peak * current - v / constant)
+            current = current - dt * current / LIF.tau
+        ours = torch.tensor([potential(25.0, times[0], row, lif) for row in weight])
+        assert torch.allclose(v, ours.to(v), atol=2e-3)
+        kernel = lif.kernel
+        slow = fast = torch.zeros(9, dtype=torch.float64)
+        for step in range(26):
+            arrived = weight @ (times[0] == step).to(torch.float64)
+            slow, fast = kernel.arrive(*kernel.advance(slow, fast), arrived)
+        assert torch.allclose(kernel.potential(slow, fast), ours.to(v), atol=1e-12)
+
+
+def test_lambert_is_the_inverse_of_w_exp_w() -> None:
+    w = torch.linspace(-1, 0, 1001, dtype=torch.float64)
+    assert torch.allclose(lambert(w * torch.exp(w)), w, atol=1e-7)
+    assert torch.allclose(lambert((w * torch.exp(w))[5:]), w[5:], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", KERNEL)
 @torch.no_grad()
-def test_the_clock_has_the_spikes_that_training_has(draws: torch.Generator) -> None:
+def test_the_clock_has_the_spikes_that_training_has(name: str, draws: torch.Generator) -> None:
     """Every neuron of every layer, once at most; and the same outputs at the end."""
-    network, drive = network_of(), drive_of(draws)
+    network, drive = network_of(spike_kernel=name), drive_of(draws)
     ours: list[Tensor] = []
     clocked: list[Tensor] = []
     dynamics = SpikeTimes(network)

@@ -304,3 +304,16 @@ def test_other_rules_do_not_remove_connections_as_plasticity_does() -> None:
 
 def test_nir_has_no_neurons_of_plasticity() -> None:
     assert inexpressible(SMALL)[0].startswith("time_rule 'stdp' has no NIR node")
+
+
+def test_rates_double_in_the_first_layer_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later layer learns at the rate of its block."""
+    rates: dict[bool, set[float]] = {True: set(), False: set()}
+
+    def noted(conn: Connections, inputs: Tensor, won: Winners, *, rate: float) -> None:
+        del inputs, won
+        rates[conn.kind == "image"].add(rate)
+
+    monkeypatch.setattr("snn.rules.stdp.strengthen", noted)
+    trained(SMALL.replace(train_images=600, epochs=1, stdp_rate=(0.004, 0.02)))
+    assert rates == {True: {0.004, 0.008}, False: {0.02}}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from snn.lif.surrogate import peak
-from snn.network.blocks import builder_of, layers_of
+from snn.network.blocks import builder_of, connections_of, layers_of
+from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task
 from snn.rules import Batch
 from snn.settings import backbones, config
@@ -166,3 +168,50 @@ def test_a_calibrated_training_repeats() -> None:
     with pytest.raises(ConfigError, match="gradient_growth must be at most 10"):
         run.replace(gradient_growth=11.0)
     assert RunConfig(time_rule="dsr", gradient_growth=1.0) == RunConfig(time_rule="dsr")
+
+
+@pytest.mark.parametrize(("share", "is_kept"), [(0.0, False), (0.95, True)])
+@torch.no_grad()
+def test_identity_keeps_what_a_deep_random_network_would_lose(share: float, is_kept: bool) -> None:
+    """Images that are alike in the first of 20 layers are alike in the last one, or anywhere."""
+    run = RunConfig(
+        architecture=" ".join(["d64"] * 20),
+        head_hidden=0,
+        norm="batch-over-time",
+        leak=0.9,
+        timesteps=10,
+        identity_share=share,
+    )
+    network = fresh(run, Task(image_shape=(1, 8, 8), classes=10)).train()
+    drive = torch.randn(1, 48, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    spikes: list[Tensor] = []
+
+    class Watch:
+        def layer(self, layer: Any, inputs: Any, fired: Tensor) -> None:
+            spikes.append(fired.sum(dim=0))
+
+        def readout(self, connections: Any, inputs: Tensor) -> None:
+            """See Observer."""
+
+    network.run(drive, ForwardContext(observer=Watch()), timesteps=10, wants=("logits",))
+    distances = [torch.pdist(spikes[layer]) for layer in (0, -1)]
+    alike = float(torch.corrcoef(torch.stack(distances))[0, 1])
+    assert (alike > 0.5) if is_kept else (alike < 0.2)
+
+
+def test_identity_moves_variance_and_adds_none() -> None:
+    """Between layers of equal width; the image and other layers are as they were."""
+    for text, width in (("d64 d64 d32", 64), ("c8k3 c8k3 c16k3", 8)):
+        run = RunConfig(architecture=text, head_hidden=0, norm="none")
+        task = Task(image_shape=(1, 8, 8), classes=10)
+        plain, own = (
+            connections_of(fresh(run.replace(identity_share=share), task)) for share in (0.0, 0.6)
+        )
+        for index, (before, after) in enumerate(zip(plain, own, strict=True)):
+            if index != 1:
+                assert torch.equal(before.weight, after.weight)
+                continue
+            moved = after.weight - math.sqrt(0.4) * before.weight
+            centre = moved[(..., *(side // 2 for side in moved.shape[2:]))]
+            assert torch.allclose(centre, math.sqrt(1.2) * torch.eye(width), atol=1e-6)
+            assert float(moved.detach().square().sum()) == pytest.approx(1.2 * width, rel=1e-5)
