@@ -204,8 +204,9 @@ class Connections(nn.Module):
         weight = torch.empty(shape)
         weight.normal_(lift / fan_in, math.sqrt(2 / fan_in), generator=generator)
         if identity_share > 0 and kind != "image" and shape[0] == shape[1]:
-            weight.mul_(math.sqrt(1 - identity_share))
-            centre = weight[(..., *(side // 2 for side in shape[2:]))]
+            centre = weight.mul_(math.sqrt(1 - identity_share))
+            for side in shape[2:]:  # the middle of a kernel
+                centre = centre.select(2, side // 2)
             centre.diagonal().add_(math.sqrt(2 * identity_share))
         self.weight = nn.Parameter(weight)
         self.scale = SPIKE_SCALE if deviation is None else 1 / deviation
