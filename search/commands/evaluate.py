@@ -204,6 +204,8 @@ def _evaluate_graph(arguments: argparse.Namespace) -> int:
 
 
 def _say_graph(output: Output, run: "GraphMeasured", *, is_test: bool) -> None:
+    from snn.interchange.description import UNKNOWN
+
     about, kind = run.about, "test" if is_test else "validation"
     sample = sample_of(about.dataset)
     output.say(
@@ -211,7 +213,7 @@ def _say_graph(output: Output, run: "GraphMeasured", *, is_test: bool) -> None:
         f"{about.timesteps} timesteps of {about.dt_s:g} s"
     )
     output.say(tables.metric_columns({"now": run.measured.metrics}))
-    output.say("training_memory_bytes and training_s are not known: a graph has no training")
+    output.say(f"{', '.join(UNKNOWN)} are not known: a graph has no training")
     for note in run.measured.notes:
         output.note(note)
     if about.exit > 1:

@@ -59,8 +59,9 @@ def count_operations(
     share = len(batch.labels) / len(batch.labels[:images])
     batch = replace(batch, drive=batch.drive[:, :images], labels=batch.labels[:images])
     rule = network.config.time_rule
-    forward = 0.0 if rule in TIMELESS else _spikes(network, batch, draws)
-    copied, passes = _copy(network), _Passes(rule)
+    copied, passes = copy.deepcopy(network), _Passes(rule)
+    copied.memory_mode = "full"
+    forward = 0.0 if rule in TIMELESS else _spikes(copied, batch, draws)
     live, steps = copied.live_connections(batch.frozen), list[int]()
     for conn in connections_of(copied):
         conn.counter = passes
@@ -81,13 +82,6 @@ def count_operations(
     )
 
 
-def _copy(network: Network) -> Network:
-    """Return a copy in the same modes, that keeps all in memory in its plain form."""
-    copied = copy.deepcopy(network)
-    copied.memory_mode = "full"
-    return copied
-
-
 def _context(draws: torch.Generator) -> ForwardContext:
     own = torch.Generator(draws.device)
     own.set_state(draws.get_state())
@@ -97,9 +91,11 @@ def _context(draws: torch.Generator) -> ForwardContext:
 @torch.no_grad()
 def _spikes(network: Network, batch: Batch, draws: torch.Generator) -> float:
     """Return the operations of the forward pass by spikes."""
-    context, own = _context(draws), _copy(network)
+    context = _context(draws)
     context.observer = counter = _Arrivals(context)
-    own.run(batch.drive, context, timesteps=batch.timesteps, frozen=batch.frozen, wants=("logits",))
+    network.run(
+        batch.drive, context, timesteps=batch.timesteps, frozen=batch.frozen, wants=("logits",)
+    )
     return counter.total
 
 
