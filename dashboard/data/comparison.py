@@ -69,6 +69,7 @@ class Comparison:
     reference: Mapping[str, float]  # reference point of all hypervolumes
     studies: tuple[Compared, ...]
     metrics: Metrics = field(default_factory=lambda: METRICS)  # what the objectives mean
+    ceiling: float = 0.0  # hypervolume of the points of all studies together
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -117,12 +118,45 @@ def compare(views: Sequence[StudyView], by: str = "study") -> Comparison:
         )
     ]
     reference = {name: _worst(views, name) for name in shared}
+    studies = tuple(_compared(view, by, reference) for view in views)
     return Comparison(
         objectives=tuple(shared),
         reference=reference,
-        studies=tuple(_compared(view, by, reference) for view in views),
+        studies=studies,
         metrics=views[0].stored.metrics,
+        ceiling=_together(studies, reference),
     )
+
+
+def _together(studies: Sequence[Compared], reference: Mapping[str, float]) -> float:
+    """Return the hypervolume of all studies' points as if one search had found them."""
+    if not reference:
+        return 0.0
+    points = np.concatenate([_usable(study.table, reference) for study in studies])
+    kept = points[pareto_mask(points)]
+    return min(hypervolume(kept, np.ones(len(reference))), 1.0) if len(kept) else 0.0
+
+
+def _usable(table: PointTable, reference: Mapping[str, float]) -> Floats:
+    """Return the points within the constraints as `_scaled` rows."""
+    scaled = _scaled(table, reference)
+    return scaled[table.is_feasible & np.isfinite(scaled).all(axis=1)]
+
+
+def ceiling_line(studies: Sequence[Compared], x: str, y: str) -> Floats:
+    """Return the front over two metrics of all studies together, as a line of (x, y).
+
+    Its ends are the best points of each metric, and between them are steps. Empty without a point.
+    """
+    points = np.concatenate([_minimised(study, x, y) for study in studies])
+    kept = np.unique(points[pareto_mask(points)], axis=0)
+    if not len(kept):
+        return kept
+    metrics = studies[0].table.metrics
+    across, up = np.repeat(kept[:, 0], 2)[1:], np.repeat(kept[:, 1], 2)[:-1]
+    signs = np.asarray([metrics[x].sign, metrics[y].sign])
+    line: Floats = signs * np.column_stack([across, up])
+    return line
 
 
 def _worst(views: Sequence[StudyView], name: str) -> float:

@@ -50,11 +50,16 @@ def comparison(compared: Comparison) -> pd.DataFrame:
                 "Hours": float(history.hours[-1]) if ends else 0.0,
                 "Front": int(study.front.size),
                 "Hypervolume": float(history.values[-1]) if ends else math.nan,
+                "Of the ceiling": _share(history.values.tolist(), compared.ceiling),
                 f"Epochs to {GOAL:.0%}": history.first_at(goal, "epochs") if goal > 0 else None,
                 **{name: study.best.get(name, math.nan) for name in compared.objectives},
             }
         )
     return pd.DataFrame(rows)
+
+
+def _share(values: Sequence[float], ceiling: float) -> float:
+    return float(values[-1]) / ceiling if len(values) and ceiling > 0 else math.nan
 
 
 def _few(values: Sequence[float], count: int = 40) -> list[float]:

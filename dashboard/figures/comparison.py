@@ -1,12 +1,22 @@
 """Figures of several studies: their fronts, and their hypervolumes against the cost."""
 
 import html
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from dashboard.data.comparison import Attainment, Compared, Comparison, attainment, band
+from dashboard.data.comparison import (
+    Attainment,
+    Compared,
+    Comparison,
+    attainment,
+    band,
+    ceiling_line,
+)
 from dashboard.data.points import staircase
+from dashboard.data.references import Reference
+from dashboard.figures.front_marks import add_references
 from dashboard.figures.style import (
     SVG_LIMIT,
     SYMBOLS,
@@ -17,9 +27,10 @@ from dashboard.figures.style import (
     template,
     translucent,
 )
-from dashboard.figures.theme import PALETTES, Mode
+from dashboard.figures.theme import PALETTES, Mode, Palette
 
 HEIGHT = 500
+CEILING = "all studies together"
 SPENT = {
     "trials": "Finished trials",
     "epochs": "Epochs trained",
@@ -36,15 +47,27 @@ def colours(comparison: Comparison, mode: Mode) -> dict[str, str]:
 
 
 def fronts(
-    comparison: Comparison, *, x: str, y: str, log_x: bool, log_y: bool, mode: Mode
+    comparison: Comparison,
+    *,
+    x: str,
+    y: str,
+    log_x: bool,
+    log_y: bool,
+    mode: Mode,
+    references: Sequence[Reference] = (),
+    has_ceiling: bool = False,
 ) -> go.Figure:
     """Return the fronts of all studies over two axes, each as points and a step line.
 
     Points that are dominated over these two axes are faded. A group of repeats is drawn as its
-    attainment surface: a line for what half of the repeats attain, and the 25-75 % band.
+    attainment surface: a line for what half of the repeats attain, and the 25-75 % band. The
+    ceiling is the front of all studies together.
     """
     figure = _empty(f"{x}|{y}|{log_x}|{log_y}", mode)
-    shades = colours(comparison, mode)
+    shades, palette = colours(comparison, mode), PALETTES[mode]
+    if has_ceiling:
+        line = ceiling_line(comparison.studies, x, y)
+        _add_ceiling(figure, line[:, 0].tolist(), line[:, 1].tolist(), CEILING, palette)
     for place, group in enumerate(comparison.groups):
         members, symbol = comparison.members(group), SYMBOLS[place % len(SYMBOLS)]
         found = attainment(members, x, y)
@@ -53,6 +76,8 @@ def fronts(
         for study in members:
             _add_front(figure, study, x, y, shades[group], symbol, mode, is_repeat=bool(found))
     first = comparison.studies[0].table
+    known = next((study.table for study in comparison.studies if len(study.table)), first)
+    add_references(figure, known.axis(x), known.axis(y), references, palette)
     figure.update_xaxes(**axis_layout(first.axis(x), log=log_x, side="x"))
     figure.update_yaxes(**axis_layout(first.axis(y), log=log_y, side="y"))
     return figure
@@ -158,10 +183,35 @@ def _add_front(
         )
 
 
-def histories(comparison: Comparison, *, along: str, mode: Mode) -> go.Figure:
-    """Return hypervolumes over trials, epochs or hours; groups of several as mean and range."""
+def _add_ceiling(
+    figure: go.Figure, x: Sequence[float], y: Sequence[float], name: str, palette: Palette
+) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            name=name,
+            line={"color": palette.text, "width": 1.6, "dash": "dot"},
+            hovertemplate=f"{name}<extra></extra>",
+        )
+    )
+
+
+def histories(
+    comparison: Comparison, *, along: str, mode: Mode, has_ceiling: bool = False
+) -> go.Figure:
+    """Return hypervolumes over trials, epochs or hours; groups of several as mean and range.
+
+    The ceiling is the hypervolume of all studies together.
+    """
     figure = _empty(along, mode)
     shades = colours(comparison, mode)
+    ends = [s.history.along(along)[-1] for s in comparison.studies if s.history.values.size]
+    if has_ceiling and ends:
+        level = comparison.ceiling
+        name = f"{CEILING}: {level:.4f}"
+        _add_ceiling(figure, [0.0, max(ends)], [level, level], name, PALETTES[mode])
     for group in comparison.groups:
         _add_group(figure, comparison.members(group), group, along, shades[group])
     figure.update_xaxes(title=SPENT[along], rangemode="tozero")

@@ -46,7 +46,7 @@ def draw_controls(view: StudyView) -> ControlState:
             points = {"all": "All points", "trial": "One per trial"}
             per_trial = frame.pick_one("Points", "points", points) == "trial"
             hides = not frame.switch("Dominated points", "dominated", default=True)
-            references = _references(view)
+            references = published([view])
     options = ViewOptions(
         x=x,
         y=y,
@@ -115,9 +115,10 @@ def _targets(table: PointTable) -> tuple[Target, ...]:
     return targets
 
 
-def _references(view: StudyView) -> tuple[Reference, ...]:
-    """Return published results for the study's data set, if they are switched on."""
-    dataset = view.study.run.get("dataset", "") if view.study else ""
+def published(views: Sequence[StudyView]) -> tuple[Reference, ...]:
+    """Return published results for the one data set of these studies, if they are switched on."""
+    datasets = {view.study.run.get("dataset", "") if view.study else "" for view in views}
+    dataset = datasets.pop() if len(datasets) == 1 else ""
     found, faults = _loaded(str(folder()), stamp(folder()))
     fitting = tuple(reference for reference in found if reference.dataset == dataset)
     for fault in faults:

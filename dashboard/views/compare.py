@@ -6,8 +6,11 @@ import streamlit as st
 
 from dashboard.data import formats, frames
 from dashboard.data.comparison import GOAL, Comparison, compare, group_tests, question_of
+from dashboard.data.references import Reference
+from dashboard.data.study_view import StudyView
 from dashboard.figures.comparison import SPENT, fronts, histories
 from dashboard.parts import frame
+from dashboard.parts.front_controls import published
 from dashboard.parts.store_cache import is_anything_running, open_store, store_url, study_view
 from search.trial.trial import TrialState
 
@@ -42,7 +45,7 @@ def _body(url: str) -> None:
             "A group of two or more studies is drawn as an attainment surface, and its "
             "hypervolumes as mean and range.",
         )
-        _draw(_compared(url, chosen, by))
+        _draw(_compared(url, chosen, by), [study_view(url, name) for name in chosen])
 
 
 def _choose(names: list[str]) -> list[str]:
@@ -79,20 +82,31 @@ def _kept(url: str, versions: tuple[tuple[str, str], ...], by: str) -> Compariso
     return compare([study_view(url, name) for name, _ in versions], by)
 
 
-def _draw(comparison: Comparison) -> None:
+def _draw(comparison: Comparison, views: list[StudyView]) -> None:
     if any(study.front.size for study in comparison.studies):
+        with st.container(horizontal=True, gap="medium"):
+            has_ceiling = frame.switch("Ceiling", "ceiling", default=False, help=_CEILING)
+            references = published(views)
         left, right = st.columns(2, gap="large")
         with left:
-            _fronts(comparison)
+            _fronts(comparison, references, has_ceiling=has_ceiling)
         with right:
-            _histories(comparison)
+            _histories(comparison, has_ceiling=has_ceiling)
     else:
         st.text("None of these studies has a point on its front yet.")
     _table(comparison)
     _remarks(comparison)
 
 
-def _fronts(comparison: Comparison) -> None:
+_CEILING = (
+    "What all studies shown here found together, as if one search had found it: the front of all "
+    "their points, and its hypervolume."
+)
+
+
+def _fronts(
+    comparison: Comparison, references: tuple[Reference, ...], *, has_ceiling: bool
+) -> None:
     st.subheader("Fronts", anchor=False)
     shared = [
         name
@@ -109,7 +123,16 @@ def _fronts(comparison: Comparison) -> None:
     tables = [study.table for study in comparison.studies if len(study.table)]
     logs = {n: all(table.axis(n).is_log_by_default for table in tables) for n in (x, y)}
     frame.chart(
-        fronts(comparison, x=x, y=y, log_x=logs[x], log_y=logs[y], mode=frame.mode()),
+        fronts(
+            comparison,
+            x=x,
+            y=y,
+            log_x=logs[x],
+            log_y=logs[y],
+            mode=frame.mode(),
+            references=references,
+            has_ceiling=has_ceiling,
+        ),
         CHART,
         f"Fronts of the studies, {formats.label(y)} against {formats.label(x)}",
         on_select=_take_point,
@@ -169,7 +192,7 @@ def _axis(label: str, name: str, names: list[str], default: str) -> str:
         return frame.choose(label, name, names, default, show=formats.label)
 
 
-def _histories(comparison: Comparison) -> None:
+def _histories(comparison: Comparison, *, has_ceiling: bool) -> None:
     st.subheader("Hypervolume", anchor=False)
     along = frame.pick_one(
         "Against",
@@ -181,7 +204,7 @@ def _histories(comparison: Comparison) -> None:
         st.text("These studies have no common objective, so hypervolumes cannot be compared.")
         return
     frame.chart(
-        histories(comparison, along=along, mode=frame.mode()),
+        histories(comparison, along=along, mode=frame.mode(), has_ceiling=has_ceiling),
         "compared-hypervolumes",
         f"Hypervolume of the studies against {SPENT[along].lower()}",
     )
@@ -206,6 +229,9 @@ def _columns(comparison: Comparison) -> dict[str, Any]:
         "Study": config.TextColumn(pinned=True),
         "Hypervolume": number(
             format="%.4f", help="From 0 to 1, with one reference point for all studies."
+        ),
+        "Of the ceiling": number(
+            format="percent", help="Share of the hypervolume of all studies shown here together."
         ),
         "Hours": number(format="%.2f", help="Hours in which at least one trial ran."),
         f"Epochs to {share}": number(

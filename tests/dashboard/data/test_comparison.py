@@ -12,6 +12,7 @@ from dashboard.data.comparison import (
     HypervolumeHistory,
     attainment,
     band,
+    ceiling_line,
     compare,
     group_of,
     group_tests,
@@ -58,6 +59,26 @@ def test_studies_are_measured_from_one_reference_the_worst_of_theirs(
     for name, value in compared.reference.items():
         references = [view.stored.reference or {} for view in views]
         assert value == (min if name == "accuracy" else max)(r[name] for r in references)
+
+
+def test_the_ceiling_is_what_all_studies_found_together(views: list[StudyView]) -> None:
+    compared = compare(views[:2])  # of equal trials: together they found no more
+    ends = [study.history.values[-1] for study in compared.studies]
+    assert compared.ceiling == pytest.approx(max(ends))
+    assert frames.comparison(compared)["Of the ceiling"].tolist() == pytest.approx([1.0, 1.0])
+    first, second = (
+        dataclasses.replace(
+            compared.studies[0],
+            table=table(accuracy, ops, front=[True] * 2),
+            front=np.arange(2),
+        )
+        for accuracy, ops in (([0.9, 0.7], [9.0, 3.0]), ([0.8, 0.6], [5.0, 4.0]))
+    )
+    line = ceiling_line([first, second], "synaptic_ops", "accuracy")
+    assert line.tolist() == [[3, 0.7], [5, 0.7], [5, 0.8], [9, 0.8], [9, 0.9]]
+    figure = comparison_figures.histories(compared, along="epochs", mode="dark", has_ceiling=True)
+    level = next(trace for trace in figure.data if "together" in str(trace.name))
+    assert set(level.y) == {compared.ceiling}
 
 
 @pytest.mark.parametrize(
