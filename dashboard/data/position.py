@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dashboard.data.inputs import IMAGES, Inputs
 from search.store.store import StoredPoint
 from snn.settings.config import RunConfig
 from snn.settings.measurement import ExitReport, OperatingPoint
@@ -84,8 +85,8 @@ def nearest(points: Sequence[StoredPoint], wanted: Position) -> StoredPoint:
     return min(points, key=distance)
 
 
-def explained(reports: Sequence[ExitReport]) -> list[str]:
-    """Return sentences on the exits of the images; none for a single exit."""
+def explained(reports: Sequence[ExitReport], inputs: Inputs = IMAGES) -> list[str]:
+    """Return sentences on the exits of the inputs; none for a single exit."""
     exits = sorted({report.exit for report in reports})
     total = sum(report.images for report in reports)
     if len(exits) < 2 or not total:
@@ -96,16 +97,16 @@ def explained(reports: Sequence[ExitReport]) -> list[str]:
         images, correct = sum(r.images for r in here), sum(r.correct for r in here)
         if images:
             sentences.append(
-                f"Exit {number} takes {images / total:.1%} of the images; "
+                f"Exit {number} takes {images / total:.1%} of the {inputs.sample}s; "
                 f"{correct / images:.1%} of them are right."
             )
         else:
-            sentences.append(f"Exit {number} takes no image.")
-    sentences.extend(_classes(reports, exits[-1]))
+            sentences.append(f"Exit {number} takes no {inputs.sample}.")
+    sentences.extend(_classes(reports, exits[-1], inputs))
     return [sentence.replace("%", "\u202f%") for sentence in sentences]
 
 
-def _classes(reports: Sequence[ExitReport], last: int) -> list[str]:
+def _classes(reports: Sequence[ExitReport], last: int, inputs: Inputs) -> list[str]:
     """Return sentences on the classes with the fewest and the most blocks, and on hard classes."""
     labels = sorted({report.label for report in reports})
     mean = {}
@@ -117,15 +118,18 @@ def _classes(reports: Sequence[ExitReport], last: int) -> list[str]:
     if len(mean) < 3 or max(mean.values()) - min(mean.values()) < 0.05:
         return []
     order = sorted(mean, key=lambda label: mean[label])
-    easy, hard = order[:2], order[: -1 - min(2, len(order) - 2) : -1]
+
+    def named(label: int, unit: str = "") -> str:
+        return f"{inputs.name(label)} ({mean[label]:.2f}{unit})"
+
+    easy, hard = order[:2], order[2:][:-3:-1]
     found = [
-        f"Easiest classes: {easy[0]} ({mean[easy[0]]:.2f} blocks on average) and {easy[1]} "
-        f"({mean[easy[1]]:.2f}). Hardest: {hard[0]} ({mean[hard[0]]:.2f}) and {hard[1]} "
-        f"({mean[hard[1]]:.2f})."
+        f"Easiest classes: {named(easy[0], ' blocks on average')} and {named(easy[1])}. "
+        f"Hardest: {' and '.join(map(named, hard))}."
     ]
     marked = sorted({r.label for r in reports if r.is_hard and r.exit < last})
     if marked:
-        names = ", ".join(map(str, marked))
+        names = ", ".join(map(inputs.name, marked))
         found.append(
             f"Hard classes (validation accuracy below the limit after some block): {names}."
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard.data import formats
+from dashboard.data.inputs import IMAGES, Inputs
 from dashboard.figures.style import template, translucent
 from dashboard.figures.theme import PALETTES, Mode
 from dashboard.figures.trial import sampled
@@ -26,7 +27,7 @@ def _stacked(shares: Sequence[float]) -> list[float]:
     return places
 
 
-def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
+def flow(reports: Sequence[ExitReport], mode: Mode, inputs: Inputs = IMAGES) -> go.Figure:
     """Return a Sankey figure: images from their classes to their exits, to right or wrong.
 
     Bands of classes that are hard after the exit's block are stronger.
@@ -46,8 +47,9 @@ def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
         colour = colours[exits.index(report.exit)]
         known = formats.quantity("accuracy", report.correct / report.images)
         text = (
-            f"<b>class {report.label}</b> at <b>exit {report.exit}</b><br>{report.images:,} of "
-            f"{totals[report.label]:,} images exit here<br>{known} of them right"
+            f"<b>class {html.escape(inputs.name(report.label))}</b> at "
+            f"<b>exit {report.exit}</b><br>{report.images:,} of "
+            f"{totals[report.label]:,} {inputs.sample}s exit here<br>{known} of them right"
             + ("<br>hard class after this block" if report.is_hard else "")
         )
         strength = 0.75 if report.is_hard else 0.4
@@ -61,7 +63,7 @@ def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
             (wrong, images - correct, palette.accent, "wrong"),
         ):
             if count:
-                text = f"<b>exit {number}</b><br>{count:,} of {images:,} images {word}"
+                text = f"<b>exit {number}</b><br>{count:,} of {images:,} {inputs.sample}s {word}"
                 links.append(
                     (place["exit", number], target, count, translucent(colour, 0.35), text)
                 )
@@ -77,7 +79,7 @@ def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
             node={
                 "x": [x for x, part in zip(_ACROSS, columns, strict=True) for _ in part],
                 "y": [y for part in columns for y in _stacked(part)],
-                "label": [f"class {k}" for k in labels]
+                "label": [f"class {html.escape(inputs.name(k))}" for k in labels]
                 + [f"exit {number}" for number in exits]
                 + ["right", "wrong"],
                 "color": [palette.faded] * len(labels)
@@ -86,7 +88,7 @@ def flow(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
                 "line": {"width": 0},
                 "pad": 4,
                 "thickness": 12,
-                "hovertemplate": "%{label}<br>%{value:,} images<extra></extra>",
+                "hovertemplate": f"%{{label}}<br>%{{value:,}} {inputs.sample}s<extra></extra>",
             },
             link={
                 "source": [link[0] for link in links],

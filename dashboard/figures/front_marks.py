@@ -103,11 +103,11 @@ def add_confirmed(
             error_x={"array": [spread.std for spread in spreads[x.name]], **error},
             error_y={"array": [spread.std for spread in spreads[y.name]], **error},
             mode="markers",
-            name="confirmed on test images",
+            name="confirmed on the test part",
             customdata=[int(table.ids[row]) for row, _ in known],
             marker={"symbol": "line-ew-open", "size": 11, "color": palette.text},
             hovertext=[
-                f"<b>Trial {table.trials[row]}</b> on test images<br>"
+                f"<b>Trial {table.trials[row]}</b> on the test part<br>"
                 + "<br>".join(
                     f"{html.escape(formats.label(axis.name))}  "
                     f"<b>{html.escape(formats.confirmed(each, axis.name, table.metrics))}</b>"

@@ -81,7 +81,9 @@ def network(
     staying = 1.0
     for block in range(1, config.exits + 1):
         is_kept = block <= kept
-        parts.append(_arrow(staying if shares and is_kept else None, is_kept))
+        parts.append(
+            _arrow(staying if shares and is_kept else None, is_kept, sample_of(config.dataset))
+        )
         parts.append(
             _block(block, config, point, [r for r in layers if r.block == block], shares, palette)
         )
@@ -104,16 +106,15 @@ def _input(config: RunConfig) -> str:
     )
 
 
-def _arrow(staying: float | None, is_kept: bool) -> str:
+def _arrow(staying: float | None, is_kept: bool, sample: str) -> str:
     share = (
         ""
         if staying is None or staying > 0.9995
         else f"<b>{formats.quantity('accuracy', staying)}</b>"
     )
     dim = "" if is_kept else " off"
-    return (
-        f'<div class="arrow{dim}" title="share of the images that reach this block">{share}→</div>'
-    )
+    title = f"share of the {sample}s that reach this block"
+    return f'<div class="arrow{dim}" title="{title}">{share}→</div>'
 
 
 def _block(
@@ -128,7 +129,8 @@ def _block(
     own = palette.categories[(block - 1) % len(palette.categories)]
     is_kept = point is None or block <= point.blocks
     words = f"{units} unit" if units == 1 else f"{units} units"
-    rows = "".join(_layer(layer) for layer in layers)
+    sample = sample_of(config.dataset)
+    rows = "".join(_layer(layer, sample) for layer in layers)
     list_ = f"<ul>{rows}</ul>" if rows else '<p class="muted">not measured</p>'
     return (
         f'<div class="block{"" if is_kept else " off"}" style="--own:{own}">'
@@ -137,11 +139,11 @@ def _block(
     )
 
 
-def _layer(layer: LayerReport) -> str:
+def _layer(layer: LayerReport, sample: str) -> str:
     share = layer.connections / layer.weights if layer.weights else 0.0
     title = (
         f"{layer.neurons:,} neurons, {layer.connections:,} of {layer.weights:,} connections, "
-        f"{layer.spikes_per_inference:,.0f} spikes per image"
+        f"{layer.spikes_per_inference:,.0f} spikes per {sample}"
     )
     name = layer.name.rpartition("exit")[2] if layer.name.startswith("exit") else layer.name
     return (

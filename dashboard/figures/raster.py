@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
 from dashboard.data import formats
+from dashboard.data.inputs import IMAGES, Inputs
 from dashboard.figures.style import template, translucent
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from snn.evaluation.raster import ImageRaster, LayerRaster
@@ -18,16 +19,25 @@ GAP = 8  # rows above each layer, for its name
 ROW_PX = 2.6
 
 
-def described(raster: ImageRaster, timesteps: int, thresholds: Sequence[float], exit_: int) -> str:
+def described(
+    raster: ImageRaster,
+    timesteps: int,
+    thresholds: Sequence[float],
+    exit_: int,
+    inputs: Inputs = IMAGES,
+) -> str:
     """Return a sentence on the answer of the exit."""
     predicted = int(raster.predicted[exit_ - 1, timesteps - 1])
     confidence = float(raster.confidence[exit_ - 1, timesteps - 1])
     steps = f"{timesteps} timestep" + ("s" if timesteps > 1 else "")
-    answer = "right" if predicted == raster.label else f"wrong, the class is {raster.label}"
+    answer = (
+        "right" if predicted == raster.label else f"wrong, the class is {inputs.name(raster.label)}"
+    )
     limit = f" (threshold {thresholds[exit_ - 1]:.3g})" if exit_ <= len(thresholds) else ""
     return (
         f"After {steps} the highest class probability at exit {exit_} is "
-        f"{formats.quantity('accuracy', confidence)}{limit}, for class {predicted}: {answer}."
+        f"{formats.quantity('accuracy', confidence)}{limit}, "
+        f"for class {inputs.name(predicted)}: {answer}."
     )
 
 

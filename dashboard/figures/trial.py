@@ -2,11 +2,13 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from dashboard.data import formats
+from dashboard.data.inputs import IMAGES, Inputs
 from dashboard.data.points import metric_axis
 from dashboard.figures.style import MOST_CATEGORIES, axis_layout, template
 from dashboard.figures.theme import PALETTES, Mode, Palette
@@ -15,6 +17,7 @@ from snn.settings.measurement import (
     ExitReport,
     LayerReport,
     Measurement,
+    Metrics,
     OperatingPoint,
     energy_nj,
 )
@@ -30,6 +33,7 @@ def family(
     front: Sequence[OperatingPoint] = (),
     x: str = "synaptic_ops",
     y: str = "accuracy",
+    metrics: Metrics = METRICS,
 ) -> go.Figure:
     """Return the operating points of one network, the selected one ringed, and the study's front.
 
@@ -39,15 +43,15 @@ def family(
     steps = sorted({point.timesteps for point in points})
     colours = sampled(palette, len(steps))
     figure = go.Figure()
-    _add_front(figure, front, x, y, palette)
+    _add_front(figure, front, x, y, palette, metrics)
     for step, colour in zip(steps, colours, strict=True):
         places = [place for place, point in enumerate(points) if point.timesteps == step]
         figure.add_trace(
             go.Scatter(
-                x=[points[place].metrics[x] for place in places],
-                y=[points[place].metrics[y] for place in places],
+                x=[points[place].metrics.get(x, nan) for place in places],
+                y=[points[place].metrics.get(y, nan) for place in places],
                 mode="markers",
-                name=f"T {step}",
+                name=f"T {step}" if step else "operating points",
                 customdata=places,
                 marker={
                     "size": 9,
@@ -56,19 +60,21 @@ def family(
                 },
                 selected={"marker": {"opacity": 1}},
                 unselected={"marker": {"opacity": 1}},
-                hovertext=[_family_hover(points[place], x, y) for place in places],
+                hovertext=[_family_hover(points[place], x, y, metrics) for place in places],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )
     _ring(figure, selected, x, y, palette)
     shown = [*points, *front, selected]
     axes = [
-        metric_axis(name, np.asarray([p.metrics[name] for p in shown], dtype=np.float64))
+        metric_axis(
+            name, np.asarray([p.metrics.get(name, nan) for p in shown], dtype=np.float64), metrics
+        )
         for name in (x, y)
     ]
     is_log = axes[0].is_log_by_default and axes[0].ratio > 4
     figure.update_layout(
-        template=template(mode), height=420, dragmode="pan", uirevision=f"family-{x}"
+        template=template(mode), height=420, dragmode="pan", uirevision=f"family-{x}-{y}"
     )
     figure.update_xaxes(**axis_layout(axes[0], log=is_log, side="x"))
     figure.update_yaxes(**axis_layout(axes[1], log=False, side="y"))
@@ -76,15 +82,26 @@ def family(
 
 
 def _add_front(
-    figure: go.Figure, front: Sequence[OperatingPoint], x: str, y: str, palette: Palette
+    figure: go.Figure,
+    front: Sequence[OperatingPoint],
+    x: str,
+    y: str,
+    palette: Palette,
+    metrics: Metrics,
 ) -> None:
     """Add the study's front over these two metrics as a step line."""
-    known = [p for p in front if np.isfinite(p.metrics[x]) and np.isfinite(p.metrics[y])]
-    signs = METRICS[x].sign, METRICS[y].sign
+    known = [
+        p
+        for p in front
+        if np.isfinite(p.metrics.get(x, nan)) and np.isfinite(p.metrics.get(y, nan))
+    ]
+    signs = metrics[x].sign, metrics[y].sign
     known.sort(key=lambda p: (signs[0] * p.metrics[x], signs[1] * p.metrics[y]))
     steps: list[OperatingPoint] = []
     for point in known:
-        if not steps or signs[1] * point.metrics[y] < signs[1] * steps[-1].metrics[y]:
+        if not steps or signs[1] * point.metrics.get(y, nan) < signs[1] * steps[-1].metrics.get(
+            y, nan
+        ):
             steps.append(point)
     if not steps:
         return
@@ -101,13 +118,17 @@ def _add_front(
     )
 
 
-def _family_hover(point: OperatingPoint, x: str, y: str) -> str:
-    lines = [
-        f"<b>T {point.timesteps}</b>  ·  blocks used {point.blocks}",
-        f"exit thresholds {formats.thresholds(point.exit_thresholds)}",
-    ]
-    for name in (y, x, "latency_steps"):
-        lines.append(f"{formats.label(name)}  <b>{formats.quantity(name, point.metrics[name])}</b>")
+def _family_hover(point: OperatingPoint, x: str, y: str, metrics: Metrics) -> str:
+    lines = [f"<b>{html.escape(point.label)}</b>"] if point.label else []
+    if point.timesteps:  # those of an own training have none
+        lines += [
+            f"<b>T {point.timesteps}</b>  ·  blocks used {point.blocks}",
+            f"exit thresholds {formats.thresholds(point.exit_thresholds)}",
+        ]
+    for name in dict.fromkeys((y, x, "latency_steps")):
+        if name in point.metrics:
+            value = html.escape(formats.quantity(name, point.metrics[name], metrics))
+            lines.append(f"{html.escape(formats.label(name))}  <b>{value}</b>")
     if point.is_sampled:
         lines.append("sampled point")
     return "<br>".join(lines)
@@ -116,8 +137,8 @@ def _family_hover(point: OperatingPoint, x: str, y: str) -> str:
 def _ring(figure: go.Figure, point: OperatingPoint, x: str, y: str, palette: Palette) -> None:
     figure.add_trace(
         go.Scatter(
-            x=[point.metrics[x]],
-            y=[point.metrics[y]],
+            x=[point.metrics.get(x, nan)],
+            y=[point.metrics.get(y, nan)],
             mode="markers",
             name=RING,
             marker={
@@ -234,7 +255,7 @@ def _curve_line(
     )
 
 
-def exits(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
+def exits(reports: Sequence[ExitReport], mode: Mode, inputs: Inputs = IMAGES) -> go.Figure:
     """Return the share of each class per exit, with the accuracy of these images.
 
     Hatched: the class is hard after the exit's block.
@@ -247,7 +268,7 @@ def exits(reports: Sequence[ExitReport], mode: Mode) -> go.Figure:
     # one colour more than needed, because the end of the ramp is too bright for bars
     for number, colour in zip(numbers, sampled(palette, len(numbers) + 1), strict=False):
         of_exit = {r.label: r for r in reports if r.exit == number}
-        figure.add_trace(_exit_bars(number, of_exit, labels, totals, colour, palette))
+        figure.add_trace(_exit_bars(number, of_exit, labels, totals, colour, palette, inputs))
     figure.update_layout(
         template=template(mode),
         height=380,
@@ -271,6 +292,7 @@ def _exit_bars(
     totals: Mapping[int, int],
     colour: str,
     palette: Palette,
+    inputs: Inputs,
 ) -> go.Bar:
     shares, texts, hovers, hatches = [], [], [], []
     for label in labels:
@@ -284,11 +306,12 @@ def _exit_bars(
         hatches.append("/" if is_hard else "")
         known = formats.quantity("accuracy", accuracy) if accuracy is not None else "–"
         hovers.append(
-            f"<b>Class {label}, exit {number}</b><br>{images} of {totals[label]} images exit here"
-            f"<br>accuracy <b>{known}</b>" + ("<br>hard class" if is_hard else "")
+            f"<b>Class {html.escape(inputs.name(label))}, exit {number}</b><br>{images} of "
+            f"{totals[label]} {inputs.sample}s exit here<br>accuracy <b>{known}</b>"
+            + ("<br>hard class" if is_hard else "")
         )
     return go.Bar(
-        x=[str(label) for label in labels],
+        x=[html.escape(inputs.name(label)) for label in labels],
         y=shares,
         name=f"exit {number}",
         text=texts if len(labels) <= 20 else None,

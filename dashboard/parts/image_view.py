@@ -5,20 +5,22 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
+from dashboard.data import formats
+from dashboard.data.inputs import IMAGES, Inputs, inputs_of
 from dashboard.data.position import Position
 from dashboard.figures import recorded
 from dashboard.figures.raster import described, picture
 from dashboard.figures.raster import raster as drawn
-from dashboard.parts import frame, replays
+from dashboard.parts import downloads, frame, replays
 from search.export.replay import Decided, Replay
 from search.trial.trial import Trial
 from snn.evaluation.raster import ImageRaster
-from snn.settings.datasets import sample_of
 
 
 def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: Position) -> None:
     """Draw the spikes of one validation image, the confidence of each exit, and its exit."""
-    noun = noun_of(trial)
+    inputs = inputs_of_trial(trial)
+    noun = inputs.sample
     st.subheader(f"One {noun} on its way", anchor=False)
     decided = replayed.decisions(*place.setting)
     kinds = kinds_of(decided, replayed, place)
@@ -57,10 +59,10 @@ def image_section(url: str, study: str, trial: Trial, replayed: Replay, place: P
                 if is_camera
                 else picture(raster, frame.mode()),
                 "picture",
-                f"Validation {noun} {number}, of class {raster.label}",
+                f"Validation {noun} {number}, of class {inputs.name(raster.label)}",
             )
-        st.markdown(f"**Class {raster.label}**, exit {exit_}")
-        st.text(described(raster, answered, place.thresholds, exit_))
+        st.markdown(f"**Class {formats.verbatim(inputs.name(raster.label))}**, exit {exit_}")
+        st.text(described(raster, answered, place.thresholds, exit_, inputs))
         if raster.frames is not None:
             st.text(recorded.answer(raster, answered))
             if is_camera:
@@ -106,15 +108,15 @@ def _time(raster: ImageRaster, answered: int, exit_: int, place: Position) -> No
     )
 
 
-def noun_of(trial: Trial) -> str:
-    """Return what one input of a network is."""
+def inputs_of_trial(trial: Trial) -> Inputs:
+    """Return what the inputs and classes of a network are called."""
     config = trial.engine_config
-    return "image" if config is None else sample_of(config.dataset)
+    return IMAGES if config is None else inputs_of(config.dataset, downloads.data_dir())
 
 
 def worded(trial: Trial, text: str) -> str:
     """Return a text on images in the words of the trial's data set."""
-    return text.replace("image", noun_of(trial)).replace("Image", noun_of(trial).title())
+    return inputs_of_trial(trial).worded(text)
 
 
 def kinds_of(decided: Decided, replayed: Replay, place: Position) -> dict[str, np.ndarray]:

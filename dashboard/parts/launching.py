@@ -5,11 +5,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.parts.store_cache import forget_store, open_store, trials_of
-from search.commands.study_file import Cost, chosen, sampled_costs
+from search.commands.run import datasets_of
+from search.commands.study_file import Cost, chosen, recordings_of, sampled_costs
 from search.runners.launch import (
     Launched,
     RunOptions,
@@ -25,7 +27,11 @@ from search.runners.launch import (
 from search.store.store import Store, StoreError, StudySummary
 from search.study.study import Study, study_from_toml
 from search.trial.trial import Event, Trial, TrialState
+from snn.settings.datasets import is_recorded
 from snn.settings.measurement import Measurement
+
+if TYPE_CHECKING:  # it loads NumPy and the readers
+    from snn.data.events.report import Report
 
 ARTIFACTS = Path("runs") / "artifacts"
 LOGS = Path("runs") / "logs"
@@ -44,6 +50,17 @@ def costs(text: str) -> dict[str, Cost]:
     """Return the cost of the smallest, typical and largest of some runs, by training memory."""
     found = sorted(sampled_costs(study_from_toml(text)), key=lambda c: c.training_memory_bytes)
     return chosen(found) if found else {}
+
+
+def has_recordings(study: Study) -> bool:
+    """Return whether a data set of the study has recordings."""
+    return study.train is None and any(map(is_recorded, datasets_of(study)))
+
+
+@st.cache_resource(show_spinner="Reading the recordings", max_entries=8)
+def recordings(text: str, data_dir: str) -> "dict[str, Report]":
+    """Return a report of each data set of recordings that is on this machine."""
+    return recordings_of(study_from_toml(text), Path(data_dir))
 
 
 def size_words(study: Study) -> str:

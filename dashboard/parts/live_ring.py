@@ -84,11 +84,12 @@ def _stops(track: Track, x: str) -> list[tuple[float, float, float, str]]:
     return [
         (value, point.metrics[x], point.metrics["accuracy"], _said(point, x))
         for value, point in zip(track.values, track.points, strict=True)
+        if x in point.metrics  # a metric of the user is measured at stored points alone
     ]
 
 
 def _said(point: OperatingPoint, x: str) -> str:
     names = ("accuracy", x)
     return " · ".join(
-        f"{formats.label(name)} {formats.quantity(name, point.metrics[name])}" for name in names
+        f"{formats.label(name)} {formats.quantity(name, point.metrics.get(name))}" for name in names
     )

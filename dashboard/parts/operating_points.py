@@ -15,7 +15,7 @@ from dashboard.parts.image_view import worded
 from search.export.replay import Replay
 from search.store.store import StoredPoint
 from search.trial.trial import Trial
-from snn.settings.measurement import METRICS, ExitReport, OperatingPoint
+from snn.settings.measurement import ExitReport, OperatingPoint
 
 CHART = "family-chart"
 
@@ -74,7 +74,7 @@ def operating_section(
     st.subheader("Operating points", anchor=False)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        names = [name for name in METRICS if name != "accuracy"]
+        names = [name for name in view.metrics if name != "accuracy"]
         with st.container(width=290):
             across = frame.choose(
                 "Horizontal axis", "against", names, "synaptic_ops", show=formats.label
@@ -86,6 +86,7 @@ def operating_section(
                 front=front,
                 mode=frame.mode(),
                 x=across,
+                metrics=view.metrics,
             ),
             CHART,
             f"Accuracy against {formats.label(across)} of this network's operating points",
@@ -97,6 +98,36 @@ def operating_section(
         live_ring.follow(CHART, across, tracks, selected.point)
     if replayed is not None and selected.position.thresholds:
         _sweeps(url, study, view.trial, selected)
+
+
+def own_points_section(
+    view: TrialView, selected: SelectedPoint, front: tuple[OperatingPoint, ...]
+) -> None:
+    """Draw the points of an own training over two of the metrics that it reported."""
+    reported = {name for each in view.points for name in each.point.metrics}
+    names = [name for name in view.metrics if name in reported]
+    if len(view.points) < 2 or len(names) < 2:
+        return
+    st.subheader("Operating points", anchor=False)
+    with st.container(horizontal=True, gap="small"):
+        with st.container(width=290):
+            across = frame.choose("Horizontal axis", "against", names, names[1], show=formats.label)
+        with st.container(width=290):
+            up = frame.choose("Vertical axis", "up", names, names[0], show=formats.label)
+    frame.chart(
+        family(
+            [each.point for each in view.points],
+            selected=selected.point,
+            front=front,
+            mode=frame.mode(),
+            x=across,
+            y=up,
+            metrics=view.metrics,
+        ),
+        CHART,
+        f"{formats.label(up)} against {formats.label(across)} of this network's operating points",
+        on_select=lambda: _take_point(view),
+    )
 
 
 def _take_point(view: TrialView) -> None:
@@ -153,7 +184,7 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             format="%.3f",
             key=key,
             on_change=moved,
-            help=f"{formats.EXIT_RULE} At 1 no image exits here.",
+            help=worded(view.trial, f"{formats.EXIT_RULE} At 1 no image exits here."),
         )
     if place.thresholds and config.detector != "none" and replayed is not None:
         value = round(place.detector, 3)
@@ -166,7 +197,7 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             step=0.01,
             key="at-detector",
             on_change=moved,
-            help="An image exits only if its probability of a hard class is at most this value.",
+            help="If its probability of a hard class is above this value, an input does not exit.",
         )
     if config.timesteps > 1 and (
         replayed is not None or any(p.point.time_threshold < 1 for p in view.points)
@@ -186,7 +217,7 @@ def _sliders(view: TrialView, selected: SelectedPoint, replayed: Replay | None) 
             "At 1 it answers after the last timestep.",
         )
     if not place.thresholds and len(kept) == 1:
-        st.text("A single exit: every image runs through all blocks.")
+        st.text(worded(view.trial, "A single exit: every image runs through all blocks."))
 
 
 def _tracks(

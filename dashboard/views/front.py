@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard.data import formats, frames
+from dashboard.data.inputs import inputs_of_study
 from dashboard.data.point_filter import VisiblePoints, visible_points
 from dashboard.data.points import PointTable
 from dashboard.data.study_view import StudyView
@@ -72,7 +73,7 @@ def _headline(view: StudyView, visible: VisiblePoints) -> None:
             )
             if best.size
             else formats.NOTHING,
-            "Best of the front, on validation images.",
+            inputs_of_study(view.study).worded("Best of the front, on validation images."),
         ),
         (
             "Hypervolume",
@@ -162,7 +163,7 @@ def _remarks(view: StudyView, controls: ControlState, visible: VisiblePoints) ->
     if not visible.front.size and len(view.table):
         words.append("No point meets the constraints and targets. Loosen a target.")
     if controls.references:
-        words.append("Dash-dotted lines and stars: published results, on test images.")
+        words.append("Dash-dotted lines and stars: published results, on the test part.")
     if words:
         st.caption(" ".join(words))
 
@@ -291,7 +292,7 @@ def _facts(view: StudyView, row: int) -> None:
     if found is not None and found.seeds:
         with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
             st.caption(
-                "On test images",
+                inputs_of_study(view.study).worded("On test images"),
                 width="content",
                 help="Test accuracy of this configuration trained again with new seeds by "
                 "`spikefront confirm`: mean and standard deviation.",
@@ -339,7 +340,7 @@ def columns(table: PointTable) -> dict[str, Any]:
         )
     config["Test accuracy"] = st.column_config.NumberColumn(
         format="percent",
-        help="Mean over new seeds on the test images, by `spikefront confirm`.",
+        help="Mean over new seeds on the test part, by `spikefront confirm`.",
     )
     config["Test spread"] = st.column_config.NumberColumn(
         format="percent", help="Standard deviation of the test accuracy over the seeds."

@@ -6,9 +6,11 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.data import formats
+from dashboard.data.inputs import inputs_of_study
+from dashboard.data.recording_facts import recording_facts
 from dashboard.data.study_draft import read
 from dashboard.data.study_view import StudyCard
-from dashboard.parts import frame, launching, run_options, study_form
+from dashboard.parts import downloads, frame, launching, run_options, study_form
 from dashboard.parts.store_cache import forget_store, open_store, store_url
 from search.commands.study_file import Cost
 from search.runners.launch import RunOptions
@@ -97,6 +99,7 @@ def _cost(study: Study) -> None:
     if not found:
         st.text("None of the random configurations can run, so there is no cost estimate.")
         return
+    sample = inputs_of_study(study).sample
     rows = [
         {
             "Run": name,
@@ -105,7 +108,7 @@ def _cost(study: Study) -> None:
             "Training memory": formats.quantity(
                 "training_memory_bytes", cost.training_memory_bytes
             ),
-            "MACs per image": formats.count(cost.macs_per_image),
+            f"MACs per {sample}": formats.count(cost.macs_per_image),
             "Epochs": cost.epochs,
             "Settings": _settings(cost),
         }
@@ -122,6 +125,29 @@ def _cost(study: Study) -> None:
         span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         words.append(f"{budget.trials:,} such trials train {span} epochs.")
     st.caption(" ".join(words))
+    _recordings(study)
+
+
+def _recordings(study: Study) -> None:
+    """Draw what the recordings of the study are like, as `spikefront validate` tells it."""
+    if not launching.has_recordings(study):
+        return
+    opened = st.expander("Data: what its recordings are like", key="data", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
+        found = launching.recordings(study.text, str(downloads.data_dir()))
+        if not found:
+            st.text(f"None of its data sets is in the folder {downloads.data_dir()}.")
+        for name, report in found.items():
+            st.markdown(f"**{formats.verbatim(name)}**")
+            with st.container(horizontal=True, gap="medium"):
+                for label, value, meaning in recording_facts(report):
+                    st.metric(label, value, help=meaning, width="content")
+        if found:
+            st.caption(
+                "Of the training part, cut as in the first random configuration with this data set."
+            )
 
 
 def _settings(cost: Cost) -> str:

@@ -12,8 +12,13 @@ from dashboard.figures.exits import flow
 from dashboard.figures.rungs import add_rungs
 from dashboard.figures.trial import CURVES, LAYER_BARS, curve, exits, layers, reported_curve
 from dashboard.parts import downloads, frame, replays
-from dashboard.parts.image_view import image_section, worded
-from dashboard.parts.operating_points import SelectedPoint, operating_section, replay_row
+from dashboard.parts.image_view import image_section, inputs_of_trial, worded
+from dashboard.parts.operating_points import (
+    SelectedPoint,
+    operating_section,
+    own_points_section,
+    replay_row,
+)
 from dashboard.parts.stopped_view import why
 from dashboard.parts.store_cache import (
     is_anything_running,
@@ -85,6 +90,8 @@ def _body(url: str) -> None:
         _exits(view, selected)
         if replayed is not None and view.trial.engine_config is not None:
             image_section(url, study, view.trial, replayed, selected.position)
+    elif selected is not None:
+        own_points_section(view, selected, front)
     if view.measurements:
         _reported(view) if is_own else _curves(view)
     if view.evaluation is not None and view.evaluation.layers:
@@ -291,16 +298,17 @@ def _exits(view: TrialView, selected: SelectedPoint) -> None:
     if not selected.exits:
         st.text("The exits of this operating point are unknown. Run the network above to see them.")
         return
+    inputs = inputs_of_trial(view.trial)
     if len({report.exit for report in selected.exits}) < 2:
         st.text(worded(view.trial, "A single exit: every image runs through all blocks."))
-    sentences = explained(selected.exits)
+    sentences = explained(selected.exits, inputs)
     if sentences:
         st.text(worded(view.trial, " ".join(sentences)))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Classes, exits and correct answers**")
         frame.chart(
-            flow(selected.exits, frame.mode()),
+            flow(selected.exits, frame.mode(), inputs),
             "flow",
             worded(
                 view.trial,
@@ -310,7 +318,7 @@ def _exits(view: TrialView, selected: SelectedPoint) -> None:
     with right:
         st.markdown("**Easy and hard classes**")
         frame.chart(
-            exits(selected.exits, frame.mode()),
+            exits(selected.exits, frame.mode(), inputs),
             "exits",
             worded(view.trial, "Share of the images of each class at each exit"),
         )
@@ -337,7 +345,7 @@ def _curves(view: TrialView) -> None:
     st.caption(" ".join(words))
     for column, (name, title) in zip(st.columns(3, gap="large"), CURVES, strict=True):
         with column:
-            st.markdown(f"**{title}**", help=MEANINGS[name])
+            st.markdown(f"**{title}**", help=worded(view.trial, MEANINGS[name]))
             figure = curve(view.measurements, name, frame.mode())
             add_rungs(figure, view.rungs, stopped=view.stop_reason, name=name, mode=frame.mode())
             frame.chart(figure, f"curve-{name}", f"{title} over the epochs of each block")
@@ -367,7 +375,8 @@ def _layers(view: TrialView) -> None:
     for pair in (LAYER_BARS[:2], LAYER_BARS[2:]):
         for column, (name, title) in zip(st.columns(2, gap="large"), pair, strict=True):
             with column:
-                st.markdown(f"**{title}**", help=MEANINGS[name])
+                title = worded(view.trial, title)
+                st.markdown(f"**{title}**", help=worded(view.trial, MEANINGS[name]))
                 frame.chart(
                     layers(view.evaluation.layers, name, frame.mode()),
                     f"layers-{name}",

@@ -80,7 +80,7 @@ def test_every_figure_counts_own_metrics_in_their_units(own_url: str) -> None:
     drawn = front(
         view.table, visible, options, targets=[target], confirmed=view.confirmed, mode="light"
     )
-    (confirmed,) = (trace for trace in drawn.data if trace.name == "confirmed on test images")
+    (confirmed,) = (trace for trace in drawn.data if trace.name == "confirmed on the test part")
     assert confirmed.hovertext[0].count("\u202fuJ") == 2  # mean and deviation
     assert "≤ 12\u202fuJ" in [each.text for each in drawn.layout.annotations]
     bounded = replace(view.table, bounds={"energy_uj": (None, 20.0)})
