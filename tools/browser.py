@@ -57,4 +57,4 @@ def chromium() -> Iterator[BrowserContext]:
 
 def wait_until_drawn(page: Page, *, seconds: float = 90.0) -> None:
     """Wait until Streamlit and its figures are complete. Raises playwright's TimeoutError."""
-    page.wait_for_function(DRAWN, timeout=1000 * seconds)
+    page.wait_for_function(DRAWN, timeout=1000 * seconds, polling=50)  # ms; by itself each frame
