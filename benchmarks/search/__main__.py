@@ -1,7 +1,8 @@
 """Which search finds a front with the fewest trained epochs, replayed on recorded trainings.
 
 `--record digits` makes a record anew (resumable, about an hour on one core);
-without it every strategy is replayed on the records that lie here.
+without it every strategy is replayed on the records that lie here, and on computed problems
+(`--problems units tuning`), which no search exhausts.
 """
 
 import argparse
@@ -14,46 +15,51 @@ from pathlib import Path
 from benchmarks.finished import Finished
 from benchmarks.report import Figure, Report, arguments, commit, data_dir
 from benchmarks.search.comparison import OURS, REFERENCES, Result, budget_of, compare, digest
+from benchmarks.search.curves import best_of, fraction_to_reach
 from benchmarks.search.grid import STUDIES, Grid, study_of
 from benchmarks.search.page import page, pictures
+from benchmarks.search.problem import Problem
 from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
-from benchmarks.search.strategies import STRATEGIES
+from benchmarks.search.strategies import GROW, STRATEGIES, can_grow
+from benchmarks.search.synthetic import SYNTHETIC, Synthetic
 
 TRAININGS = 30  # of mean length: the budget of a strategy
 SEEDS = 20
 QUICK_TRAININGS, QUICK_SEEDS = 8, 2
 AIM = 0.25
-_MAY_MISS = ("syne-tune",)  # packages, by which the names of their strategies begin
+# packages that may be missing, by the beginning of the names of their strategies
+_MAY_MISS = {"syne-tune": "syne-tune", "ax": "ax-platform", "smac": "smac"}
 
 
 def main() -> int:
     """Run the benchmark: record trainings, or replay them and print."""
     options = _options()
     if options.record:
-        for name in options.records:
+        for name in options.problems:
             _record(name, options)
         return 0
     report = Report("search", against=_versions(), setting=_setting(options))
     finished = Finished(options.resume, {"commit": commit()})
     results = []
-    for name in options.records:
-        path = _path(name, options)
-        record = Record.load(path)
+    strategies = _strategies(options, report)
+    for name in options.problems:
+        problem, path = _problem(name, options)
         results.append(
             compare(
                 name,
-                record,
+                problem,
                 digest=digest(path),
-                strategies=_strategies(options, report),
+                strategies=[n for n in strategies if n != GROW or can_grow(problem.study)],
                 seeds=options.seeds,
-                budget=budget_of(record, options.trainings),
+                budget=budget_of(problem, options.trainings),
                 reference=options.reference,
                 finished=finished,
                 say=report.line,
             )
         )
     _figures(report, results)
+    _lead(report, results)
     if options.markdown:
         options.markdown.write_text(page(report.document(), results), encoding="utf-8")
     if options.images:
@@ -67,7 +73,14 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = arguments(__doc__ or "")
     parser.add_argument("--record", action="store_true", help="train the grids and write records")
-    parser.add_argument("--records", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument(
+        "--problems",
+        "--records",
+        nargs="+",
+        choices=[*STUDIES, *SYNTHETIC],
+        default=list(STUDIES),
+        help="records of trainings, and computed problems",
+    )
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="of the records")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int)
@@ -77,6 +90,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, help="write the page of results there")
     parser.add_argument("--images", type=Path, help="a folder for the pictures")
     options = parser.parse_args()
+    if options.record and not set(options.problems) <= set(STUDIES):
+        parser.error(f"only {' and '.join(STUDIES)} can be recorded")
     options.seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
     options.trainings = options.trainings or (QUICK_TRAININGS if options.quick else TRAININGS)
     return options
@@ -85,6 +100,14 @@ def _options() -> argparse.Namespace:
 def _path(name: str, options: argparse.Namespace) -> Path:
     path: Path = options.folder / f"{name}.record"
     return path
+
+
+def _problem(name: str, options: argparse.Namespace) -> tuple[Problem, Path]:
+    """Return a problem, and the file on which its replays depend."""
+    if name in SYNTHETIC:
+        return Synthetic(name), Path(__file__).with_name("synthetic.py")
+    path = _path(name, options)
+    return Record.load(path), path
 
 
 def _record(name: str, options: argparse.Namespace) -> None:
@@ -109,12 +132,12 @@ def _say(text: str) -> None:
 
 def _strategies(options: argparse.Namespace, report: Report) -> list[str]:
     """Return the strategies that were asked for and can run here."""
-    missing = [package for package in _MAY_MISS if not _is_installed(package)]
+    missing = [start for start, package in _MAY_MISS.items() if not _is_installed(package)]
     chosen = []
     for name in options.strategies:
-        if any(name.startswith(package) for package in missing):
+        if any(name.startswith(start) for start in missing):
             report.line(
-                f"left out: {name}, for which a package of requirements-peers.txt is missing"
+                f"left out: {name}, which needs requirements-peers.txt or the extra searches"
             )
         else:
             chosen.append(name)
@@ -130,12 +153,12 @@ def _is_installed(package: str) -> bool:
 
 
 def _versions() -> list[str]:
-    return [name for name in ("optuna", "ray", "syne-tune") if _is_installed(name)]
+    return [name for name in ("optuna", "ray", *_MAY_MISS.values()) if _is_installed(name)]
 
 
 def _setting(options: argparse.Namespace) -> dict[str, object]:
     return {
-        "records": " ".join(options.records),
+        "problems": " ".join(options.problems),
         "seeds": options.seeds,
         "trainings": options.trainings,
         "reference": options.reference,
@@ -161,6 +184,28 @@ def _figures(report: Report, results: list[Result]) -> None:
             figure = f"hypervolume{part}_vs_ours"
             mean = float(statistics.mean(ratios))
             report.add(Figure(name=figure, value=mean, unit="ratio", better="higher"))
+
+
+def _lead(report: Report, results: list[Result]) -> None:
+    """Add how soon ours has what the best peer has that gets its operating points for free."""
+    fractions = []
+    for result in results:
+        peers = result.of_kind("beside")
+        if not peers or OURS not in result.curves:
+            continue
+        best = best_of(peers)
+        ours, theirs = result.bundles[OURS], peers[best]
+        fraction = fraction_to_reach(ours, float(theirs.mean[-1]))
+        fractions.append(min(fraction, 1.0))
+        report.line(f"{result.name}: the best peer with all its operating points is {best}")
+        _add(report, f"epochs_to_best_peer_with_family_{result.name}", fraction)
+        error = math.hypot(ours.error[-1], theirs.error[-1])
+        if error > 0:
+            lead = float(ours.mean[-1] - theirs.mean[-1]) / error
+            name = f"lead_over_best_peer_with_family_{result.name}"
+            report.add(Figure(name=name, value=lead, unit="standard errors", better="higher"))
+    if fractions:
+        _add(report, "epochs_to_best_peer_with_family", max(fractions))
 
 
 def _add(report: Report, name: str, value: float, aim: float | None = None) -> None:

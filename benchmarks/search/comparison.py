@@ -1,7 +1,6 @@
 """All strategies on one record: replays, stored as they finish, and their results."""
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Any
 
 from benchmarks.finished import Finished
 from benchmarks.search.curves import Bundle, Reached, best_of, reached
-from benchmarks.search.record import Record
-from benchmarks.search.replay import Curve, default_reference, replay, typical_reference
+from benchmarks.search.problem import Problem
+from benchmarks.search.replay import Curve, replay
 from benchmarks.search.strategies import OURS, SEARCHES, STRATEGIES
 
-REFERENCES = {"default": default_reference, "typical": typical_reference}
+REFERENCES = ("default", "typical")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +20,7 @@ class Result:
     """The curves of every strategy on one record."""
 
     name: str  # of the record
-    record: Record
+    record: Problem
     budget: int
     reference: Mapping[str, float]
     curves: Mapping[str, tuple[Curve, ...]]  # by strategy, a curve per seed
@@ -48,15 +47,14 @@ class Result:
         return reached(self.bundles[name], self.of_kind("peer"))
 
 
-def budget_of(record: Record, trainings: float) -> int:
-    """Return the epochs of that many trainings of mean length over all partitions."""
-    blocks = [1 + partition.count("+") for partition in record.grid.partitions]
-    return round(trainings * record.epochs * sum(blocks) / len(blocks))
+def budget_of(record: Problem, trainings: float) -> int:
+    """Return the epochs of that many trainings of mean length."""
+    return round(trainings * record.mean_epochs)
 
 
 def compare(
     name: str,
-    record: Record,
+    record: Problem,
     *,
     digest: str,
     strategies: Sequence[str],
@@ -70,10 +68,9 @@ def compare(
 
     `digest` names the record there.
     """
-    point = REFERENCES[reference](record, record.study.objectives)
+    point = record.reference(reference)
     curves: dict[str, tuple[Curve, ...]] = {}
     for strategy in strategies:
-        begun = time.perf_counter()
         search = STRATEGIES[strategy].search
         found = []
         for seed in range(seeds):
@@ -88,7 +85,7 @@ def compare(
         say(
             f"{name:<8} {strategy:<32} hypervolume {bundle.mean[-1]:.4f}, "
             f"{sum(curve.trials for curve in found) / seeds:.0f} trials, "
-            f"{time.perf_counter() - begun:.1f} s"
+            f"{sum(curve.seconds for curve in found) / seeds:.1f} s of sampling"
         )
     return Result(name=name, record=record, budget=budget, reference=point, curves=curves)
 
@@ -102,11 +99,12 @@ def _curve(kept: Mapping[str, Any]) -> Curve:
         trials=kept["trials"],
         complete=kept["complete"],
         reused=kept["reused"],
+        seconds=kept.get("seconds", 0.0),
     )
 
 
 def _replayed(
-    record: Record, search: str, seed: int, budget: int, reference: Mapping[str, float]
+    record: Problem, search: str, seed: int, budget: int, reference: Mapping[str, float]
 ) -> Curve:
     return replay(
         SEARCHES[search](record, seed),

@@ -11,7 +11,7 @@ from search.study.study import Study, load_study
 from snn.settings.partition import format_partition, parse_partition
 
 PARTITION = "partition"
-STUDIES = ("digits", "mnist")
+STUDIES = ("digits", "mnist")  # of which there are records
 
 
 def study_of(name: str) -> Study:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from benchmarks.search.record import Record
+from benchmarks.search.problem import Problem
 from benchmarks.search.replay import Ended, Epoch
 from search.pruners.moasha import Moasha
 from search.pruners.rungs import rule_of
@@ -20,7 +20,7 @@ class Ours:
 
     def __init__(
         self,
-        record: Record,
+        record: Problem,
         seed: int,
         *,
         stopping: str = "moasha",
@@ -33,6 +33,7 @@ class Ours:
             record.study.search, seed=seed, stopping=stopping, reuse_blocks=reuse_blocks, **search
         )
         study = record.study.with_search(settings)
+        self._hears_grid = study.search.share_operating_points
         self._proposals = Proposals(study, [])
         self._running: dict[int, Proposal] = {}
         self._reached = 0  # rung of the running trial
@@ -79,4 +80,6 @@ class Ours:
             epochs_reused=ended.reused,
             sampler_state=proposal.sampler_state,
         )
-        self._proposals.tell(trial, last.on_grid if last else ())
+        # the grid of many exits is large; samplers of families want what the front gets
+        points = (last.on_grid if self._hears_grid else last.family) if last else ()
+        self._proposals.tell(trial, points)

@@ -7,8 +7,9 @@ from typing import Any
 
 from benchmarks.results import table
 from benchmarks.search.comparison import OURS, Result
-from benchmarks.search.curves import LEVEL, Reached
+from benchmarks.search.curves import LEVEL, Reached, best_of, reached
 from benchmarks.search.plot import picture
+from benchmarks.search.record import Record
 from benchmarks.search.strategies import STRATEGIES
 
 MADE_BY = "python -m benchmarks.search"
@@ -42,23 +43,33 @@ def page(head: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 
 def _introduction(results: Sequence[Result]) -> str:
-    about = f"""Every configuration of a grid was trained once, and each epoch was recorded with all
-    its operating points ({_configs(results)}). A strategy is then replayed on the record: it
-    proposes a point, receives the recorded epochs one by one, may stop early, and is charged one
-    epoch for each epoch that it would have trained. Where a strategy reuses blocks, a block that it
-    has trained before costs nothing. All strategies have one worker, the same budget and
-    {_seeds(results[0])} seeds. Bands in the figures are {LEVEL:.0%} intervals of the mean.
-    Hypervolume is the share of the box between the ideal point and one reference point, which is
-    the same for all strategies ({_reference(results)})."""
+    recorded = [result for result in results if isinstance(result.record, Record)]
+    computed = [result for result in results if not isinstance(result.record, Record)]
+    said = []
+    if recorded:
+        said.append(f"""Every configuration of a grid was trained once, and each epoch was recorded
+        with all its operating points ({_configs(recorded)}).""")
+    if computed:
+        said.append(f"""{", ".join(result.name for result in computed)}: computed problems
+        ({_configs(computed)}), which no search exhausts; `benchmarks/search/synthetic.py` has the
+        formulas and their limits. They show how searches differ, not how real networks behave.""")
+    said.append(f"""A strategy is replayed: it proposes a point, receives its epochs one by one, may
+    stop early, and is charged one epoch for each epoch that it would have trained. Where a strategy
+    reuses blocks, a block that it has trained before costs nothing. All strategies have one worker,
+    the same budget and {_seeds(results[0])} seeds. Bands in the figures are {LEVEL:.0%} intervals
+    of the mean. Hypervolume is the share of the box between the ideal point and one reference
+    point, which is the same for all strategies ({_reference(results)}).""")
     fair = """The front of a peer consists of the operating points that it sampled. Separate rows
     show its front with all operating points of each trained network counted at no cost, which
-    separates the effect of the operating points from that of the search."""
-    return f"""# Results: what the search is worth
+    separates the effect of the operating points from that of the search. *Sampling* is the
+    processor time of all proposals and reports of a replay."""
+    title = "what the search is worth" if recorded else "searches on computed problems"
+    return f"""# Results: {title}
 
 How many epochs a search must train until its front is good. `{MADE_BY} --markdown` writes this
 page; do not edit it. Conclusions: [decision 0045](decisions/0045-strategies-are-replayed.md).
 
-{_filled(about)}
+{_filled(" ".join(said))}
 
 {_filled(fair)}"""
 
@@ -68,17 +79,7 @@ def _filled(text: str) -> str:
 
 
 def _configs(results: Sequence[Result]) -> str:
-    said = []
-    for result in results:
-        record = result.record
-        count = record.settings * len(record.grid.partitions)
-        said.append(f"{result.name}: {count} run configs of up to {_longest(result)} epochs")
-    return "; ".join(said)
-
-
-def _longest(result: Result) -> int:
-    grid = result.record.grid
-    return result.record.epochs * max(1 + p.count("+") for p in grid.partitions)
+    return "; ".join(f"{result.name}: {result.record.about}" for result in results)
 
 
 def _reference(results: Sequence[Result]) -> str:
@@ -95,22 +96,27 @@ def _seeds(result: Result) -> int:
 def _headline(results: Sequence[Result]) -> str:
     rows = []
     for result in results:
-        best = result.best_peer
-        peer = result.bundles[best]
-        if OURS not in result.curves:
+        ours = result.bundles.get(OURS)
+        if ours is None:
             continue
-        ours = result.bundles[OURS]
-        rows.append(
-            [
-                result.name,
-                f"{best} {_value(peer.mean[-1], peer.error[-1])}",
-                _value(ours.mean[-1], ours.error[-1]),
-                str(result.budget),
-                _share(result.reached(OURS)),
-            ]
-        )
+        for kind, meaning in (("peer", "sampled"), ("beside", "all, at no cost")):
+            peers = result.of_kind(kind)
+            if not peers:
+                continue
+            best = best_of(peers)
+            rows.append(
+                [
+                    result.name,
+                    meaning,
+                    f"{best} {_value(peers[best].mean[-1], peers[best].error[-1])}",
+                    _value(ours.mean[-1], ours.error[-1]),
+                    str(result.budget),
+                    _share(reached(ours, peers)),
+                ]
+            )
     header = (
-        "Data",
+        "Problem",
+        "Operating points of peers",
         "Best peer at the end",
         "Ours at the end",
         "Budget, epochs",
@@ -148,6 +154,7 @@ def _section(result: Result) -> str:
                 "Trials",
                 "Complete",
                 "Epochs free",
+                "Sampling, s",
             )
             tables.append(table(header, rows))
     images = "\n".join(
@@ -183,6 +190,7 @@ def _row(result: Result, name: str) -> list[str]:
         f"{sum(curve.trials for curve in curves) / count:.0f}",
         f"{sum(curve.complete for curve in curves) / count:.0f}",
         f"{sum(curve.reused for curve in curves) / count:.0f}",
+        f"{sum(curve.seconds for curve in curves) / count:.1f}",
     ]
 
 
@@ -190,16 +198,20 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in head["against"].items())
     setting = ", ".join(f"{name} {value}" for name, value in head["setting"].items())
     made = "; ".join(
-        f"{r.name} by " + ", ".join(f"{n} {v}" for n, v in r.record.header["made_by"].items())
+        f"{r.name} by " + ", ".join(f"{n} {v}" for n, v in r.record.made_by.items())
         for r in results
     )
+    recorded = any(isinstance(result.record, Record) for result in results)
+    name = "results-search" if recorded else "results-search-computed"
+    problems = " ".join(result.name for result in results)
+    again = f"\n{MADE_BY} --record  # new records: real trainings, an hour or two on one core"
     return f"""## Where and when
 
 - Commit `{head["commit"]}`, {versions}
 - Setting: {setting}
-- Records: {made}
+- Problems: {made}
 
 ```
-{MADE_BY} --markdown docs/results-search.md --images docs/images
-{MADE_BY} --record            # makes the records anew: real trainings, an hour or two on one core
+{MADE_BY} --problems {problems} --seeds {_seeds(results[0])} \\
+    --markdown docs/{name}.md --images docs/images{again if recorded else ""}
 ```"""

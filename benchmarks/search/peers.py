@@ -8,12 +8,19 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 
 from benchmarks.search.grid import PARTITION
-from benchmarks.search.record import Record
+from benchmarks.search.problem import Problem
 from benchmarks.search.replay import Ended, Epoch
-from search.study.axes import Value
+from search.study.axes import Choice, Integer, PlainAxis, Real, Value
+from search.study.dimension import Drawn
 from search.study.space import EXIT_THRESHOLD
 from search.trial.trial import Params
 from snn.settings.measurement import METRICS
@@ -26,11 +33,12 @@ class OptunaSearch:
 
     reuses_blocks = False
 
-    def __init__(self, record: Record, seed: int, *, sampler: str) -> None:
+    def __init__(self, record: Problem, seed: int, *, sampler: str) -> None:
         makers: dict[str, type[BaseSampler]] = {
             "random": RandomSampler,
             "tpe": TPESampler,
             "nsga2": NSGAIISampler,
+            "gp": GPSampler,
         }
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._objectives = record.study.space, record.study.objectives
@@ -67,7 +75,7 @@ class RayAsha:
 
     reuses_blocks = False
 
-    def __init__(self, record: Record, seed: int) -> None:
+    def __init__(self, record: Problem, seed: int) -> None:
         from ray.tune.schedulers import ASHAScheduler
 
         self._random = OptunaSearch(record, seed, sampler="random")
@@ -76,7 +84,7 @@ class RayAsha:
             time_attr="epoch",
             metric="accuracy",
             mode="max",
-            max_t=longest(record),
+            max_t=record.longest,
             grace_period=GRACE,
             reduction_factor=REDUCTION,
         )
@@ -113,23 +121,17 @@ class SyneMoasha:
 
     reuses_blocks = False
 
-    def __init__(self, record: Record, seed: int, *, is_patched: bool = False) -> None:
-        from syne_tune.config_space import choice
+    def __init__(self, record: Problem, seed: int, *, is_patched: bool = False) -> None:
         from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
-        self._objectives = record.study.objectives
-        self._exits = [n for n in record.study.space.param_names() if n.startswith(EXIT_THRESHOLD)]
-        axes: dict[str, Sequence[Value]] = {
-            **record.grid.axes,
-            PARTITION: record.grid.partitions,
-            **dict.fromkeys(self._exits, record.grid.thresholds),
-        }
+        self._space, self._objectives = record.study.space, record.study.objectives
+        axes = sorted(self._space.dimensions().items(), key=_place_of)
         self._draws = np.random.RandomState(seed)
         self._scheduler = MOASHA(
-            config_space={name: choice(list(values)) for name, values in axes.items()},
+            config_space={name: _domain(axis) for name, axis in axes},
             metrics=list(self._objectives),
             time_attr="epoch",
-            max_t=longest(record),
+            max_t=record.longest,
             grace_period=GRACE,
             reduction_factor=REDUCTION,
             multiobjective_priority=_ranks if is_patched else None,
@@ -138,7 +140,7 @@ class SyneMoasha:
         self._trial: Any = None
 
     def ask(self, number: int) -> Params | None:
-        """Return the configuration without the thresholds of exits that do not exist."""
+        """Return the configuration without the values of what does not exist."""
         state = np.random.get_state()
         np.random.set_state(self._draws.get_state())  # it draws from the global generator
         suggestion = self._scheduler.suggest()
@@ -146,8 +148,7 @@ class SyneMoasha:
         self._scheduler.on_trial_add(self._trial)
         self._draws.set_state(np.random.get_state())
         np.random.set_state(state)
-        exits = str(suggestion.config[PARTITION]).count("+")
-        return {n: v for n, v in suggestion.config.items() if n not in self._exits[exits:]}
+        return self._space.sample(Drawn(suggestion.config))
 
     def stops(self, number: int, epoch: Epoch) -> bool:
         """See Strategy."""
@@ -166,9 +167,20 @@ class SyneMoasha:
         return {"epoch": epoch.done, **values}
 
 
-def longest(record: Record) -> int:
-    """Return the epochs of the longest training of a record."""
-    return record.epochs * max(1 + partition.count("+") for partition in record.grid.partitions)
+def _place_of(named: tuple[str, PlainAxis]) -> tuple[bool, bool, bool]:
+    """Return the place of an axis in the order in which values are drawn."""
+    name, axis = named
+    return name.startswith(EXIT_THRESHOLD), name == PARTITION, not isinstance(axis, Choice)
+
+
+def _domain(axis: PlainAxis) -> Any:
+    from syne_tune.config_space import choice, lograndint, loguniform, randint, uniform
+
+    if isinstance(axis, Real) and axis.step is None:
+        return (loguniform if axis.log else uniform)(axis.low, axis.high)
+    if isinstance(axis, Integer) and (axis.log or axis.size > 20):
+        return (lograndint if axis.log else randint)(axis.low, axis.high)
+    return choice(list(axis.values))
 
 
 def _ranks(objectives: NDArray[np.float64]) -> NDArray[np.int64]:

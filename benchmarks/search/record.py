@@ -5,16 +5,18 @@ import io
 import itertools
 import json
 import lzma
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search.grid import Grid, prefixes_of
+from benchmarks.search.grid import PARTITION, Grid, prefixes_of
 from benchmarks.search.recorder import MEASURED
 from search.study.study import Study, study_from_toml
+from search.trial.trial import Params
 from snn.settings.measurement import OperatingPoint
 
 Array = NDArray[Any]
@@ -78,6 +80,59 @@ class Record:
         """Return the record of the recorder's results for every setting, in grid order."""
         header = {"format": FORMAT, "study": study.text, "images": images, "made_by": made_by}
         return cls(header, _arrays(Grid.of(study), list(settings), int(study.run["epochs"])))
+
+    @property
+    def about(self) -> str:
+        """See Problem."""
+        count = self.settings * len(self.grid.partitions)
+        return f"{count} run configs of up to {self.longest} epochs"
+
+    @property
+    def made_by(self) -> Mapping[str, str]:
+        """See Problem."""
+        made: Mapping[str, str] = self.header["made_by"]
+        return made
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """See Problem."""
+        return self.grid.thresholds
+
+    @property
+    def longest(self) -> int:
+        """See Problem."""
+        return self.epochs * max(_blocks(self.grid))
+
+    @property
+    def mean_epochs(self) -> float:
+        """See Problem."""
+        blocks = _blocks(self.grid)
+        return self.epochs * sum(blocks) / len(blocks)
+
+    def reference(self, kind: str) -> dict[str, float]:
+        """Return the worst of all trainings (`default`), or the median, run to the last exit."""
+        if kind == "typical":
+            return {name: _median(self._finished(name)) for name in self.study.objectives}
+        return {
+            name: 0.0 if name == "accuracy" else max(self._finished(name))
+            for name in self.study.objectives
+        }
+
+    def _finished(self, metric: str) -> list[float]:
+        """Return a metric of every partition after training, at the highest thresholds."""
+        highest = self.grid.thresholds[-1]
+        values = []
+        for setting in range(self.settings):
+            for partition in self.grid.partitions:
+                if self.length(setting, partition) == self.epochs:
+                    thresholds = (highest,) * partition.count("+")
+                    point = self.sampled(setting, partition, self.epochs, thresholds)
+                    values.append(point.metrics[metric])
+        return [value for value in values if math.isfinite(value)]
+
+    def place(self, params: Params) -> tuple[int, str]:
+        """See Problem."""
+        return self.grid.setting_index(params), str(params[PARTITION])
 
     @property
     def settings(self) -> int:
@@ -144,6 +199,15 @@ class Record:
 
     def _chain(self, chain: str) -> int:
         return self.grid.chains.index(chain)
+
+
+def _blocks(grid: Grid) -> list[int]:
+    return [1 + partition.count("+") for partition in grid.partitions]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 def _arrays(grid: Grid, settings: list[Mapping[str, Any]], epochs: int) -> dict[str, Array]:

@@ -6,13 +6,12 @@ that is stopped costs the epochs until then.
 """
 
 import itertools
-import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from benchmarks.search.grid import PARTITION, prefixes_of
-from benchmarks.search.record import Record
+from benchmarks.search.problem import Problem
 from search.front.front import front_of
 from search.front.indicators import normalised_hypervolume
 from search.study.space import EXIT_THRESHOLD
@@ -26,8 +25,8 @@ TRIALS_PER_EPOCH = 4  # trials at most per epoch of the budget: reused blocks co
 class Epoch:
     """A trial after one of its epochs."""
 
-    record: Record = field(repr=False)
-    setting: int
+    record: Problem = field(repr=False)
+    setting: Any
     chain: str  # the blocks so far, the one in training included
     epoch: int  # of that block
     thresholds: tuple[float, ...]  # of all exits of the trial
@@ -46,14 +45,17 @@ class Epoch:
     @property
     def family(self) -> tuple[OperatingPoint, ...]:
         """All operating points of the network so far that no other dominates."""
-        return self.record.family(self.setting, self.chain, self._evaluated)
+        points: tuple[OperatingPoint, ...] = self.record.family(
+            self.setting, self.chain, self._evaluated
+        )
+        return points
 
     @property
     def on_grid(self) -> list[OperatingPoint]:
         """The network so far at all exit thresholds of the grid: those that are in the space."""
         exits = self.chain.count("+")
         found = []
-        for thresholds in itertools.product(self.record.grid.thresholds, repeat=exits):
+        for thresholds in itertools.product(self.record.thresholds, repeat=exits):
             point = self.record.sampled(self.setting, self.chain, self._evaluated, thresholds)
             found.append(replace(point, is_sampled=thresholds == self.thresholds[:exits]))
         return found
@@ -117,6 +119,7 @@ class Curve:
     trials: int
     complete: int
     reused: int  # epochs that cost nothing
+    seconds: float = field(default=0.0, compare=False)  # processor time of asks and tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +132,7 @@ class _Member:
 
 def replay(
     strategy: Strategy,
-    record: Record,
+    record: Problem,
     *,
     budget: int,
     objectives: Sequence[str],
@@ -140,12 +143,15 @@ def replay(
     A trial in the middle when they are spent adds nothing. What goes into the
     front changes nothing of what a strategy does, so that both ways are one replay.
     """
-    trained_before: set[tuple[int, str]] = set()
+    trained_before: set[tuple[Any, str]] = set()
     fronts = {"sampled": _Front(objectives, reference), "family": _Front(objectives, reference)}
     epochs = []
     spent = number = complete = reused = 0
+    seconds = 0.0
     while spent < budget and number < budget * TRIALS_PER_EPOCH:
+        begun = time.process_time()
         params = strategy.ask(number)
+        seconds += time.process_time() - begun
         if params is None:
             break
         cache = trained_before if strategy.reuses_blocks else set()
@@ -161,7 +167,9 @@ def replay(
             epochs.append(spent)
             fronts["sampled"].add(number, [ended.last.sampled])
             fronts["family"].add(number, [ended.last.sampled, *ended.last.family])
+        begun = time.process_time()
         strategy.tell(number, ended)
+        seconds += time.process_time() - begun
         number += 1
     return Curve(
         epochs=tuple(epochs),
@@ -170,6 +178,7 @@ def replay(
         trials=number,
         complete=complete,
         reused=reused,
+        seconds=seconds,
     )
 
 
@@ -191,10 +200,10 @@ class _Front:
 
 def _run(
     strategy: Strategy,
-    record: Record,
+    record: Problem,
     number: int,
     params: Params,
-    cache: set[tuple[int, str]],
+    cache: set[tuple[Any, str]],
     *,
     left: int,
 ) -> Ended | None:
@@ -219,15 +228,15 @@ def _run(
 
 
 def epochs_of(
-    record: Record, params: Params, cache: set[tuple[int, str]] | frozenset[tuple[int, str]]
+    record: Problem, params: Params, cache: set[tuple[Any, str]] | frozenset[tuple[Any, str]]
 ) -> Iterator[Epoch]:
     """Yield the epochs of a trial in order; they end early if it diverged.
 
     Blocks that are in `cache`, by setting and chain, come reused.
     """
-    partition = str(params[PARTITION])
-    chains = prefixes_of(partition)
-    setting = record.grid.setting_index(params)
+    setting, whole = record.place(params)
+    blocks = whole.split("+")
+    chains = ["+".join(blocks[: k + 1]) for k in range(len(blocks))]
     thresholds = thresholds_of(params)
     for index, chain in enumerate(chains):
         length = record.length(setting, chain)
@@ -250,33 +259,3 @@ def thresholds_of(params: Params) -> tuple[float, ...]:
     """Return the exit thresholds of a configuration, in the order of the exits."""
     names = sorted(name for name in params if name.startswith(EXIT_THRESHOLD))
     return tuple(float(params[name]) for name in names)
-
-
-def default_reference(record: Record, objectives: Sequence[str]) -> dict[str, float]:
-    """Return one reference for all: 0 if higher is better, else the worst of all trainings."""
-    return {
-        name: 0.0 if name == "accuracy" else max(_finished(record, name)) for name in objectives
-    }
-
-
-def typical_reference(record: Record, objectives: Sequence[str]) -> dict[str, float]:
-    """Return the median of each objective over all trainings, run to the last exit."""
-    return {name: _median(_finished(record, name)) for name in objectives}
-
-
-def _finished(record: Record, metric: str) -> list[float]:
-    """Return the metrics of every whole partition after training, at the highest thresholds."""
-    highest = record.grid.thresholds[-1]
-    values = []
-    for setting in range(record.settings):
-        for partition in record.grid.partitions:
-            if record.length(setting, partition) == record.epochs:
-                thresholds = (highest,) * partition.count("+")
-                point = record.sampled(setting, partition, record.epochs, thresholds)
-                values.append(point.metrics[metric])
-    return [value for value in values if math.isfinite(value)]
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]

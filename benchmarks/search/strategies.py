@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from benchmarks.search.model_peers import AxSearch, SmacSearch
 from benchmarks.search.ours import Ours
 from benchmarks.search.peers import OptunaSearch, RayAsha, SyneMoasha
-from benchmarks.search.record import Record
+from benchmarks.search.problem import Problem
 from benchmarks.search.replay import Strategy
+from search.study.study import Study
+from search.study.units import PER_BLOCK
 
-Maker = Callable[[Record, int], Strategy]  # from a record and a seed
+Maker = Callable[[Problem, int], Strategy]  # from a record and a seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,13 @@ class Entry:
     has_family: bool  # a finished trial adds all its operating points to the front
 
 
+def can_grow(study: Study) -> bool:
+    """Whether the units of a study vary, block by block."""
+    return PER_BLOCK in study.space.axes
+
+
 OURS = "spikefront"
+GROW = "spikefront-grow"
 
 _PEERS: Mapping[str, tuple[str, Maker]] = {
     "random": ("points at random", partial(OptunaSearch, sampler="random")),
@@ -31,6 +40,12 @@ _PEERS: Mapping[str, tuple[str, Maker]] = {
         "Optuna's NSGA-II, as it comes: its first 50 trials are random",
         partial(OptunaSearch, sampler="nsga2"),
     ),
+    "optuna-gp": (
+        "Optuna's Gaussian process, as it comes: expected hypervolume, 10 random trials first",
+        partial(OptunaSearch, sampler="gp"),
+    ),
+    "ax": ("Ax as it comes: Sobol points, then qLogNEHVI of BoTorch", AxSearch),
+    "smac": ("SMAC3's facade for hyperparameters with ParEGO, 10 Sobol points first", SmacSearch),
     "ray-asha": ("Ray Tune's ASHA on accuracy alone, points at random", RayAsha),
     "syne-tune-moasha": ("Syne Tune's MOASHA as it is, points at random", SyneMoasha),
     "syne-tune-moasha-patched": (
@@ -60,6 +75,7 @@ _ABLATIONS: Mapping[str, tuple[str, Maker]] = {
 SEARCHES: Mapping[str, Maker] = {
     **{name: make for name, (_, make) in _PEERS.items()},
     OURS: Ours,
+    GROW: partial(Ours, sampler="grow"),
     **{name: make for name, (_, make) in _ABLATIONS.items()},
 }
 
@@ -70,6 +86,12 @@ STRATEGIES: Mapping[str, Entry] = {
     },
     OURS: Entry(
         kind="ours", meaning='as it comes, with `stopping = "moasha"`', search=OURS, has_family=True
+    ),
+    GROW: Entry(
+        kind="ours",
+        meaning='the same with `sampler = "grow"`, where units vary',
+        search=GROW,
+        has_family=True,
     ),
     "without-family-in-front": Entry(
         kind="ablation",

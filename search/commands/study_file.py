@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SAMPLED = 5  # configurations whose cost is estimated
 TRIES = 200  # drawn at random until there are as many that can run
 
-GP_TRIALS = 100  # `python -m benchmarks.ask_cost`: from here on a proposal takes seconds
+GP_TRIALS = 100  # search/samplers/optuna_sampler.py: what the model of "gp" sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ def _sampler(study: Study) -> Iterator[str]:
     search = study.search
     yield search.sampler
     if search.sampler == "gp" and (study.budget.trials or math.inf) > GP_TRIALS:
-        yield f"slow beyond {GP_TRIALS} trials (seconds a proposal, then minutes); tpe is not"
+        yield f"a proposal takes seconds, its model sees {GP_TRIALS} trials; tpe sees all"
     if search.initial_points:
         yield f"after {counted(len(search.initial_points), 'initial point')}"
     if search.warm_start:

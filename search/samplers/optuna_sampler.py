@@ -15,8 +15,10 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
+from search.front.front import front_of
 from search.samplers.nsga import NSGA
 from search.samplers.optuna_mirror import Key, OptunaMirror
+from search.study.feedback import is_measured
 from search.study.study import Study
 from search.trial.rejected import (
     REJECTED,
@@ -26,10 +28,11 @@ from search.trial.rejected import (
     rejected_of,
     rejected_trial,
 )
-from search.trial.trial import Params, Trial, TrialState
+from search.trial.trial import FrontPoint, Params, Trial, TrialState
 from snn.settings.measurement import OperatingPoint
 
 AUTO_SWITCH = 2_000  # trials; from here on TPE costs more time than its better proposals save
+MOST_MODELLED = 100  # trials that "gp" sees: the time of a fit grows with their cube
 _STARTUP_TRIALS = {"tpe": 5, "gp": 10}  # random ones before the first model
 _POPULATION = {"nsga2": 20, "nsga3": 20, "auto": 50}
 
@@ -180,7 +183,31 @@ class OptunaSampler:
         return "tpe" if number + self._others < AUTO_SWITCH else "nsga2"
 
     def _rebuilt(self, method: str) -> OptunaMirror:
-        return OptunaMirror(self._study, self._dimensions, method, list(self._entries()))
+        entries = list(self._entries())
+        if method == "gp" and len(entries) > MOST_MODELLED:
+            entries = self._modelled(entries)
+        return OptunaMirror(self._study, self._dimensions, method, entries)
+
+    def _modelled(self, entries: list[tuple[Key, Trial]]) -> list[tuple[Key, Trial]]:
+        """Return MOST_MODELLED entries: the front, what is running, and the newest of the others.
+
+        A front of more members is cut to the newest of them.
+        """
+        study = self._study
+        points = [
+            FrontPoint(trial=place, params=trial.params, point=trial.sampled, on_front=True)
+            for place, (_, trial) in enumerate(entries)
+            if trial.sampled is not None and is_measured(study, trial)
+        ]
+        front = {
+            p.trial for p in front_of(points, study.objectives, study.constraints, study.metrics)
+        }
+
+        def worth(place: int) -> tuple[bool, bool, int]:
+            return not entries[place][1].state.is_finished, place in front, place
+
+        best = sorted(range(len(entries)), key=worth, reverse=True)[:MOST_MODELLED]
+        return [entries[place] for place in sorted(best)]
 
     # Stored notes of NSGA name its parents by these keys: their words must stay.
     def _entries(self) -> Iterator[tuple[Key, Trial]]:

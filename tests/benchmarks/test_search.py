@@ -19,7 +19,7 @@ from benchmarks.search.ours import Ours
 from benchmarks.search.peers import OptunaSearch, RayAsha, SyneMoasha
 from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
-from benchmarks.search.replay import Curve, Ended, Epoch, default_reference, epochs_of, replay
+from benchmarks.search.replay import Curve, Ended, Epoch, epochs_of, replay
 from benchmarks.search.strategies import OURS, STRATEGIES
 from search.front.indicators import normalised_hypervolume
 from search.samplers.shared_points import shared_points
@@ -135,7 +135,7 @@ def point(partition: str = "1+1", rate: float = 0.01, timesteps: int = 2, **more
 
 
 def play(strategy: Any, record: Record, budget: int = 1_000) -> Curve:
-    reference = default_reference(record, OBJECTIVES)
+    reference = record.reference("default")
     return replay(strategy, record, budget=budget, objectives=OBJECTIVES, reference=reference)
 
 
@@ -252,7 +252,7 @@ def test_the_hypervolume_is_that_of_all_points_so_far(has_family: bool) -> None:
         for timesteps in (5, 2)
     ]
     curve = play(Scripted(points), record)
-    reference = default_reference(record, OBJECTIVES)
+    reference = record.reference("default")
     values = curve.family if has_family else curve.sampled
     every: list[Member] = []
     for number, (params, value) in enumerate(zip(points, values, strict=True)):

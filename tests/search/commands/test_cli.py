@@ -725,7 +725,7 @@ space.width = {{ low = 4, high = 8 }}
         )
         ran = run("validate", file)
         assert ran.code == 0, ran.err
-        assert ("slow beyond 100 trials" in ran.out) is is_slow
+        assert ("its model sees 100 trials" in ran.out) is is_slow
 
 
 def test_doctor_reports_the_state_of_each_part(run: Run, tmp_path: Path) -> None:

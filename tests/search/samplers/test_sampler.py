@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from search.samplers import nsga
-from search.samplers.optuna_sampler import AUTO_SWITCH
+from search.samplers.optuna_sampler import AUTO_SWITCH, OptunaSampler
 from search.samplers.sampler import Sampler, make_sampler
 from search.study.feedback import FeedbackBuilder, fixed_penalties
 from search.study.methods import SAMPLERS
@@ -136,6 +136,28 @@ def test_a_rebuilt_sampler_asks_for_what_the_undisturbed_one_does(name: str) -> 
     rebuilt = make_sampler(study, list(reversed(history)))
     more = 1 if name == "gp" else 12
     assert run(rebuilt, count, more) == run(undisturbed, count, more)
+
+
+def test_a_gaussian_process_sees_the_front_and_the_newest_of_many_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("search.samplers.optuna_sampler.MOST_MODELLED", 12)
+    study = a_study("gp")
+    chance = make_sampler(study_from_toml(study.text.replace('"gp"', '"random"')), [])
+    history = run(chance, 0, 40)
+    point = history[2].sampled
+    assert point is not None
+    point = dataclasses.replace(point, metrics={**point.metrics, "accuracy": 1.0})
+    best = history[2] = dataclasses.replace(history[2], sampled=point)
+    waiting = dataclasses.replace(history[3], state=TrialState.RUNNING, sampled=None)
+    history[3] = waiting
+    sampler = make_sampler(study, history)
+    assert isinstance(sampler, OptunaSampler)
+    kept = {best.number, waiting.number}
+    newest = [number for number in reversed(range(40)) if number not in kept]
+    assert set(sampler._mirror.places) == {*kept, *newest[: 12 - len(kept)]}
+    params, _ = sampler.ask(40)
+    study.space.validate(params)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
