@@ -9,9 +9,9 @@ from torch import Tensor
 
 from snn.network.blocks import Block, layers_of
 from snn.network.cost import OperationCounter, fan_out, weighted
-from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
+from snn.network.readout import Readout
 from snn.settings.measurement import LayerReport
 
 

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from snn.interchange.description import CUT, DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
-from snn.network.heads import Head, Readout
+from snn.network.heads import Head
 from snn.network.layers import Connections, Layer
 from snn.network.network import Network
 from snn.network.pooling import Size, SpikePool
+from snn.network.readout import Readout
 from snn.network.units import UnitModule
 from snn.settings.config import RunConfig
 from snn.settings.datasets import is_recorded

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from snn.lif.surrogate import peak
 from snn.network.feedback import add_feedback
 from snn.network.first_spike import START_SUM, FirstSpike
-from snn.network.heads import Head, Readout
+from snn.network.heads import Head
 from snn.network.layers import Connections, ForwardContext, Layer, Norm
 from snn.network.neurons import Lif
 from snn.network.rate_maps import Clipped, RateMap, RateNorm, Rectified
+from snn.network.readout import Readout
 from snn.network.seeding import generator
 from snn.network.units import BlockBuilder, SignalSpec, UnitModule
 from snn.settings.config import RunConfig

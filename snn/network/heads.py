@@ -4,46 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer
 from snn.network.pooling import SpikePool, divided
-from snn.network.readout import total, with_ordered_gradient
+from snn.network.readout import Readout, total, with_ordered_gradient
 from snn.network.units import BlockBuilder, SignalSpec
 from snn.settings.config import RunConfig
-
-
-class Readout(nn.Module):
-    """Output units that integrate and never fire; their output is the mean input."""
-
-    def __init__(self, source: SignalSpec, outputs: int, builder: BlockBuilder) -> None:
-        super().__init__()
-        self.connections = Connections(
-            (outputs, math.prod(source.shape)),
-            spikes_per_unit=source.spikes_per_unit,
-            generator=builder.generator,
-        )
-        with torch.no_grad():
-            # small at first: a large early readout drowns the gradient of the others
-            self.connections.weight.mul_(0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.gain = builder.readout_gain
-
-    def forward(self, x: Tensor, batch: ForwardContext, *, packs: bool = True) -> Tensor:
-        """Return the input of the integrators, (time, batch, outputs).
-
-        `packs`: whether `x` are spikes, which may be stored as bits for the backward pass.
-        """
-        if batch.observer is not None:
-            batch.observer.readout(self.connections, x)
-        x = x.flatten(2) if batch.gain == self.gain else x.flatten(2) * (self.gain / batch.gain)
-        if batch.dynamics is not None:
-            return batch.dynamics.readout(self, x, batch)
-        conn = self.connections
-        levels = batch.levels(conn, x) if packs else None
-        current: Tensor = conn(x, batch.weight(conn), self.bias, levels=levels)
-        return current
 
 
 class Head(nn.Module):

@@ -1,4 +1,4 @@
-"""Readouts: the output of the integrators of an exit after some timesteps.
+"""Readouts: integrators of an exit, and their output after some timesteps.
 
     u[t] = leak * (u[t-1] + x[t])                output after T' timesteps: u[T'] / T'
 
@@ -6,10 +6,46 @@ The leak acts after the input, as in Lee et al. 2020. Without a leak (leak 1) th
 is the mean input.
 """
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from snn.network.layers import Connections, ForwardContext
+from snn.network.units import BlockBuilder, SignalSpec
+
+
+class Readout(nn.Module):
+    """Output units that integrate and never fire; their output is the mean input."""
+
+    def __init__(self, source: SignalSpec, outputs: int, builder: BlockBuilder) -> None:
+        super().__init__()
+        self.connections = Connections(
+            (outputs, math.prod(source.shape)),
+            spikes_per_unit=source.spikes_per_unit,
+            generator=builder.generator,
+        )
+        with torch.no_grad():
+            # small at first: a large early readout drowns the gradient of the others
+            self.connections.weight.mul_(0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = builder.readout_gain
+
+    def forward(self, x: Tensor, batch: ForwardContext, *, packs: bool = True) -> Tensor:
+        """Return the input of the integrators, (time, batch, outputs).
+
+        `packs`: whether `x` are spikes, which may be stored as bits for the backward pass.
+        """
+        if batch.observer is not None:
+            batch.observer.readout(self.connections, x)
+        x = x.flatten(2) if batch.gain == self.gain else x.flatten(2) * (self.gain / batch.gain)
+        if batch.dynamics is not None:
+            return batch.dynamics.readout(self, x, batch)
+        conn = self.connections
+        levels = batch.levels(conn, x) if packs else None
+        current: Tensor = conn(x, batch.weight(conn), self.bias, levels=levels)
+        return current
 
 
 def integrated(inputs: Tensor, *, leak: float, steps: int | None = None) -> Tensor:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from snn.network.heads import Readout
 from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
+from snn.network.readout import Readout
 from snn.rules.loss import output_loss, per_image
 from snn.rules.rule import Batch, BatchResult, time_rule
 

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
+from snn.network.readout import Readout
 from snn.rules.rule import Batch, BatchResult, time_rule
 
 

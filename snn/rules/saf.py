@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn.lif.surrogate import spike
-from snn.network.heads import Readout
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.neurons import Lif
+from snn.network.readout import Readout
 from snn.rules.online import Unrolled, learn_forward, traced_map
 from snn.rules.rule import Batch, BatchResult, time_rule
 

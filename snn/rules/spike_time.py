@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn.network.first_spike import FirstSpike
-from snn.network.heads import Readout
 from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.neurons import Lif
+from snn.network.readout import Readout
 from snn.rules.rule import Batch, BatchResult, time_rule
 
 LEAST_SLOPE = 0.1

@@ -33,10 +33,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn.network.blocks import Block, layers_of
-from snn.network.heads import Readout
 from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.rate_maps import RateNorm
+from snn.network.readout import Readout
 from snn.network.seeding import generator
 from snn.rules.conversion import Activations
 from snn.settings.config import RunConfig
