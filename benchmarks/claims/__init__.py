@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks.claims.block_local import bloctrain, exits
 from benchmarks.claims.claim import Claim, Scale
 from benchmarks.claims.conversion import conversion
+from benchmarks.claims.encoder import encoder
 from benchmarks.claims.first_spikes import spike_time
 from benchmarks.claims.forward import saf
 from benchmarks.claims.grad_r import grad_r
@@ -27,6 +28,7 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "start": start,
     "spike-time": spike_time,
     "stdp": stdp,
+    "encoder": encoder,
 }
 
 __all__ = ["CLAIMS"]

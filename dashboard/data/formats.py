@@ -27,6 +27,8 @@ LABELS = {
     "training_s": "Training time",
     "latency_ms": "Time seen",
     "input_events": "Input events",
+    "code_bits": "Bits of the code",
+    "distortion": "Distortion",
 }
 FRACTIONS = frozenset({"accuracy", "connectivity", "dropout", "target_sparsity"})
 WIDE_UNITS = frozenset({"ops", "B", "nJ", "spikes"})  # vary over orders of magnitude

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from snn.settings.measurement import METRICS
 
-REVISION = "0010"  # the newest migration
+REVISION = "0011"  # the newest migration
 VERSION_TABLE = "spikefront_version"  # Optuna may use the same database
 
 

@@ -124,15 +124,16 @@ class OperatingPointEvaluator:
         """Return for each exit the values of an image that exits there: (images, columns).
 
         Columns: correct, accumulates, spikes, MACs, sequential layer updates, blocks, timesteps,
-        milliseconds, input spikes.
+        milliseconds, input spikes, bits of the codes, distortion.
         """
         rec, step = self.recording, timesteps - 1
         costs = []
-        spent = np.zeros((3, self.images))
+        spent, bits = np.zeros((3, self.images)), np.zeros(self.images)
         for index in range(depth):
             spent = spent + np.stack(
                 [x[index, step] for x in (rec.accumulates, rec.spikes, rec.macs)]
             )
+            bits = bits + rec.bits[index, step]
             if index + 1 < depth:
                 spent[0] += rec.detector[index, step]
             columns = [
@@ -143,6 +144,8 @@ class OperatingPointEvaluator:
                 np.full(self.images, float(timesteps)),
                 rec.seen_ms[step],
                 rec.inputs[step],
+                bits,
+                rec.distortion[index, step],
             ]
             costs.append(np.stack(columns, axis=1))
         return costs
@@ -179,6 +182,7 @@ class OperatingPointEvaluator:
             step + 1.0,
             rec.seen_ms[step, every],
             rec.inputs[step, every],
+            *np.full((2, self.images), np.nan),  # a code has one answer, after all timesteps
         ]
         return np.stack([step, last]), np.stack(columns, axis=1)
 
@@ -194,6 +198,8 @@ class OperatingPointEvaluator:
             "mean_timesteps": mean[6],
             "latency_ms": mean[7],
             "input_events": mean[8],
+            "code_bits": mean[9],
+            "distortion": mean[10],
             "est_energy_nj": energy_nj(mean[1], mean[3]),
             **self._fixed[depth],
         }
@@ -250,6 +256,7 @@ class OperatingPointEvaluator:
             for timesteps, limit in itertools.product(range(1, config.timesteps + 1), limits):
                 yield from self._grid(depth, timesteps, limit)
             may_answer = is_recorded(config.dataset) or config.time_rule == "spike-time"
+            may_answer = may_answer and config.time_rule != "encoder"
             if config.timesteps > 1 and (may_answer or config.time_threshold < 1):
                 yield from self._over_time(depth)
 

@@ -30,7 +30,7 @@ def operations_of(counter: OperationCounter, block: Block) -> OperationsPerImage
     owners: list[object] = [*layers]
     owners.extend(layer.recurrence for layer in layers if layer.recurrence is not None)
     if isinstance(block.head.readout, Readout):
-        owners.append(block.head.readout.connections)
+        owners.extend(block.head.readout.parts)
     accumulates = [torch.cat(counter.accumulates[owner]) for owner in owners]
     spikes = [torch.cat(counter.spikes[layer]) for layer in layers]
     return OperationsPerImage(
@@ -97,17 +97,17 @@ class LayerTotals:
             )
         if not isinstance(block.head.readout, Readout):
             return  # spiking output neurons are a layer
-        readout = block.head.readout.connections
+        parts = block.head.readout.parts
         yield LayerReport(
             block=index + 1,
             name=f"exit{index + 1}.readout",
-            neurons=readout.weight.shape[0],
-            weights=readout.weight.numel(),
-            connections=int(torch.count_nonzero(readout.weight)),
+            neurons=parts[-1].weight.shape[0],
+            weights=sum(conn.weight.numel() for conn in parts),
+            connections=sum(int(torch.count_nonzero(conn.weight)) for conn in parts),
             spikes_per_inference=0.0,
             spike_rate=0.0,
-            synaptic_ops=self.accumulates[readout] / count,
-            macs=self.macs.get(readout, 0.0) / count,
+            synaptic_ops=sum(self.accumulates[conn] for conn in parts) / count,
+            macs=sum(self.macs.get(conn, 0.0) for conn in parts) / count,
         )
 
 

@@ -1,5 +1,6 @@
 """One pass over the data that records everything the metrics of operating points need."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from snn.evaluation.operation_counter import LayerTotals, detector_ops, operations_of
 from snn.network.cost import OperationCounter
+from snn.network.encoder.code import CodeLayer
+from snn.network.encoder.decoder import Decoder, distortions, pixels
 from snn.network.exits import exit_output
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.readout import integrated
-from snn.network.trained import Images
+from snn.network.trained import BATCH, Images
 from snn.settings.measurement import LayerReport
 
 Floats = npt.NDArray[np.float64]
@@ -35,6 +38,8 @@ class Recording:
     detector: Floats  # accumulates of the block's detector
     spikes: Floats
     macs: Floats
+    bits: Floats  # of the code of the block's exit; NaN without one
+    distortion: Floats  # of the block's exit, not cumulative; NaN without a code
     inputs: Floats  # (timesteps, images): spikes of the input
     seen_ms: Floats  # (timesteps, images), see `Images.seen_ms`
     layers: tuple[LayerReport, ...] = field(default=())
@@ -58,15 +63,19 @@ def record_readings(networks: Sequence[Network], images: Images) -> list[Recordi
     counter = OperationCounter()
     totals = LayerTotals(network, len(images.labels))
     parts: list[list[dict[str, npt.NDArray[np.generic]]]] = [[] for _ in networks]
-    for drive, labels in images.batches(config):
+    is_target = config.decoder_target == "image"
+    shown = images.images.split(BATCH) if is_target else itertools.repeat(None)
+    for (drive, labels), pictures in zip(images.batches(config), shown, strict=False):
         counter.clear()
-        outputs = network.run(drive, ForwardContext(observer=counter), timesteps=config.timesteps)
+        context = ForwardContext(observer=counter)
+        outputs = network.run(drive, context, timesteps=config.timesteps)
         totals.add(counter)
         operations = [operations_of(counter, network.block(index)) for index in blocks]
         shared = {
             "accumulates": _cumulative([block.accumulates for block in operations]),
             "spikes": _cumulative([block.spikes for block in operations]),
             "macs": _cumulative([block.macs for block in operations]),
+            **_codes(network, context, outputs.features, labels, pictures),
             "inputs": input_spikes(drive, config.timesteps, network.is_constant(drive)),
             "labels": labels.cpu().numpy(),
         }
@@ -92,6 +101,29 @@ def input_spikes(drive: Tensor, steps: int, is_constant: bool) -> npt.NDArray[np
         return np.zeros((steps, drive.shape[1]))
     counts = drive.abs().flatten(2).sum(dim=2, dtype=torch.float64)
     return counts.cumsum(dim=0).cpu().numpy()
+
+
+def _codes(
+    network: Network,
+    context: ForwardContext,
+    features: Sequence[Tensor],
+    labels: Tensor,
+    images: Tensor | None,
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return cumulative bits and the distortion of every exit after every timestep.
+
+    NaN without codes. `images` are needed if they are the target.
+    """
+    bits, left = [], []
+    for index, read in enumerate(features):
+        head = network.block(index).head
+        if not isinstance(head.readout, Decoder) or not isinstance(head.hidden, CodeLayer):
+            shape = (len(features), *read.shape[:2])
+            return dict.fromkeys(("bits", "distortion"), np.broadcast_to(np.nan, shape))
+        target = labels if images is None else pixels(images)
+        bits.append(head.hidden.bits(context))
+        left.append(distortions(head.readout, read, target))
+    return {"bits": _cumulative(bits), "distortion": torch.stack(left).cpu().numpy()}
 
 
 def _cumulative(per_block: Sequence[Tensor]) -> npt.NDArray[np.generic]:

@@ -32,7 +32,7 @@ class Description:
     std: tuple[float, ...] | None
     timesteps: int  # at inference
     trained_timesteps: int
-    readout: str  # integrator: outputs are currents; spiking: outputs are spikes
+    readout: str  # integrator: outputs are currents; spiking: spikes; code: potentials to draw from
     readout_leak: float  # of the integrators, see snn.network.readout
     classes: tuple[int, ...]  # label of each output, votes of one class side by side
     votes: int
@@ -66,6 +66,9 @@ CUT = (
     "binning", "clip_ms", "event_value", "polarity", "shrink", "delta_threshold",
 )  # fmt: skip
 """Settings of a run that say how a recording becomes frames."""
+
+CODE = "code"
+"""The readout of an encoder, whose graph ends before the draws."""
 
 UNKNOWN = ("training_memory_bytes", "training_ops", "training_s")
 """Metrics of the training of a network, which a graph does not contain."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snn.data.encoding import CONSTANT
 from snn.evaluation.recording import input_spikes
-from snn.interchange.description import KEY, Description, InterchangeError, Measured
+from snn.interchange.description import CODE, KEY, Description, InterchangeError, Measured
 from snn.interchange.nodes import INTEGRATING, kind_of
 from snn.interchange.simulation import Simulation, Spent
 from snn.network.readout import integrated
@@ -42,6 +42,11 @@ def run_settings(about: Description) -> RunConfig:
 
 def measure(graph: Any, images: Images, about: Description) -> Measured:
     """Run a graph on images as `about` says. Raises InterchangeError."""
+    if about.readout == CODE:
+        raise InterchangeError(
+            "is an encoder: its outputs are potentials of code neurons, which fire at random and "
+            "are read by a decoder, for which NIR has no nodes; evaluate the exported folder"
+        )
     simulation = Simulation(graph, dt_s=about.dt_s)
     shape = tuple(int(side) for side in simulation.nodes[simulation.input].input_type["input"])
     is_flat = _is_flat(shape, tuple(images.images.shape[-3:]), about.dataset)
@@ -60,6 +65,8 @@ def measure(graph: Any, images: Images, about: Description) -> Measured:
         "accuracy": correct / count,
         "input_events": events / count,
         "latency_ms": float(images.seen_ms(run_settings(about))[about.timesteps - 1].mean()),
+        "code_bits": math.nan,  # an encoder is not measured
+        "distortion": math.nan,
         **tally.metrics(count, about),
     }
     notes = []

@@ -12,6 +12,9 @@ membrane) and whose membrane equals the current (tau_mem = dt), with a connectio
 neuron to itself of weight -leak * threshold. It acts a timestep later, as every loop does.
 A synaptic current is that of the CubaLIF if the reset is hard; before the soft reset, whose
 CubaLIF has another use for it, it is a node LI.
+
+Of an encoder the graph ends with the potentials of its code neurons, an LI: NIR has neither random
+spikes nor decoders.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn.interchange.description import CUT, DT_S, KEY, Description, InterchangeError
+from snn.interchange.description import CODE, CUT, DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
+from snn.network.encoder.code import CodeLayer
 from snn.network.heads import Head
 from snn.network.layers import Connections, Layer
 from snn.network.network import Network
@@ -58,6 +62,11 @@ def inexpressible(config: RunConfig) -> list[str]:
         found.append(
             f"time_rule {config.time_rule!r} has no NIR node (neurons that fire once); use "
             "time_rule 'conversion'"
+        )
+    if config.time_rule == "encoder" and config.recurrence != "none":
+        found.append(
+            f"recurrence {config.recurrence!r} of code neurons has no NIR node (they fire at "
+            "random); use recurrence 'none'"
         )
     if config.lateral_inhibition > 0:
         found.append(
@@ -138,7 +147,7 @@ def _described(
         std=None if std is None else tuple(std),
         timesteps=config.inference_timesteps,
         trained_timesteps=config.timesteps,
-        readout=config.readout,
+        readout=CODE if config.time_rule == "encoder" else config.readout,
         readout_leak=config.readout_leak,
         classes=head.classes,
         votes=head.votes,
@@ -188,9 +197,13 @@ class Wiring:
     def head(self, head: Head, signal: Tap) -> None:
         """Add an exit and the output node."""
         signal = self._pool(head.pool, signal)
-        if head.hidden is not None:
+        if isinstance(head.hidden, CodeLayer):
+            signal = self._potentials(head.hidden, signal)
+        elif head.hidden is not None:
             signal = self._layer(head.hidden, [signal])
-        if isinstance(head.readout, Readout):
+        if isinstance(head.hidden, CodeLayer):
+            pass  # neither draws nor a decoder have a node
+        elif isinstance(head.readout, Readout):
             name, bias = "readout", head.readout.bias
             conn = head.readout.connections
             (signal,) = self._connections(name, conn, signal, bias, factor=1 / self._gain)
@@ -221,6 +234,12 @@ class Wiring:
         if layer.skip is not None:
             sources.append(self._sampled(f"{name}_skip", inputs[-1], layer.skip.stride))
         return self._neurons(layer, sources)
+
+    def _potentials(self, code: CodeLayer, signal: Tap) -> Tap:
+        """Add code neurons as integrators; their outputs are potentials."""
+        name, (conn,) = _plain(code.name), code.sources
+        sources = self._connections(f"{name}_in0", conn, signal, code.bias, factor=1.0)
+        return self._integrated(name, sources, _steps(code.lif.leak))
 
     def _connections(
         self, name: str, conn: Connections, signal: Tap, bias: Tensor | None, *, factor: float

@@ -1,5 +1,6 @@
 """Blocks: units that are trained together, and the exit head after them."""
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snn.lif.surrogate import peak
+from snn.network.encoder.eligibility import Eligibility
 from snn.network.feedback import add_feedback
 from snn.network.first_spike import START_SUM, FirstSpike
 from snn.network.heads import Head
@@ -97,6 +99,7 @@ def builder_of(
         is_plastic=is_plastic and not is_folded,
         # the sum over time of spikes that come once
         readout_gain=float(config.timesteps) if is_plastic and not is_folded else 1.0,
+        salt=config.seed * 1_000_003 + block,
         lift=START_SUM * config.threshold if is_timed else 0.0,
         identity_share=config.identity_share,
         recurrence=RECURRENT_SIDES[config.recurrence],
@@ -153,10 +156,25 @@ def build_block(
             target=units[0].first_shape,
             draws=generator(config.seed, "feedback", index),
         )
+    if config.time_rule == "encoder" and not is_folded:
+        _learn_from_scores(block, config, index)
     for layer in layers_of(block):  # not readouts, whose inputs are mean spikes
         for conn in layer.arriving:
             conn.trained_in = getattr(torch, config.precision)
     return block
+
+
+def _learn_from_scores(block: Block, config: RunConfig, index: int) -> None:
+    """Give each layer its eligibilities, and hidden ones the feedback of code neurons."""
+    draws = generator(config.seed, "code feedback", index)
+    code = config.of_block(index).head_hidden
+    for layer in layers_of(block):
+        neurons = len(layer.sources[0].weight)
+        back: Tensor | None = None
+        if config.code_feedback == "random" and layer is not block.head.hidden:
+            back = torch.randn(code, neurons, generator=draws) / math.sqrt(code)
+        inputs = sum(conn.weight.shape[1] for conn in layer.arriving)
+        layer.eligibility = Eligibility(neurons, inputs + 1, back)
 
 
 def connections_of(module: nn.Module) -> list[Connections]:
@@ -205,7 +223,6 @@ def fold_for_inference(config: RunConfig, index: int, block: Block) -> Block:
         (block.head.detector, plain.head.detector),
     ):
         if isinstance(readout, Readout) and isinstance(plain_readout, Readout):
-            plain_readout.bias.copy_(readout.bias)
-            plain_readout.connections.weight.mul_(readout.gain)
+            plain_readout.fold_from(readout)
     plain.eval().requires_grad_(False)
     return plain

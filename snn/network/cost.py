@@ -156,13 +156,14 @@ def fan_out(
 
     `shape` is without time and batch. Exact at borders and for strides: the transposed
     connections with every existing weight set to 1. `among`, to be broadcast to the weights,
-    says which of them count; None: all.
+    says which of them count; None: all. With weights for each timestep: (steps, *shape).
     """
     weight = (connections.weight != 0).to(torch.float64)
     if among is not None:
         weight = weight * among
     if weight.dim() == 2:
-        return weight.sum(dim=0).view(*shape)
+        steps = [] if connections.steps == 1 else [connections.steps]
+        return weight.sum(dim=0).view(*steps, *shape)
     stride, padding = connections.stride, weight.shape[-1] // 2
     sides = [(side + 2 * padding - weight.shape[-1]) // stride + 1 for side in shape[1:]]
     ones = torch.ones(1, weight.shape[0], *sides, dtype=weight.dtype, device=weight.device)
@@ -242,6 +243,8 @@ class OperationCounter:
         """
         if conn.delays is not None:
             return self._late(owner, conn, x, steps)
+        if conn.steps > 1:
+            return self._timed(owner, conn, x)
         if conn not in self._fans:
             self._fans[conn] = fan_out(conn, x.shape[2:]).flatten()
         fan = self._fans[conn]
@@ -255,6 +258,14 @@ class OperationCounter:
             self.macs.setdefault(owner, []).append(counted)
             return none
         return weighted(x, fan) * conn.spikes_per_unit
+
+    def _timed(self, owner: object, conn: Connections, x: Tensor) -> Tensor:
+        """Return the same of connections with weights for each timestep."""
+        if conn not in self._fans:
+            self._fans[conn] = fan_out(conn, x.shape[2:]).flatten(1)
+        first = sum(len(counted) for counted in self.accumulates.get(owner, []))
+        fan = self._fans[conn][first : first + len(x)]
+        return torch.einsum("tbn,tn->tb", x.flatten(2).abs().to(torch.float64), fan)
 
     def _late(self, owner: object, conn: Connections, x: Tensor, steps: int) -> Tensor:
         """Return the same of delayed connections: operations count when a spike arrives.

@@ -1,11 +1,14 @@
 """Exit heads: the classifier after a block, and its hard-class detector."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
+from snn.network.encoder.code import CodeLayer
+from snn.network.encoder.decoder import Decoder
 from snn.network.layers import ForwardContext, Layer
 from snn.network.pooling import SpikePool, divided
 from snn.network.readout import Readout, total, with_ordered_gradient
@@ -17,7 +20,8 @@ class Head(nn.Module):
     """The exit of a block: pool, one spiking layer, class readout, hard-class detector.
 
     The readout has `votes` outputs per class, stored class by class and averaged. The
-    outputs are integrators, or spiking neurons whose spikes are counted (Grad R). `classes`
+    outputs are integrators, or spiking neurons whose spikes are counted (Grad R), or a decoder that
+    reads the code of the hidden layer. `classes`
     are the labels that the readout separates, `hard` the classes that continue to the next
     block. The detector has two outputs: easy, hard.
     """
@@ -44,9 +48,15 @@ class Head(nn.Module):
         else:
             self.pool = SpikePool((1, 1), kernel=1)
         self.hidden: Layer | None = None
+        is_encoder = config.time_rule == "encoder"
         if config.head_hidden > 0:
             shape = (config.head_hidden, math.prod(source.shape))
-            self.hidden = builder.layer(f"{name}.hidden", [shape], [source])
+            make = (
+                functools.partial(CodeLayer, rate=config.code_rate, salt=builder.salt)
+                if is_encoder
+                else Layer
+            )
+            self.hidden = builder.layer(f"{name}.hidden", [shape], [source], make=make)
             source = SignalSpec(shape=(config.head_hidden,))
         self.source = source
         self.votes = config.votes
@@ -65,6 +75,8 @@ class Head(nn.Module):
                 recurrence=0,
             )
             self.readout = plain.layer(f"{name}.readout", [shape], [source])
+        elif is_encoder:
+            self.readout = Decoder(source, outputs, config, builder)
         else:
             self.readout = Readout(source, outputs, builder)
         self.detector: Readout | None = None
@@ -95,14 +107,14 @@ class Head(nn.Module):
         Pooling and readout are linear: with integrators, one map of the summed spikes
         replaces one map per timestep.
         """
-        if isinstance(self.readout, Layer):
+        if isinstance(self.readout, Layer | Decoder):
             outputs: Tensor = self(spikes, steps, batch)[0]
             return total(outputs)
         return total(self._signal(spikes, steps, batch))
 
     def mean(self, summed: Tensor, steps: int, batch: ForwardContext) -> Tensor:
         """Return the mean outputs over `steps` timesteps, (batch, classes)."""
-        if isinstance(self.readout, Layer):
+        if isinstance(self.readout, Layer | Decoder):
             return summed[0] / steps
         x = self._features(with_ordered_gradient(summed) / steps)
         outputs: Tensor = self.readout(x, batch, packs=False)

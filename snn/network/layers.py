@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn.network.encoder.eligibility import Eligibility
 from snn.network.first_spike import START_DEVIATION, START_WEIGHT, Plasticity
 from snn.network.memory.delays import Delays
 from snn.network.memory.synapse import Synapse
@@ -129,6 +130,9 @@ class ForwardContext:
     spike: float = 1.0  # value of a spike: above 1 after dropout
     border_spike: float = 1.0  # value of a spike that enters a block
     gain: float = 1.0  # of the image and the biases: 1 / threshold_scale
+    potentials: dict["Layer", list[Tensor]] = field(
+        default_factory=dict
+    )  # of code neurons, by chunk
 
     def weight(self, connections: "Connections") -> Tensor:
         """Return the effective weight, computed once per batch."""
@@ -173,6 +177,7 @@ class Connections(nn.Module):
     deviation if it is known. `kind` is the source of the inputs. With `groups`, a convolution
     connects each group of output channels with its group of input channels only. `lift` is the
     mean of the summed initial weights of a neuron; `identity_share` as in RunConfig.
+    With `steps` above 1 each timestep has weights of its own: (outputs, steps * inputs).
     With `delays` spikes arrive later: inputs then begin as many timesteps earlier as the longest
     delay (`Delays.joined`), and `weight` is a kernel if each connection has its own.
     """
@@ -198,6 +203,7 @@ class Connections(nn.Module):
         super().__init__()
         self.delays = delays
         self.stride, self.spikes_per_unit, self.norm = stride, spikes_per_unit, norm
+        self.steps = 1
         self.groups = groups
         self.is_analog, self.is_constant, self.kind = is_analog, is_constant, kind
         fan_in = math.prod(shape[1:])
@@ -439,6 +445,7 @@ class Layer(nn.Module):
         self.connections = nn.ModuleList(connections)
         self.skip = skip
         self.feedback: Feedback | None = None
+        self.eligibility: Eligibility | None = None
         self.bias: nn.Parameter | None = None
         if has_bias:
             self.bias = nn.Parameter(torch.zeros(connections[0].weight.shape[0]))

@@ -32,6 +32,11 @@ class Readout(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.gain = builder.readout_gain
 
+    @property
+    def parts(self) -> list[Connections]:
+        """All sets of connections."""
+        return [self.connections]
+
     def forward(self, x: Tensor, batch: ForwardContext, *, packs: bool = True) -> Tensor:
         """Return the input of the integrators, (time, batch, outputs).
 
@@ -46,6 +51,12 @@ class Readout(nn.Module):
         levels = batch.levels(conn, x) if packs else None
         current: Tensor = conn(x, batch.weight(conn), self.bias, levels=levels)
         return current
+
+    @torch.no_grad()
+    def fold_from(self, trained: "Readout") -> None:
+        """Take over all but the weights, which are there, of the readout to fold."""
+        self.bias.copy_(trained.bias)
+        self.connections.weight.mul_(trained.gain)
 
 
 def integrated(inputs: Tensor, *, leak: float, steps: int | None = None) -> Tensor:

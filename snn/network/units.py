@@ -83,6 +83,7 @@ class BlockBuilder:
     delay_draws: torch.Generator | None = None  # None: all are 0 at first
     is_plastic: bool = False  # connections learn by plasticity
     readout_gain: float = 1.0  # of the inputs of integrators
+    salt: int = 0  # of the draws of code neurons at inference
 
     def layer(
         self,
@@ -93,8 +94,12 @@ class BlockBuilder:
         strides: Sequence[int] = (1, 1),
         groups: Sequence[int] = (1, 1),
         skip: SubSample | None = None,
+        make: Callable[..., Layer] = Layer,
     ) -> Layer:
-        """Return a layer with one set of connections per shape; the sum has unit variance."""
+        """Return a layer with one set of connections per shape; the sum has unit variance.
+
+        `make` is its class, or what else takes the same arguments.
+        """
         summed = len(shapes) + (skip is not None)
         connections = [
             Connections(
@@ -118,7 +123,7 @@ class BlockBuilder:
         if self.is_plastic:
             for conn in connections:
                 conn.learn_by_plasticity(self.generator)
-        return Layer(
+        return make(
             name,
             connections,
             lif=self._neurons(),

@@ -57,7 +57,12 @@ def count_operations(
     By the time rule of the network. Neither the network nor `draws` are changed.
     """
     share = len(batch.labels) / len(batch.labels[:images])
-    batch = replace(batch, drive=batch.drive[:, :images], labels=batch.labels[:images])
+    batch = replace(
+        batch,
+        drive=batch.drive[:, :images],
+        labels=batch.labels[:images],
+        pixels=None if batch.pixels is None else batch.pixels[:images],
+    )
     rule = network.config.time_rule
     copied, passes = copy.deepcopy(network), _Passes(rule)
     copied.memory_mode = "full"

@@ -21,6 +21,7 @@ class Batch:
     timesteps: int
     loss: str  # as in RunConfig
     share: float = 1.0  # factor of the loss, as a part of a larger batch
+    pixels: Tensor | None = None  # (batch, pixels) from 0 to 1, of images that a decoder is to find
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from snn.settings.datasets import DATASETS, RECORDINGS, frame_shape, is_recorded
 from snn.settings.declared.block_rules import BlockRuleSettings
 from snn.settings.declared.connectivity import ConnectivitySettings
 from snn.settings.declared.data import DataSettings
+from snn.settings.declared.encoder import EncoderSettings
 from snn.settings.declared.memory import MemorySettings
 from snn.settings.declared.network import DEFAULT_BACKBONE, NetworkSettings
 from snn.settings.declared.neuron import SURROGATE_SLOPES, NeuronSettings
@@ -70,6 +71,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
     OperatingSettings,
     OptimizationSettings,
     BlockRuleSettings,
+    EncoderSettings,
     StdpSettings,
     TimeRuleSettings,
     ConnectivitySettings,
@@ -367,7 +369,11 @@ class RunConfig(  # dataclasses take fields from the last base to the first
     @property
     def is_whole(self) -> bool:
         """Whether all images of a batch train together: statistics are taken over them."""
-        return self.norm == "batch-over-time" or self.rate_map == "rate-norm"
+        return (
+            self.time_rule == "encoder"
+            or self.norm == "batch-over-time"
+            or self.rate_map == "rate-norm"
+        )
 
     @property
     def stages(self) -> int:
@@ -465,7 +471,8 @@ class RunConfig(  # dataclasses take fields from the last base to the first
 def _usual_encoding(dataset: str, time_rule: str) -> str:
     known = RECORDINGS.get(dataset)
     if known is None:
-        return {"spike-time": "latency", "stdp": "rank"}.get(time_rule, "direct")
+        usual = {"spike-time": "latency", "encoder": "latency", "stdp": "rank"}
+        return usual.get(time_rule, "direct")
     return "delta" if known.kind == "series" else "events"
 
 

@@ -249,6 +249,7 @@ def half_precision(config: Settings) -> Conflicts:
         "dsr": "has a derivative that jumps where a rounded drive crosses zero or the threshold",
         "membrane-trace": "has no derivative where a rounded potential crosses the threshold",
         "spike-time": "has spike times, which half precision rounds",
+        "encoder": "learns from scores that half precision would round",
         "stdp": "moves weights by less than half precision holds",
     }.get(config.time_rule)
     if why is not None:

@@ -175,6 +175,22 @@ _ALL = (
         "with binary one per input and timestep; 0 for images as a constant current",
         is_mean=True,
     ),
+    _metric(
+        "code_bits",
+        "bits",
+        "lower",
+        "bits of the codes until the answer, mean over images: the relative entropy of the spikes "
+        "of code neurons to their reference rate. Only of time_rule encoder",
+        is_mean=True,
+    ),
+    _metric(
+        "distortion",
+        "bits",
+        "lower",
+        "bits that a code leaves open, mean over images: -log2 of the probability that the decoder "
+        "gives to the class, or to all pixels of the image. Only of time_rule encoder",
+        is_mean=True,
+    ),
 )
 
 PJ_PER_ACCUMULATE = 0.9  # 32-bit float addition at 45 nm (Horowitz, ISSCC 2014)

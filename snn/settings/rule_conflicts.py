@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from snn.settings.encoder import encoder
 from snn.settings.first_spikes import FIRST_SPIKES, first_spikes
 from snn.settings.needed import Conflicts, Needed, other_than, unmet
 from snn.settings.units import DenseUnit
@@ -34,6 +35,9 @@ def rule_conflicts(config: Settings) -> Conflicts:
     rule = config.time_rule
     if rule in FIRST_SPIKES:
         yield from first_spikes(config)
+        return
+    if rule == "encoder":
+        yield from encoder(config)
         return
     yield from _memories(config)
     yield from _recurrence(config)

@@ -13,6 +13,7 @@ from snn.data.encoding import NOISY
 from snn.data.events.changes import CHANGES
 from snn.data.events.clips import Clips
 from snn.network.cost import OperationCounter
+from snn.network.encoder.decoder import pixels
 from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.trained import BATCH, encode
@@ -44,6 +45,7 @@ class Examples:
 
     def batch(self, index: Tensor, draws: torch.Generator, *, augmentation: str = "none") -> Batch:
         """Return the examples at `index` (batch,)."""
+        images: Tensor | None = None
         if self.border is not None:
             drive = self.border[:, index]
             if self.config.time_rule != "bptt":  # which runs chunk by chunk
@@ -51,12 +53,14 @@ class Examples:
         else:
             images = augment(self._chosen(index, augmentation, draws), augmentation, draws)
             drive = drive_of(images, self.split, self.config, draws)
+        is_target = self.config.decoder_target == "image"
         return Batch(
             drive=drive,
             labels=self.labels[index],
             frozen=self.frozen,
             timesteps=self.config.timesteps,
             loss=self.config.loss,
+            pixels=pixels(self.images[index] if images is None else images) if is_target else None,
         )
 
     def _chosen(self, index: Tensor, augmentation: str, draws: torch.Generator) -> Tensor:

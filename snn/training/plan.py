@@ -1,6 +1,7 @@
 """Cost estimate of a run, from one training step on meta tensors (shapes without data)."""
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,6 +181,10 @@ def _drive(config: RunConfig, task: Task, images: int, device: str) -> Tensor:
     return torch.zeros(steps, images, *input_signal(config, task).shape, device=device)
 
 
+def _pixels(config: RunConfig, task: Task) -> Tensor:
+    return torch.zeros(config.batch_size, math.prod(task.image_shape), device="meta")
+
+
 def stage_memory(
     config: RunConfig, task: Task, blocks: Sequence[Block], *, frozen: int
 ) -> StageMemory:
@@ -224,6 +229,7 @@ def _memory(
         frozen=frozen,
         timesteps=config.timesteps,
         loss=config.loss,
+        pixels=_pixels(config, task) if config.decoder_target == "image" else None,
     )
     existing = [*network.parameters(), *network.buffers(), batch.drive, batch.labels]
     with SavedBytes(list(network.parameters())) as saved:
@@ -252,7 +258,7 @@ class _MacCounter:
             self.readout(conn, x)
 
     def readout(self, connections: Connections, inputs: Tensor) -> None:
-        self.total += float(fan_out(connections, inputs.shape[2:]).sum())
+        self.total += float(fan_out(connections, inputs.shape[2:]).sum()) / connections.steps
 
 
 def _dense_macs(config: RunConfig, task: Task, blocks: Sequence[Block]) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from snn.data.dataset import Split
 from snn.network.blocks import Block, build_block, connections_of, fold_for_inference, layers_of
 from snn.network.cost import SavedBytes, held_bytes, parameter_count
+from snn.network.encoder.decoder import Decoder, pixels
 from snn.network.layers import Connections, ForwardContext, Layer
 from snn.network.network import Network, input_signal
 from snn.network.readout import integrated
@@ -29,6 +30,9 @@ from snn.training.plan import stage_memory, with_real_batch
 
 COUNTED = 32
 """Images in the middle of each epoch whose operations are counted, for all of the epoch."""
+
+JUDGED = 10_000
+"""Most training images that the judge of decoded images is fitted to."""
 
 
 class DivergedError(RuntimeError):
@@ -83,6 +87,8 @@ class Stage:
         for block in self.live:
             block.to(device)
         self.examples, self.validation = examples_after(done, split, self.classes)
+        if config.decoder_target == "image" and not is_continued:
+            fit_judges(self.live, self.examples)
         self.training_s = time.perf_counter() - started  # validation not included
         self.training_ops += self.examples.border_ops
         if config.norm == "batch-over-time" and len(self.examples) < 2:
@@ -313,6 +319,14 @@ def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:
         blocks.append(build_block(config, index, signal, classes))
         signal = blocks[-1].signal
     return blocks
+
+
+def fit_judges(blocks: Sequence[Block], examples: Examples) -> None:
+    """Let the judges of the decoders learn the classes of the first `JUDGED` training images."""
+    for block in blocks:
+        if isinstance(block.head.readout, Decoder) and block.head.readout.judge is not None:
+            images = examples.images[torch.arange(min(len(examples), JUDGED))]
+            block.head.readout.judge.fit(pixels(images), examples.labels[:JUDGED])
 
 
 def _optimizer(config: RunConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

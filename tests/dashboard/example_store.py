@@ -280,6 +280,8 @@ def _point(
         "training_s": training_s,
         "latency_ms": math.nan,
         "input_events": 0.0,
+        "code_bits": math.nan,
+        "distortion": math.nan,
     }
     return OperatingPoint(
         timesteps=timesteps,

@@ -29,13 +29,14 @@ class TimeRuleSettings:
             "conversion",
             "spike-time",
             "stdp",
+            "encoder",
         ),
         "learning rule over time: backpropagation through time (bptt) or from spike to spike "
         "(spike-bp), forward in time with traces (ottt-a, ottt-o) or accumulated spikes (saf-e, "
         "saf-f; membrane-trace by the potentials of neurons that fired), gradients of mean rates "
         "(dsr), exact derivatives of the times of single spikes (spike-time), plasticity "
-        "without labels (stdp), or none: a network without time is trained and converted "
-        "(conversion)",
+        "without labels (stdp), scores of neurons that fire at random, whose code a decoder reads "
+        "(encoder), or none: a network without time is trained and converted (conversion)",
     )
     error_norm: str = choice(
         "none",

@@ -183,7 +183,7 @@ def test_saved_bytes_are_the_potentials_and_the_inputs() -> None:
 
 @pytest.mark.parametrize("keeps_border", [True, False])
 @pytest.mark.parametrize("encoding", ["direct", "poisson"])
-@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - set(FIRST_SPIKES)))
+@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - {"encoder", *FIRST_SPIKES}))
 def test_the_estimate_is_the_memory_that_training_counts(
     rule: str, encoding: str, keeps_border: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ assert {config.time_rule for config in RULES.values()} == set(TIME_RULES) - {
     "membrane-trace",
     "spike-time",
     "stdp",
+    "encoder",
 }  # refused
 
 

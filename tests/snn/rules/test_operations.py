@@ -25,6 +25,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "spike-bp": {"leak": 0.9, "reset": "hard", "loss": "mean-readout"},
     "spike-time": {"readout": "spiking", "encoding": "latency"},
     "stdp": {"architecture": "c6k3p", "encoding": "rank", "pooling": "spiking", "threshold": 2.0},
+    "encoder": {"head_hidden": 5},
     "ottt-a": {"loss": "instantaneous"},
     "ottt-o": {"loss": "instantaneous"},
     "saf-e": {"loss": "instantaneous"},

@@ -161,7 +161,7 @@ def test_saf_f_with_the_derivative_of_a_clamp_is_spike_representation(
     assert apart(ours, gradients(network, "saf-f", batch)) < 1e-12
 
 
-@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - set(FIRST_SPIKES)))
+@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - {"encoder", *FIRST_SPIKES}))
 def test_every_rule_learns_block_by_block_sparse_and_with_dropout(rule: str) -> None:
     """With the target sparsity; its exits can be evaluated at every threshold and timestep."""
     own: dict[str, Any] = {}
@@ -195,7 +195,7 @@ def test_every_rule_learns_block_by_block_sparse_and_with_dropout(rule: str) -> 
     assert all(point.metrics["connectivity"] < 0.6 for point in found.points)
 
 
-@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - {"spike-bp", *FIRST_SPIKES}))
+@pytest.mark.parametrize("rule", sorted(set(TIME_RULES) - {"spike-bp", "encoder", *FIRST_SPIKES}))
 def test_every_rule_trains_all_blocks_at_once(rule: str) -> None:
     config = SMALL.replace(time_rule=rule, width=8, epochs=1, space_rule="end-to-end")
     if rule == "membrane-trace":  # neurons that have not fired learn nothing

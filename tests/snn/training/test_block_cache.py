@@ -69,6 +69,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 CONFIGS["spike-time"] |= {"architecture": "d20 d15 d12", "norm": "none", "readout": "spiking"}
+CONFIGS["encoder"] |= {"architecture": "d20 d15 d12", "decoder_hidden": 8}
 CONFIGS["stdp"] |= {
     "architecture": "c4p c6 c6",
     "threshold": 3.0,

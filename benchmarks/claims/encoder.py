@@ -1,0 +1,136 @@
+"""What a spiking encoder claims: a decoder of times beats one of rates, and bits have a price."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.claim import Claim, Results, Row, Run, Scale, sizes
+from benchmarks.claims.tested import train_and_test
+from snn.settings.config import RunConfig
+
+PRICES: Mapping[str, Sequence[float]] = {"class": (0.001, 0.01, 0.1), "image": (0.03, 0.3)}
+SHOWN = {
+    "code_bits": ("bits of the code", "count", "lower"),
+    "distortion": ("bits of distortion", "count", "lower"),
+    "accuracy": ("test accuracy", "fraction", "higher"),
+}
+
+
+def _name(target: str, decoder: str, price: float) -> str:
+    return f"{target} by {decoder}, price {price:g}"
+
+
+def forms() -> dict[str, dict[str, Any]]:
+    """What is trained, by name."""
+    return {
+        _name(target, decoder, price): {
+            "decoder_target": target,
+            "decoder": decoder,
+            "code_price": price,
+        }
+        for target, prices in PRICES.items()
+        for price in prices
+        for decoder in ("time", "rate")
+    }
+
+
+def gain_at_equal_bits(timed: Sequence[tuple[float, float]], rated: tuple[float, float]) -> float:
+    """Return the bits of distortion that a decoder of rates has more than one of times.
+
+    A point is (bits of the code, distortion). Between two prices the front of times is taken as
+    straight over the logarithm of the bits, and beyond the last ones as flat.
+    """
+    bits, left = zip(*sorted(timed), strict=True)
+    return rated[1] - float(np.interp(np.log(rated[0]), np.log(bits), left))
+
+
+def encoder(scale: Scale) -> Claim:
+    """Skatchkovsky, Simeone & Jang 2021."""
+    config = scale.sized(
+        RunConfig(
+            dataset=scale.dataset,
+            time_rule="encoder",
+            architecture="d100",
+            head_hidden=32,
+            timesteps=12,
+            leak=0.9,
+            epochs=1 if scale.quick else 6,
+            train_images=200 if scale.quick else 4_000,
+            learning_rate=3e-3,
+        )
+    )
+    runs = tuple(
+        Run(name=name, config=config.replace(seed=seed, **changes), measure=train_and_test)
+        for seed in range(scale.seeds)
+        for name, changes in forms().items()
+    )
+    network = f"{config.architecture}, {config.head_hidden} code neurons, {scale.dataset}"
+
+    def rows(results: Results) -> list[Row]:
+        made = [
+            Row(
+                name=f"{key}_{name.replace(', ', '_').replace(' ', '_')}",
+                what=f"{network}, {name}: {what}",
+                kind=kind,  # type: ignore[arg-type]
+                values=results.over_seeds(name, key),
+                better=better,  # type: ignore[arg-type]
+            )
+            for name in forms()
+            for key, (what, kind, better) in SHOWN.items()
+            if results.has(name, key)
+        ]
+        return [*made, *(row for target in PRICES for row in _gains(results, network, target))]
+
+    return Claim(
+        name="encoder",
+        title="A spiking encoder with a decoder of times",
+        about="One hidden layer and code neurons that fire at random, trained by scores; a linear "
+        "decoder reads each spike at its timestep or only counts them. It finds the class or the "
+        "pixels. A higher price of a bit gives fewer bits and more distortion.",
+        source="Skatchkovsky, Simeone, Jang, NeurIPS 2021 (arXiv 2106.01177)",
+        runs=runs,
+        rows=rows,
+        deviations=(
+            f"{sizes(config)}, T = {config.timesteps}; published are 200,000 images, T = 30, 600 "
+            "hidden and 256 code neurons, and a decoder with hidden units",
+            "no figure of the paper could be read: its claim is the order of the two decoders",
+            "the error of hidden neurons returns through the weights, not through random numbers",
+        ),
+    )
+
+
+def _gains(results: Results, network: str, target: str) -> list[Row]:
+    names = {
+        decoder: [_name(target, decoder, price) for price in PRICES[target]]
+        for decoder in ("time", "rate")
+    }
+    if not all(results.has(name, "distortion") for own in names.values() for name in own):
+        return []
+    points = {
+        decoder: [
+            list(
+                zip(
+                    results.over_seeds(name, "code_bits"),
+                    results.over_seeds(name, "distortion"),
+                    strict=True,
+                )
+            )
+            for name in own
+        ]
+        for decoder, own in names.items()
+    }
+    gains = [
+        statistics.mean(gain_at_equal_bits(timed, rated[seed]) for rated in points["rate"])
+        for seed, timed in enumerate(zip(*points["time"], strict=True))
+    ]
+    return [
+        Row(
+            name=f"gain_of_times_{target}",
+            what=f"{network}, {target}: distortion by rate less that by time at equal bits of the "
+            "code, mean over prices",
+            kind="count",
+            values=tuple(gains),
+        )
+    ]

@@ -1,0 +1,1 @@
+"""A spiking encoder: code neurons that fire at random, and decoders that read them."""
