@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 
 from dashboard.data.references import load_references
 from tests import pages, quick
+from tests.page_tools import cut
 from tests.pages import ROOT, Swaps, surroundings
 from tests.snn.data.test_data import idx_images, idx_labels
 
@@ -31,28 +33,14 @@ SWAPS: dict[str, Swaps] = {
     ],
 }
 
-RESULTS = """
-import pathlib
-import shutil
-
-import optuna
-
-from search.commands.cli import main
-
-for words in (
+RESULTS = (
     "run studies/digits.toml",
     "run my-study.toml",
     "confirm digits --pick knee --seeds 2",
     "export digits --out runs/digits-best",
     "export digits --out nir --nir",
     "export digits --optuna sqlite:///earlier.db",
-):
-    assert main(words.split()) == 0, words
-earlier = optuna.load_study(study_name="digits", storage="sqlite:///earlier.db")
-earlier.trials_dataframe().to_csv("earlier.csv")
-pathlib.Path("nir/network.nir").rename("theirs.nir")
-shutil.copy("runs/digits-best/config.toml", "my-config.toml")
-"""
+)
 FAULTY = """\
 name = "bad"
 objectives = ["accuracy", "synops"]
@@ -75,12 +63,14 @@ def prepare(folder: Path) -> Path:
     write_mnist(folder / "data" / "mnist")
     (folder / "home" / ".config" / "fish" / "completions").mkdir(parents=True)
     environment(folder / ".venv")
-    studies = [*(folder / "studies").glob("*.toml"), folder / "my-study.toml"]
-    for script in (["tests/page_tools.py", "cut", *map(str, studies)], ["-c", RESULTS]):
-        words = [str(ROOT / word) if word.endswith(".py") else word for word in script]
-        subprocess.run(
-            [sys.executable, *words], cwd=folder, env=surroundings(folder, True), check=True
-        )
+    cut(*map(str, [*(folder / "studies").glob("*.toml"), folder / "my-study.toml"]))
+    for words in RESULTS:
+        command = [quick.command(), *words.split()]
+        subprocess.run(command, cwd=folder, env=surroundings(folder, True), check=True)
+    earlier = optuna.load_study(study_name="digits", storage=f"sqlite:///{folder}/earlier.db")
+    earlier.trials_dataframe().to_csv(folder / "earlier.csv")
+    (folder / "nir" / "network.nir").rename(folder / "theirs.nir")
+    shutil.copy(folder / "runs" / "digits-best" / "config.toml", folder / "my-config.toml")
     for left in ("nir", "earlier.db", "my-study.toml"):
         path = folder / left
         shutil.rmtree(path) if path.is_dir() else path.unlink()

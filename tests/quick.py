@@ -27,8 +27,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 LOADED = (
-    "alembic.command", "jinja2", "moocore", "optuna", "pyarrow.fs", "rich.table", "scipy.optimize",
-    "safetensors.torch", "sqlalchemy.dialects.sqlite", "tomli_w", "torch", "torch._dynamo",
+    "alembic.command", "jinja2", "moocore", "optuna", "pyarrow.fs", "rich.console", "rich.progress",
+    "rich.table", "safetensors.torch", "scipy.optimize", "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "tomli_w", "torch", "torch._dynamo",
 )  # fmt: skip
 CLIENT = f"""\
 #!{sys.executable} -SEs
