@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from benchmarks import seeds
 from benchmarks.claims import CLAIMS
 from benchmarks.claims.claim import LABELS, Claim, Done, Place, Published, Results, Row, Run, Scale
+from benchmarks.claims.encoder import gain_at_equal_bits
 from benchmarks.claims.spike_bp import lenet
 from benchmarks.claims.tested import threshold_at_full_accuracy, train_and_test
 from benchmarks.finished import Finished
@@ -122,6 +124,14 @@ def test_a_row_gives_its_mean_and_the_distance_over_seeds() -> None:
     mean, spread = row(0.4, label="paper", is_aim=True).figures()
     assert mean.value == pytest.approx(0.45)
     assert (spread.name, spread.value) == ("accuracy_spread", pytest.approx(0.1))
+
+
+def test_distortions_are_compared_at_equal_bits_and_not_below_the_fewest() -> None:
+    """Half way between two prices on the scale of logarithms; flat above, left out below."""
+    timed = [(100.0, 1.0), (1.0, 3.0)]
+    assert gain_at_equal_bits(timed, [(10.0, 2.5)]) == pytest.approx(0.5)
+    assert gain_at_equal_bits(timed, [(10.0, 2.5), (1000.0, 2.5)]) == pytest.approx(1.0)
+    assert math.isnan(gain_at_equal_bits(timed, [(0.9, 3.3)]))
 
 
 def test_points_are_lost_against_the_dense_network_of_the_same_seed() -> None:
