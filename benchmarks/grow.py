@@ -156,7 +156,7 @@ not shown.
 
 {table(header, rows)}
 
-Median share **{median:.2f}** over {len(pairs)} seeds; the aim of one third is {aim}. A seed in
+Median share **{median:.2f}** over the seeds shown; the aim of one third is {aim}. A seed in
 which grow never has TPE's hypervolume counts with the share 1.
 
 - Trained with commit {commits}, optuna {head["against"]["optuna"]}
