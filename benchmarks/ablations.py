@@ -50,7 +50,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "adaptive threshold, 500 ms (ALIF)": {"adaptation": 0.2, "adaptation_leak_ms": 500.0},
     "delays of axons": {"delays": "axons"},
     "delays of connections": {"delays": "connections"},
-    "recurrence": {"recurrence": "1x1", "surrogate_height": 0.3},
+    "recurrence, surrogate of height 0.3": {"recurrence": "1x1", "surrogate_height": 0.3},
     "19 bins of 100 ms": {"timesteps": 19},
     "76 bins of 25 ms": {"timesteps": 76},
     "one spike a bin at most": {"event_value": "binary"},

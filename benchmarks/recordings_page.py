@@ -59,7 +59,8 @@ This page is written by `{MADE_BY}`; nobody edits it.""",
         *(_front(front) for front in fronts),
         f"""## What each part is worth
 
-The network for Braille letters that was chosen by hand: {setting["network"]};
+The network for Braille letters that was chosen by hand:
+{setting["network"]};
 here with {setting["epochs"]} epochs, seeds: {setting["seeds"]}. In each row one thing differs, and
 nothing is tuned again: a row says what the change does to *this* network in so many epochs, not
 what another one could reach with it. Accuracies are of the 270 test recordings, once after each
@@ -94,8 +95,9 @@ def _front(front: Mapping[str, Any]) -> str:
     return f"""## {front["study"]}
 
 Members of the front of `studies/{front["study"]}.toml`, whose head has the commands and the size of
-the search. Networks were trained again with {front["seeds"]} fresh seeds and judged on {recordings}
-test recordings: mean and standard deviation over seeds; milliseconds and operations are of these.
+the search. Networks were trained again with {len(front["seeds"])} fresh seeds and judged on
+{recordings} test recordings: mean and standard deviation over seeds; milliseconds and operations
+are of these.
 
 {table(FRONT, [_cells(point) for point in points])}"""
 

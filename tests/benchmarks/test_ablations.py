@@ -18,7 +18,7 @@ from snn.settings.config import RunConfig
 
 FRONT = {
     "study": "braille",
-    "seeds": 3,
+    "seeds": [1000, 1001, 1002],
     "points": [
         {
             "trial": 3,
@@ -111,6 +111,7 @@ def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
         "| 98.6 % | 97.5 ± 0.8 % | 1,432 | 149.0 k | 120.0 kB | trial 3, at a confidence of 0.54 |"
     )
     assert row in text
+    assert "again with 3 fresh seeds" in text
     path.write_text(json.dumps({"points": [{"confirmed": None}]}))
     with pytest.raises(ValueError, match=r"front\.json: has no confirmed points; give that of"):
         read_front(path)
@@ -129,12 +130,15 @@ def test_finished_trainings_are_not_repeated(
     monkeypatch.setattr(ablations, "readers", lambda config: {})
     monkeypatch.setattr(ablations.dataset, "available", lambda folder: {"braille": None})
     words = ["--json", "--seeds", "2", "--resume", str(tmp_path / "runs.jsonl")]
-    assert ablations.main([*words, "--only", "recurrence"]) == 0
+    assert ablations.main([*words, "--only", "neurons without leak"]) == 0
     assert [config.seed for config in trained] == [0, 1, 0, 1]
     figures = json.loads(capsys.readouterr().out)["figures"]
-    assert [f["name"] for f in figures][-2:] == ["accuracy_recurrence", "ops_recurrence"]
-    assert ablations.main([*words, "--only", "recurrence"]) == 0
+    assert [f["name"] for f in figures][-2:] == [
+        "accuracy_neurons_without_leak",
+        "ops_neurons_without_leak",
+    ]
+    assert ablations.main([*words, "--only", "neurons without leak"]) == 0
     assert len(trained) == 4
     with pytest.raises(SystemExit):
-        ablations.main([*words, "--only", "recurence"])
-    assert "--only: 'recurence' is none of as it is, " in capsys.readouterr().err
+        ablations.main([*words, "--only", "recurrence"])
+    assert "--only: 'recurrence' is none of as it is, " in capsys.readouterr().err
