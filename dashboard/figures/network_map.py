@@ -12,6 +12,7 @@ from dashboard.figures.theme import PALETTES, Mode, Palette
 from snn.settings.config import RunConfig
 from snn.settings.datasets import sample_of
 from snn.settings.measurement import ExitReport, LayerReport, OperatingPoint
+from snn.settings.prefix import block_units
 
 STYLE = """<style>
 .net { display: flex; flex-wrap: wrap; align-items: stretch; gap: 0.4rem 0;
@@ -35,6 +36,7 @@ STYLE = """<style>
   overflow: hidden; }
 .net li i b { display: block; height: 100%; background: var(--own); }
 .net li em { font-style: normal; color: var(--muted); text-align: right; }
+.net .back { margin: 0.3rem 0 0; }
 .net .exit { margin-top: auto; padding-top: 0.5rem; }
 .net .exit p, .net p { font-size: 0.8125rem; }
 .net .exit p { margin: 0; border-top: 1px dashed var(--edge); padding-top: 0.4rem; }
@@ -125,18 +127,27 @@ def _block(
     shares: Mapping[int, ExitShare],
     palette: Palette,
 ) -> str:
-    units = config.blocks[block - 1]
     own = palette.categories[(block - 1) % len(palette.categories)]
     is_kept = point is None or block <= point.blocks
-    words = f"{units} unit" if units == 1 else f"{units} units"
+    words = html.escape(block_units(config)[block - 1])
     sample = sample_of(config.dataset)
     rows = "".join(_layer(layer, sample) for layer in layers)
     list_ = f"<ul>{rows}</ul>" if rows else '<p class="muted">not measured</p>'
     return (
         f'<div class="block{"" if is_kept else " off"}" style="--own:{own}">'
-        f"<h4>Block {block} <span>· {words}</span></h4>{list_}"
+        f"<h4>Block {block} <span>· {words}</span></h4>{list_}{_backward(config)}"
         f"{_exit(block, config, point, shares)}</div>"
     )
+
+
+def _backward(config: RunConfig) -> str:
+    """Return a line for each kind of connection that leads back within a block."""
+    lines = []
+    if config.feedback != "none":
+        lines.append("↩ feedback: its output to its first layer")
+    if config.recurrence != "none":
+        lines.append(f"↻ recurrent connections, {config.recurrence}")
+    return "".join(f'<p class="muted back">{html.escape(line)}</p>' for line in lines)
 
 
 def _layer(layer: LayerReport, sample: str) -> str:

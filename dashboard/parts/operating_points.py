@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import streamlit as st
 
@@ -15,7 +16,7 @@ from dashboard.parts.image_view import worded
 from search.export.replay import Replay
 from search.store.store import StoredPoint
 from search.trial.trial import Trial
-from snn.settings.measurement import ExitReport, OperatingPoint
+from snn.settings.measurement import METRICS, ExitReport, OperatingPoint
 
 CHART = "family-chart"
 
@@ -104,8 +105,11 @@ def own_points_section(
     view: TrialView, selected: SelectedPoint, front: tuple[OperatingPoint, ...]
 ) -> None:
     """Draw the points of an own training over two of the metrics that it reported."""
-    reported = {name for each in view.points for name in each.point.metrics}
+    reported = {
+        name for each in view.points for name, v in each.point.metrics.items() if isfinite(v)
+    }
     names = [name for name in view.metrics if name in reported]
+    names.sort(key=lambda name: name in METRICS)  # those of the study first
     if len(view.points) < 2 or len(names) < 2:
         return
     st.subheader("Operating points", anchor=False)

@@ -93,7 +93,9 @@ def _body(url: str) -> None:
     elif selected is not None:
         own_points_section(view, selected, front)
     if view.measurements:
-        _reported(view) if is_own else _curves(view)
+        # no expression of its own here: Streamlit would write its value, None, on the page
+        draw_training = _reported if is_own else _curves
+        draw_training(view)
     if view.evaluation is not None and view.evaluation.layers:
         _layers(view)
     _config(view)

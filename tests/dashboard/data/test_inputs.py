@@ -8,9 +8,11 @@ from dashboard.data.inputs import IMAGES, Inputs, inputs_of, inputs_of_study
 from dashboard.data.position import explained
 from dashboard.data.recording_facts import recording_facts
 from dashboard.figures import exits as exit_figures
+from dashboard.figures import network_map
 from dashboard.figures import trial as trial_figures
 from search.commands.study_file import recordings_of
 from search.study.study import study_from_toml
+from snn.settings.config import RunConfig
 from snn.settings.measurement import ExitReport
 from tests.dashboard.real_study import study_text
 
@@ -60,3 +62,14 @@ def test_the_page_has_the_figures_that_validate_tells(tmp_path: Path, event_valu
 
 def test_three_classes_have_two_easy_ones_and_a_hard_one() -> None:
     assert "Easiest classes: B<i> (1.36 blocks on average) and" in explained(REPORTS, LETTERS)[2]
+
+
+def test_blocks_of_a_network_name_their_units_and_what_leads_back() -> None:
+    config = RunConfig(
+        architecture="c8 b16/2 s16", partition="1+2", feedback="last-to-first", recurrence="1x1"
+    )
+    shown = network_map.network(config, None, (), (), "light")
+    assert "<span>· c8</span>" in shown
+    assert "<span>· b16/2 s16</span>" in shown
+    assert shown.count("feedback: its output to its first layer") == 2
+    assert shown.count("recurrent connections, 1x1") == 2

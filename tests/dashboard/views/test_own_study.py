@@ -113,6 +113,15 @@ def test_the_comparison_knows_own_units_and_does_not_mix_two(
     assert shared_objectives([views[0].stored, stored]) == ("score",)
 
 
+def test_points_of_a_network_have_own_metrics_as_axes(
+    own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, own_url, "views/network.py", study="own", trial="0")
+    across, up = (app.selectbox(key=f"choose-{name}") for name in ("against", "up"))
+    assert (across.value, up.value) == ("energy_uj", "score")
+    assert "None" not in words(app)  # what Streamlit writes for an expression without effect
+
+
 def test_axes_and_targets_know_own_metrics(own_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     query = {"x": "energy_uj", "y": "score", "targets": "energy uj <= 12 uJ"}
     app = shown(monkeypatch, own_url, "views/front.py", study="own", **query)
