@@ -62,6 +62,7 @@ def _from_file(url: str) -> None:
     if reading.study is None:
         return
     _cost(reading.study)
+    _recordings(reading.study)
     _start_row(url, reading.study, files[name], lambda: files[name], key="file")
 
 
@@ -74,6 +75,7 @@ def _from_form(url: str) -> None:
         st.text("Correct the fields marked above; then the study can start.")
         return
     _cost(reading.study)
+    _recordings(reading.study)
     study = reading.study
     replace = st.checkbox(
         f"Replace {launching.SAVED}/{study.name}.toml if it differs",
@@ -125,7 +127,6 @@ def _cost(study: Study) -> None:
         span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         words.append(f"{budget.trials:,} such trials train {span} epochs.")
     st.caption(" ".join(words))
-    _recordings(study)
 
 
 def _recordings(study: Study) -> None:
