@@ -116,6 +116,14 @@ RULES["stdp"] |= {
     "head_hidden": 0,
 }
 RULES["encoder"] |= {"architecture": "d20 d15 d12", "recurrence": "1x1"}
+RULES["decoded images"] = {
+    **RULES["encoder"],
+    "recurrence": "none",
+    "decoder_target": "image",
+    "decoder_hidden": 9,
+    "code_feedback": "random",
+    "target_sparsity": 0.5,
+}
 REWIRING: dict[str, dict[str, Any]] = {
     rewiring: {"rewiring": rewiring, "target_sparsity": 0.7, "rewiring_every": 2}
     for rewiring in SETTINGS["rewiring"].choices
@@ -138,14 +146,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     "delays of axons": {"delays": "axons", "memory_mode": "checkpointed"},
     "recurrence": {"recurrence": "1x1", "target_sparsity": 0.5, "dropout": 0.2},
     "adaptive": {"adaptation": 0.3, "neuron": "thresholds"},
-    "decoded images": {
-        **RULES["encoder"],
-        "recurrence": "none",
-        "decoder_target": "image",
-        "decoder_hidden": 9,
-        "code_feedback": "random",
-        "target_sparsity": 0.5,
-    },
     "deep r, sgd": {"rewiring": "deep-r", "target_sparsity": 0.7, "optimizer": "sgd"},
 }
 
