@@ -204,6 +204,8 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
     recorded = any(isinstance(result.record, Record) for result in results)
     name = "results-search" if recorded else "results-search-computed"
     problems = " ".join(result.name for result in results)
+    ran = [name for name in STRATEGIES if any(name in result.curves for result in results)]
+    chosen = "" if len(ran) == len(STRATEGIES) else f"    --strategies {' '.join(ran)} \\\n"
     again = f"\n{MADE_BY} --record  # new records: real trainings, an hour or two on one core"
     return f"""## Where and when
 
@@ -213,5 +215,5 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 ```
 {MADE_BY} --problems {problems} --seeds {_seeds(results[0])} \\
-    --markdown docs/{name}.md --images docs/images{again if recorded else ""}
+{chosen}    --markdown docs/{name}.md --images docs/images{again if recorded else ""}
 ```"""
