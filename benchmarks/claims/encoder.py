@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.claim import Claim, Published, Results, Row, Run, Scale, sizes
+from benchmarks.claims.claim import Claim, Results, Row, Run, Scale, sizes
 from benchmarks.claims.tested import train_and_test
 from snn.settings.config import RunConfig
 
@@ -136,8 +136,5 @@ def _gains(results: Results, network: str, target: str) -> list[Row]:
             "code, mean over prices",
             kind="count",
             values=tuple(gains),
-            published=Published(
-                value=0.0, label="secondary", of="more than 0: times win; no figure could be read"
-            ),
         )
     ]

@@ -102,7 +102,8 @@ def test_every_claim_has_rows_with_a_value_per_seed_and_names_its_deviations(sca
         names += [figure.name for row in rows for figure in row.figures()]
         assert all(1 <= len(row.values) <= scale.seeds for row in rows)
         assert len(claim.deviations) >= 3
-        assert any(row.published is not None for row in rows)
+        says_none = any("no figure of the paper could be read" in d for d in claim.deviations)
+        assert any(row.published is not None for row in rows) != says_none
     assert len(set(names)) == len(names)
 
 
@@ -260,7 +261,8 @@ def test_the_page_holds_every_row_with_its_label_and_every_deviation() -> None:
 
 
 def test_the_page_has_tables_of_equal_width_and_links_that_lead_somewhere() -> None:
-    text = page([stubbed(claim) for claim in claims(Scale())], head=head(), others=[OTHER])
+    finished = [stubbed(claim) for claim in claims(Scale())]
+    text = page(finished, head=head(), others=[OTHER])
     widths = [
         {line.count("|") for line in block.splitlines()}
         for block in text.split("\n\n")
@@ -268,8 +270,9 @@ def test_the_page_has_tables_of_equal_width_and_links_that_lead_somewhere() -> N
     ]
     assert len(widths) > 10
     assert all(len(width) == 1 for width in widths)
-    for claim in claims(Scale()):
-        assert f"(#{claim.title.lower().replace(' ', '-')})" in text
+    for claim, results in finished:
+        if any(row.published is not None for row in claim.rows(results)):
+            assert f"(#{claim.title.lower().replace(' ', '-')})" in text
 
 
 def test_the_page_repeats_the_documents_of_other_benchmarks() -> None:

