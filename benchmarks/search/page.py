@@ -205,6 +205,7 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
     name = "results-search" if recorded else "results-search-computed"
     problems = " ".join(result.name for result in results)
     ran = [name for name in STRATEGIES if any(name in result.curves for result in results)]
+    ran.sort(key=OURS.__eq__)  # not before another word, with which it would be a command
     chosen = "" if len(ran) == len(STRATEGIES) else f"    --strategies {' '.join(ran)} \\\n"
     again = f"\n{MADE_BY} --record  # new records: real trainings, an hour or two on one core"
     return f"""## Where and when

@@ -149,6 +149,6 @@ def _border(done: Network, split: Split, images: Samples) -> tuple[Tensor, float
         context = ForwardContext(observer=None if parts else counter)
         run = done.run(drive, context, timesteps=config.timesteps, frozen=blocks, wants=("border",))
         if not parts:
-            per_image = counter.total / len(some)
+            per_image = counter.total / max(len(some), 1)
         parts.append((torch.cat(run.border) * spikes_per_unit).round().to(torch.uint8))
     return torch.cat(parts, dim=1), per_image * len(images)

@@ -212,7 +212,7 @@ def test_a_trial_shows_every_metric_of_its_point_with_its_unit(
         monkeypatch, example_url, "views/network.py", study="digits", trial="0", point=str(point.id)
     )
     figures = metrics(app)
-    assert len(figures) == len(METRICS) - 1  # images have no time in ms
+    assert len(figures) == len(METRICS) - 3  # images have no time in ms, and this is no encoder
     assert figures["Accuracy"] == f"{100 * point.point.metrics['accuracy']:.1f} %"
     assert figures["Synaptic operations"].endswith("ops")
     assert all(each.help for each in app.metric)
