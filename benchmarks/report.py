@@ -9,11 +9,14 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+LOOKS_S = 2.0  # between looks at the processes of a benchmark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Watch:
     """Time since it was made, and what others did to the machine meanwhile."""
 
     def __init__(self) -> None:
-        _adopt_orphans()
+        _FAMILY.watch()
         self._started = time.perf_counter()
         self._cpu = busy_seconds()
 
@@ -151,7 +154,7 @@ def busy_seconds() -> tuple[float, float] | None:
     fields = [int(field) for field in stat.read_text().splitlines()[0].split()[1:]]
     idle = fields[3] + fields[4]
     tick = os.sysconf("SC_CLK_TCK")
-    return (sum(fields[:8]) - idle) / tick, _ticks_of_family() / tick
+    return (sum(fields[:8]) - idle) / tick, _FAMILY.ticks() / tick
 
 
 def _adopt_orphans() -> None:
@@ -164,16 +167,54 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 
 
-def _ticks_of_family() -> int:
-    """Of this process, its living descendants, and all whom any of them waited for."""
-    parents, ticks = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended while we looked
-            fields = stat.read_text().rpartition(")")[2].split()
-            process = int(stat.parent.name)
-            parents[process], ticks[process] = int(fields[1]), sum(map(int, fields[11:15]))
-    family, found = {os.getpid()}, 0
-    while len(family) > found:
-        found = len(family)
-        family |= {process for process, parent in parents.items() if parent in family}
-    return sum(ticks.get(process, 0) for process in family)
+class _Family:
+    """The processor time of this process and its descendants, also of those that have ended.
+
+    The system adds the time of a process to that of the parent that waits for it. Some do not
+    wait, as Ray's node for its workers: so descendants are also looked at every now and then.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, str], int] = {}  # own ticks by process and its start
+        self._is_watched = False
+        self._one_looks = threading.Lock()
+
+    def ticks(self) -> int:
+        """Return what is known by now."""
+        with self._one_looks:
+            counted = 0
+            for process, start, own, waited in self._members():
+                self._seen[process, start] = own
+                counted += own + waited
+            return max(counted, sum(self._seen.values()))
+
+    def watch(self) -> None:
+        """Look at the descendants from now on."""
+        _adopt_orphans()
+        if not self._is_watched:
+            self._is_watched = True
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(LOOKS_S)
+            self.ticks()
+
+    def _members(self) -> list[tuple[int, str, int, int]]:
+        """Return process, start, ticks, and those of the children that it waited for."""
+        found: dict[int, tuple[int, str, int, int]] = {}
+        parents: dict[int, int] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it ended while we looked
+                fields = stat.read_text().rpartition(")")[2].split()
+                process, ticks = int(stat.parent.name), [int(field) for field in fields[11:15]]
+                parents[process] = int(fields[1])
+                found[process] = (process, fields[19], sum(ticks[:2]), sum(ticks[2:]))
+        family, before = {os.getpid()}, 0
+        while len(family) > before:
+            before = len(family)
+            family |= {process for process, parent in parents.items() if parent in family}
+        return [found[process] for process in family if process in found]
+
+
+_FAMILY = _Family()

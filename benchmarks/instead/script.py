@@ -194,6 +194,7 @@ def objective(trial: optuna.Trial, build: Build, given: Given) -> tuple[float, f
 
 def main(library: str, storage: str, seconds: str, seed: str) -> None:
     """Search until the time is over."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     torch.manual_seed(int(seed))
     given = mnist()
