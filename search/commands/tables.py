@@ -203,11 +203,12 @@ def metrics_table(
 
 
 def metric_columns(columns: Mapping[str, Mapping[str, float | None]]) -> Table:
-    """Return a row per metric, and a column of values per heading in `columns`."""
+    """Return a row per metric that any has, and a column of values per heading in `columns`."""
     table = plain_table("metric", *columns, left=("metric",))
     for name in METRICS:
-        values = (column.get(name) for column in columns.values())
-        table.add_row(name, *("-" if v is None else figure(name, v) for v in values))
+        values = [column.get(name) for column in columns.values()]
+        if any(v is not None and not math.isnan(v) for v in values):
+            table.add_row(name, *("-" if v is None else figure(name, v) for v in values))
     return table
 
 

@@ -114,8 +114,10 @@ def _figures(content: ExportContent) -> Iterator[list[str]]:
         columns.append(content.test.sampled.metrics)
     declared = content.origin.metrics
     for name, metric in declared.items():
-        cells = [figure(name, metrics.get(name, math.nan), declared) for metrics in columns]
-        yield [f"`{name}`", *cells, metric.meaning]
+        values = [metrics.get(name, math.nan) for metrics in columns]
+        if not all(map(math.isnan, values)):
+            cells = [figure(name, value, declared) for value in values]
+            yield [f"`{name}`", *cells, metric.meaning]
 
 
 def _confirmed(content: ExportContent) -> Iterator[list[str]]:
