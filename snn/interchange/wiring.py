@@ -199,18 +199,21 @@ class Wiring:
         signal = self._pool(head.pool, signal)
         if isinstance(head.hidden, CodeLayer):
             signal = self._potentials(head.hidden, signal)
-        elif head.hidden is not None:
-            signal = self._layer(head.hidden, [signal])
-        if isinstance(head.hidden, CodeLayer):
-            pass  # neither draws nor a decoder have a node
-        elif isinstance(head.readout, Readout):
-            name, bias = "readout", head.readout.bias
-            conn = head.readout.connections
-            (signal,) = self._connections(name, conn, signal, bias, factor=1 / self._gain)
         else:
-            signal = self._layer(head.readout, [signal])
+            signal = self._answers(head, signal)
         node = self._nir.Output(output_type={"output": np.array(signal.shape)})
         self._add("output", node, [signal], signal.shape)
+
+    def _answers(self, head: Head, signal: Tap) -> Tap:
+        """Add the hidden layer of an exit, if it has one, and its readout."""
+        if head.hidden is not None:
+            signal = self._layer(head.hidden, [signal])
+        if not isinstance(head.readout, Readout):
+            return self._layer(head.readout, [signal])
+        name, bias = "readout", head.readout.bias
+        conn = head.readout.connections
+        (signal,) = self._connections(name, conn, signal, bias, factor=1 / self._gain)
+        return signal
 
     def _add(self, name: str, node: Any, sources: Sequence[Tap], shape: tuple[int, ...]) -> Tap:
         self._nodes[name] = node
