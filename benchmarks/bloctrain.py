@@ -27,6 +27,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.report import Figure, Report, arguments, data_dir
+from search.text.artifacts import ArtifactFile
 from search.worker.engine import pick_device, plan
 from snn.data import dataset as data
 from snn.evaluation.operating_points import OperatingPointEvaluator, OperatingSetting
@@ -37,6 +38,7 @@ from snn.network.trained import Images, Trained
 from snn.settings.config import RunConfig
 from snn.settings.partition import format_partition
 from snn.training.block_cache import BlockCache
+from snn.training.stage_checkpoint import Checkpoints
 from snn.training.train import Training
 
 EXIT_THRESHOLD = 0.5  # at every exit, where a figure names none
@@ -142,6 +144,31 @@ class Reading:
         return total
 
 
+def finish(
+    config: RunConfig,
+    split: data.Split,
+    *,
+    device: str,
+    cache: BlockCache | None = None,
+    folder: Path | None = None,
+) -> Training:
+    """Train to the end, from the checkpoint in the folder if there is one.
+
+    The checkpoint stays, for the case that what comes behind the training is interrupted. Raises
+    DivergedError.
+    """
+    checkpoints = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{config.training_fingerprint}.checkpoint"
+        checkpoints = Checkpoints(ArtifactFile(uri=str(file)))
+    training = Training(config, split, device=device, cache=cache, checkpoints=checkpoints)
+    training.resume()
+    for _ in training:
+        pass
+    return training
+
+
 @dataclass
 class Bench:
     """One seed of everything; `values` are figures by name."""
@@ -153,6 +180,7 @@ class Bench:
     cache: BlockCache
     _: KW_ONLY
     data_dir: Path = field(default_factory=data_dir)
+    folder: Path | None = None  # of checkpoints
     values: dict[str, float] = field(default_factory=dict)
     kept: dict[str, Trained] = field(default_factory=dict)  # by training fingerprint
 
@@ -178,9 +206,9 @@ class Bench:
         config = self.setup.config.replace(seed=self.seed, **changes)
         if config.training_fingerprint in self.kept:
             return self.kept[config.training_fingerprint]
-        training = Training(config, self.split, device=self.device, cache=self.cache)
-        for _ in training:
-            pass
+        training = finish(
+            config, self.split, device=self.device, cache=self.cache, folder=self.folder
+        )
         sizes = [len(block.head.classes) for block in _blocks(training.network)]
         self.report.line(
             f"{name}: classes per block {sizes}, {training.epochs_reused} epochs known, "

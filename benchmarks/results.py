@@ -62,9 +62,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _introduction(head: Mapping[str, Any]) -> str:
-    dataset = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[head["setting"]["dataset"]]
+    setting = head["setting"]
+    dataset = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[setting["dataset"]]
+    if setting.get("images"):
+        dataset += f" ({setting['images']})"
+    title = "Results" if setting["dataset"] == "mnist" else "Results on CIFAR-10"
     labels = "\n".join(f"- *{label}*: {meaning}" for label, meaning in LABELS.items())
-    return f"""# Results
+    return f"""# {title}
 
 Claims of the papers that spikefront builds on, beside the results of its own engine.
 `{MADE_BY} --markdown` writes this page; do not edit it. Accuracies are measured on the
@@ -190,7 +194,9 @@ def _elsewhere(finished: Sequence[tuple[Claim, Results]]) -> str:
 
 
 def _cifar10(others: Sequence[Mapping[str, Any]]) -> str:
-    command = f"```\n{MADE_BY} --dataset cifar10 --device cuda --resume FILE --json\n```"
+    command = (
+        f"```\n{MADE_BY} --dataset cifar10 --published --device cuda --resume FILE --json\n```"
+    )
     is_there = any(
         other["benchmark"] == "seeds" and other["setting"]["dataset"] == "cifar10"
         for other in others
@@ -198,8 +204,9 @@ def _cifar10(others: Sequence[Mapping[str, Any]]) -> str:
     said = (
         "Run on another machine; its figures stand below."
         if is_there
-        else "Not run for this page: it needs a GPU. The settings are the published ones as far as "
-        "they are known, and take days; `--epochs` shortens every run. "
+        else "[Results on CIFAR-10](results-cifar10.md) has those that two processor cores train "
+        "in two hours a claim. With the published settings, as far as they are known, they need a "
+        "GPU and days and were not run; `--epochs` shortens every run. "
         "[Run on a GPU](how-to/gpu.md) has shorter trainings, one by one."
     )
     return f"## The same claims on CIFAR-10\n\n{said}\n\n{command}"
@@ -251,8 +258,13 @@ def _remake(head: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str
     only = f" --only {' '.join(head['setting']['claims'])}" if left_out else ""
     further = f" --with {' '.join(names)}" if names else ""
     setting = head["setting"]
+    sizes = " --published" if setting.get("published") else ""
+    if isinstance(setting["epochs"], int):
+        sizes += f" --epochs {setting['epochs']}"
+    images = f' --images "{setting["images"]}"' if setting.get("images") else ""
+    path = "results" if setting["dataset"] == "mnist" else "results-cifar10"
     lines.append(
-        f"{MADE_BY}{only} --dataset {setting['dataset']} --seeds {setting['seeds']} "
-        f"--threads {setting['threads']} --resume FILE --markdown docs/results.md{further}"
+        f"{MADE_BY}{only} --dataset {setting['dataset']}{sizes}{images} --seeds {setting['seeds']} "
+        f"--threads {setting['threads']} --resume FILE --markdown docs/{path}.md{further}"
     )
     return "## To make this page again\n\n```\n" + "\n".join(lines) + "\n```"

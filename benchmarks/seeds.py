@@ -9,8 +9,10 @@ documents (`--with`).
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,10 @@ DOCUMENT_KEYS = {"benchmark", "commit", "machine", "foreign_load", "setting", "a
 
 
 class Runner:
-    """Runs each run once; with a file, once over interrupted benchmarks."""
+    """Runs each run once; with a file, once over interrupted benchmarks.
+
+    A run that was interrupted is continued from what stands beside the file.
+    """
 
     def __init__(self, place: Place, report: Report, path: Path | None) -> None:
         self._place, self._report, self._commit = place, report, commit()
@@ -41,13 +46,15 @@ class Runner:
             "place": f"{place.device}, {place.threads} threads",
         }
         self._finished = Finished(path, stamp)
+        self._begun = None if path is None else path.with_name(f"{path.name}.begun")
 
     def __call__(self, run: Run) -> Done:
         """Run, or remember. Raises DivergedError, DataError."""
         known = self._finished.get(run.fingerprint)
         if known is None:
             watch = Watch()
-            values = dict(run.measure(run.config, self._place))
+            folder = None if self._begun is None else self._begun / run.fingerprint
+            values = dict(run.measure(run.config, replace(self._place, folder=folder)))
             known = {
                 "values": values,
                 "seconds": watch.seconds(),
@@ -55,6 +62,8 @@ class Runner:
                 "commit": self._commit,
             }
             self._finished.put(run.fingerprint, known)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
         done = Done(name=run.name, seed=run.config.seed, **known)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in done.values.items())
         self._report.line(f"  {done.name}, seed {done.seed}, {done.seconds:.0f} s: {shown}")
@@ -105,6 +114,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--only", nargs="+", choices=CLAIMS, metavar="CLAIM", help=", ".join(CLAIMS)
     )
     parser.add_argument("--dataset", choices=("mnist", "cifar10"), default="mnist")
+    parser.add_argument(
+        "--published", action="store_true",
+        help="the settings of the papers, for a GPU (on MNIST: spike-bp)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", default="", metavar="TEXT",
+        help="what the images are where they are not the original files, like 'JPEG q75'",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each run (default 3)")
     parser.add_argument("--epochs", type=int, help="in place of every run's own")
     parser.add_argument("--threads", type=int, default=2, help="of the processor (default 2)")
@@ -118,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.markdown and options.quick:
         parser.error("--markdown needs runs at full size: leave out --quick")
+    if options.published and options.dataset == "mnist" and options.only != ["spike-bp"]:
+        parser.error("--published: of MNIST there is spike-bp alone; add --only spike-bp")
     missing = dataset.available(data_dir())[options.dataset]
     if missing is not None:
         parser.error(missing)
@@ -126,7 +145,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     scale = Scale(
-        dataset=options.dataset, seeds=options.seeds, quick=options.quick, epochs=options.epochs
+        dataset=options.dataset,
+        seeds=options.seeds,
+        quick=options.quick,
+        epochs=options.epochs,
+        published=options.published,
     )
     place = Place(data=data_dir(), device=pick_device(options.device), threads=options.threads)
     report = Report(
@@ -134,6 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         setting={
             "dataset": scale.dataset,
             "quick": scale.quick,
+            "published": scale.published,
+            "images": options.images,
             "seeds": scale.seeds,
             "epochs": "of each run" if scale.epochs is None else scale.epochs,
             "device": environment(options.device)["device"],

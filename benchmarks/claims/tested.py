@@ -12,6 +12,7 @@ from benchmarks.bloctrain import (
     Reading,
     Setup,
     efficiency,
+    finish,
     memory_savings,
 )
 from benchmarks.claims.claim import Place, Values
@@ -23,7 +24,6 @@ from snn.evaluation.recording import record
 from snn.network.trained import Images
 from snn.settings.config import RunConfig
 from snn.training.block_cache import BlockCache
-from snn.training.train import Training
 
 
 def held_out(split: data.Split, dataset: str, place: Place) -> Images:
@@ -55,10 +55,7 @@ def evaluator_of(config: RunConfig, place: Place) -> OperatingPointEvaluator:
     """
     torch.set_num_threads(place.threads)
     split = split_for(config, place)
-    training = Training(config, split, device=place.device)
-    for _ in training:
-        pass
-    trained = training.trained
+    trained = finish(config, split, device=place.device, folder=place.folder).trained
     recording = record(trained.network, held_out(split, config.dataset, place))
     return OperatingPointEvaluator(trained, recording)
 
@@ -91,8 +88,9 @@ def compare_blocks(setup: Setup, place: Place) -> Values:
             config.seed,
             place.device,
             Report("seeds"),
-            BlockCache(Path(folder), limit_bytes=CACHE_BYTES),
+            BlockCache(place.folder or Path(folder), limit_bytes=CACHE_BYTES),
             data_dir=place.data,
+            folder=place.folder,
         )
         tests = held_out(bench.split, config.dataset, place)
         alone = bench.train("end-to-end, one exit", partition=str(sum(config.blocks)))

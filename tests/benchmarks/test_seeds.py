@@ -24,8 +24,8 @@ from snn.settings.config import RunConfig
 from snn.training.train import DivergedError
 
 SCALES = [
-    Scale(dataset=dataset, seeds=2, quick=quick)
-    for dataset in ("mnist", "cifar10")
+    Scale(dataset=dataset, seeds=2, quick=quick, published=published)
+    for dataset, published in (("mnist", False), ("cifar10", False), ("cifar10", True))
     for quick in (False, True)
 ]
 PLACE = Place(data=Path("nowhere"))
@@ -87,7 +87,7 @@ def parameters(backbone: str, width: int, dataset: str, head_hidden: int, head_g
 ])  # fmt: skip
 def test_networks_have_the_published_size(dataset: Any, claim: str, weights: int) -> None:
     """But for their biases, a thousandth and less of it."""
-    config = CLAIMS[claim](Scale(dataset=dataset)).runs[0].config
+    config = CLAIMS[claim](Scale(dataset=dataset, published=True)).runs[0].config
     found = parameters(
         config.backbone, config.width, config.dataset, config.head_hidden, config.head_grid
     )
@@ -256,7 +256,7 @@ def test_the_page_holds_every_row_with_its_label_and_every_deviation() -> None:
         assert all(f"\n| {run.name} | " in text for run in claim.runs)
         assert all(f": {other.what} | " in text for other in claim.elsewhere)
     assert all(f"*{label}*" in text for label in LABELS)
-    assert "Not run for this page: it needs a GPU" in text
+    assert "they need a GPU and days and were not run" in text
     assert "Commit `abc`" in text
 
 
@@ -314,5 +314,47 @@ def test_what_is_no_document_is_refused(tmp_path: Path) -> None:
 
 def test_epochs_replace_every_runs_own() -> None:
     assert lenet(Scale(epochs=7)).epochs == 7
-    config = CLAIMS["grad-r"](Scale(dataset="cifar10", epochs=7)).runs[0].config
+    scale = Scale(dataset="cifar10", epochs=7, published=True)
+    config = CLAIMS["grad-r"](scale).runs[0].config
     assert (config.epochs, config.width, config.votes) == (7, 256, 10)
+
+
+def test_what_is_published_is_refused_where_nothing_was(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        seeds.main(["--published", "--only", "saf"])
+    assert "--published: of MNIST there is spike-bp alone" in capsys.readouterr().err
+    assert lenet(Scale(published=True)).timesteps == 100
+
+
+def test_the_page_of_cifar10_says_what_its_images_are_and_how_to_make_it() -> None:
+    document = head()
+    document["setting"] |= {
+        "dataset": "cifar10", "images": "JPEG q75", "published": True, "epochs": 3,
+    }  # fmt: skip
+    text = page([], head=document)
+    assert text.startswith("# Results on CIFAR-10\n")
+    assert "10,000 test images of CIFAR-10 (JPEG q75)," in text
+    assert '--dataset cifar10 --published --epochs 3 --images "JPEG q75" ' in text
+    assert "--markdown docs/results-cifar10.md" in text
+
+
+def test_an_interrupted_run_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run leaves beside the file is there when it is begun again, and goes at its end."""
+    seen: list[list[str]] = []
+
+    def measure(config: RunConfig, place: Place) -> dict[str, float]:
+        assert place.folder is not None
+        place.folder.mkdir(parents=True, exist_ok=True)
+        seen.append(sorted(path.name for path in place.folder.iterdir()))
+        (place.folder / "epoch").touch()
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        return {"accuracy": 1.0}
+
+    run = Run(name="a", config=DIGITS, measure=measure)
+    runner = seeds.Runner(PLACE, Report("seeds"), tmp_path / "runs")
+    with pytest.raises(KeyboardInterrupt):
+        runner(run)
+    assert runner(run).values == {"accuracy": 1.0}
+    assert seen == [[], ["epoch"]]
+    assert [path.name for path in tmp_path.rglob("epoch")] == []
