@@ -316,7 +316,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = Report(
         "memory",
         against=("torch", *(peer for peer in PEERS if peer in installed)),
-        setting={"quick": options.quick, "threads": torch.get_num_threads()},
+        setting={
+            "quick": options.quick,
+            "threads": torch.get_num_threads(),
+            "parts": " ".join(options.parts),
+        },
     )
     if "planner" in options.parts:
         planner(report)

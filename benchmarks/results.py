@@ -38,7 +38,7 @@ def page(
         *(_section(claim, results) for claim, results in finished),
         _elsewhere(finished),
         _cifar10(others) if head["setting"]["dataset"] == "mnist" else "",
-        *(_benchmark(other) for other in others),
+        *(section_of(other) for other in others),
         _remake(head, others),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -212,7 +212,7 @@ def _cifar10(others: Sequence[Mapping[str, Any]]) -> str:
     return f"## The same claims on CIFAR-10\n\n{said}\n\n{command}"
 
 
-def _benchmark(document: Mapping[str, Any]) -> str:
+def section_of(document: Mapping[str, Any]) -> str:
     """A saved document of any benchmark as a section."""
     setting = ", ".join(f"{name} {value}" for name, value in document["setting"].items())
     against = ", ".join(f"{name} {version}" for name, version in document["against"].items())
@@ -259,7 +259,7 @@ def _remake(head: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str
     further = f" --with {' '.join(names)}" if names else ""
     setting = head["setting"]
     sizes = " --published" if setting.get("published") else ""
-    if isinstance(setting["epochs"], int):
+    if isinstance(setting.get("epochs"), int):
         sizes += f" --epochs {setting['epochs']}"
     images = f' --images "{setting["images"]}"' if setting.get("images") else ""
     path = "results" if setting["dataset"] == "mnist" else "results-cifar10"
