@@ -20,7 +20,7 @@ from benchmarks.memory import RESNET9
 from search.worker.engine import plan
 from snn.settings.config import RunConfig
 
-EPOCHS = 8  # of CIFAR-10: end to end, base and conditional in two hours on two cores
+EPOCHS = 7  # of CIFAR-10: end to end, base and conditional in two hours on two cores
 CIFAR10 = tuple(
     Elsewhere(
         what=f"test accuracy, {form}",
@@ -39,7 +39,14 @@ def block_setup(scale: Scale) -> blocks.Setup:
         if not scale.published:
             small = {"width": 8, "epochs": 1} if scale.quick else {"width": 32, "epochs": EPOCHS}
             config = config.replace(
-                head_hidden=256, timesteps=2, precision="auto", dropout=0.0, **small
+                head_hidden=256,
+                norm="batch-over-time",
+                timesteps=2,
+                batch_size=128,
+                validation_fraction=0.1,
+                precision="auto",
+                dropout=0.0,
+                **small,
             )
         return dataclasses.replace(setup, config=scale.sized(config))
     config = setup.config.replace(

@@ -94,7 +94,7 @@ def compare_blocks(setup: Setup, place: Place) -> Values:
         )
         tests = held_out(bench.split, config.dataset, place)
         alone = bench.train("end-to-end, one exit", partition=str(sum(config.blocks)))
-        networks = {"base": bench.train("base"), "conditional": bench.conditional()}
+        networks = {"conditional": bench.conditional(), "base": bench.train("base")}
         (end_to_end,) = bench.read(alone, images=tests)
         whole = end_to_end.metrics(1.0)
         values = {"accuracy_end_to_end": whole["accuracy"]}
