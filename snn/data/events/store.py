@@ -3,7 +3,7 @@
 A store is a folder of .npy files in the user's cache. Its name is a digest of the files that it
 was made of (path, size, time of change), what was declared of them and the version of the
 readers. It is written aside, flushed and renamed, under a lock, so that a store that exists is
-complete; every process maps the same pages.
+complete; every process maps the same pages. While one is built, stderr says how far it is.
 """
 
 import contextlib
@@ -12,7 +12,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +30,7 @@ VERSION = 3  # of stores and readers together: another number builds all stores 
 HEADER = "store.json"
 PARTS = ("train", "test")
 ARRAYS = ("start", "time", "place", "value", "label", "group")
+TOLD_S = 5.0  # from one line about a store that is built to the next
 
 
 class Item(NamedTuple):
@@ -176,7 +179,7 @@ def _arrays(
     part = "test" if is_test else "training"
     lengths, times, places, values, labels, spans = [], [], [], [], [], []
     groups, known = [], {name: place for place, name in enumerate(header["groups"])}
-    for where, label, read, group in items:
+    for where, label, read, group in _counted(items, f"{layout.name}: {part} part"):
         found = read()
         if isinstance(found, Events):
             made = recording(found, layout.form, where)
@@ -220,6 +223,21 @@ def _arrays(
         label_array,
         np.array(groups, np.int64),
     )
+
+
+def _counted(items: Iterable[Item], title: str) -> Iterator[Item]:
+    """Yield the items, and say from time to time how many there have been."""
+    total = f" of {len(items):,}" if isinstance(items, Sized) else ""
+    told = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - told >= TOLD_S:
+            told = time.monotonic()
+            print(
+                f"spikefront: {title}: {number:,}{total} recordings are read and kept for all "
+                "later runs",
+                file=sys.stderr,
+            )
+        yield item
 
 
 def _mapped(path: Path) -> Store:

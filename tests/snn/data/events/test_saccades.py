@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snn.data.events import saccades, store
 from snn.data.events.own import SOURCES
 from snn.data.events.saccades import recorded
 from snn.data.events.store import open_store
@@ -23,6 +24,21 @@ def test_recordings_repeat_bit_for_bit_in_any_company() -> None:
                for a, b in zip(one, two, strict=True))  # fmt: skip
     other = recorded(images, (10, 10), (1, 0))  # another part: noise of its own
     assert any(len(one.time) != len(two.time) for one, two in zip(first, other, strict=True))
+
+
+@pytest.mark.skipif(saccades._library() is None, reason="there is no C compiler")
+def test_the_compiled_body_makes_the_events_of_the_one_in_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 20, 28)).astype(np.uint8)
+    images[:, 5:12] //= 50  # dark parts, where events are rare
+    images[6] = 0
+    made = recorded(images, (34, 30), (0, 0))
+    monkeypatch.setattr(saccades, "_library", lambda: None)
+    for ours, theirs in zip(made, recorded(images, (34, 30), (0, 0)), strict=True):
+        for one, two in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert len(made[0].time) > 50 * len(made[6].time)
 
 
 def test_a_bar_that_moves_has_events_on_and_off_in_bursts_of_each_saccade() -> None:
@@ -42,8 +58,17 @@ def test_an_image_that_is_black_has_noise_only() -> None:
     assert 2 < np.mean(counts) < 4.3  # 0.1 Hz, 100 pixels, 315 ms: 3.15, 4.5 deviations
 
 
-def test_the_digits_of_scikit_learn_need_no_file(tmp_path: Path) -> None:
+def test_the_digits_of_scikit_learn_need_no_file_and_stderr_says_how_many_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "TOLD_S", 0.0)
     found = open_store(SOURCES["digits-saccades"].layout(tmp_path), tmp_path)
+    told = capsys.readouterr().err
+    for line in ("training part: 0 of 1,438", "training part: 1,437 of 1,438", "part: 9 of 359"):
+        assert f"{line} recordings are read and kept for all later runs\n" in told
+    monkeypatch.undo()
+    open_store(SOURCES["digits-saccades"].layout(tmp_path), tmp_path)
+    assert capsys.readouterr().err == ""
     assert (len(found.train), len(found.test), found.shape) == (1438, 359, (2, 10, 10))
     assert np.diff(found.train.start).min() > 100
 
