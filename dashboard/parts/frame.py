@@ -90,6 +90,11 @@ def chart(
     )
 
 
+def table(data: object, **options: Any) -> None:
+    """Draw a table without its index; a missing value is a dash, not the word None."""
+    st.dataframe(data, hide_index=True, placeholder=formats.NOTHING, **options)
+
+
 @contextlib.contextmanager
 def store_errors() -> Iterator[None]:
     """Show a message and the next step where the store cannot be read, instead of a traceback."""

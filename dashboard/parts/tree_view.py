@@ -78,17 +78,15 @@ def _tables(tree: SearchTree, metric: str) -> None:
         "best": number(f"Best {label[:1].lower()}{label[1:]}", format=format_),
         "change": number("Median change", format=format_, help=_CHANGE),
     }
-    st.dataframe(
+    frame.table(
         frames.depths(tree, metric),
-        hide_index=True,
         width="stretch",
         column_config=figures_,
         alt=f"Prefixes, epochs and {_label(metric)} for each number of blocks",
     )
     with st.expander(f"All {len(tree):,} prefixes as a table"):
-        st.dataframe(
+        frame.table(
             frames.prefixes(tree),
-            hide_index=True,
             width="stretch",
             column_config={
                 name: number(

@@ -211,10 +211,9 @@ def _histories(comparison: Comparison, *, has_ceiling: bool) -> None:
 
 
 def _table(comparison: Comparison) -> None:
-    st.dataframe(
+    frame.table(
         frames.comparison(comparison),
         key="compared-table",
-        hide_index=True,
         height="content",
         column_config=_columns(comparison),
         alt="The studies with cost and result",

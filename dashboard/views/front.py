@@ -194,10 +194,9 @@ def _table(view: StudyView, visible: VisiblePoints) -> list[int]:
     marked = set(ids_in("marked"))
     places = [place for place, row in enumerate(rows) if int(table.ids[row]) in marked]
     key = f"points-{zlib.crc32(table.ids[rows].tobytes())}"
-    st.dataframe(
+    frame.table(
         frames.points(table, rows, view.confirmed),
         key=key,
-        hide_index=True,
         height=HEIGHT - 60,
         column_config=columns(table),
         on_select=lambda: _mark(table, rows, key),

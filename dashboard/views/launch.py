@@ -116,7 +116,7 @@ def _cost(study: Study) -> None:
         }
         for name, cost in found.items()
     ]
-    st.dataframe(rows, hide_index=True, width="stretch")
+    frame.table(rows, width="stretch")
     words = [
         "Cost of random configurations, sorted by training memory. MACs: as if every connection "
         "existed and every input were non-zero."

@@ -393,14 +393,14 @@ def _config(view: TrialView) -> None:
     with left:
         st.markdown("**Searched**")
         params = view.trial.params
-        st.dataframe(frames.settings(params), hide_index=True, width="stretch", height="content")
+        frame.table(frames.settings(params), width="stretch", height="content")
     own = view.trial.config
     if isinstance(own, FunctionConfig):
         with right:
             st.markdown("**Fixed**")
             fixed = {n: v for n, v in own.params.items() if n not in params}
             fixed |= {"seed": own.seed, "code": own.code}
-            st.dataframe(frames.settings(fixed), hide_index=True, width="stretch")
+            frame.table(frames.settings(fixed), width="stretch")
         return
     config = view.trial.engine_config
     if config is None:
@@ -408,7 +408,7 @@ def _config(view: TrialView) -> None:
     with right:
         st.markdown("**Fixed**")
         fixed = frames.fixed_settings(config, view.trial)
-        st.dataframe(frames.settings(fixed), hide_index=True, width="stretch", height=38 * 11)
+        frame.table(frames.settings(fixed), width="stretch", height=38 * 11)
 
 
 network()

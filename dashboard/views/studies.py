@@ -111,10 +111,9 @@ def _known(value: float | None) -> float:
 
 
 def _table(url: str, cards: Sequence[StudyCard]) -> None:
-    st.dataframe(
+    frame.table(
         frames.studies(cards, hypervolume_histories(url, cards)),
         key="studies-table",
-        hide_index=True,
         height=min(640, 36 * (len(cards) + 1) + 3),
         column_config=_columns(),
         on_select=lambda: _open_row(cards),

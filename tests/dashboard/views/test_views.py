@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
+from dashboard.data import formats
 from dashboard.parts.store_cache import STORE_VARIABLE, study_view, trial_view
 from dashboard.serving import server
 from search.store.store import Store
@@ -40,6 +41,7 @@ def shown(
             app.query_params[name] = value
     app.run()
     assert not app.exception
+    assert {table.proto.placeholder for table in app.dataframe} <= {formats.NOTHING}
     return app
 
 
