@@ -29,6 +29,7 @@ COMMANDS = [
     Entry("run", "run:run", "search the space of a study, or continue an earlier search"),
     Entry("studies", "studies:studies", "list the studies of a store"),
     Entry("status", "studies:status", "show the progress and the failures of a study"),
+    Entry("upgrade", "studies:upgrade", "bring a store of an earlier version to this one"),
     Entry("front", "front:front", "print the Pareto front of a study"),
     Entry("compare", "compare:compare", "compare studies: their cost and their fronts"),
     Entry("confirm", "confirm:confirm", "train members of a front again with other seeds"),

@@ -1,4 +1,4 @@
-"""`spikefront studies` and `status`: the studies of a store, and the progress of one."""
+"""`spikefront studies`, `status` and `upgrade`: the studies of a store, and its schema."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -37,6 +37,28 @@ def studies(arguments: argparse.Namespace) -> int:
         run = f"spikefront run STUDY.toml{same_places(arguments, 'store')}"
         output.say(f"no studies in {url} yet; `{run}` makes one")
     output.document({"store": url, "studies": summaries})
+    return 0
+
+
+@command(STORE, JSON, examples=("spikefront upgrade",))
+def upgrade(arguments: argparse.Namespace) -> int:
+    """Bring a store of an earlier version to the schema of this one; nothing in it is lost.
+
+    `spikefront run` does the same before it writes. Earlier versions then refuse the store.
+    """
+    from search.store.database import OtherVersionError
+    from search.store.schema import REVISION
+
+    output = Output(as_json=arguments.as_json)
+    is_upgraded = False
+    try:
+        store = Store(arguments.store, read_only=True)
+    except OtherVersionError:
+        store = Store(arguments.store)  # which refuses one of a newer version
+        is_upgraded = True
+    with store:
+        output.say(f"{store.url}: schema {REVISION}{'' if is_upgraded else ', as before'}")
+        output.document({"store": store.url, "schema": REVISION, "upgraded": is_upgraded})
     return 0
 
 

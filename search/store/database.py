@@ -255,7 +255,7 @@ class Database:
         if self.is_read_only:
             raise OtherVersionError(
                 f"{self.name} was written by an older spikefront (schema {revision}); "
-                "open it for writing once (spikefront run), or name another store"
+                f"bring it up to date: spikefront upgrade --store {self.name}"
             )
         with _ONE_MIGRATION, self.migrating() as config:
             self._migrate(config)

@@ -531,7 +531,10 @@ def test_a_store_that_can_only_be_read_is_a_problem() -> None:
 def test_a_store_of_another_version_says_which_way_to_go(url: str, tmp_path: Path) -> None:
     import sqlite3
 
-    for revision, remedy in (("9999", "update spikefront"), ("0001", "open it for writing once")):
+    for revision, remedy in (
+        ("9999", "update spikefront"),
+        ("0001", "bring it up to date: spikefront upgrade"),
+    ):
         with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
             table = "spikefront_version"
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")

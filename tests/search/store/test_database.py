@@ -19,6 +19,7 @@ from sqlalchemy import make_url, text
 from search.commands import cli
 from search.runners.lease import SECONDS
 from search.store.database import Database, StoreError, file_of, with_limits
+from search.store.schema import REVISION
 from search.store.store import Store
 
 
@@ -128,12 +129,19 @@ def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_older_store_is_not_migrated_by_reading(older: Path) -> None:
-    with refused(r"was written by an older spikefront \(schema 0001\); open it for writing once"):
+    remedy = rf"bring it up to date: spikefront upgrade --store sqlite:///{older}$"
+    with refused(rf"was written by an older spikefront \(schema 0001\); {remedy}"):
         Database(f"sqlite:///{older}", read_only=True)
 
 
-def test_an_older_store_is_migrated_by_writing_and_loses_nothing(older: Path) -> None:
-    with Store(f"sqlite:///{older}") as store:
+def test_an_older_store_is_migrated_by_one_command_and_loses_nothing(
+    older: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{older}"
+    for said in ("", ", as before"):
+        assert cli.main(["upgrade", "--store", url]) == 0
+        assert capsys.readouterr().out == f"{url}: schema {REVISION}{said}\n"
+    with Store(url, read_only=True) as store:
         (measurement,) = store.measurements("old", 0)
         trial = store.trial("old", 0)
     assert (measurement.loss, measurement.regrown, measurement.layers) == (0.5, 7, ())
