@@ -92,14 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
     from search.store.store import Store, StoreGoneError
 
     check_places(arguments)
-    study = read_study(arguments)
+    output = Output(as_json=arguments.as_json)
+    study = read_study(arguments, output)
     check_packages(
         workers=study.budget.workers if arguments.workers is None else arguments.workers,
         is_own=study.train is not None,
     )
     suspicions = check_datasets(study, arguments.data)
     usual_seconds()  # raises for a wrong SPIKEFRONT_STORE_WAIT_S, before anything starts
-    output = Output(as_json=arguments.as_json)
     for line in suspicions:
         output.note(line)
     with Store(arguments.store) as store:
@@ -125,18 +125,28 @@ def run(arguments: argparse.Namespace) -> int:
         return _exit_code(report)
 
 
-def read_study(arguments: argparse.Namespace) -> Study:
-    """Return the study of the file, changed by --trials, --hours and --set."""
+def read_study(arguments: argparse.Namespace, output: Output) -> Study:
+    """Return the study of the file, changed by --trials, --hours and --set.
+
+    Notes how many initial points are left out, because they have other values.
+    """
     names = [name for name, _ in arguments.sets]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise InputError(
             f"--set: {twice[0]} must be given once, got it {names.count(twice[0])} times"
         )
-    study = load_study(arguments.study_file)
-    return study.with_overrides(
+    asked = load_study(arguments.study_file)
+    study = asked.with_overrides(
         trials=arguments.trials, hours=arguments.hours, sets=dict(arguments.sets)
     )
+    before, after = (len(one.search.initial_points) for one in (asked, study))
+    if after < before:
+        output.note(
+            f"--set: {before - after} of {before} initial points of the study do not go with "
+            f"{', '.join(names)} and are not tried"
+        )
+    return study
 
 
 def check_packages(*, workers: int, is_own: bool = False) -> None:

@@ -58,6 +58,7 @@ PREFIX_SHARE = 0.25  # of the trials, where blocks can be taken from others
 TABLES = ("metrics", "constraints", "budget", "run", "space", "search")
 KEYS = ("name", "objectives", *TABLES)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_POINT = re.compile(r"search\.initial_points\[(\d+)\]")  # key of a fault
 
 
 class StudyError(ValueError):
@@ -195,8 +196,8 @@ class Study:
         """Return the study with values from the command line.
 
         `sets` fixes axes or shared settings; a string is read as TOML unless the setting
-        is a string. The new text contains these values; of its comments only the
-        question remains. Raises StudyError.
+        is a string. Initial points that do not go with them are left out. The new text contains
+        these values; of its comments only the question remains. Raises StudyError.
         """
         budget = {
             "trials": trials,
@@ -212,12 +213,29 @@ class Study:
         self._apply_sets(document, sets or {})
         if document == tomllib.loads(self.text):
             return self
-        changed = study_from_toml(
-            toml_text(self.question, document), self.source, metrics=self.own_metrics
-        )
+        changed = self._changed(document)
         changed._check_use(sets or {})
         code = {"code": self.code, "folder": self.folder, "function": self.function}
         return _study(**{**vars(changed), **code})
+
+    def _changed(self, document: dict[str, Any]) -> "Study":
+        """Return the study of a changed document, without initial points that contradict it."""
+
+        def read() -> Study:
+            text = toml_text(self.question, document)
+            return study_from_toml(text, self.source, metrics=self.own_metrics)
+
+        try:
+            return read()
+        except StudyError as error:
+            found = (_POINT.match(fault.key) for fault in error.faults)
+            wrong = {int(match[1]) for match in found if match}
+            if not wrong:
+                raise
+        search = document["search"]
+        name = "initial_points" if "initial_points" in search else "points"
+        search[name] = [point for place, point in enumerate(search[name]) if place not in wrong]
+        return read()
 
     def _check_use(self, names: Collection[str] | None = None) -> None:
         """Raise StudyError for a setting, of `names` only, that no trial of the study would use.

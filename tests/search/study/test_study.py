@@ -1,10 +1,13 @@
 """Study files: read whole, every fault at once, and said anew by overrides."""
 
+import argparse
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from search.commands.output import Output
+from search.commands.run import read_study
 from search.study.space import RandomSuggest
 from search.study.study import Bound, Budget, SearchSettings, Study, StudyError, load_study
 from search.study.study import study_from_toml as read
@@ -296,6 +299,27 @@ def test_an_override_may_come_as_text_from_a_command_line() -> None:
     assert other.run["optimizer"] == "sgd"
     params = other.space.sample(RandomSuggest())
     assert (params["timesteps"], params["dropout"], params["partition"]) == (4, 0.1, "2+1")
+
+
+def test_an_override_leaves_out_initial_points_that_contradict_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = "{ timesteps = 4 }, { timesteps = 2, dropout = 0.1 }, { dropout = 0.2 }"
+    path = tmp_path / "study.toml"
+    path.write_text(f"{GOOD}\ninitial_points = [{points}]\n")
+    given = argparse.Namespace(study_file=path, trials=5, hours=None, sets=[("timesteps", "2")])
+    study = read_study(given, Output(as_json=True))
+    assert study.search.initial_points == ({"timesteps": 2, "dropout": 0.1}, {"dropout": 0.2})
+    assert capsys.readouterr().err == (
+        "spikefront: --set: 1 of 3 initial points of the study do not go with timesteps and are "
+        "not tried\n"
+    )
+    given.sets = []
+    assert len(read_study(given, Output(as_json=True)).search.initial_points) == 3
+    given.sets = [("timesteps", "2"), ("dropout", "9")]  # no point can be at fault
+    with pytest.raises(StudyError, match=r"space.dropout must be [^\n]*, got 9$"):
+        read_study(given, Output(as_json=True))
+    assert capsys.readouterr().err == ""
 
 
 def test_without_overrides_the_text_stays_as_it_was_written() -> None:
