@@ -99,8 +99,9 @@ class Engine:
 def ours(given: Problem, **settings: Any) -> Trainee:
     """Our engine as the trainer runs it: a batch through `bptt` on a network of one block."""
     from snn.network.blocks import Block, builder_of
+    from snn.network.connections import Connections
     from snn.network.heads import Head
-    from snn.network.layers import Connections, ForwardContext, Layer
+    from snn.network.layers import ForwardContext, Layer
     from snn.network.network import Network, Task
     from snn.network.units import SignalSpec
     from snn.rules import Batch

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from benchmarks.claims.claim import Claim, Place, Published, Results, Row, Run, Scale, Values, sizes
 from benchmarks.claims.tested import split_for, train_and_test
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network, Task
 from snn.settings.config import RunConfig
 from snn.training.growth import gradient_sizes, growth

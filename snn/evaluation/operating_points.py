@@ -11,8 +11,8 @@ import torch
 
 from snn.evaluation.recording import Floats, Recording
 from snn.network.blocks import Block, connections_of, layers_of
+from snn.network.connections import Connections
 from snn.network.cost import model_bytes
-from snn.network.layers import Connections
 from snn.network.trained import Trained
 from snn.settings.config import RunConfig
 from snn.settings.datasets import is_recorded

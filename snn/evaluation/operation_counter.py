@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from snn.network.blocks import Block, layers_of
+from snn.network.connections import Connections
 from snn.network.cost import OperationCounter, fan_out, weighted
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.readout import Readout
 from snn.settings.measurement import LayerReport

@@ -12,7 +12,8 @@ from snn.evaluation.operating_points import Decisions, OperatingPointEvaluator, 
 from snn.evaluation.raster import ImageRaster, LayerRaster
 from snn.evaluation.recording import record
 from snn.network.blocks import layers_of
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.trained import BATCH, Images, Trained
 from snn.settings.measurement import ExitReport, OperatingPoint
 

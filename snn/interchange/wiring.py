@@ -27,9 +27,10 @@ from torch import Tensor
 
 from snn.interchange.description import CODE, CUT, DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
+from snn.network.connections import Connections
 from snn.network.encoder.code import CodeLayer
 from snn.network.heads import Head
-from snn.network.layers import Connections, Layer
+from snn.network.layers import Layer
 from snn.network.network import Network
 from snn.network.pooling import Size, SpikePool
 from snn.network.readout import Readout

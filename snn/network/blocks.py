@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from snn.lif.surrogate import peak
+from snn.network.connections import Connections, Norm
 from snn.network.encoder.eligibility import Eligibility
 from snn.network.feedback import add_feedback
 from snn.network.first_spike import START_SUM, FirstSpike
 from snn.network.heads import Head
-from snn.network.layers import Connections, ForwardContext, Layer, Norm
+from snn.network.layers import ForwardContext, Layer
 from snn.network.neurons import Lif
 from snn.network.rate_maps import Clipped, RateMap, RateNorm, Rectified
 from snn.network.readout import Readout

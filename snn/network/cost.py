@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn.network.blocks import Block, connections_of
-from snn.network.layers import Connections, Layer, PoolNeurons
+from snn.network.connections import Connections
+from snn.network.layers import Layer, PoolNeurons
 from snn.network.memory.delays import delay_bits
 from snn.network.memory.lateral import LateralLif
 

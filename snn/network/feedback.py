@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn.network.layers import Connections, Layer
+from snn.network.connections import Connections
+from snn.network.layers import Layer
 from snn.network.pooling import Size
 
 

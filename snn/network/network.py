@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from snn.data.encoding import ANALOG, CONSTANT
 from snn.network.blocks import Block, connections_of
-from snn.network.layers import Connections, ForwardContext
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext
 from snn.network.time_chunk import Outputs, TimeChunk, run_checkpointed
 from snn.network.units import SignalSpec
 from snn.settings import chunks

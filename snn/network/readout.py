@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn.network.layers import Connections, ForwardContext
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext
 from snn.network.units import BlockBuilder, SignalSpec
 
 

@@ -7,16 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from snn.network.connections import Connections, InputKind, Norm, SubSample
 from snn.network.first_spike import FirstSpike
-from snn.network.layers import (
-    Connections,
-    ForwardContext,
-    InputKind,
-    Layer,
-    Norm,
-    PoolNeurons,
-    SubSample,
-)
+from snn.network.layers import ForwardContext, Layer, PoolNeurons
 from snn.network.memory.adaptive import AdaptiveLif
 from snn.network.memory.delays import Delays
 from snn.network.memory.lateral import LateralLif

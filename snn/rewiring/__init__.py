@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.rewiring.connectivity_report import ConnectivityReport, connectivity
 from snn.rewiring.rewirer import FORMS, Rewirer, rewiring
 from snn.settings.config import RunConfig

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from snn.network.blocks import Block, connections_of, layers_of
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.settings.measurement import LayerConnectivity
 
 

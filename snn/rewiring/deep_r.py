@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.network.parametrizations import MaskParametrization, StrengthParametrization
 from snn.network.seeding import generator
 from snn.rewiring.grad_r import cut_at

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import torch
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.network.parametrizations import StrengthParametrization
 from snn.rewiring.rewirer import (
     REVIVED,

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.network.parametrizations import ConnectionParametrization
 from snn.settings.config import RunConfig
 

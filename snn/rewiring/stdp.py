@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.rewiring.rewirer import Ramp, Rewirer, rewiring
 from snn.settings.config import RunConfig
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.network.parametrizations import SoftThresholdParametrization
 from snn.rewiring.rewirer import (
     Ramp,

@@ -29,10 +29,11 @@ from torch import Tensor
 
 from snn.lif import decaying_sum
 from snn.lif.surrogate import SURROGATES
+from snn.network.connections import Connections
 from snn.network.encoder.code import CodeLayer, relative_entropy
 from snn.network.encoder.decoder import Decoder, distortion
 from snn.network.encoder.eligibility import Eligibility
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.neurons import Lif
 from snn.rules.rule import Batch, BatchResult, time_rule

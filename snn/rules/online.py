@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import grad as conv_grad
 
-from snn.network.layers import Connections, Dynamics, ForwardContext
+from snn.network.connections import Connections
+from snn.network.layers import Dynamics, ForwardContext
 from snn.network.network import Network
 from snn.rules.rule import Batch, BatchResult
 

@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from snn.network.blocks import connections_of
+from snn.network.connections import Connections
 from snn.network.cost import OperationCounter
-from snn.network.layers import Connections, ForwardContext
+from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.rules.micro_batches import learn
 from snn.rules.rule import RATE_RULES, TIMELESS, Batch

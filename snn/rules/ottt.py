@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from snn.lif.surrogate import spike
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.readout import Readout
 from snn.rules.online import Unrolled, gathered, learn_forward, traced_map

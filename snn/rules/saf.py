@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn.lif.surrogate import spike
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.network.neurons import Lif
 from snn.network.readout import Readout

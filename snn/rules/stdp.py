@@ -24,9 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snn.network.connections import Connections
 from snn.network.cost import fan_out
 from snn.network.first_spike import Plasticity
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network
 from snn.rules.rule import Batch, BatchResult, time_rule
 from snn.rules.spike_time import first_times

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 
 STEEPNESS = 10.0
 START = 2.0

@@ -15,8 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from snn.data.encoding import CONSTANT
 from snn.network.blocks import Block, build_block, connections_of, layers_of
+from snn.network.connections import Connections
 from snn.network.cost import OPTIMIZER_COPIES, SavedBytes, fan_out, held_bytes, parameter_count
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network, Task, input_signal
 from snn.rewiring import make_rewirer
 from snn.rules import Batch, learn

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from snn.data.dataset import Split
 from snn.network.blocks import build_block
-from snn.network.layers import Connections, Layer
+from snn.network.connections import Connections
+from snn.network.layers import Layer
 from snn.network.network import Network, Task, input_signal
 from snn.network.seeding import generator
 from snn.settings.config import RunConfig

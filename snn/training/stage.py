@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from snn.data.dataset import Split
 from snn.network.blocks import Block, build_block, connections_of, fold_for_inference, layers_of
+from snn.network.connections import Connections
 from snn.network.cost import SavedBytes, held_bytes, parameter_count
 from snn.network.encoder.decoder import Decoder, pixels
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network, input_signal
 from snn.network.readout import integrated
 from snn.network.seeding import generator

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.memory.synapse import Synapse
 
 WORD = 0xFFFFFFFF

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn.data.dataset import to_unit
-from snn.network.layers import Connections, ForwardContext, Observer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Observer
 from snn.network.readout import Readout
 from snn.network.units import BlockBuilder, SignalSpec
 from snn.settings.config import RunConfig

@@ -12,8 +12,9 @@ from snn.evaluation.evaluate import evaluate
 from snn.evaluation.operation_counter import operations_of
 from snn.evaluation.recording import record
 from snn.network.blocks import connections_of, fold_for_inference
+from snn.network.connections import Connections, SubSample
 from snn.network.cost import OperationCounter, SavedBytes, fan_out, model_bytes, skip_fan_out
-from snn.network.layers import Connections, ForwardContext, Layer, SubSample
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network, Task
 from snn.network.neurons import Lif
 from snn.network.trained import History, Images, Trained

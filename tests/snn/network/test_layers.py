@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from snn.network.layers import SPIKE_SCALE, Connections, ForwardContext, Layer
+from snn.network.connections import SPIKE_SCALE, Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.neurons import Lif
 from snn.network.parametrizations import StrengthParametrization
 from snn.rewiring.rewirer import parametrization_of

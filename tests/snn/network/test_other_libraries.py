@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from snn.evaluation.operation_counter import operations_of
 from snn.lif.surrogate import SURROGATES, spike
 from snn.network.blocks import layers_of
+from snn.network.connections import Connections
 from snn.network.cost import OperationCounter
-from snn.network.layers import Connections, ForwardContext
+from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task
 from snn.rules import TIME_RULES, Batch
 from snn.settings.backbones import BACKBONES, Backbone, ConvUnit, DenseUnit

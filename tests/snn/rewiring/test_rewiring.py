@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from snn.network.blocks import build_block, connections_of, layers_of
-from snn.network.layers import Connections
+from snn.network.connections import Connections
 from snn.network.network import input_signal
 from snn.network.parametrizations import (
     MaskParametrization,

@@ -10,7 +10,8 @@ from torch import Tensor
 from snn.evaluation.evaluate import evaluate
 from snn.interchange.wiring import inexpressible
 from snn.network.blocks import connections_of, layers_of
-from snn.network.layers import Connections, ForwardContext
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext
 from snn.network.memory.lateral import LateralLif, undone, with_others
 from snn.network.neurons import Lif
 from snn.rules.membrane_trace import MembraneTraced

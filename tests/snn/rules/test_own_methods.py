@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from snn.lif.surrogate import SURROGATES, Surrogate, spike
-from snn.network.layers import Connections, ForwardContext
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext
 from snn.network.network import Network
 from snn.network.parametrizations import MaskParametrization
 from snn.rewiring import FORMS, Rewirer, rewiring

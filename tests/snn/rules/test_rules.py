@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from snn.network.blocks import connections_of
-from snn.network.layers import Connections, ForwardContext, Layer
+from snn.network.connections import Connections
+from snn.network.layers import ForwardContext, Layer
 from snn.network.network import Network, Task
 from snn.network.neurons import Lif
 from snn.rules import TIME_RULES, Batch

@@ -11,8 +11,8 @@ from torch import Tensor
 from snn.data.rank_code import contrasts, difference_of_gaussians, rank
 from snn.evaluation.evaluate import evaluate
 from snn.interchange.wiring import inexpressible
+from snn.network.connections import Connections
 from snn.network.first_spike import FirstSpike
-from snn.network.layers import Connections
 from snn.network.pooling import SpikePool
 from snn.rewiring.stdp import LEAST, Plastic
 from snn.rules.spike_time import first_times

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from snn.lif.surrogate import spike
 from snn.network.blocks import connections_of, fold_for_inference, layers_of
+from snn.network.connections import Connections
 from snn.network.cost import OperationCounter, model_bytes
-from snn.network.layers import Connections, ForwardContext
+from snn.network.layers import ForwardContext
 from snn.network.memory.delays import NARROW, Delays
 from snn.network.network import Network
 from snn.rules.loss import readout_loss
