@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 LOADED = (
     "alembic.command", "jinja2", "moocore", "optuna", "pyarrow.fs", "rich.console", "rich.progress",
     "rich.table", "safetensors.torch", "scipy.optimize", "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "tomli_w", "torch", "torch._dynamo",
+    "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "tomli_w", "torch",
 )  # fmt: skip
 CLIENT = f"""\
 #!{sys.executable} -SEs

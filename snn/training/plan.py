@@ -1,10 +1,13 @@
 """Cost estimate of a run, from one training step on meta tensors (shapes without data)."""
 
+import contextlib
 import copy
 import math
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -24,6 +27,26 @@ from snn.rules import Batch, learn
 from snn.settings.config import RunConfig
 from snn.settings.declared.optimization import MEMORY_MODES
 from snn.training.precision import settled
+
+COMPILER = "torch._dynamo"
+
+
+@contextlib.contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Run operations on meta tensors without torch's compiler, which takes long to load.
+
+    Torch loads it for one function, `disable`, which keeps functions out of compilations.
+    """
+    if COMPILER in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(COMPILER)
+    stand_in.__dict__["disable"] = lambda function, *_, **__: function
+    sys.modules[COMPILER] = torch.__dict__["_dynamo"] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[COMPILER], torch.__dict__["_dynamo"]
 
 
 class LiveBytes(TorchDispatchMode):
@@ -132,6 +155,7 @@ def lower_bound(config: RunConfig, task: Task, *, images: int, memory: bool = Tr
     )
 
 
+@_without_compiler()
 def plan(config: RunConfig, task: Task, *, images: int | None = None) -> CostEstimate:
     """Return the cost estimate of a run, from one training step per stage on meta tensors.
 
@@ -186,6 +210,7 @@ def _pixels(config: RunConfig, task: Task) -> Tensor:
     return torch.zeros(config.batch_size, math.prod(task.image_shape), device="meta")
 
 
+@_without_compiler()
 def stage_memory(
     config: RunConfig, task: Task, blocks: Sequence[Block], *, frozen: int
 ) -> StageMemory:

@@ -18,12 +18,16 @@ import sys
 from pathlib import Path
 from snn.data.dataset import split_for
 from snn.settings.config import RunConfig
+from snn.network.network import Task
+from snn.training.plan import lower_bound, plan
 from snn.training.train import Training
 
 small = RunConfig(train_images=20, epochs=1, width=2, timesteps=2, partition="1+1")
 OWN = {{}}, {{"optimizer": "sgd"}}, {{"memory_mode": "checkpointed"}}, {{"block_classes": "hard"}}
 for own in OWN:
     config = small.replace(**own)
+    assert plan(config, Task(image_shape=(1, 8, 8), classes=10)).peak_bytes > 0
+    assert lower_bound(config, Task(image_shape=(1, 8, 8), classes=10), images=20).parameters > 0
     assert len(list(Training(config, split_for(config, Path("nowhere"), "cpu")))) == 2
     print(own, *(name for name in {UNUSED} if name in sys.modules))
 """
