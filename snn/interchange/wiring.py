@@ -358,17 +358,22 @@ class Wiring:
 
     def _neurons(self, layer: Layer, sources: Sequence[Tap]) -> Tap:
         name, shape = _plain(layer.name), sources[0].shape
-        leak = layer.lif.leak if layer.leak is None else float(layer.leak)
+        leak: Any = layer.lif.leak
+        if layer.leak is not None:
+            leak = layer.leak.detach().cpu().to(torch.float64).numpy()
+        if layer.leak is not None and layer.leak.dim() > 0:
+            leak = _trailing(leak, len(shape))
         threshold = layer.lif.threshold if layer.threshold is None else float(layer.threshold)
         fire = layer.lif.firing_share * threshold
         limit = _next_to(fire, above=layer.lif.strict)
         steps = _steps(leak)
         given = {"v_leak": 0.0, "v_threshold": float(limit), "v_reset": 0.0}
-        is_soft = layer.lif.reset == "soft" and leak > 0
+        is_soft = layer.lif.reset == "soft" and bool(np.any(leak > 0))
         of_synapse = 1.0 if layer.synapse is None else _steps(layer.synapse.decay)
         if is_soft and layer.synapse is not None:
             sources = [self._integrated(f"{name}_synapse", sources, of_synapse)]
-        if not is_soft and leak > 0 and layer.synapse is None and self._form == "plain":
+        is_leaky = bool(np.all(leak > 0))
+        if not is_soft and is_leaky and layer.synapse is None and self._form == "plain":
             given |= {"tau": steps * self._dt, "r": steps}
             spikes = self._add(name, self._nir.LIF(**_filled(given, shape)), sources, shape)
             self._return(layer, spikes, into=name)
@@ -404,16 +409,19 @@ class Wiring:
         )
         return self._add(name, between, [spikes], spikes.shape)
 
-    def _integrated(self, name: str, sources: Sequence[Tap], steps: float) -> Tap:
+    def _integrated(self, name: str, sources: Sequence[Tap], steps: Any) -> Tap:
         """Sum up currents with a decay, in a membrane that never fires."""
         shape = sources[0].shape
         given = {"tau": steps * self._dt, "r": steps, "v_leak": 0.0}
         return self._add(name, self._nir.LI(**_filled(given, shape)), sources, shape)
 
-    def _subtract(self, spikes: Tap, weight: float) -> None:
-        """Add the soft reset: each spike subtracts from its neuron a timestep later."""
+    def _subtract(self, spikes: Tap, weight: Any) -> None:
+        """Add the soft reset: each spike subtracts from its neuron a timestep later.
+
+        `weight` is a number, or one for each neuron or channel.
+        """
         units = spikes.shape[0]
-        own = np.eye(units, dtype=np.float32) * np.float32(weight)
+        own = np.eye(units, dtype=np.float32) * np.float32(weight).reshape(-1, 1)
         if len(spikes.shape) == 3:
             bias = np.zeros(units, np.float32)
             own = own[:, :, None, None]
@@ -427,9 +435,9 @@ class Wiring:
         self._edges.append((back.node, spikes.node))
 
 
-def _steps(decay: float) -> float:
-    """Return the time constant of a decay per timestep, in timesteps."""
-    return ENDLESS_STEPS if decay >= 1 else 1 / (1 - decay)
+def _steps(decay: Any) -> Any:
+    """Return the time constants of decays per timestep, in timesteps."""
+    return 1 / np.maximum(1 - decay, 1 / ENDLESS_STEPS)
 
 
 def _sides(signal: Tap, kernel: Sequence[int], stride: Size, padding: Size) -> list[int]:
@@ -451,7 +459,7 @@ def _array(tensor: Tensor) -> Any:
     return tensor.detach().cpu().to(torch.float32).contiguous().numpy()
 
 
-def _filled(parameters: dict[str, float], shape: tuple[int, ...]) -> dict[str, Any]:
+def _filled(parameters: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
     """Return one value per neuron, which nir's type check needs."""
     return {name: np.full(shape, value) for name, value in parameters.items()}
 

@@ -10,8 +10,8 @@ timesteps. The body depends on the device and the software of the machine:
 The first two give the same spikes, bit for bit; so does the third in Triton's interpreter.
 """
 
-from snn.lif.adaptive import Adaptation, adaptive_backward, adaptive_forward
-from snn.lif.constants import Constants, just_above, state_type
+from snn.lif.adaptive import adaptive_backward, adaptive_forward
+from snn.lif.constants import Adaptation, Constants, just_above, state_type
 from snn.lif.decaying import decaying_sum
 from snn.lif.operator import body_of, lif_backward, lif_forward
 

@@ -1,17 +1,24 @@
 """The recurrence of neurons whose threshold adapts, see `snn.network.memory.adaptive`.
 
-Two bodies that give the same bits, as for LIF neurons: C on a CPU (`native.c`), plain torch
-elsewhere.
+Three bodies that give the same bits, as for LIF neurons: C on a CPU (`native.c`), Triton on CUDA
+devices, plain torch elsewhere.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from snn.lif import eager, native
-from snn.lif.constants import CONSTANTS, SURROGATE_IDS, Constants, factors, state_type
+from snn.lif import eager, fused, native
+from snn.lif.constants import (
+    CONSTANTS,
+    SURROGATE_IDS,
+    Adaptation,
+    Constants,
+    factors,
+    state_type,
+)
 from snn.lif.layout import each_aligned, like_one, time_outermost
 from snn.lif.surrogate import SURROGATES
 
@@ -28,15 +35,6 @@ _library.define(
 
 _Three = tuple[Tensor, Tensor, Tensor]
 _Four = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adaptation:
-    """What adaptive neurons have beside the constants of LIF neurons."""
-
-    rise: float  # of the threshold with each spike
-    decay: float  # factor of the rise per timestep
-    height: float  # factor of the surrogate derivative
 
 
 def _split(values: tuple[Any, ...]) -> tuple[Constants, Adaptation]:
@@ -115,6 +113,22 @@ def _backward_cpu(
     return gradient, of_v, of_a
 
 
+def _forward_cuda(current: Tensor, v: Tensor, a: Tensor, *values: Any) -> _Four:
+    by, adapts = _split(values)
+    if not fused.supports(current, by.surrogate):
+        return _forward_eager(current, v, a, *values)
+    return fused.adaptive_forward(current, v, a, by, adapts)
+
+
+def _backward_cuda(
+    grad_spikes: Tensor, of_v: Tensor, of_a: Tensor, distances: Tensor, *values: Any
+) -> _Three:
+    by, adapts = _split(values)
+    if not fused.supports(distances, by.surrogate):
+        return _backward_eager(grad_spikes, of_v, of_a, distances, *values)
+    return fused.adaptive_backward(grad_spikes, of_v, of_a, distances, by, adapts)
+
+
 def _forward_fake(current: Tensor, v: Tensor, a: Tensor, *values: Any) -> _Four:
     spikes = eager.empty_like(current, current.dtype)
     distances = eager.empty_like(current, state_type(current.dtype))
@@ -132,6 +146,8 @@ _library.impl("adaptive_forward", _forward_eager, "CompositeExplicitAutograd")
 _library.impl("adaptive_backward", _backward_eager, "CompositeExplicitAutograd")
 _library.impl("adaptive_forward", _forward_cpu, "CPU")
 _library.impl("adaptive_backward", _backward_cpu, "CPU")
+_library.impl("adaptive_forward", _forward_cuda, "CUDA")
+_library.impl("adaptive_backward", _backward_cuda, "CUDA")
 torch.library.register_fake("spikefront::adaptive_forward", _forward_fake)
 torch.library.register_fake("spikefront::adaptive_backward", _backward_fake)
 

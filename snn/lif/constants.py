@@ -44,6 +44,25 @@ class Constants:
             self, leak=numbers[0], threshold=numbers[1], fire=numbers[2], scale=numbers[3]
         )
 
+    def each(self, leaks: Tensor | None, one: Tensor) -> "Constants":
+        """Return constants with a leak for each neuron or channel of `one` (batch, n, ...).
+
+        `leaks` (n,) are in the type of potentials; None leaves the constants as they are.
+        """
+        if leaks is None:
+            return self
+        each: Any = leaks.view(-1, *[1] * (one.dim() - 2))
+        return replace(self, leak=each)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What adaptive neurons have beside the constants of LIF neurons."""
+
+    rise: float  # of the threshold with each spike
+    decay: float  # factor of the rise per timestep
+    height: float  # factor of the surrogate derivative
+
 
 def factors(by: Constants) -> tuple[float, float]:
     """Return the two factors of the surrogate that compiled bodies take."""

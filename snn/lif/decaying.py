@@ -1,13 +1,13 @@
 """A sum that decays, y[t] = decay * y[t-1] + x[t]: the current of a synapse, and its gradient.
 
-Backwards in time it is the gradient of the same sum. Two bodies that give the same bits: C on a
-CPU (`native.c`), plain torch elsewhere.
+Backwards in time it is the gradient of the same sum. Three bodies that give the same bits: C on a
+CPU (`native.c`), Triton on CUDA devices, plain torch elsewhere.
 """
 
 import torch
 from torch import Tensor
 
-from snn.lif import eager, native
+from snn.lif import eager, fused, native
 from snn.lif.constants import state_type
 from snn.lif.layout import aligned, like_one, time_outermost
 
@@ -40,12 +40,19 @@ def _sum_cpu(x: Tensor, before: Tensor | None, decay: float, is_backward: bool) 
     return out
 
 
+def _sum_cuda(x: Tensor, before: Tensor | None, decay: float, is_backward: bool) -> Tensor:
+    if x.dtype not in fused.DTYPES or x.numel() == 0 or fused.kernels() is None:
+        return _sum_eager(x, before, decay, is_backward)
+    return fused.decaying(x, before, decay, is_backward=is_backward)
+
+
 def _sum_fake(x: Tensor, before: Tensor | None, decay: float, is_backward: bool) -> Tensor:
     return eager.empty_like(x, state_type(x.dtype))
 
 
 _library.impl("decaying_sum", _sum_eager, "CompositeExplicitAutograd")
 _library.impl("decaying_sum", _sum_cpu, "CPU")
+_library.impl("decaying_sum", _sum_cuda, "CUDA")
 torch.library.register_fake("spikefront::decaying_sum", _sum_fake)
 
 

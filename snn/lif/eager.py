@@ -90,3 +90,18 @@ def constants_gradient(
             of_reset = of_reset + (carried * fired[-1]).sum(dtype=torch.float64)
         of_threshold = of_threshold - by.leak * of_reset
     return torch.stack([of_leak, of_threshold])
+
+
+def leaks_gradient(
+    potentials: Tensor, before: Tensor | None, gradient: Tensor, by: Constants
+) -> Tensor:
+    """Return the gradient of the leak of each neuron or channel, (n,), float64.
+
+    Potentials are (time, batch, n, ...); `gradient` is the result of `backward`.
+    """
+    over = [axis for axis in range(potentials.dim()) if axis != 2]
+    left = after_reset(potentials, by)
+    found = (gradient[1:] * left[:-1]).sum(dim=over, dtype=torch.float64)
+    if before is None:
+        return found
+    return found + (gradient[:1] * after_reset(before, by)).sum(dim=over, dtype=torch.float64)

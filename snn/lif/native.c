@@ -78,10 +78,19 @@ static inline REAL NAME(derivative)(REAL x, int surrogate, REAL slope, REAL inne
     }
 }
 
+/* Leaks of a block of neurons: neuron i has the leak i / in_a_row % channels of its layer. */
+static void NAME(gather)(const REAL *leaks, int64_t channels, int64_t in_a_row,
+                         int64_t from, int64_t to, REAL *own)
+{
+    for (int64_t i = from; i < to; i++)
+        own[i - from] = leaks[i / in_a_row % channels];
+}
+
+/* own: leaks of the block, or NULL for one leak */
 static inline __attribute__((always_inline)) void NAME(forward_block)(
     const REAL *x, int64_t x_stride, const REAL *before, REAL *h_out, REAL *s_out,
     int64_t stride, int64_t steps, int64_t from, int64_t to,
-    REAL leak, REAL threshold, REAL fire, int hard)
+    REAL leak, const REAL *own, REAL threshold, REAL fire, int hard)
 {
     for (int64_t t = 0; t < steps; t++) {
         const REAL *x_t = x + t * x_stride, *last = t ? h_out + (t - 1) * stride : before;
@@ -97,7 +106,7 @@ static inline __attribute__((always_inline)) void NAME(forward_block)(
                 REAL v = last[i];
                 REAL fired = v >= fire ? (REAL)1 : (REAL)0;
                 v = hard ? v * ((REAL)1 - fired) : v - threshold * fired;
-                REAL h = x_t[i] + leak * v;
+                REAL h = x_t[i] + (own ? own[i - from] : leak) * v;
                 h_t[i] = h;
                 s_t[i] = h >= fire ? (REAL)1 : (REAL)0;
             }
@@ -108,25 +117,32 @@ static inline __attribute__((always_inline)) void NAME(forward_block)(
 void NAME(forward)(
     const REAL *x, int64_t x_stride, const REAL *before, REAL *h_out, REAL *s_out,
     int64_t stride, int64_t steps, int64_t neurons,
-    double leak, double threshold, double fire, int hard, int threads)
+    double leak, double threshold, double fire, int hard,
+    const REAL *leaks, int64_t channels, int64_t in_a_row, int threads)
 {
     int64_t blocks = (neurons + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && neurons * steps > WORTH_THREADS)
     for (int64_t b = 0; b < blocks; b++) {
         int64_t from = b * BLOCK, to = from + BLOCK < neurons ? from + BLOCK : neurons;
-        if (hard)
-            NAME(forward_block)(x, x_stride, before, h_out, s_out, stride, steps, from, to,
-                                (REAL)leak, (REAL)threshold, (REAL)fire, 1);
-        else
-            NAME(forward_block)(x, x_stride, before, h_out, s_out, stride, steps, from, to,
-                                (REAL)leak, (REAL)threshold, (REAL)fire, 0);
+#define RUN(HARD, OWN) NAME(forward_block)( \
+        x, x_stride, before, h_out, s_out, stride, steps, from, to, \
+        (REAL)leak, OWN, (REAL)threshold, (REAL)fire, HARD)
+        if (leaks == NULL) {
+            if (hard) RUN(1, NULL); else RUN(0, NULL);
+        } else {
+            REAL own[BLOCK];
+            NAME(gather)(leaks, channels, in_a_row, from, to, own);
+            if (hard) RUN(1, own); else RUN(0, own);
+        }
+#undef RUN
     }
 }
 
 static inline __attribute__((always_inline)) void NAME(backward_block)(
     const REAL *gs, int64_t gs_stride, const REAL *next, const REAL *h,
     REAL *g_out, int64_t stride, int64_t steps, int64_t from, int64_t to,
-    REAL leak, REAL fire, REAL scale, int hard, int surrogate, REAL slope, REAL inner)
+    REAL leak, const REAL *own, REAL fire, REAL scale, int hard,
+    int surrogate, REAL slope, REAL inner)
 {
     for (int64_t t = steps - 1; t >= 0; t--) {
         const REAL *carried = t == steps - 1 ? next : g_out + (t + 1) * stride;
@@ -140,7 +156,7 @@ static inline __attribute__((always_inline)) void NAME(backward_block)(
         } else {
             for (int64_t i = from; i < to; i++) {
                 REAL rising = NAME(derivative)((h_t[i] - fire) * scale, surrogate, slope, inner);
-                REAL carry = leak * carried[i];
+                REAL carry = (own ? own[i - from] : leak) * carried[i];
                 if (hard)
                     carry = h_t[i] >= fire ? (REAL)0 : carry;
                 g_t[i] = carry + gs_t[i] * (rising * scale);
@@ -178,26 +194,61 @@ static __attribute__((noinline)) void NAME(constants_block)(
     sums[1] = of_threshold;
 }
 
-/* `sums` (2 doubles per block of neurons) or NULL: gradients of leak and threshold */
+/* gradient of the leak of each neuron, over all timesteps */
+static __attribute__((noinline)) void NAME(leaks_block)(
+    const REAL *h, const REAL *before, const REAL *g_out, int64_t stride, int64_t steps,
+    int64_t from, int64_t to, REAL threshold, REAL fire, int hard, double *of_leaks)
+{
+    for (int64_t i = from; i < to; i++)
+        of_leaks[i] = 0;
+    for (int64_t t = steps - 1; t >= 0; t--) {
+        const REAL *last = t ? h + (t - 1) * stride : before, *g_t = g_out + t * stride;
+        if (last == NULL)
+            continue;
+        for (int64_t i = from; i < to; i++) {
+            REAL v = last[i];
+            REAL fired = v >= fire ? (REAL)1 : (REAL)0;
+            v = hard ? v * ((REAL)1 - fired) : v - threshold * fired;
+            of_leaks[i] += (double)g_t[i] * v;
+        }
+    }
+}
+
+/* `sums` (2 doubles per block of neurons) or NULL: gradients of leak and threshold. `leaks`
+ * (channels) or NULL: a leak for each, and `of_leaks` (neurons) or NULL: their gradients. */
 void NAME(backward)(
     const REAL *gs, int64_t gs_stride, const REAL *next, const REAL *h, const REAL *before,
     REAL *g_out, int64_t stride, int64_t steps, int64_t neurons,
     double leak, double threshold, double fire, double scale, int hard,
-    int surrogate, double slope, double inner, double *sums, int threads)
+    int surrogate, double slope, double inner, double *sums,
+    const REAL *leaks, int64_t channels, int64_t in_a_row, double *of_leaks, int threads)
 {
     int64_t blocks = (neurons + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && neurons * steps > WORTH_THREADS)
     for (int64_t b = 0; b < blocks; b++) {
         int64_t from = b * BLOCK, to = from + BLOCK < neurons ? from + BLOCK : neurons;
-#define RUN(HARD, SURROGATE) NAME(backward_block)( \
+#define RUN_WITH(OWN, HARD, SURROGATE) NAME(backward_block)( \
         gs, gs_stride, next, h, g_out, stride, steps, from, to, \
-        (REAL)leak, (REAL)fire, (REAL)scale, HARD, SURROGATE, (REAL)slope, (REAL)inner)
-        if (hard) EACH(1) else EACH(0)
+        (REAL)leak, OWN, (REAL)fire, (REAL)scale, HARD, SURROGATE, (REAL)slope, (REAL)inner)
+        if (leaks == NULL) {
+#define RUN(HARD, SURROGATE) RUN_WITH(NULL, HARD, SURROGATE)
+            if (hard) EACH(1) else EACH(0)
+#undef RUN
+        } else {
+            REAL own[BLOCK];
+            NAME(gather)(leaks, channels, in_a_row, from, to, own);
+#define RUN(HARD, SURROGATE) RUN_WITH(own, HARD, SURROGATE)
+            if (hard) EACH(1) else EACH(0)
+#undef RUN
+        }
+#undef RUN_WITH
+        if (of_leaks != NULL)
+            NAME(leaks_block)(h, before, g_out, stride, steps, from, to, (REAL)threshold,
+                              (REAL)fire, hard, of_leaks);
         if (sums != NULL)
             NAME(constants_block)(gs, gs_stride, next, h, before, g_out, stride, steps, from, to,
                                   leak, threshold, (REAL)fire, scale, hard, surrogate,
                                   (REAL)slope, (REAL)inner, sums + 2 * b);
-#undef RUN
     }
 }
 

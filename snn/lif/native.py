@@ -49,13 +49,14 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         forward = getattr(library, f"forward_{suffix}")
         forward.argtypes = [
             *(pointer, count, pointer, pointer, pointer),
-            *(count, count, count, real, real, real, flag, flag),
+            *(count, count, count, real, real, real, flag, pointer, count, count, flag),
         ]
         forward.restype = None
         backward = getattr(library, f"backward_{suffix}")
         backward.argtypes = [
             *(pointer, count, pointer, pointer, pointer, pointer),
-            *(count, count, count, real, real, real, real, flag, flag, real, real, pointer, flag),
+            *(count, count, count, real, real, real, real, flag, flag, real, real, pointer),
+            *(pointer, count, count, pointer, flag),
         ]
         backward.restype = None
         decaying = getattr(library, f"decaying_{suffix}")
@@ -82,7 +83,21 @@ def supports(current: Tensor, surrogate: str) -> bool:
     return is_known and not current.is_meta and load() is not None
 
 
-def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tensor, Tensor]:
+def _each(leaks: Tensor | None, one: Tensor) -> tuple[int | None, int, int]:
+    """Return the address of leaks, their number, and neurons in a row that share one.
+
+    The neuron at place i in memory has leak i / in_a_row % channels, in every dense layout.
+    """
+    if leaks is None:
+        return None, 1, 1
+    assert leaks.dtype is one.dtype
+    assert leaks.is_contiguous()
+    return leaks.data_ptr(), len(leaks), max(one.stride(1), 1)
+
+
+def forward(
+    current: Tensor, before: Tensor | None, by: Constants, *, leaks: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """C version of `eager.forward`: the same arguments and results."""
     library = load()
     assert library is not None
@@ -101,7 +116,7 @@ def forward(current: Tensor, before: Tensor | None, by: Constants) -> tuple[Tens
         spikes.data_ptr(),
         *(neurons, steps, neurons),
         *(by.leak, by.threshold, by.fire, by.is_hard),
-        torch.get_num_threads(),
+        *(*_each(leaks, one), torch.get_num_threads()),
     )
     return spikes, potentials
 
@@ -113,9 +128,10 @@ def backward(
     by: Constants,
     *,
     before: Tensor | None,
+    leaks: Tensor | None = None,
     with_constants: bool,
 ) -> tuple[Tensor, Tensor]:
-    """C version of `eager.backward`, and of `constants_gradient` for `with_constants`."""
+    """C version of `eager.backward`, and of the gradients of constants for `with_constants`."""
     library = load()
     assert library is not None
     steps, one = potentials.shape[0], potentials[0]
@@ -123,8 +139,9 @@ def backward(
     gradient = torch.empty_strided(potentials.shape, potentials.stride(), dtype=potentials.dtype)
     grad_spikes = each_aligned(grad_spikes, one)
     carried, before = aligned(carried, one), aligned(before, one)
-    blocks = -(-neurons // BLOCK) if with_constants else 1
-    sums = torch.zeros(blocks, 2, dtype=torch.float64)
+    has_sums, has_each = with_constants and leaks is None, with_constants and leaks is not None
+    sums = torch.zeros(-(-neurons // BLOCK) if has_sums else 1, 2, dtype=torch.float64)
+    each = like_one(one, 1, torch.float64)[0] if has_each else None
     run = library.backward_f if potentials.dtype is torch.float32 else library.backward_d
     run(
         grad_spikes.data_ptr(),
@@ -136,7 +153,11 @@ def backward(
         *(neurons, steps, neurons),
         *(by.leak, by.threshold, by.fire, by.scale, by.is_hard),
         *(SURROGATE_IDS[by.surrogate], *factors(by)),
-        sums.data_ptr() if with_constants else None,
-        torch.get_num_threads(),
+        sums.data_ptr() if has_sums else None,
+        *(*_each(leaks, one), None if each is None else each.data_ptr(), torch.get_num_threads()),
     )
-    return gradient, sums.sum(dim=0)
+    if leaks is None:
+        return gradient, sums.sum(dim=0)
+    if each is None:
+        return gradient, sums.new_zeros(len(leaks))
+    return gradient, each.sum(dim=[axis for axis in range(each.dim()) if axis != 1])

@@ -11,12 +11,13 @@ from snn.lif.constants import CONSTANTS, Constants, state_type
 
 _library = torch.library.Library("spikefront", "DEF")
 _library.define(
-    f"lif_forward(Tensor current, Tensor? before, Tensor? learned, {CONSTANTS}) "
-    "-> (Tensor spikes, Tensor h)"
+    "lif_forward(Tensor current, Tensor? before, Tensor? learned, Tensor? leaks, "
+    f"{CONSTANTS}) -> (Tensor spikes, Tensor h)"
 )
 _library.define(
     "lif_backward(Tensor grad_spikes, Tensor? carried, Tensor h, Tensor? before, "
-    f"Tensor? learned, {CONSTANTS}, bool with_constants) -> (Tensor grad_h, Tensor grad_constants)"
+    f"Tensor? learned, Tensor? leaks, {CONSTANTS}, bool with_constants) "
+    "-> (Tensor grad_h, Tensor grad_constants)"
 )
 
 _Value = float | bool | str
@@ -25,68 +26,77 @@ _Pair = tuple[Tensor, Tensor]
 
 
 def _forward_eager(
-    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+    current: Tensor, before: _Optional, learned: _Optional, leaks: _Optional, *constants: _Value
 ) -> _Pair:
-    return eager.forward(current, before, Constants.of(constants).learned(learned))
+    by = Constants.of(constants).learned(learned).each(leaks, current[0])
+    return eager.forward(current, before, by)
 
 
 def _forward_cpu(
-    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+    current: Tensor, before: _Optional, learned: _Optional, leaks: _Optional, *constants: _Value
 ) -> _Pair:
     by = Constants.of(constants)
     if learned is not None or not native.supports(current, by.surrogate):
-        return _forward_eager(current, before, learned, *constants)
-    return native.forward(current, before, by)
+        return _forward_eager(current, before, learned, leaks, *constants)
+    return native.forward(current, before, by, leaks=leaks)
 
 
 def _forward_cuda(
-    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
+    current: Tensor, before: _Optional, learned: _Optional, leaks: _Optional, *constants: _Value
 ) -> _Pair:
     by = Constants.of(constants)
     if not fused.supports(current, by.surrogate):
-        return _forward_eager(current, before, learned, *constants)
-    return fused.forward(current, before, learned, by)
+        return _forward_eager(current, before, learned, leaks, *constants)
+    return fused.forward(current, before, learned, by, leaks=leaks)
 
 
-def _forward_fake(
-    current: Tensor, before: _Optional, learned: _Optional, *constants: _Value
-) -> _Pair:
+def _forward_fake(current: Tensor, *rest: Any) -> _Pair:
     spikes = eager.empty_like(current, current.dtype)
     return spikes, eager.empty_like(current, state_type(current.dtype))
 
 
-# arguments of the backward bodies: carried, h, before, learned, the constants, with_constants
+# arguments of the backward bodies: carried, h, before, learned, leaks, the constants,
+# with_constants
 
 
 def _backward_eager(grad_spikes: Tensor, *arguments: Any) -> _Pair:
-    (carried, h, before, learned), rest = arguments[:4], arguments[4:]
-    by = Constants.of(rest[:-1]).learned(learned)
+    (carried, h, before, learned, leaks), rest = arguments[:5], arguments[5:]
+    by = Constants.of(rest[:-1]).learned(learned).each(leaks, h[0])
     gradient = eager.backward(grad_spikes, carried, h, by)
-    of_constants = h.new_zeros(2, dtype=torch.float64)
-    if rest[-1]:
-        of_constants = eager.constants_gradient(grad_spikes, carried, h, before, gradient, by)
-    return gradient, of_constants
+    if not rest[-1]:
+        return gradient, _no_constants(h, leaks)
+    if leaks is not None:
+        return gradient, eager.leaks_gradient(h, before, gradient, by)
+    return gradient, eager.constants_gradient(grad_spikes, carried, h, before, gradient, by)
 
 
 def _backward_cpu(grad_spikes: Tensor, *arguments: Any) -> _Pair:
-    (carried, h, before, learned), rest = arguments[:4], arguments[4:]
+    (carried, h, before, learned, leaks), rest = arguments[:5], arguments[5:]
     by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
     is_plain = learned is None and grad_spikes.dtype == h.dtype
     if not is_plain or not native.supports(h, by.surrogate):
         return _backward_eager(grad_spikes, *arguments)
-    return native.backward(grad_spikes, carried, h, by, before=before, with_constants=wanted)
+    return native.backward(
+        grad_spikes, carried, h, by, before=before, leaks=leaks, with_constants=wanted
+    )
 
 
 def _backward_cuda(grad_spikes: Tensor, *arguments: Any) -> _Pair:
-    (carried, h, before, learned), rest = arguments[:4], arguments[4:]
+    (carried, h, before, learned, leaks), rest = arguments[:5], arguments[5:]
     by, wanted = Constants.of(rest[:-1]), bool(rest[-1])
     if not fused.supports(h, by.surrogate):
         return _backward_eager(grad_spikes, *arguments)
-    return fused.backward(grad_spikes, carried, h, before, learned, by, with_constants=wanted)
+    return fused.backward(
+        grad_spikes, carried, h, before, learned, by, leaks=leaks, with_constants=wanted
+    )
 
 
 def _backward_fake(grad_spikes: Tensor, carried: _Optional, h: Tensor, *rest: Any) -> _Pair:
-    return torch.empty_like(h), h.new_empty(2, dtype=torch.float64)
+    return torch.empty_like(h), _no_constants(h, rest[2])
+
+
+def _no_constants(h: Tensor, leaks: _Optional) -> Tensor:
+    return h.new_zeros(2 if leaks is None else len(leaks), dtype=torch.float64)
 
 
 _library.impl("lif_forward", _forward_eager, "CompositeExplicitAutograd")
@@ -100,16 +110,22 @@ torch.library.register_fake("spikefront::lif_backward", _backward_fake)
 
 
 def lif_forward(
-    current: Tensor, before: Tensor | None, by: Constants, *, learned: Tensor | None = None
+    current: Tensor,
+    before: Tensor | None,
+    by: Constants,
+    *,
+    learned: Tensor | None = None,
+    leaks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return spikes and potentials h before the reset, both like `current` (time, batch, ...).
+    """Return spikes and potentials h before the reset, both like `current` (time, batch, n, ...).
 
-    `before` (batch, ...) is the last h of the previous timesteps, None at rest. `learned`
+    `before` (batch, n, ...) is the last h of the previous timesteps, None at rest. `learned`
     (4,), double precision, replaces leak, threshold, fire and scale if their values are
-    only on the device. In half precision are at most currents and spikes.
+    only on the device. `leaks` (n,), in the type of h, replaces the leak by one for each neuron
+    or channel. In half precision are at most currents and spikes.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_forward(
-        current, before, learned, *astuple(by)
+        current, before, learned, leaks, *astuple(by)
     )
     return out
 
@@ -122,15 +138,17 @@ def lif_backward(
     by: Constants,
     *,
     learned: Tensor | None = None,
+    leaks: Tensor | None = None,
     with_constants: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of h, (time, batch, ...), and of leak and threshold, (2,).
+    """Return the gradients of h, (time, batch, n, ...), and of leak and threshold, (2,).
 
-    The second is zero unless `with_constants`. `carried` is the gradient of the h after the
-    last timestep, None at the end; `learned` as in `lif_forward`.
+    With `leaks` the second is that of the leaks, (n,). It is zero unless `with_constants`.
+    `carried` is the gradient of the h after the last timestep, None at the end; `learned` and
+    `leaks` as in `lif_forward`.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_backward(
-        grad_spikes, carried, h, before, learned, *astuple(by), with_constants
+        grad_spikes, carried, h, before, learned, leaks, *astuple(by), with_constants
     )
     return out
 

@@ -131,7 +131,7 @@ def model_bytes(blocks: Sequence[Block]) -> int:
             if name.endswith("bias"):
                 total += 4 * int(torch.count_nonzero(parameter))
             elif name.endswith((".leak", ".threshold")):
-                total += 4
+                total += 4 * parameter.numel()
     return total
 
 

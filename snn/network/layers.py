@@ -135,8 +135,9 @@ class Layer(nn.Module):
     """A population of neurons and the connections whose summed currents drive it.
 
     The population has its own leak, threshold or both if `own` names them, starting from those
-    of `lif`; they are trained (DIET-SNN, Rathi & Roy 2020) or set by a conversion. With a
-    `rate_map` it can also run without time.
+    of `lif`; they are trained (DIET-SNN, Rathi & Roy 2020) or set by a conversion. With `leaks`
+    (neurons,) every neuron (in maps: every channel) has a leak of its own, which begins there.
+    With a `rate_map` the layer can also run without time.
 
     With `own_thresholds` every neuron (in maps: every channel) has a threshold, relative to that
     of the population. They divide the currents, which is the same, so that a folded layer has
@@ -160,6 +161,7 @@ class Layer(nn.Module):
         dropout: float = 0.0,
         has_bias: bool = True,
         own: Collection[str] = (),
+        leaks: Tensor | None = None,
         rate_map: RateMap | None = None,
         own_thresholds: bool = False,
         is_trained: bool = False,
@@ -185,7 +187,9 @@ class Layer(nn.Module):
             self.thresholds = nn.Parameter(thresholds)
         else:
             self.register_buffer("thresholds", thresholds)
-        self.leak = nn.Parameter(torch.tensor(lif.leak)) if "leak" in own else None
+        if leaks is None and "leak" in own:
+            leaks = torch.tensor(lif.leak)
+        self.leak = None if leaks is None else nn.Parameter(leaks)
         self.threshold = nn.Parameter(torch.tensor(lif.threshold)) if "threshold" in own else None
 
     @property

@@ -44,14 +44,19 @@ class Lif:
         `state` (batch, ...) is the last h of the previous call, None at rest; its gradient
         is meaningful only to the call that returned it. Scalar tensors `leak` and
         `threshold` replace the constants and receive gradients as in DIET-SNN (Rathi & Roy
-        2021): the argument of the surrogate is then h / threshold - 1.
+        2021): the argument of the surrogate is then h / threshold - 1. A `leak` (n,) is one
+        for each neuron or channel of a current (time, batch, n, ...), without a `threshold`.
         """
         constants: Tensor | None = None
-        if leak is not None or threshold is not None:
+        leaks: Tensor | None = None
+        if leak is not None and leak.dim() > 0:
+            assert threshold is None
+            leaks = leak.to(state_type(current.dtype))
+        elif leak is not None or threshold is not None:
             constants = torch.stack(
                 [_scalar(leak, self.leak, current), _scalar(threshold, self.threshold, current)]
             )
-        spikes, last = _LifFunction.apply(current, state, constants, self)  # type: ignore[no-untyped-call]
+        spikes, last = _LifFunction.apply(current, state, constants, leaks, self)  # type: ignore[no-untyped-call]
         return spikes, last
 
     def answer(self, spikes: Tensor, state: Tensor | None) -> Tensor:
@@ -106,7 +111,12 @@ class _LifFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, state: Tensor | None, constants: Tensor | None, lif: Lif
+        ctx: Any,
+        current: Tensor,
+        state: Tensor | None,
+        constants: Tensor | None,
+        leaks: Tensor | None,
+        lif: Lif,
     ) -> tuple[Tensor, Tensor]:
         is_learned = constants is not None
         leak, threshold, learned = lif.leak, lif.threshold, None
@@ -116,8 +126,9 @@ class _LifFunction(torch.autograd.Function):
         elif constants is not None:  # reading them would make the host wait for the device
             learned = lif.on_device(constants, dtype)
         by = lif.at(leak, threshold, dtype=dtype, is_learned=is_learned)
-        spikes, potentials = lif_forward(current, state, by, learned=learned)
-        ctx.save_for_backward(potentials, state if is_learned else None, learned)
+        spikes, potentials = lif_forward(current, state, by, learned=learned, leaks=leaks)
+        is_learned = is_learned or (leaks is not None and ctx.needs_input_grad[3])
+        ctx.save_for_backward(potentials, state if is_learned else None, learned, leaks)
         ctx.by, ctx.is_learned, ctx.height = by, is_learned, lif.height
         ctx.set_materialize_grads(False)
         return spikes, potentials[-1]
@@ -125,8 +136,8 @@ class _LifFunction(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: Any, grad_spikes: Tensor | None, carried: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        potentials, state, learned = ctx.saved_tensors
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, None]:
+        potentials, state, learned, leaks = ctx.saved_tensors
         if grad_spikes is None:
             grad_spikes = torch.zeros_like(potentials)
         elif ctx.height != 1:  # the derivative is linear in its height
@@ -138,11 +149,14 @@ class _LifFunction(torch.autograd.Function):
             state,
             ctx.by,
             learned=learned,
+            leaks=leaks,
             with_constants=ctx.is_learned,
         )
+        found = of_constants.to(potentials.dtype) if ctx.is_learned else None
         return (
             gradient if ctx.needs_input_grad[0] else None,
             gradient[0] if ctx.needs_input_grad[1] else None,
-            of_constants.to(potentials.dtype) if ctx.is_learned else None,
+            found if leaks is None else None,
+            found if leaks is not None else None,
             None,
         )

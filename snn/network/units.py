@@ -57,6 +57,9 @@ class BlockBuilder:
     generator: torch.Generator
     pooling: str = "average"  # as in RunConfig
     own: Collection[str] = ()  # of leak and threshold, what every layer has for itself
+    own_leaks: bool = False  # every neuron, in maps every channel, has its own
+    leak_spread: float = 1.0  # of their time constants at the start, as in RunConfig
+    leak_draws: torch.Generator | None = None
     own_thresholds: bool = False
     is_trained: bool = False  # whether own thresholds are trained
     balance: float = 0.0  # of own thresholds by activity
@@ -124,6 +127,7 @@ class BlockBuilder:
             dropout=self.dropout,
             has_bias=self.has_bias and (self.is_folded or self.norm != "batch-over-time"),
             own=self.own,
+            leaks=self._leaks(shapes[0][0]) if self.own_leaks else None,
             own_thresholds=self.own_thresholds and not self.is_folded,
             is_trained=self.is_trained,
             balance=self.balance,
@@ -131,6 +135,17 @@ class BlockBuilder:
             synapse=Synapse(self.synaptic_leak) if self.synaptic_leak > 0 else None,
             recurrence=self._recurrence(shapes[0]),
         )
+
+    def _leaks(self, neurons: int) -> Tensor:
+        """Return initial leaks, of time constants that are drawn log-uniformly around the leak's.
+
+        A leak is exp(-1 / time constant): with k times the time constant it is leak^(1/k).
+        """
+        if self.leak_spread == 1:
+            return torch.full((neurons,), self.lif.leak)
+        draws = torch.rand(neurons, generator=self.leak_draws, dtype=torch.float64)
+        times = self.leak_spread ** (2 * draws - 1)
+        return (self.lif.leak ** (1 / times)).to(torch.get_default_dtype())
 
     def _recurrence(self, shape: tuple[int, ...]) -> Connections | None:
         """Return connections from a layer with weights of a shape to itself; they start at 0.

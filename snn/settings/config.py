@@ -346,6 +346,16 @@ class RunConfig(  # dataclasses take fields from the last base to the first
         return any(plan.skip is not None for plan in plans)
 
     @property
+    def has_own_leaks(self) -> bool:
+        """Whether every neuron has a leak of its own."""
+        return self.neuron in ("leaks", "individual")
+
+    @property
+    def has_own_thresholds(self) -> bool:
+        """Whether every neuron has a trained threshold of its own."""
+        return self.neuron in ("thresholds", "individual")
+
+    @property
     def start_config(self) -> "RunConfig":
         """The config of the training without time before this one. Raises ConfigError."""
         plain = {"firing_share": 1.0, "reset": "soft", "neuron": "fixed", "threshold": 1.0}

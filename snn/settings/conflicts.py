@@ -23,6 +23,7 @@ def conflicts(config: Settings) -> list[Fault]:
     found = [
         *_general(config),
         *_neuron(config),
+        *_leaks(config),
         *_thresholds(config),
         *_norm_penalty(config),
         *_recording(config),
@@ -148,10 +149,20 @@ def _neuron(config: Settings) -> Conflicts:
         )
 
 
+def _leaks(config: Settings) -> Conflicts:
+    if config.leak_spread > 1 and config.leak in (0, 1):
+        yield (
+            "leak_spread",
+            f"has no effect with leak {config.leak:g}, which has no time constant to vary, got "
+            f"{config.leak_spread:g}; use another leak, or leak_spread 1",
+        )
+
+
 def _thresholds(config: Settings) -> Conflicts:
     is_moved = config.threshold_balance > 0
-    if config.has_identity_skip and (is_moved or config.neuron == "thresholds"):
-        key, use = ("threshold_balance", "0") if is_moved else ("neuron", "'learned'")
+    if config.has_identity_skip and (is_moved or config.has_own_thresholds):
+        usual = "'leaks'" if config.has_own_leaks else "'learned'"
+        key, use = ("threshold_balance", "0") if is_moved else ("neuron", usual)
         yield (
             key,
             f"{getattr(config, key)!r} is not possible with skips without weights, which "

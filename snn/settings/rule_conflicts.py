@@ -58,11 +58,12 @@ def _memories(config: Settings) -> Conflicts:
         "dsr": "whose rates are those of LIF neurons",
         "conversion": "which trains without time",
     }.get(config.time_rule, "whose traces are those of LIF neurons")
-    if config.adaptation > 0 and config.neuron == "learned":
+    if config.adaptation > 0 and (config.neuron == "learned" or config.has_own_leaks):
+        what = "leak" if config.has_own_leaks else "threshold"
         yield (
             "adaptation",
-            f"must be 0 with neuron 'learned', got {config.adaptation:g}: a threshold has no "
-            "gradient of its own while it adapts; use neuron 'fixed' or 'thresholds'",
+            f"must be 0 with neuron {config.neuron!r}, got {config.adaptation:g}: a {what} has no "
+            "gradient of its own while thresholds adapt; use neuron 'fixed' or 'thresholds'",
         )
     if config.time_rule != "bptt":
         yield from other_than(config, "synaptic_leak", 0.0, why, instead="bptt")
@@ -180,11 +181,12 @@ def _forward(config: Settings) -> Conflicts:
             f"'batch-over-time' is not possible with time_rule {rule!r}, which never has "
             "all timesteps at once; use 'weight-standardised'",
         )
-    if config.neuron == "learned":
+    if config.neuron == "learned" or config.has_own_leaks:
+        use = "'thresholds'" if config.neuron == "individual" else "'fixed'"
         yield (
             "neuron",
-            f"'learned' is not possible with time_rule {rule!r}, which needs the same leak "
-            "at every timestep and layer; use 'fixed'",
+            f"{config.neuron!r} is not possible with time_rule {rule!r}, which needs the same leak "
+            f"at every timestep and layer; use {use}, or time_rule 'bptt'",
         )
     if config.pooling != "average":
         yield (

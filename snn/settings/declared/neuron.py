@@ -6,6 +6,7 @@ from snn.settings.declared.recordings import RECORDED
 from snn.settings.declared.time_rules import SURROGATE_RULES
 from snn.settings.setting import choice, fraction, real
 
+OWN_LEAKS = {"neuron": ("leaks", "individual")}
 SURROGATE_SLOPES = {"atan": 2.0, "triangular": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0}
 
 
@@ -15,9 +16,19 @@ class NeuronSettings:
 
     neuron: str = choice(
         "fixed",
-        ("fixed", "learned", "thresholds"),
+        ("fixed", "learned", "thresholds", "leaks", "individual"),
         "leak and threshold of the neurons: fixed at their settings, both learned per layer from "
-        "there, or the threshold of every neuron learned (thresholds; in maps of every channel)",
+        "there, or of every neuron (in maps of every channel) its threshold learned (thresholds), "
+        "its leak (leaks), or both (individual)",
+    )
+    leak_spread: float = real(
+        1.0,
+        "largest factor between the initial time constant of a neuron and that of leak, by which "
+        "it is drawn longer or shorter, log-uniformly; 1 = the same for all",
+        low=1,
+        high=100,
+        without=1.0,
+        only_with=OWN_LEAKS,
     )
     threshold_balance: float = real(
         0.0,

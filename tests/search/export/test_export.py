@@ -208,6 +208,12 @@ def test_test_figures_are_recorded_when_asked_for(store: Store, tmp_path: Path) 
             "soft reset, each spike inhibits the others of its layer by 0.1 thresholds",
         ),
         ({}, "leak 0.5, threshold 1, soft reset"),
+        (
+            {"neuron": "individual", "leak_spread": 3.0},
+            "leaks and thresholds learned for every neuron (in maps for every channel), initially "
+            "with time constants up to 3 times longer or shorter than that of leak 0.5",
+        ),
+        ({"neuron": "thresholds"}, "thresholds learned for every neuron"),
     ],
 )
 def test_the_model_card_says_which_neurons_it_has(changes: dict[str, Any], said: str) -> None:

@@ -44,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "votes": {**_ROUTED, "votes": 3},
     "class-neurons": {**_ROUTED, "readout": "spiking", "votes": 2, "class_threshold": 0.85},
     "learned-constants": {"neuron": "learned"},
+    "own-constants": {"neuron": "individual", "leak_spread": 3.0},
     "maxima": {"backbone": "vgg7", "partition": "2+2+1", "pooling": "max"},
     "feedback": {"feedback": "last-to-first"},
     "synapses": {"synaptic_leak": 0.6},

@@ -26,7 +26,7 @@ from snn.interchange.description import UNKNOWN, Description, Measured, stated_d
 from snn.interchange.measure import description_of, measure
 from snn.interchange.nodes import state_of
 from snn.interchange.simulation import Simulation
-from snn.interchange.wiring import Form, graphs, inexpressible
+from snn.interchange.wiring import Form, graphs, inexpressible, neuron_names
 from snn.network.blocks import build_block, fold_for_inference
 from snn.network.network import Network, Task, input_signal
 from snn.network.trained import History, Images, Trained
@@ -47,8 +47,18 @@ WITH_SKIPS = (
     "mlp2 recurrence",
     "vgg5 recurrence, hard reset",
 )
+OWN_LEAKS = ("vgg5 individual", "mlp2 own leaks, hard reset")
 OURS = {
     **NETWORKS,
+    "vgg5 individual": {"backbone": "vgg5", "neuron": "individual", "leak_spread": 3.0},
+    "mlp2 own leaks, hard reset": {
+        "backbone": "mlp2",
+        "width": 32,
+        "neuron": "leaks",
+        "leak": 0.8,
+        "leak_spread": 2.0,
+        "reset": "hard",
+    },
     "vgg5 synapses": {"backbone": "vgg5", "synaptic_leak": 0.6},
     "vgg5 synapses, hard reset": {"backbone": "vgg5", "synaptic_leak": 0.6, "reset": "hard"},
     "vgg5 delays": {"backbone": "vgg5", "delays": "connections", "encoding": "poisson"},
@@ -108,9 +118,9 @@ def agreed(name: str, simulator: str, form: Form) -> list[Agreement]:
 @pytest.mark.parametrize(
     ("simulator", "form", "name"),
     [
-        *(("snntorch", "plain", name) for name in (*EVERYWHERE, *WITH_SKIPS)),
+        *(("snntorch", "plain", name) for name in (*EVERYWHERE, *WITH_SKIPS, *OWN_LEAKS)),
         *(("spikingjelly", "plain", name) for name in (*EVERYWHERE, *WITH_SKIPS)),
-        *(("norse", "norse", name) for name in EVERYWHERE),
+        *(("norse", "norse", name) for name in (*EVERYWHERE, *OWN_LEAKS)),
         ("norse-nirtorch", "norse", "resnet5 sparse"),
     ],
 )
@@ -253,12 +263,14 @@ def test_the_page_s_code_decides_as_the_network_does(place: int, tmp_path: Path)
         "mlp2 recurrence",
         "vgg5 recurrence, synapses",
         "vgg5 recurrence, hard reset",
+        *OWN_LEAKS,
     ],
 )
 def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path) -> None:
     """Every metric is equal: borders, strides, pools, skips, and resets that are not synapses.
 
     Synaptic currents of two sources are summed in another order: rounding moves a few spikes.
+    The stored bytes of a graph are those of its connections, without leaks of its neurons.
     """
     network, images = network_of(name)
     graph = graph_of(network, tmp_path / "network.nir")
@@ -267,7 +279,9 @@ def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path
     rel = 1e-3 if name == "vgg5 recurrence, synapses" else 0
     measured = measure(graph, images, about)
     points = evaluate(Trained(network=network, history=HISTORY), images)
-    ours = points.sampled.metrics
+    leaks = [layer.leak for layer, _ in neuron_names(network, 1) if layer.leak is not None]
+    ours = dict(points.sampled.metrics)
+    ours["model_bytes"] -= 4 * sum(leak.numel() for leak in leaks)
     for metric in METRICS.keys() - {"parameters", *UNKNOWN}:
         same = pytest.approx(ours[metric], rel=rel, abs=0, nan_ok=True)  # images have no time
         assert measured.metrics[metric] == same, metric
@@ -275,6 +289,23 @@ def test_a_graph_of_ours_is_measured_as_the_network_is(name: str, tmp_path: Path
     assert sum(layer.synaptic_ops for layer in measured.layers) == pytest.approx(
         measured.metrics["synaptic_ops"]
     )
+
+
+@pytest.mark.parametrize("name", OWN_LEAKS)
+def test_each_neuron_s_leak_is_the_time_constant_of_its_node(name: str, tmp_path: Path) -> None:
+    """tau = dt / (1 - leak), of the CubaLIF's current where the reset is soft."""
+    network, _ = network_of(name)
+    graph = graph_of(network, tmp_path / "network.nir")
+    for layer, node in neuron_names(network, 1):
+        assert layer.leak is not None
+        kept, made = layer.leak.numpy().astype(np.float64), graph.nodes[node]
+        tau = made.tau if isinstance(made, nir.LIF) else made.tau_syn
+        of_first = tau.reshape(len(kept), -1)[:, 0]
+        assert len(np.unique(kept)) > 3
+        assert 1 - graph.metadata["dt"] / of_first == pytest.approx(kept, abs=1e-7)
+        if not isinstance(made, nir.LIF):
+            back = graph.nodes[f"{node}_reset"].weight.reshape(len(kept), len(kept))
+            assert np.array_equal(np.diag(back), -kept.astype(np.float32))
 
 
 @pytest.mark.parametrize("name", ["vgg5 delays", "resnet5 delays of axons"])

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from snn.lif import eager, fused
-from snn.lif.constants import Constants, state_type
+from snn.lif import adaptive, decaying, eager, fused
+from snn.lif.constants import Adaptation, Constants, state_type
 from snn.lif.surrogate import SURROGATES
 from snn.network.neurons import Lif
 
@@ -113,6 +114,37 @@ def test_learned_constants_have_the_gradients_of_the_reference(
     assert exact_of.abs().min() > 1e-3
 
 
+@pytest.mark.parametrize("layout", ["rows", "maps", "channels last"])
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_leaks_of_channels_have_the_bits_and_gradients_of_the_reference(
+    reset: str, layout: str, draws: torch.Generator
+) -> None:
+    by = constants("triangular", reset)
+    shape = (7, 2, 300) if layout == "rows" else (4, 3, 6, 7, 9)
+    current, weight = (torch.randn(shape, generator=draws, dtype=torch.float64) for _ in range(2))
+    if layout == "channels last":
+        current = current.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        current = current.unflatten(0, shape[:2])
+    current, weight = current.to(DEVICE), weight.to(DEVICE)
+    leaks = torch.linspace(0.1, 0.95, shape[2], dtype=torch.float64).to(DEVICE)
+    before, carried = current[0].clone(), weight[0].clone()
+    assert current[0].numel() > 2 * fused.BLOCK
+    spikes, h = fused.forward(current, before, None, by, leaks=leaks)
+    each = by.each(leaks, current[0])
+    exact, exact_h = eager.forward(current, before, each)
+    assert torch.equal(spikes, exact)
+    assert torch.equal(h, exact_h)
+    grad, of = fused.backward(
+        weight, carried, h, before, None, by, leaks=leaks, with_constants=True
+    )  # fmt: skip
+    exact_grad = eager.backward(weight, carried, exact_h, each)
+    assert torch.equal(grad, exact_grad)
+    exact_of = eager.leaks_gradient(exact_h, before, exact_grad, each)
+    assert of.shape == (shape[2],)
+    assert (of - exact_of).abs().max() < 1e-12
+    assert exact_of.abs().mean() > 0.1
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_currents_drive_potentials_in_single(
     dtype: torch.dtype, draws: torch.Generator
@@ -151,6 +183,48 @@ def test_channels_last_stays_as_it_is(draws: torch.Generator) -> None:
     assert torch.equal(grad, eager.backward(made, made[0], h, by))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+@pytest.mark.parametrize("name", SURROGATES)
+def test_adaptive_neurons_have_the_bits_of_the_reference(
+    name: str, reset: str, dtype: torch.dtype, draws: torch.Generator
+) -> None:
+    by, adapts = constants(name, reset), Adaptation(rise=0.3, decay=0.9, height=0.7)
+    current, weight = drawn(draws, dtype)
+    states = torch.rand(4, *current.shape[1:], generator=draws, dtype=torch.float64)
+    v, a, of_v, of_a = states.to(state_type(dtype)).to(DEVICE).unbind()
+    values = (*astuple(by), *astuple(adapts))
+    found = fused.adaptive_forward(current, v, a, by, adapts)
+    exact = adaptive._forward_eager(current, v, a, *values)
+    assert [x.dtype for x in found] == [dtype, *[v.dtype] * 3]
+    assert all(torch.equal(one, other) for one, other in zip(found, exact, strict=True))
+    assert 100 < found[0].sum() < 0.7 * found[0].numel()
+    grads = fused.adaptive_backward(weight, of_v, of_a, found[1], by, adapts)
+    exact_grads = adaptive._backward_eager(weight, of_v, of_a, found[1], *values)
+    for one, other in zip(grads, exact_grads, strict=True):
+        if name in ROUNDS_APART:
+            assert (one - other).abs().max() < 32 * torch.finfo(one.dtype).eps
+        else:
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("layout", ["rows", "channels last", "constant"])
+@pytest.mark.parametrize("has_before", [False, True])
+@pytest.mark.parametrize("is_backward", [False, True])
+def test_decaying_sums_have_the_bits_of_the_reference(
+    is_backward: bool, has_before: bool, layout: str, draws: torch.Generator
+) -> None:
+    x = torch.randn(4, 3, 6, 7, 9, generator=draws)
+    if layout == "channels last":
+        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (4, 3))
+    elif layout == "constant":
+        x = x[:1].expand(4, -1, -1, -1, -1)
+    x = x.to(DEVICE)
+    before = torch.rand(x.shape[1:], generator=draws).to(DEVICE) if has_before else None
+    ours = fused.decaying(x, before, 0.7, is_backward=is_backward)
+    assert torch.equal(ours, decaying._sum_eager(x, before, 0.7, is_backward))
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_constants_on_a_device_are_those_that_the_host_would_read(strict: bool) -> None:
     lif = Lif(firing_share=0.7, strict=strict)
@@ -169,14 +243,24 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from snn.lif import fused, kernels
 
-TYPES = dict.fromkeys(("neurons", "steps"), "i32") | dict.fromkeys(("numbers", "sums"), "*fp64")
+TYPES = dict.fromkeys(("neurons", "steps", "channels"), "i32") | dict.fromkeys(
+    ("numbers", "sums", "of_leaks"), "*fp64"
+) | dict(in_a_row="i32")
 CHOICES = dict(has_before=True, has_carried=True, with_constants=True, block=fused.BLOCK)
-for kernel in (kernels.forward, kernels.backward):
-    for surrogate in range(4 if kernel is kernels.backward else 1):
-        for is_hard in (False, True):
-            choices = CHOICES | dict(surrogate=surrogate, is_hard=is_hard)
+LIF, ADAPTIVE = ((False, False), (True, False), (False, True)), ((False, False), (True, False))
+KINDS = {
+    kernels.forward: (1, LIF),
+    kernels.backward: (4, LIF),
+    kernels.adaptive_forward: (1, ADAPTIVE),
+    kernels.adaptive_backward: (4, ADAPTIVE),
+    kernels.decaying: (1, ((False, False),)),
+}
+for kernel, (surrogates, kinds) in KINDS.items():
+    for surrogate in range(surrogates):
+        for is_hard, has_leaks in kinds:
+            choices = CHOICES | dict(surrogate=surrogate, is_hard=is_hard, has_leaks=has_leaks)
             names = kernel.arg_names
-            usual = lambda name: "i64" if "stride" in name or "end" in name else "*fp32"
+            usual = lambda name: "i64" if name.endswith(("stride", "end", "start")) else "*fp32"
             signature = {n: TYPES.get(n, usual(n)) for n in names}
             constants = {n: choices[n] for n in names if n in choices}
             signature |= dict.fromkeys(constants, "constexpr")
@@ -184,7 +268,7 @@ for kernel in (kernels.forward, kernels.backward):
             target = GPUTarget("cuda", 80, 32)
             ptx = triton.compile(source, target=target, options=fused.OPTIONS).asm["ptx"]
             found = re.findall(r"\\b(?:fma|atom|red)[.]\\S+", ptx)
-            print(kernel.__name__, surrogate, is_hard, *found)
+            print(kernel.__name__, surrogate, f"{is_hard}{has_leaks}", *found)
 """
 
 
@@ -200,5 +284,5 @@ def test_compiled_for_a_gpu_nothing_is_fused_and_nothing_atomic(tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 10
+    assert len(lines) == 15 + 10 + 1
     assert [line for line in lines if len(line) > 3] == []

@@ -42,6 +42,7 @@ STEPS = {
     "parts": SMALL.replace(micro_batch=4),
     "half": SMALL.replace(precision="bfloat16"),
     "learned": SMALL.replace(neuron="learned"),
+    "individual": SMALL.replace(neuron="individual"),
     "max": SMALL.replace(pooling="max", readout="spiking", votes=2),
     "each-step": SMALL.replace(loss="each-step", readout_leak=0.9),
     "batch-norm": SMALL.replace(norm="batch-over-time"),

@@ -34,6 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "class-neurons": {"backbone": "vgg5", "width": 4, "readout": "spiking", "votes": 2},
     "feedback": {"backbone": "vgg5", "width": 4, "feedback": "last-to-first"},
     "learned": {"backbone": "vgg5", "width": 4, "neuron": "learned"},
+    "individual": {"backbone": "vgg5", "width": 4, "neuron": "individual", "leak_spread": 3.0},
     "images": {"backbone": "vgg5", "width": 4, "encoding": "direct"},
     "each-step": {"backbone": "vgg5", "width": 4, "loss": "each-step"},
     "hard-reset": {"backbone": "vgg5", "width": 4, "reset": "hard"},

@@ -50,6 +50,7 @@ RULES = {
     "bptt": SMALL,
     "hard": SMALL.replace(reset="hard"),
     "learned": SMALL.replace(neuron="learned"),
+    "individual": SMALL.replace(neuron="individual"),
     "batch-norm": SMALL.replace(norm="batch-over-time"),
     "spike-bp": SMALL.replace(reset="hard", leak=0.9, time_rule="spike-bp"),
     **{rule: SMALL.replace(time_rule=rule) for rule in ("ottt-a", "ottt-o", "saf-e", "saf-f")},

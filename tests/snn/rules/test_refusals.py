@@ -33,6 +33,28 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         if rule != "bptt"
     ),
     *(
+        ({"time_rule": rule, "neuron": neuron}, f"neuron '{neuron}' .*'{rule}'.* use '")
+        for neuron in ("leaks", "individual")
+        for rule in TIME_RULES
+        if rule != "bptt"
+    ),
+    (
+        {"time_rule": "saf-f", "neuron": "individual"},
+        "which needs the same leak .* use 'thresholds', or time_rule 'bptt'",
+    ),
+    *(
+        ({"adaptation": 0.5, "neuron": neuron}, f"adaptation must be 0 with neuron '{neuron}'")
+        for neuron in ("leaks", "individual")
+    ),
+    ({"backbone": "resnet11", "neuron": "individual"}, "skips without weights.*use 'leaks'"),
+    *(
+        (
+            {"neuron": "leaks", "leak": leak, "leak_spread": 2.0},
+            f"leak_spread has no effect with leak {leak:g}, .* got 2; use another leak",
+        )
+        for leak in (0.0, 1.0)
+    ),
+    *(
         ({"time_rule": rule, "readout": "spiking"}, "readout 'spiking' .* use 'integrator'")
         for rule in ("spike-bp", "saf-e", "saf-f", "dsr")
     ),

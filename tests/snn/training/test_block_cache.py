@@ -59,6 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "open loop": {"target_sparsity": 0.8, "rewiring": "open-loop"},
     "poisson": {"encoding": "poisson"},
     "learned": {"neuron": "learned"},
+    "own leaks": {"neuron": "leaks", "leak_spread": 3.0},
     "maximum": {"backbone": "vgg5", "pooling": "max"},
     "shifted": {"augmentation": "shift", "optimizer": "sgd", "learning_rate": 0.1},
     "batch norm": {"norm": "batch-over-time", "reset": "hard"},

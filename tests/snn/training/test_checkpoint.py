@@ -14,10 +14,13 @@ from snn.training.checkpoint import CheckpointError, load, prefix, save, sha256,
 from tests.snn.evaluation.test_evaluate import images_of
 from tests.snn.training.test_train import ROUTED, SMALL, trained
 
+OWN = SMALL.replace(neuron="individual", leak_spread=3.0)
 VOTING = SMALL.replace(readout="spiking", votes=3, neuron="learned")
 
 
-@pytest.mark.parametrize("config", [SMALL, ROUTED, VOTING], ids=["all", "hard", "votes"])
+@pytest.mark.parametrize(
+    "config", [SMALL, ROUTED, VOTING, OWN], ids=["all", "hard", "votes", "own"]
+)
 def test_a_loaded_network_evaluates_as_the_saved_one(config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     training = trained(config)
     save(training.trained, tmp_path / "w.safetensors")

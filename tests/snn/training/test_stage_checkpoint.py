@@ -136,6 +136,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "constant": {"schedule": "constant"},
     "batch norm": {"norm": "batch-over-time", "dropout": 0.2},
     "learned": {"neuron": "learned", "augmentation": "shift"},
+    "individual": {"neuron": "individual", "leak_spread": 3.0, "dropout": 0.2},
     "poisson": {"encoding": "poisson"},
     "checkpointed": {"memory_mode": "checkpointed"},
     "running maximum": {"time_rule": "conversion", "rate_map": "rate-norm"},
