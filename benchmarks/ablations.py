@@ -1,20 +1,21 @@
-"""What parts of a network for recordings are worth: Braille letters, one change at a time.
+"""What parts of a network for recordings are worth, one change at a time.
 
-The network chosen by hand is trained as it is, and with one thing changed each: its neurons,
-delays, recurrence, how time is cut, the learning rule. Controls take the order of events away,
-in training and in test: with the bins of each recording shuffled, what had events together stays
-together; with those of each input shuffled by themselves only counts are left. Logistic
-regressions say what counts tell without a network. With `--resume FILE` every finished training
-is a line of that file, and the same command goes on behind it.
+For each data set a network chosen by hand is trained as it is, and with one thing changed each:
+its neurons, delays, recurrence, how time is cut, the learning rule. Controls take the order of
+events away, in training and in test: with the bins of each recording shuffled, what had events
+together stays together; with those of each input shuffled by themselves only counts are left.
+Logistic regressions say what counts tell without a network. With `--resume FILE` every finished
+training is a line of that file, and the same command goes on behind it. `--markdown` writes the
+sections of this data set and of the given fronts, and keeps all others of the page.
 
-    python -m benchmarks.ablations --seeds 3 --resume runs/ablations.jsonl
+    python -m benchmarks.ablations --dataset spoken-digits --seeds 3 --resume runs/ablations.jsonl
 """
 
 import hashlib
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
+from benchmarks.ablated import AS_IT_IS, NETWORKS, changes, described
 from benchmarks.finished import Finished
-from benchmarks.recordings_page import page, percent, read_front
+from benchmarks.recordings_page import ablated, percent, read_front, updated
 from benchmarks.report import Figure, Report, arguments, data_dir, machine
 from snn.data import dataset
 from snn.data.events.clips import Clips
@@ -36,37 +38,12 @@ from snn.settings.config import RunConfig
 from snn.training.environment import engine
 from snn.training.train import Training
 
-LETTERS = RunConfig(
-    dataset="braille", backbone="mlp2", width=128, timesteps=38, leak_ms=300.0, dropout=0.1,
-    delta_threshold=0.144, event_value="counts", epochs=12, learning_rate=5e-3,
-)  # fmt: skip
-
-AS_IT_IS = "as it is"
-CHANGES: Mapping[str, Mapping[str, Any]] = {
-    AS_IT_IS: {},
-    "neurons without memory": {"leak_ms": 0.0, "leak": 0.0},
-    "neurons without leak": {"leak_ms": 0.0, "leak": 1.0},
-    "synaptic current, 100 ms (CuBa)": {"synaptic_leak_ms": 100.0},
-    "adaptive threshold, 500 ms (ALIF)": {"adaptation": 0.2, "adaptation_leak_ms": 500.0},
-    "delays of axons": {"delays": "axons"},
-    "delays of connections": {"delays": "connections"},
-    "recurrence, surrogate of height 0.3": {"recurrence": "1x1", "surrogate_height": 0.3},
-    "19 bins of 100 ms": {"timesteps": 19},
-    "76 bins of 25 ms": {"timesteps": 76},
-    "one spike a bin at most": {"event_value": "binary"},
-    "bins of each one's own length": {"binning": "whole", "leak_ms": 0.0, "leak": 0.846},
-    "bins of equal counts": {"binning": "count", "leak_ms": 0.0, "leak": 0.846},
-    "rule ottt-a": {"time_rule": "ottt-a"},
-    "rule saf-e": {"time_rule": "saf-e"},
-    "rule saf-f": {"time_rule": "saf-f"},
-    "rule dsr": {"time_rule": "dsr"},
-}
-"""Settings by what they change; 0.846 is the leak of 300 ms at bins of 50 ms."""
-
 SHUFFLED = ("bins shuffled", "bins of each input shuffled")
 RULES_SHUFFLED = ("rule saf-f", "rule dsr")  # which learn from sums and rates
 COUNTS = "counts over the recording"
 BY_RIDGE = "the same counts, as a ridge regression"
+TOGETHER = "which inputs had events together"
+MOST_INPUTS = 100  # of which pairs are counted
 
 
 class Shuffled(Clips):
@@ -120,11 +97,12 @@ class Variant:
 
 def variants(base: RunConfig) -> list[Variant]:
     """Return every change of the network, and the controls."""
-    own = [Variant(name=name, config=base.replace(**some)) for name, some in CHANGES.items()]
+    known = changes(base)
+    own = [Variant(name=name, config=base.replace(**some)) for name, some in known.items()]
     for name, kind in zip(SHUFFLED, (Shuffled, ShuffledInputs), strict=True):
         own.append(Variant(name=name, config=base, shuffle=kind))
     for name in RULES_SHUFFLED:
-        config = base.replace(**CHANGES[name])
+        config = base.replace(**known[name])
         own.append(Variant(name=f"{name}, {SHUFFLED[0]}", config=config, shuffle=Shuffled))
     return own
 
@@ -214,12 +192,13 @@ def readers(config: RunConfig) -> dict[str, float]:
         clips[torch.arange(len(clips))].flatten(2).numpy().astype(np.float64)
         for clips in (split.train_images, test)
     ]
-    views = {
+    views: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
         "all bins in order": lambda bins: bins.reshape(len(bins), -1),
         COUNTS: lambda bins: bins.sum(axis=1),
         BY_RIDGE: lambda bins: bins.sum(axis=1),
-        "which inputs had events together": pairs,
     }
+    if made[0].shape[2] <= MOST_INPUTS:
+        views[TOGETHER] = pairs
     found = {}
     for name, view in views.items():
         reader = RidgeClassifier() if name == BY_RIDGE else LogisticRegression(max_iter=300)
@@ -230,20 +209,12 @@ def readers(config: RunConfig) -> dict[str, float]:
     return found
 
 
-def described(config: RunConfig) -> str:
-    """Return the network in words."""
-    bins = f"{config.timesteps} bins of {config.used_ms / config.timesteps:.0f} ms"
-    return (
-        f"`{config.backbone}` of width {config.width}, {bins}, leak of {config.leak_ms:.0f} ms, "
-        f"`{config.time_rule}`"
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, print, and write the page."""
     parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--dataset", choices=NETWORKS, default="braille")
     parser.add_argument("--seeds", type=int, default=3, help="of each training (default 3)")
-    parser.add_argument("--epochs", type=int, default=LETTERS.epochs, help="of each training")
+    parser.add_argument("--epochs", type=int, help="of each training (default: the network's own)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these changes alone")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep finished trainings there")
     parser.add_argument(
@@ -252,13 +223,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page")
     options = parser.parse_args(argv)
-    chosen = variants(LETTERS.replace(epochs=1 if options.quick else options.epochs))
+    base = NETWORKS[options.dataset]
+    epochs = 1 if options.quick else options.epochs or base.epochs
+    chosen = variants(base.replace(epochs=epochs))
     known = [variant.name for variant in chosen]
     if unknown := set(options.only or ()) - set(known):
         parser.error(f"--only: {sorted(unknown)[0]!r} is none of {', '.join(known)}")
     if options.markdown and (options.quick or options.only):
         parser.error("--markdown needs every training at full size: leave out --quick and --only")
-    if missing := dataset.available(data_dir())[LETTERS.dataset]:
+    if missing := dataset.available(data_dir())[base.dataset]:
         parser.error(missing)
     try:
         fronts = [read_front(path) for path in options.fronts]
@@ -269,7 +242,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finished = Finished(options.resume, stamp)
     seeds = range(1 if options.quick else options.seeds)
     config = chosen[0].config
-    setting = {"epochs": config.epochs, "seeds": len(seeds), "network": described(config)}
+    recordings = dataset.recorded(config.dataset, data_dir()).test_labels
+    setting = {
+        "dataset": config.dataset, "epochs": config.epochs, "seeds": len(seeds),
+        "network": described(config), "recordings": len(recordings),
+    }  # fmt: skip
     report = Report("ablations", setting=setting)
     rows: list[Row] = []
     for variant in chosen:
@@ -295,11 +272,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.show(as_json=options.json)
     if options.markdown:
         accuracies = {row.name: statistics.mean(row.of("accuracy")) for row in rows}
-        text = page(
+        section = ablated(
             [row.cells() for row in rows], [accuracies[name] for name in SHUFFLED], read,
-            counted=read[COUNTS], fronts=fronts, report=report,
+            counted=read[COUNTS], report=report,
         )  # fmt: skip
-        options.markdown.write_text(text, encoding="utf-8")
+        before = options.markdown
+        text = before.read_text(encoding="utf-8") if before.exists() else ""
+        options.markdown.write_text(
+            updated(text, {config.dataset: section}, fronts, report), encoding="utf-8"
+        )
     return 0
 
 

@@ -1,7 +1,7 @@
 """The page of results on recordings, made of what was run and of nothing else."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ FRONT = (
     "answers",
 )
 MADE_BY = "python -m benchmarks.ablations"
+PARTS = "What each part is worth"
 
 
 def percent(share: float) -> str:
@@ -40,66 +41,87 @@ def read_front(path: Path) -> Mapping[str, Any]:
     return result
 
 
-def page(
+def updated(
+    text: str,
+    ablations: Mapping[str, str],
+    fronts: Sequence[Mapping[str, Any]],
+    report: Report,
+) -> str:
+    """Return the page with new sections in place of those of the same title.
+
+    `ablations` are sections by data set, see `ablated`; all others of `text` stay.
+    """
+    sections = dict(_sections(text))
+    sections |= {front["study"]: _front(front, report) for front in fronts}
+    sections |= {f"{PARTS}: {name}": section for name, section in ablations.items()}
+    titles = sorted(sections, key=lambda title: (title.startswith(PARTS), title))
+    head = f"""# Results on recordings
+
+This page is written by `{MADE_BY}`, section by section; nobody edits it."""
+    return "\n\n".join([head, *(f"## {title}\n\n{sections[title]}" for title in titles)]) + "\n"
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    """Yield title and content of each section of a page."""
+    for part in text.split("\n## ")[1:]:
+        title, _, content = part.partition("\n")
+        yield title, content.strip()
+
+
+def ablated(
     rows: Sequence[Sequence[str]],
     left: Sequence[float],
     read: Mapping[str, float],
     *,
     counted: float,
-    fronts: Sequence[Mapping[str, Any]],
     report: Report,
 ) -> str:
-    """Markdown: the cells of each change, what shuffled bins left, and confirmed fronts."""
-    document, setting = report.document(), report.setting
+    """Return a section: the cells of each change, and what shuffled bins left."""
+    setting = report.setting
     linear = [(name, percent(value)) for name, value in read.items()]
-    parts = [
-        f"""# Results on recordings
-
-This page is written by `{MADE_BY}`; nobody edits it.""",
-        *(_front(front) for front in fronts),
-        f"""## What each part is worth
-
-The network for Braille letters that was chosen by hand:
+    options = f"--dataset {setting['dataset']} --seeds {setting['seeds']}"
+    return f"""A network that was chosen by hand:
 {setting["network"]};
-here with {setting["epochs"]} epochs, seeds: {setting["seeds"]}. In each row one thing differs, and
+{setting["epochs"]} epochs, seeds: {setting["seeds"]}. In each row one thing differs, and
 nothing is tuned again: a row says what the change does to *this* network in so many epochs, not
-what another one could reach with it. Accuracies are of the 270 test recordings, once after each
-training; ratios are to the first row; *training* is the ratio of processor time.
+what another one could reach with it. Accuracies are of the {setting["recordings"]} test recordings,
+once after each training; ratios are to the first row; *training* is the ratio of processor time.
 
 {table(HEAD, rows)}
 
-## What is left without order
-
 With bins shuffled in training and in test, {percent(left[0])} remain; with those of each input
-shuffled by themselves, {percent(left[1])}. That is no leak of order. Counts tell letters apart by
-themselves:
+shuffled by themselves, {percent(left[1])}. What can be read without the network:
 
 {table(("a logistic regression is shown", "test accuracy"), linear)}
 
 So {percent(counted)} is what a control can keep without any order. Shuffled whole bins also keep
-which taxels met.""",
-        f"""Commit `{document["commit"]}`, torch {torch.__version__}, {document["machine"]}.
-Written by:
+which inputs had events together.
+
+{_made(report)} Written by:
 
 ```
-{MADE_BY} --seeds {setting["seeds"]} --fronts FILE... --markdown docs/results-recordings.md
-```""",
-    ]
-    return "\n\n".join(parts) + "\n"
+{MADE_BY} {options} --epochs {setting["epochs"]} --markdown docs/results-recordings.md
+```"""
 
 
-def _front(front: Mapping[str, Any]) -> str:
+def _made(report: Report) -> str:
+    document = report.document()
+    return f"Commit `{document['commit']}`, torch {torch.__version__}, {document['machine']}."
+
+
+def _front(front: Mapping[str, Any], report: Report) -> str:
     """Return the section of one study: members of its front, the most accurate first."""
     points = sorted(front["points"], key=lambda point: -float(point["metrics"]["accuracy"]))
     recordings = points[0]["confirmed"]["images"]
-    return f"""## {front["study"]}
-
+    return f"""\
 Members of the front of `studies/{front["study"]}.toml`, whose head has the commands and the size of
 the search. Networks were trained again with {len(front["seeds"])} fresh seeds and judged on
 {recordings} test recordings: mean and standard deviation over seeds; milliseconds and operations
 are of these.
 
-{table(FRONT, [_cells(point) for point in points])}"""
+{table(FRONT, [_cells(point) for point in points])}
+
+{_made(report)}"""
 
 
 def _cells(point: Mapping[str, Any]) -> list[str]:

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import ablations
-from benchmarks.ablations import AS_IT_IS, COUNTS, LETTERS, SHUFFLED, Row, Shuffled, ShuffledInputs
-from benchmarks.recordings_page import page, read_front
+from benchmarks.ablated import AS_IT_IS, LETTERS, NETWORKS
+from benchmarks.ablations import COUNTS, SHUFFLED, Row, Shuffled, ShuffledInputs
+from benchmarks.recordings_page import ablated, read_front, updated
 from benchmarks.report import Report
 from snn.data.events.binning import cut_of
 from snn.data.events.clips import Clips
@@ -77,36 +79,41 @@ def test_shuffled_bins_are_the_same_bins_in_another_order_for_each_recording() -
     assert np.array_equal(apart, again)
 
 
-def test_every_change_is_another_training() -> None:
-    found = ablations.variants(LETTERS)
-    assert len({variant.fingerprint for variant in found}) == len(found)
-    assert {variant.config.dataset for variant in found} == {"braille"}
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_change_is_another_training(name: str) -> None:
+    found = ablations.variants(NETWORKS[name])
+    assert len({variant.fingerprint for variant in found}) == len(found) > 20
+    assert {variant.config.dataset for variant in found} == {name}
 
 
 def value(accuracy: float, ops: float) -> dict[str, float]:
     return {"accuracy": accuracy, "synaptic_ops": ops, "cpu_s": ops / 1e4}
 
 
-def test_a_page_has_ratios_to_the_network_as_it_is() -> None:
+def report_of(dataset: str) -> Report:
+    setting = {"dataset": dataset, "epochs": 20, "seeds": 2, "network": "mlp2", "recordings": 270}
+    return Report("ablations", against=(), setting=setting)
+
+
+def test_a_section_has_ratios_to_the_network_as_it_is() -> None:
     base = [value(0.9, 2e5), value(1.0, 2e5)]
     names = (AS_IT_IS, "delays of axons", *SHUFFLED)
     changed = [value(0.95, 1e5), value(0.95, 1e5)]
     rows = [Row(name=n, values=base if n == AS_IT_IS else changed, base=base) for n in names]
-    report = Report("ablations", against=(), setting={"epochs": 20, "seeds": 2, "network": "mlp2"})
     read = {"all bins in order": 0.95, COUNTS: 0.567}
     cells = [row.cells() for row in rows]
-    text = page(cells, [0.55, 0.5], read, counted=0.567, fronts=[FRONT], report=report)
+    text = ablated(cells, [0.55, 0.5], read, counted=0.567, report=report_of("braille"))
     assert "| as it is | 95.0 % | 90.0 to 100.0 | 1.00 | 200 k | 1.00 | 1.0 |" in text
     assert "| delays of axons | 95.0 % | 95.0 to 95.0 | 1.00 | 100 k | 0.50 | 0.5 |" in text
     assert "So 56.7 % is what a control can keep" in text
+    assert "ablations --dataset braille --seeds 2 --epochs 20 --markdown" in text
 
 
 def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
     path = tmp_path / "front.json"
     path.write_text(json.dumps(FRONT))
     assert read_front(path) == FRONT
-    report = Report("ablations", against=(), setting={"epochs": 20, "seeds": 1, "network": "mlp2"})
-    text = page([], [0.5, 0.5], {}, counted=0.5, fronts=[read_front(path)], report=report)
+    text = updated("", {}, [read_front(path)], report_of("braille"))
     row = (
         "| 98.6 % | 97.5 ± 0.8 % | 1,432 | 149.0 k | 120.0 kB | trial 3, at a confidence of 0.54 |"
     )
@@ -115,6 +122,17 @@ def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
     path.write_text(json.dumps({"points": [{"confirmed": None}]}))
     with pytest.raises(ValueError, match=r"front\.json: has no confirmed points; give that of"):
         read_front(path)
+
+
+def test_a_run_writes_its_own_sections_and_keeps_the_others() -> None:
+    report = report_of("braille")
+    first = updated("", {"n-mnist": "of saccades", "braille": "of touch"}, [FRONT], report)
+    again = updated(first, {"braille": "of touch again"}, [], report)
+    titles = [line for line in again.splitlines() if line.startswith("## ")]
+    parts = "## What each part is worth"
+    assert titles == ["## braille", f"{parts}: braille", f"{parts}: n-mnist"]
+    assert again == first.replace("of touch", "of touch again")
+    assert updated(again, {}, [FRONT], report) == again
 
 
 def test_finished_trainings_are_not_repeated(
@@ -128,10 +146,14 @@ def test_finished_trainings_are_not_repeated(
 
     monkeypatch.setattr(ablations, "trained", train)
     monkeypatch.setattr(ablations, "readers", lambda config: {})
-    monkeypatch.setattr(ablations.dataset, "available", lambda folder: {"braille": None})
+    monkeypatch.setattr(ablations.dataset, "available", lambda folder: {"spoken-digits": None})
+    known = SimpleNamespace(test_labels=torch.zeros(9))
+    monkeypatch.setattr(ablations.dataset, "recorded", lambda name, folder: known)
     words = ["--json", "--seeds", "2", "--resume", str(tmp_path / "runs.jsonl")]
+    words += ["--dataset", "spoken-digits"]
     assert ablations.main([*words, "--only", "neurons without leak"]) == 0
     assert [config.seed for config in trained] == [0, 1, 0, 1]
+    assert {config.dataset for config in trained} == {"spoken-digits"}
     figures = json.loads(capsys.readouterr().out)["figures"]
     assert [f["name"] for f in figures][-2:] == [
         "accuracy_neurons_without_leak",
