@@ -91,6 +91,14 @@ def run_claims(
     return finished
 
 
+def at_hand(claim: Claim, missing: Mapping[str, str | None], report: Report) -> Claim:
+    """The claim without runs on data sets that are not there, which are told."""
+    gone = {run.config.dataset for run in claim.runs if missing[run.config.dataset] is not None}
+    for dataset_name in sorted(gone):
+        report.line(f"{claim.name}: runs on {dataset_name} are left out: {missing[dataset_name]}")
+    return replace(claim, runs=tuple(run for run in claim.runs if run.config.dataset not in gone))
+
+
 def read_document(path: Path) -> Mapping[str, Any]:
     """The saved document of a benchmark. Raises ValueError where it is none."""
     try:
@@ -137,9 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--markdown needs runs at full size: leave out --quick")
     if options.published and options.dataset == "mnist" and options.only != ["spike-bp"]:
         parser.error("--published: of MNIST there is spike-bp alone; add --only spike-bp")
-    missing = dataset.available(data_dir())[options.dataset]
-    if missing is not None:
-        parser.error(missing)
+    missing = dataset.available(data_dir())
+    if fault := missing[options.dataset]:
+        parser.error(fault)
     try:
         others = [read_document(path) for path in options.others]
     except ValueError as error:
@@ -167,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "left_out": [name for name in CLAIMS if options.only and name not in options.only],
         },
     )
-    claims = [CLAIMS[name](scale) for name in options.only or CLAIMS]
+    claims = [at_hand(CLAIMS[name](scale), missing, report) for name in options.only or CLAIMS]
     finished = run_claims(claims, Runner(place, report, options.resume), report)
     if finished:
         report.show(as_json=options.json)

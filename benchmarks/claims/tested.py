@@ -18,6 +18,7 @@ from benchmarks.bloctrain import (
 from benchmarks.claims.claim import Place, Values
 from benchmarks.report import Report
 from snn.data import dataset as data
+from snn.data.events.clips import Clips
 from snn.evaluation.evaluate import sampled_setting
 from snn.evaluation.operating_points import OperatingPointEvaluator
 from snn.evaluation.recording import record
@@ -27,25 +28,20 @@ from snn.training.block_cache import BlockCache
 
 
 def held_out(split: data.Split, dataset: str, place: Place) -> Images:
-    """The test images."""
-    whole = data.load(dataset, place.data)
-    return Images(
-        images=whole.test_images.to(place.device),
-        labels=whole.test_labels.to(place.device),
-        mean=split.mean,
-        std=split.std,
-    )
+    """The test images, or the test recordings, cut as those of the split."""
+    recordings, tests = split.train_images, data.named(dataset, place.data)
+    if isinstance(tests, data.Dataset):
+        images: data.Samples = tests.test_images.to(place.device)
+    else:
+        assert isinstance(recordings, Clips)
+        images = recordings.whole_test()
+    labels = tests.test_labels.to(place.device)
+    return Images(images=images, labels=labels, mean=split.mean, std=split.std)
 
 
 def split_for(config: RunConfig, place: Place) -> data.Split:
-    """The training and validation images of a config. Raises DataError."""
-    return data.split(
-        data.load(config.dataset, place.data),
-        validation_fraction=config.validation_fraction,
-        train_images=config.train_images,
-        seed=config.seed,
-        device=place.device,
-    )
+    """The training and validation part of a config. Raises DataError."""
+    return data.split_for(config, place.data, place.device)
 
 
 def evaluator_of(config: RunConfig, place: Place) -> OperatingPointEvaluator:
