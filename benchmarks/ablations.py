@@ -216,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="of each training (default 3)")
     parser.add_argument("--epochs", type=int, help="of each training (default: the network's own)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these changes alone")
+    parser.add_argument("--section", metavar="NAME", help="what --only is about, for the page")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep finished trainings there")
     parser.add_argument(
         "--fronts", nargs="+", type=Path, default=[], metavar="FILE",
@@ -229,8 +230,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = [variant.name for variant in chosen]
     if unknown := set(options.only or ()) - set(known):
         parser.error(f"--only: {sorted(unknown)[0]!r} is none of {', '.join(known)}")
-    if options.markdown and (options.quick or options.only):
-        parser.error("--markdown needs every training at full size: leave out --quick and --only")
+    if options.markdown and (options.quick or bool(options.only) != bool(options.section)):
+        parser.error(
+            "--markdown needs every training at full size, or a --section for those of --only: "
+            "leave out --quick, and name what --only is about with --section"
+        )
     if missing := dataset.available(data_dir())[base.dataset]:
         parser.error(missing)
     try:
@@ -246,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setting = {
         "dataset": config.dataset, "epochs": config.epochs, "seeds": len(seeds),
         "network": described(config), "recordings": len(recordings),
+        "section": options.section, "only": options.only,
     }  # fmt: skip
     report = Report("ablations", setting=setting)
     rows: list[Row] = []
@@ -264,23 +269,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.line(" | ".join(rows[-1].cells()))
         for figure in rows[-1].figures():
             report.add(figure)
-    read = readers(chosen[0].config)
+    read = {} if options.only else readers(chosen[0].config)
     for name, value in read.items():
         report.line(f"logistic regression on {name}: {value:.1%}")
         key = f"reader_{name.replace(' ', '_')}"
         report.add(Figure(name=key, value=value, unit="", better="higher"))
     report.show(as_json=options.json)
     if options.markdown:
-        accuracies = {row.name: statistics.mean(row.of("accuracy")) for row in rows}
-        section = ablated(
-            [row.cells() for row in rows], [accuracies[name] for name in SHUFFLED], read,
-            counted=read[COUNTS], report=report,
-        )  # fmt: skip
-        before = options.markdown
-        text = before.read_text(encoding="utf-8") if before.exists() else ""
-        options.markdown.write_text(
-            updated(text, {config.dataset: section}, fronts, report), encoding="utf-8"
-        )
+        section = ablated([row.cells() for row in rows], read, report=report)
+        title = ", ".join(filter(None, (config.dataset, options.section)))
+        path = options.markdown
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(updated(text, {title: section}, fronts, report), encoding="utf-8")
     return 0
 
 

@@ -68,40 +68,39 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
         yield title, content.strip()
 
 
-def ablated(
-    rows: Sequence[Sequence[str]],
-    left: Sequence[float],
-    read: Mapping[str, float],
-    *,
-    counted: float,
-    report: Report,
-) -> str:
-    """Return a section: the cells of each change, and what shuffled bins left."""
+def ablated(rows: Sequence[Sequence[str]], read: Mapping[str, float], *, report: Report) -> str:
+    """Return a section: the cells of each change, and what `read` says of plain readers."""
     setting = report.setting
-    linear = [(name, percent(value)) for name, value in read.items()]
     options = f"--dataset {setting['dataset']} --seeds {setting['seeds']}"
-    return f"""A network that was chosen by hand:
+    if setting["only"]:
+        options += f" --section {setting['section']!r} --only " + " ".join(
+            f'"{name}"' for name in setting["only"]
+        )
+    parts = [
+        f"""A network that was chosen by hand:
 {setting["network"]};
 {setting["epochs"]} epochs, seeds: {setting["seeds"]}. In each row one thing differs, and
 nothing is tuned again: a row says what the change does to *this* network in so many epochs, not
 what another one could reach with it. Accuracies are of the {setting["recordings"]} test recordings,
 once after each training; ratios are to the first row; *training* is the ratio of processor time.
 
-{table(HEAD, rows)}
-
-With bins shuffled in training and in test, {percent(left[0])} remain; with those of each input
-shuffled by themselves, {percent(left[1])}. What can be read without the network:
-
-{table(("a logistic regression is shown", "test accuracy"), linear)}
-
-So {percent(counted)} is what a control can keep without any order. Shuffled whole bins also keep
-which inputs had events together.
-
-{_made(report)} Written by:
+{table(HEAD, rows)}""",
+        f"""{_made(report)} Written by:
 
 ```
 {MADE_BY} {options} --epochs {setting["epochs"]} --markdown docs/results-recordings.md
-```"""
+```""",
+    ]
+    if read:
+        linear = [(name, percent(value)) for name, value in read.items()]
+        text = f"""\
+Where bins are shuffled, what counts tell is left. What can be read without the network:
+
+{table(("a logistic regression is shown", "test accuracy"), linear)}
+
+Shuffled whole bins also keep which inputs had events together."""
+        parts.insert(1, text)
+    return "\n\n".join(parts)
 
 
 def _made(report: Report) -> str:

@@ -1,6 +1,7 @@
 """Ablations: what is shuffled keeps what it says, and a page has what was run and nothing else."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,8 +91,11 @@ def value(accuracy: float, ops: float) -> dict[str, float]:
     return {"accuracy": accuracy, "synaptic_ops": ops, "cpu_s": ops / 1e4}
 
 
-def report_of(dataset: str) -> Report:
-    setting = {"dataset": dataset, "epochs": 20, "seeds": 2, "network": "mlp2", "recordings": 270}
+def report_of(dataset: str, *, only: Sequence[str] = ()) -> Report:
+    setting = {
+        "dataset": dataset, "epochs": 20, "seeds": 2, "network": "mlp2", "recordings": 270,
+        "only": only, "section": "delays",
+    }  # fmt: skip
     return Report("ablations", against=(), setting=setting)
 
 
@@ -102,11 +106,14 @@ def test_a_section_has_ratios_to_the_network_as_it_is() -> None:
     rows = [Row(name=n, values=base if n == AS_IT_IS else changed, base=base) for n in names]
     read = {"all bins in order": 0.95, COUNTS: 0.567}
     cells = [row.cells() for row in rows]
-    text = ablated(cells, [0.55, 0.5], read, counted=0.567, report=report_of("braille"))
+    text = ablated(cells, read, report=report_of("braille"))
     assert "| as it is | 95.0 % | 90.0 to 100.0 | 1.00 | 200 k | 1.00 | 1.0 |" in text
     assert "| delays of axons | 95.0 % | 95.0 to 95.0 | 1.00 | 100 k | 0.50 | 0.5 |" in text
-    assert "So 56.7 % is what a control can keep" in text
+    assert f"| {COUNTS} | 56.7 % |" in text
     assert "ablations --dataset braille --seeds 2 --epochs 20 --markdown" in text
+    text = ablated(cells, {}, report=report_of("braille", only=["delays of axons"]))
+    assert "logistic regression" not in text
+    assert "--section 'delays' --only \"delays of axons\" --epochs 20" in text
 
 
 def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
@@ -145,7 +152,6 @@ def test_finished_trainings_are_not_repeated(
         return value(0.9, 1e5)
 
     monkeypatch.setattr(ablations, "trained", train)
-    monkeypatch.setattr(ablations, "readers", lambda config: {})
     monkeypatch.setattr(ablations.dataset, "available", lambda folder: {"spoken-digits": None})
     known = SimpleNamespace(test_labels=torch.zeros(9))
     monkeypatch.setattr(ablations.dataset, "recorded", lambda name, folder: known)
@@ -161,6 +167,14 @@ def test_finished_trainings_are_not_repeated(
     ]
     assert ablations.main([*words, "--only", "neurons without leak"]) == 0
     assert len(trained) == 4
+    page = tmp_path / "page.md"
+    given = ["--only", "neurons without leak", "--markdown", str(page)]
+    with pytest.raises(SystemExit):
+        ablations.main([*words, *given])
+    assert "name what --only is about with --section" in capsys.readouterr().err
+    assert not page.exists()
+    assert ablations.main([*words, *given, "--section", "leaks"]) == 0
+    assert "## What each part is worth: spoken-digits, leaks\n" in page.read_text()
     with pytest.raises(SystemExit):
         ablations.main([*words, "--only", "recurrence"])
     assert "--only: 'recurrence' is none of as it is, " in capsys.readouterr().err
