@@ -70,21 +70,24 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 
 def ablated(rows: Sequence[Sequence[str]], read: Mapping[str, float], *, report: Report) -> str:
     """Return a section: the cells of each change, and what `read` says of plain readers."""
-    setting = report.setting
+    setting: Mapping[str, Any] = report.setting
     options = f"--dataset {setting['dataset']} --seeds {setting['seeds']}"
     if setting["only"]:
-        options += f" --section {setting['section']!r} --only " + " ".join(
-            f'"{name}"' for name in setting["only"]
-        )
+        names = " ".join(f'"{name}"' for name in setting["only"])
+        options += f' --section "{setting["section"]}" --only {names}'
+    head: Sequence[str] = HEAD
+    time = "; *training* is the ratio of processor time"
+    if report.is_busy:  # timings would say nothing
+        head, rows, time = HEAD[:-1], [row[:-1] for row in rows], ""
     parts = [
         f"""A network that was chosen by hand:
 {setting["network"]};
 {setting["epochs"]} epochs, seeds: {setting["seeds"]}. In each row one thing differs, and
 nothing is tuned again: a row says what the change does to *this* network in so many epochs, not
 what another one could reach with it. Accuracies are of the {setting["recordings"]} test recordings,
-once after each training; ratios are to the first row; *training* is the ratio of processor time.
+once after each training; ratios are to the first row{time}.
 
-{table(HEAD, rows)}""",
+{table(head, rows)}""",
         f"""{_made(report)} Written by:
 
 ```

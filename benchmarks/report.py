@@ -94,6 +94,11 @@ class Report:
         load = self._watch.foreign_load()
         return None if load is None else round(load, 2)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether other processes had so much of the machine that timings say nothing."""
+        return (self.foreign_load() or 0) > 0.2
+
     def show(self, *, as_json: bool) -> None:
         """Print everything."""
         document = self.document()
@@ -107,7 +112,7 @@ class Report:
         for figure in self.figures:
             aim = "" if figure.aim is None else f"   aim {figure.aim:g}"
             print(f"{figure.name:<{width}}  {figure.value:.4g} {figure.unit}{aim}")
-        if (document["foreign_load"] or 0) and float(str(document["foreign_load"])) > 0.2:
+        if self.is_busy:
             print("other programs were busy: timings are not to be quoted")
 
 

@@ -99,21 +99,28 @@ def report_of(dataset: str, *, only: Sequence[str] = ()) -> Report:
     return Report("ablations", against=(), setting=setting)
 
 
-def test_a_section_has_ratios_to_the_network_as_it_is() -> None:
+def test_a_section_has_ratios_to_the_network_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     base = [value(0.9, 2e5), value(1.0, 2e5)]
     names = (AS_IT_IS, "delays of axons", *SHUFFLED)
     changed = [value(0.95, 1e5), value(0.95, 1e5)]
     rows = [Row(name=n, values=base if n == AS_IT_IS else changed, base=base) for n in names]
     read = {"all bins in order": 0.95, COUNTS: 0.567}
     cells = [row.cells() for row in rows]
+    monkeypatch.setattr(Report, "foreign_load", lambda self: 0.0)
     text = ablated(cells, read, report=report_of("braille"))
     assert "| as it is | 95.0 % | 90.0 to 100.0 | 1.00 | 200 k | 1.00 | 1.0 |" in text
     assert "| delays of axons | 95.0 % | 95.0 to 95.0 | 1.00 | 100 k | 0.50 | 0.5 |" in text
     assert f"| {COUNTS} | 56.7 % |" in text
+    monkeypatch.setattr(Report, "foreign_load", lambda self: 1.0)
+    text = ablated(cells, read, report=report_of("braille"))
+    assert "| delays of axons | 95.0 % | 95.0 to 95.0 | 1.00 | 100 k | 0.50 |\n" in text
+    assert "processor time" not in text
     assert "ablations --dataset braille --seeds 2 --epochs 20 --markdown" in text
     text = ablated(cells, {}, report=report_of("braille", only=["delays of axons"]))
     assert "logistic regression" not in text
-    assert "--section 'delays' --only \"delays of axons\" --epochs 20" in text
+    assert '--section "delays" --only "delays of axons" --epochs 20' in text
 
 
 def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
