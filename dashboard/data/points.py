@@ -129,6 +129,8 @@ class PointTable:
     timesteps: Integers
     blocks: Integers
     thresholds_of: Callable[[Sequence[int]], Thresholds]  # exit thresholds of points with these ids
+    # metrics of the stored front's points by id: a column is read at first use, for all points
+    member_metrics: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     trial_numbers: Integers
     trial_partitions: tuple[str, ...]  # "" where not known
     trial_params: Mapping[str, tuple[object, ...]]  # None where inactive
@@ -238,7 +240,8 @@ class PointTable:
 
     def figure(self, name: str, row: int) -> float:
         """Return one metric of one point."""
-        return float(self.figures[name][row])
+        known = self.member_metrics.get(int(self.ids[row]), {})
+        return known[name] if name in known else float(self.figures[name][row])
 
     def partition(self, row: int) -> str:
         """Return the partition of a point's network into blocks; empty if unknown."""

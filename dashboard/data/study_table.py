@@ -59,8 +59,12 @@ def aligned(wanted: Integers, ids: Integers, values: Floats) -> Floats:
 class ExitThresholds:
     """Exit thresholds of points by id, read from the store at first use."""
 
-    def __init__(self, load: Callable[[Sequence[int]], Mapping[int, tuple[float, ...]]]) -> None:
-        self._known: dict[int, tuple[float, ...]] = {}
+    def __init__(
+        self,
+        load: Callable[[Sequence[int]], Mapping[int, tuple[float, ...]]],
+        known: Mapping[int, tuple[float, ...]],
+    ) -> None:
+        self._known = dict(known)
         self._load = load
 
     def __call__(self, ids: Sequence[int]) -> Thresholds:
@@ -97,7 +101,10 @@ def point_table(
         figures=figures,
         timesteps=points.timesteps,
         blocks=points.blocks,
-        thresholds_of=ExitThresholds(store.exit_thresholds),
+        thresholds_of=ExitThresholds(
+            store.exit_thresholds, {each.id: each.point.exit_thresholds for each in members}
+        ),
+        member_metrics={each.id: each.point.metrics for each in members},
         trial_numbers=trials.numbers,
         trial_partitions=trials.partitions,
         trial_params={n: tuple(params.get(n) for params in trials.params) for n in names},

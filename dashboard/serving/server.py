@@ -24,6 +24,7 @@ OPTIONS = {
     "logger.level": "warning",  # without a line about the start
 }
 NEEDED = (
+    "dashboard.data.frames",  # and pandas
     "dashboard.figures.comparison",
     "dashboard.parts.store_cache",
     "dashboard.parts.front_controls",
@@ -53,6 +54,7 @@ def main() -> None:
         use_own_settings()
         for module in NEEDED:
             importlib.import_module(module)
+        warm_up()
     except KeyboardInterrupt:  # ended during the imports
         sys.exit(130)
     from starlette.middleware import Middleware
@@ -72,6 +74,13 @@ def main() -> None:
         contextlib.suppress(KeyboardInterrupt),  # the regular end
     ):
         app.run(config=options(arguments.port, base))
+
+
+def warm_up() -> None:
+    """Do what Streamlit would do in the first page: look through all modules for its caller."""
+    from streamlit import env_util
+
+    env_util.is_repl()
 
 
 def options(port: int, base: str = "") -> dict[str, object]:

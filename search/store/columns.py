@@ -157,7 +157,7 @@ def _points(
     order_of_trials = np.argsort(trial_ids, kind="stable")
     places = order_of_trials[np.searchsorted(trial_ids, trials, sorter=order_of_trials)]
     order = np.lexsort((ids, places))
-    columns = {name: table[order, place] for place, name in enumerate(names)}
+    columns = dict(zip(names, np.ascontiguousarray(table[order].T), strict=True))
     return PointColumns(
         ids=ids[order],
         places=places[order],

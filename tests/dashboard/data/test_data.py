@@ -8,12 +8,15 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from dashboard.data import frames
 from dashboard.data.point_filter import visible_points
 from dashboard.data.points import MOST_SHAPES, Axis, few_values
+from dashboard.data.study_view import read_study
 from dashboard.data.targets import parse_targets
+from dashboard.figures.style import hover_texts
 from dashboard.parts import downloads
 from dashboard.parts.store_cache import study_cards, study_view, trial_view
 from search.commands import cli
@@ -81,6 +84,23 @@ def test_the_columns_are_the_stored_points(example_url: str) -> None:
     params = [table.params_of(row) for row in range(len(table))]
     assert params == [point.params for point in stored]
     assert table.on_front.tolist() == [point.on_front for point in stored]
+
+
+def test_texts_and_table_of_the_front_read_no_column_of_all_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, count=4)
+    with Store(url, read_only=True) as store:
+        table = read_study(store, "digits").table
+        rows = visible_points(table).front.tolist()
+        monkeypatch.setattr(Store, "figure_column", lambda *_: pytest.fail("read a column"))
+        monkeypatch.setattr(Store, "exit_thresholds", lambda *_: pytest.fail("read thresholds"))
+        texts, shown = hover_texts(table, rows), frames.points(table, rows)
+        monkeypatch.undo()
+        by_column = dataclasses.replace(table, member_metrics={})
+        assert hover_texts(by_column, rows) == texts
+        pandas.testing.assert_frame_equal(frames.points(by_column, rows), shown)
 
 
 def test_points_outside_a_constraint_are_not_feasible(example_url: str) -> None:

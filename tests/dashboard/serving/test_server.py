@@ -1,5 +1,6 @@
 """The server in a real browser: its settings, its place behind a proxy, the browser's history."""
 
+import ast
 import contextlib
 import os
 import shutil
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from dashboard.parts.frame import VIEWS
 from dashboard.parts.store_cache import STORE_VARIABLE
 from tests.dashboard.browsing import opened, press, shows
 from tools.serving import free_port
@@ -72,6 +74,28 @@ def running(command: list[str], address: str, *, folder: Path, store: str = "") 
 
 def pages(port: int, *options: str) -> list[str]:
     return [sys.executable, "-m", "dashboard.serving.server", "--port", str(port), *options]
+
+
+LOADED = """
+import importlib, sys
+from dashboard.serving import server
+for name in server.NEEDED:
+    importlib.import_module(name)
+before = {name.split(".")[0] for name in sys.modules}
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(*sorted({name.split(".")[0] for name in sys.modules} - before))
+"""
+
+
+def test_no_page_waits_for_a_package_to_load() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in VIEWS.glob("*.py")]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names = sorted({str(node.module) for node in nodes if node.module != "collections.abc"})
+    assert "dashboard.data" in names
+    command = [sys.executable, "-c", LOADED, *names, "dashboard.data.frames"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in found if name in ("pandas", "plotly", "pyarrow", "sqlalchemy")] == []
 
 
 @pytest.fixture(scope="module")
