@@ -121,6 +121,6 @@ def run_page(page: Path, prepared: Path, folder: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert [typed for typed, _ in swaps if typed not in text] == []
     pages.run(page, place, swaps=swaps, is_found=is_late)
-    references, faults = load_references(place / "studies" / "references")
-    assert references
-    assert faults == ()
+    found = load_references(place / "studies" / "references")
+    assert found.references
+    assert found.faults == ()

@@ -17,10 +17,11 @@ from benchmarks.report import Figure, Report, arguments, commit, data_dir
 from benchmarks.search.comparison import OURS, REFERENCES, Result, budget_of, compare, digest
 from benchmarks.search.curves import best_of, fraction_to_reach
 from benchmarks.search.grid import STUDIES, Grid, study_of
-from benchmarks.search.page import page, pictures
+from benchmarks.search.page import MADE_BY, page, pictures
 from benchmarks.search.problem import Problem
 from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
+from benchmarks.search.reference_curves import reference_curves
 from benchmarks.search.strategies import GROW, STRATEGIES, can_grow
 from benchmarks.search.synthetic import SYNTHETIC, Synthetic
 
@@ -62,6 +63,9 @@ def main() -> int:
     _lead(report, results)
     if options.markdown:
         options.markdown.write_text(page(report.document(), results), encoding="utf-8")
+    if options.curves:
+        made_by = f"{MADE_BY}, commit {commit()}"
+        options.curves.write_text(reference_curves(results, made_by), encoding="utf-8")
     if options.images:
         options.images.mkdir(parents=True, exist_ok=True)
         for name, text in pictures(results).items():
@@ -89,6 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--resume", type=Path, help="a file that keeps what is finished")
     parser.add_argument("--markdown", type=Path, help="write the page of results there")
     parser.add_argument("--images", type=Path, help="a folder for the pictures")
+    parser.add_argument("--curves", type=Path, help="write all curves there, for the dashboard")
     options = parser.parse_args()
     if options.record and not set(options.problems) <= set(STUDIES):
         parser.error(f"only {' and '.join(STUDIES)} can be recorded")

@@ -15,7 +15,7 @@ from dashboard.data.comparison import (
     ceiling_line,
 )
 from dashboard.data.points import staircase
-from dashboard.data.references import Reference
+from dashboard.data.references import Curve, Reference
 from dashboard.figures.front_marks import add_references
 from dashboard.figures.style import (
     SVG_LIMIT,
@@ -31,6 +31,7 @@ from dashboard.figures.theme import PALETTES, Mode, Palette
 
 HEIGHT = 500
 CEILING = "all studies together"
+DASHES = ("dash", "dashdot", "longdash", "longdashdot")  # of published curves
 SPENT = {
     "trials": "Finished trials",
     "epochs": "Epochs trained",
@@ -199,24 +200,55 @@ def _add_ceiling(
 
 
 def histories(
-    comparison: Comparison, *, along: str, mode: Mode, has_ceiling: bool = False
+    comparison: Comparison,
+    *,
+    along: str,
+    mode: Mode,
+    has_ceiling: bool = False,
+    curves: Sequence[Curve] = (),
 ) -> go.Figure:
     """Return hypervolumes over trials, epochs or hours; groups of several as mean and range.
 
-    The ceiling is the hypervolume of all studies together.
+    The ceiling is the hypervolume of all studies together. `curves` are those of other searches,
+    with the reference point of the comparison; all but ceilings are drawn over epochs only.
     """
     figure = _empty(along, mode)
     shades = colours(comparison, mode)
+    shown = [each for each in curves if each.is_ceiling or along == "epochs"]
     ends = [s.history.along(along)[-1] for s in comparison.studies if s.history.values.size]
+    ends += [each.epochs[-1] for each in shown if each.epochs]
     if has_ceiling and ends:
         level = comparison.ceiling
         name = f"{CEILING}: {level:.4f}"
         _add_ceiling(figure, [0.0, max(ends)], [level, level], name, PALETTES[mode])
     for group in comparison.groups:
         _add_group(figure, comparison.members(group), group, along, shades[group])
+    for place, curve in enumerate(shown):
+        _add_curve(figure, curve, max(ends, default=1.0), place, PALETTES[mode])
     figure.update_xaxes(title=SPENT[along], rangemode="tozero")
     figure.update_yaxes(title="Hypervolume   <i>better ↑</i>")
     return figure
+
+
+def _add_curve(figure: go.Figure, curve: Curve, end: float, place: int, palette: Palette) -> None:
+    """Add a curve of another search, or a ceiling up to `end`; `place` chooses the dashes."""
+    name = html.escape(curve.name)
+    about = "<br>".join(html.escape(word) for word in (curve.note, curve.source) if word)
+    figure.add_trace(
+        go.Scatter(
+            x=curve.epochs or (0.0, end),
+            y=curve.values if curve.epochs else curve.values * 2,
+            mode="lines",
+            name=name,
+            line={
+                "color": palette.muted,
+                "width": 1.8,
+                "dash": "dot" if curve.is_ceiling else DASHES[place % len(DASHES)],
+                "shape": "hv",
+            },
+            hovertemplate=f"<b>{name}</b><br>%{{y:.4f}} at %{{x:,.4~g}}<br>{about}<extra></extra>",
+        )
+    )
 
 
 def _add_group(

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard.data import formats
 from dashboard.data.point_filter import ViewOptions
 from dashboard.data.points import RUN_COLUMNS, PointTable
-from dashboard.data.references import Reference, folder, load_references, stamp
+from dashboard.data.references import Published, Reference, folder, load_references, stamp
 from dashboard.data.study_view import StudyView
 from dashboard.data.targets import Target, parse_targets
 from dashboard.parts import frame
@@ -46,7 +46,7 @@ def draw_controls(view: StudyView) -> ControlState:
             points = {"all": "All points", "trial": "One per trial"}
             per_trial = frame.pick_one("Points", "points", points) == "trial"
             hides = not frame.switch("Dominated points", "dominated", default=True)
-            references = published([view])
+            references = published([view]).references
     options = ViewOptions(
         x=x,
         y=y,
@@ -115,27 +115,31 @@ def _targets(table: PointTable) -> tuple[Target, ...]:
     return targets
 
 
-def published(views: Sequence[StudyView]) -> tuple[Reference, ...]:
-    """Return published results for the one data set of these studies, if they are switched on."""
+def published(views: Sequence[StudyView], *, has_curves: bool = False) -> Published:
+    """Return what is published of the one data set of these studies, if it is switched on.
+
+    `has_curves`: hypervolumes of other searches are among it.
+    """
     datasets = {view.study.run.get("dataset", "") if view.study else "" for view in views}
     dataset = datasets.pop() if len(datasets) == 1 else ""
-    found, faults = _loaded(str(folder()), stamp(folder()))
-    fitting = tuple(reference for reference in found if reference.dataset == dataset)
-    for fault in faults:
+    found = _loaded(str(folder()), stamp(folder()))
+    for fault in found.faults:
         st.warning(formats.verbatim(fault))
-    if not fitting:
-        return ()
+    fitting = Published(
+        references=tuple(each for each in found.references if each.dataset == dataset),
+        curves=tuple(each for each in found.curves if has_curves and each.dataset == dataset),
+    )
+    if fitting == Published():
+        return fitting
     is_on = frame.switch(
         "Published results",
         "references",
         default=True,
         help="Results on the same data set, from the TOML files in studies/references.",
     )
-    return fitting if is_on else ()
+    return fitting if is_on else Published()
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _loaded(
-    path: str, version: tuple[tuple[str, int], ...]
-) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+def _loaded(path: str, version: tuple[tuple[str, int], ...]) -> Published:
     return load_references(folder())

@@ -1,12 +1,13 @@
 """Several studies or groups of studies: fronts, hypervolumes and cost of each."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from dashboard.data import formats, frames
 from dashboard.data.comparison import GOAL, Comparison, compare, group_tests, question_of
-from dashboard.data.references import Reference
+from dashboard.data.references import Curve, Reference
 from dashboard.data.study_view import StudyView
 from dashboard.figures.comparison import SPENT, fronts, histories
 from dashboard.parts import frame
@@ -86,12 +87,12 @@ def _draw(comparison: Comparison, views: list[StudyView]) -> None:
     if any(study.front.size for study in comparison.studies):
         with st.container(horizontal=True, gap="medium"):
             has_ceiling = frame.switch("Ceiling", "ceiling", default=False, help=_CEILING)
-            references = published(views)
+            references, curves, _ = published(views, has_curves=True)
         left, right = st.columns(2, gap="large")
         with left:
             _fronts(comparison, references, has_ceiling=has_ceiling)
         with right:
-            _histories(comparison, has_ceiling=has_ceiling)
+            _histories(comparison, curves, has_ceiling=has_ceiling)
     else:
         st.text("None of these studies has a point on its front yet.")
     _table(comparison)
@@ -192,7 +193,7 @@ def _axis(label: str, name: str, names: list[str], default: str) -> str:
         return frame.choose(label, name, names, default, show=formats.label)
 
 
-def _histories(comparison: Comparison, *, has_ceiling: bool) -> None:
+def _histories(comparison: Comparison, curves: tuple[Curve, ...], *, has_ceiling: bool) -> None:
     st.subheader("Hypervolume", anchor=False)
     along = frame.pick_one(
         "Against",
@@ -203,11 +204,30 @@ def _histories(comparison: Comparison, *, has_ceiling: bool) -> None:
     if not comparison.objectives:
         st.text("These studies have no common objective, so hypervolumes cannot be compared.")
         return
+    fitting = [each for each in curves if each.is_measured_from(comparison.reference)]
     frame.chart(
-        histories(comparison, along=along, mode=frame.mode(), has_ceiling=has_ceiling),
+        histories(
+            comparison, along=along, mode=frame.mode(), has_ceiling=has_ceiling, curves=fitting
+        ),
         "compared-hypervolumes",
         f"Hypervolume of the studies against {SPENT[along].lower()}",
     )
+    _curve_remarks(curves, fitting, along)
+
+
+def _curve_remarks(curves: Sequence[Curve], fitting: Sequence[Curve], along: str) -> None:
+    """Say which published hypervolumes are not drawn, and why."""
+    words = []
+    if along != "epochs" and not all(each.is_ceiling for each in fitting):
+        words.append("Published curves are drawn against epochs.")
+    others = [each.name for each in curves if each not in fitting]
+    if others:
+        words.append(
+            f"Not drawn, because of other objectives or another reference point: "
+            f"{', '.join(others)}. A study takes one from [search.reference]."
+        )
+    if words:
+        st.caption(formats.verbatim(" ".join(words)))
 
 
 def _table(comparison: Comparison) -> None:

@@ -21,6 +21,7 @@ from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
 from benchmarks.search.replay import Curve, Ended, Epoch, epochs_of, replay
 from benchmarks.search.strategies import OURS, STRATEGIES
+from dashboard.data.references import load_references
 from search.front.indicators import normalised_hypervolume
 from search.samplers.shared_points import shared_points
 from search.study.study import Study, study_from_toml
@@ -373,6 +374,7 @@ def test_the_command_replays_a_record_and_writes_its_page(
     ]
     arguments = ["--quick", "--json", "--records", "digits", "--folder", str(tmp_path)]
     arguments += ["--markdown", str(tmp_path / "page.md"), "--images", str(tmp_path / "images")]
+    arguments += ["--curves", str(tmp_path / "digits.toml")]
     arguments += ["--resume", str(tmp_path / "finished"), "--strategies", *names]
     monkeypatch.setattr(sys, "argv", ["search", *arguments])
     documents = []
@@ -390,3 +392,11 @@ def test_the_command_replays_a_record_and_writes_its_page(
         picture = (tmp_path / "images" / f"search-digits-{group}.svg").read_text()
         assert picture.startswith("<svg")
         assert picture.count("<polyline") >= 2
+    found = load_references(tmp_path)  # as the dashboard does
+    assert found.faults == ()
+    assert {curve.name for curve in found.curves} == {f"{name}, mean of 2 seeds" for name in names}
+    result = {figure["name"]: figure["value"] for figure in first["figures"]}
+    curves = {curve.name.split(",")[0]: curve for curve in found.curves}
+    ratio = curves["without-stopping"].values[-1] / curves[OURS].values[-1]
+    assert ratio == pytest.approx(result["hypervolume_without_stopping_vs_ours"], rel=1e-3)
+    assert curves[OURS].is_measured_from(clear().reference("default"))

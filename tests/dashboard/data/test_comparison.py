@@ -19,6 +19,7 @@ from dashboard.data.comparison import (
     hours_at_work,
     hypervolume_history,
 )
+from dashboard.data.references import Curve
 from dashboard.data.study_view import StudyView, read_study
 from dashboard.figures import comparison as comparison_figures
 from dashboard.parts.store_cache import open_store
@@ -79,6 +80,27 @@ def test_the_ceiling_is_what_all_studies_found_together(views: list[StudyView]) 
     figure = comparison_figures.histories(compared, along="epochs", mode="dark", has_ceiling=True)
     level = next(trace for trace in figure.data if "together" in str(trace.name))
     assert set(level.y) == {compared.ceiling}
+
+
+def test_curves_of_other_searches_are_drawn_over_epochs_and_ceilings_over_everything(
+    views: list[StudyView],
+) -> None:
+    compared = compare(views[:2])
+    about = {"dataset": "digits", "source": "S", "note": "", "reference": compared.reference}
+    curve = Curve(name="<peer>", epochs=(1.0, 900.0), values=(0.1, 0.4), **about)
+    ceiling = Curve(name="best known", epochs=(), values=(0.9,), **about)
+    drawn = {}
+    for along in ("epochs", "trials"):
+        figure = comparison_figures.histories(
+            compared, along=along, mode="light", curves=[curve, ceiling]
+        )
+        drawn[along] = {trace.name: trace for trace in figure.data}
+    peer, level = drawn["epochs"]["&lt;peer&gt;"], drawn["epochs"]["best known"]
+    assert (peer.x, peer.y, peer.line.shape) == ((1.0, 900.0), (0.1, 0.4), "hv")
+    assert (level.x, level.y) == ((0.0, 900.0), (0.9, 0.9))
+    assert "&lt;peer&gt;" not in drawn["trials"]
+    last = max(study.history.trials[-1] for study in compared.studies)
+    assert drawn["trials"]["best known"].x == (0.0, last)
 
 
 @pytest.mark.parametrize(

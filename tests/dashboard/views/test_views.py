@@ -1,4 +1,5 @@
 import contextlib
+import html
 import sqlite3
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import dashboard
 from dashboard.data import formats
+from dashboard.data.point_filter import visible_points
 from dashboard.parts.store_cache import STORE_VARIABLE, study_view, trial_view
 from dashboard.serving import server
 from search.store.store import Store
@@ -262,6 +264,52 @@ def test_two_studies_are_compared_and_the_address_says_which(
     app.multiselect[0].set_value(["finished"]).run()
     assert app.query_params["with"] in ("finished", ["finished"])
     assert list(app.dataframe[0].value["Study"]) == ["finished"]
+
+
+CURVES = """
+[[curve]]
+name = "a_peer"
+dataset = "digits"
+source = "S"
+epochs = [1, 2]
+hypervolume = [0.1, 0.2]
+reference = {{ accuracy = 0.0, synaptic_ops = {ops}, training_memory_bytes = {memory} }}
+"""
+
+
+def test_a_curve_with_another_reference_point_is_not_drawn_and_the_page_says_so(
+    example_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = study_view(example_url, "finished").stored.reference or {}
+    ops, memory = point["synaptic_ops"], point["training_memory_bytes"]
+    same, other = CURVES.format(ops=ops, memory=memory), CURVES.format(ops=2 * ops, memory=memory)
+    (tmp_path / "a.toml").write_text(same + other.replace("a_peer", "another"))
+    (tmp_path / "b.toml").write_text(same.replace("[0.1, 0.2]", "[0.1]"))
+    monkeypatch.setenv("SPIKEFRONT_REFERENCES", str(tmp_path))
+    app = shown(monkeypatch, example_url, "views/compare.py", **{"with": "finished"})
+    said = html.unescape(words(app))
+    assert "Published curves are drawn against epochs." in said
+    assert "another reference point: another." in said
+    assert "b.toml: curve 1: epochs must be as many as hypervolume, got 2 and 1" in said
+    app.query_params["along"] = "epochs"
+    app.run()
+    assert "are drawn against epochs" not in html.unescape(words(app))
+    app.query_params["references"] = "off"
+    app.run()
+    assert "another reference point" not in words(app)
+
+
+def test_cards_of_a_front_have_the_objectives_of_their_points(
+    example_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shown(monkeypatch, example_url, "views/front.py", study="finished")
+    cards = [each.proto.body for each in app.get("html") if "facts" in each.proto.body]
+    view = study_view(example_url, "finished")
+    knee = visible_points(view.table).knee
+    assert knee is not None
+    for name in view.table.objectives:
+        value = formats.quantity(name, view.table.figure(name, knee), view.table.metrics)
+        assert f"{formats.label(name)}</span><b>{value}</b>" in cards[0]
 
 
 def test_a_target_in_the_address_narrows_the_front(

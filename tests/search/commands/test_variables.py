@@ -85,7 +85,7 @@ def test_references_and_switches_that_are_none_are_said(
 ) -> None:
     (working_folder / "file").touch()
     monkeypatch.setenv("SPIKEFRONT_REFERENCES", "file")
-    assert load_references(folder())[1] == (
+    assert load_references(folder()).faults == (
         "file must be a folder of published results, got a file",
     )
     given = {"SPIKEFRONT_REFERENCES": "file", "SPIKEFRONT_NATIVE": "no"}
