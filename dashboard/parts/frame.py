@@ -1,6 +1,7 @@
 """Parts of every page: style, messages of the store, charts, and controls kept in the address."""
 
 import contextlib
+import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,9 @@ STYLE = """<style>
 [data-testid="stImage"] img { border-radius: 0; }
 [class*="st-key-scrolling-"] { overflow-x: auto; }
 [class*="st-key-scrolling-"] > div { min-width: 44rem; }
+.facts div { display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; justify-content: space-between; }
+.facts span { font-size: 0.875rem; opacity: 0.6; cursor: help; }
+.facts span[title]:hover { text-decoration: underline dotted; }
 @media (max-width: 640px) {
   .stHorizontalBlock { row-gap: 0.75rem; }
   .stHorizontalBlock > .stElementContainer:has(> .stMetric) { flex: 1 1 40%; }
@@ -93,6 +97,19 @@ def chart(
 def table(data: object, **options: Any) -> None:
     """Draw a table without its index; a missing value is a dash, not the word None."""
     st.dataframe(data, hide_index=True, placeholder=formats.NOTHING, **options)
+
+
+def facts(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Draw a list of label, value and meaning, which the label shows under the mouse.
+
+    One element: a page with an element for each word takes long to begin.
+    """
+    lines = [
+        f'<div><span title="{html.escape(meaning)}">{html.escape(label)}</span>'
+        f"<b>{html.escape(value)}</b></div>"
+        for label, value, meaning in rows
+    ]
+    st.html(f'<div class="facts">{"".join(lines)}</div>')
 
 
 @contextlib.contextmanager

@@ -281,24 +281,26 @@ def _facts(view: StudyView, row: int) -> None:
     if exits != formats.NOTHING:
         head.append(f"exit threshold {exits}")
     st.text(" · ".join(head))
-    for name in table.objectives:
-        with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
-            meaning = formats.meaning(name, table.metrics)
-            st.caption(formats.label(name), width="content", help=meaning)
-            value = formats.quantity(name, table.figure(name, row), table.metrics)
-            st.markdown(f"**{formats.verbatim(value)}**", width="content")
+    facts = [
+        (
+            formats.label(name),
+            formats.quantity(name, table.figure(name, row), table.metrics),
+            formats.meaning(name, table.metrics),
+        )
+        for name in table.objectives
+    ]
     found = view.confirmed.get(int(table.ids[row]))
     if found is not None and found.seeds:
-        with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
-            st.caption(
+        tested = "accuracy" if "accuracy" in table.metrics else table.objectives[0]
+        facts.append(
+            (
                 inputs_of_study(view.study).worded("On test images"),
-                width="content",
-                help="Test accuracy of this configuration trained again with new seeds by "
-                "`spikefront confirm`: mean and standard deviation.",
+                formats.confirmed(found, tested, table.metrics),
+                "Test accuracy of this configuration trained again with new seeds by "
+                "spikefront confirm: mean and standard deviation.",
             )
-            tested = "accuracy" if "accuracy" in table.metrics else table.objectives[0]
-            shown = formats.verbatim(formats.confirmed(found, tested, table.metrics))
-            st.markdown(f"**{shown}**", width="content")
+        )
+    frame.facts(facts)
 
 
 def _actions(url: str, view: StudyView, row: int, *, key: str) -> None:
