@@ -29,7 +29,7 @@ STYLE = """<style>
 .net h4 { font-size: 0.875rem; margin: 0 0 0.35rem; padding: 0; font-weight: 600; }
 .net h4 span, .net .muted { color: var(--muted); font-weight: 400; }
 .net ul { list-style: none; margin: 0; padding: 0; }
-.net li { display: grid; grid-template-columns: minmax(5.2rem, 1fr) 3.4rem 4.6rem; gap: 0.5rem;
+.net li { display: grid; grid-template-columns: minmax(5.2rem, 1fr) 2.6rem 3.4rem; gap: 0.5rem;
   margin: 0; padding: 0.08rem 0; align-items: center; font-size: 0.8125rem; }
 .net li span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .net li i { display: block; height: 0.45rem; border-radius: 2px; background: var(--grid);

@@ -210,8 +210,9 @@ def curve(measurements: Sequence[Measurement], name: str, mode: Mode) -> go.Figu
     figure.update_yaxes(
         fixedrange=True, nticks=5, rangemode="tozero" if name == "loss" else "normal"
     )
-    if name != "loss":
-        figure.update_yaxes(tickformat=".0%")
+    if name != "loss":  # equal values would stand in the middle of an axis up to 200 %
+        within = {"minallowed": -0.04, "maxallowed": 1.04}
+        figure.update_yaxes(tickformat=".0%", autorangeoptions=within)
     return figure
 
 

@@ -198,8 +198,8 @@ def _histories(comparison: Comparison, curves: tuple[Curve, ...], *, has_ceiling
     along = frame.pick_one(
         "Against",
         "along",
-        SPENT,
-        help="Hours of training: hours in which at least one trial ran, without pauses.",
+        {name: name.capitalize() for name in SPENT},
+        help="Hours: those in which at least one trial ran, without pauses.",
     )
     if not comparison.objectives:
         st.text("These studies have no common objective, so hypervolumes cannot be compared.")
