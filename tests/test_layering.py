@@ -70,6 +70,7 @@ LOADS_HEAVY = {
     "search.runners.ray_tune",
     "search.samplers.optuna_files",
     "search.samplers.grow",
+    "search.samplers.gain",
 }
 
 

@@ -22,7 +22,7 @@ from benchmarks.search.problem import Problem
 from benchmarks.search.record import Record
 from benchmarks.search.recorder import images_of, record_study, stamp
 from benchmarks.search.reference_curves import reference_curves
-from benchmarks.search.strategies import GROW, STRATEGIES, can_grow
+from benchmarks.search.strategies import GAIN, GROW, STRATEGIES, can_grow
 from benchmarks.search.synthetic import SYNTHETIC, Synthetic
 
 TRAININGS = 30  # of mean length: the budget of a strategy
@@ -52,7 +52,7 @@ def main() -> int:
                 problem,
                 digest=digest(path),
                 strategies=[n for n in strategies if n != GROW or can_grow(problem.study)],
-                seeds=options.seeds,
+                seeds=range(options.first, options.first + options.seeds),
                 budget=budget_of(problem, options.trainings),
                 reference=options.reference,
                 finished=finished,
@@ -88,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="of the records")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--trainings", type=float, help="the budget, in trainings of mean length")
     parser.add_argument("--reference", choices=REFERENCES, default="default")
     parser.add_argument("--resume", type=Path, help="a file that keeps what is finished")
@@ -165,6 +166,7 @@ def _setting(options: argparse.Namespace) -> dict[str, object]:
     return {
         "problems": " ".join(options.problems),
         "seeds": options.seeds,
+        "first": options.first,
         "trainings": options.trainings,
         "reference": options.reference,
     }
@@ -192,25 +194,28 @@ def _figures(report: Report, results: list[Result]) -> None:
 
 
 def _lead(report: Report, results: list[Result]) -> None:
-    """Add how soon ours has what the best peer has that gets its operating points for free."""
-    fractions = []
-    for result in results:
-        peers = result.of_kind("beside")
-        if not peers or OURS not in result.curves:
-            continue
-        best = best_of(peers)
-        ours, theirs = result.bundles[OURS], peers[best]
-        fraction = fraction_to_reach(ours, float(theirs.mean[-1]))
-        fractions.append(min(fraction, 1.0))
-        report.line(f"{result.name}: the best peer with all its operating points is {best}")
-        _add(report, f"epochs_to_best_peer_with_family_{result.name}", fraction)
-        error = math.hypot(ours.error[-1], theirs.error[-1])
-        if error > 0:
-            lead = float(ours.mean[-1] - theirs.mean[-1]) / error
-            name = f"lead_over_best_peer_with_family_{result.name}"
-            report.add(Figure(name=name, value=lead, unit="standard errors", better="higher"))
-    if fractions:
-        _add(report, "epochs_to_best_peer_with_family", max(fractions))
+    """Add how soon ours have what the best peer has that gets its operating points for free."""
+    for name in (OURS, GAIN):
+        part = "" if name == OURS else "_" + name.removeprefix(f"{OURS}-")
+        fractions = []
+        for result in results:
+            peers = result.of_kind("beside")
+            if not peers or name not in result.curves:
+                continue
+            best = best_of(peers)
+            ours, theirs = result.bundles[name], peers[best]
+            fraction = fraction_to_reach(ours, float(theirs.mean[-1]))
+            fractions.append(min(fraction, 1.0))
+            if name == OURS:
+                report.line(f"{result.name}: the best peer with all its operating points is {best}")
+            _add(report, f"epochs_to_best_peer_with_family{part}_{result.name}", fraction)
+            error = math.hypot(ours.error[-1], theirs.error[-1])
+            if error > 0:
+                lead = float(ours.mean[-1] - theirs.mean[-1]) / error
+                figure = f"lead_over_best_peer_with_family{part}_{result.name}"
+                report.add(Figure(name=figure, value=lead, unit="standard errors", better="higher"))
+        if fractions:
+            _add(report, f"epochs_to_best_peer_with_family{part}", max(fractions))
 
 
 def _add(report: Report, name: str, value: float, aim: float | None = None) -> None:

@@ -58,7 +58,7 @@ def compare(
     *,
     digest: str,
     strategies: Sequence[str],
-    seeds: int,
+    seeds: range,
     budget: int,
     reference: str,
     finished: Finished,
@@ -73,7 +73,7 @@ def compare(
     for strategy in strategies:
         search = STRATEGIES[strategy].search
         found = []
-        for seed in range(seeds):
+        for seed in seeds:
             key = f"{digest} {search} {seed} {budget} {reference}"
             known = finished.get(key)
             if known is None:
@@ -84,8 +84,8 @@ def compare(
         bundle = Bundle.of(found, budget, has_family=STRATEGIES[strategy].has_family)
         say(
             f"{name:<8} {strategy:<32} hypervolume {bundle.mean[-1]:.4f}, "
-            f"{sum(curve.trials for curve in found) / seeds:.0f} trials, "
-            f"{sum(curve.seconds for curve in found) / seeds:.1f} s of sampling"
+            f"{sum(curve.trials for curve in found) / len(seeds):.0f} trials, "
+            f"{sum(curve.seconds for curve in found) / len(seeds):.1f} s of sampling"
         )
     return Result(name=name, record=record, budget=budget, reference=point, curves=curves)
 

@@ -64,6 +64,7 @@ class Ours:
             epochs_total=epoch.total,
             points=rule.points([epoch.sampled, *epoch.family]),
         )
+        self._proposals.hear(number, report)
         return self._rungs.judge(number, report).stops
 
     def tell(self, number: int, ended: Ended) -> None:

@@ -10,7 +10,7 @@ from benchmarks.search.comparison import OURS, Result
 from benchmarks.search.curves import LEVEL, Reached, best_of, reached
 from benchmarks.search.plot import picture
 from benchmarks.search.record import Record
-from benchmarks.search.strategies import STRATEGIES
+from benchmarks.search.strategies import GAIN, STRATEGIES
 
 MADE_BY = "python -m benchmarks.search"
 _SHARES = (0.1, 0.25, 0.5, 1.0)  # of the budget, at which tables show the hypervolume
@@ -30,7 +30,9 @@ def pictures(results: Sequence[Result]) -> dict[str, str]:
             bundles = {n: b for n, b in result.bundles.items() if STRATEGIES[n].kind in kinds}
             if bundles:
                 title = f"{result.name}: hypervolume by trained epochs, {_seeds(result)} seeds"
-                files[f"search-{result.name}-{group}.svg"] = picture(title, bundles, bold=[OURS])
+                files[f"search-{result.name}-{group}.svg"] = picture(
+                    title, bundles, bold=[OURS, GAIN]
+                )
     return files
 
 
@@ -95,10 +97,9 @@ def _seeds(result: Result) -> int:
 
 def _headline(results: Sequence[Result]) -> str:
     rows = []
-    for result in results:
-        ours = result.bundles.get(OURS)
-        if ours is None:
-            continue
+    pairs = [(r, name) for r in results for name in (OURS, GAIN) if name in r.curves]
+    for result, name in pairs:
+        ours = result.bundles[name]
         for kind, meaning in (("peer", "sampled"), ("beside", "all, at no cost")):
             peers = result.of_kind(kind)
             if not peers:
@@ -109,7 +110,7 @@ def _headline(results: Sequence[Result]) -> str:
                     result.name,
                     meaning,
                     f"{best} {_value(peers[best].mean[-1], peers[best].error[-1])}",
-                    _value(ours.mean[-1], ours.error[-1]),
+                    f"{name} {_value(ours.mean[-1], ours.error[-1])}",
                     str(result.budget),
                     _share(reached(ours, peers)),
                 ]
@@ -215,6 +216,6 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
 - Problems: {made}
 
 ```
-{MADE_BY} --problems {problems} --seeds {_seeds(results[0])} \\
+{MADE_BY} --problems {problems} --first {head["setting"]["first"]} --seeds {_seeds(results[0])} \\
 {chosen}    --markdown docs/{name}.md --images docs/images{again if recorded else ""}
 ```"""

@@ -32,6 +32,7 @@ def can_grow(study: Study) -> bool:
 
 OURS = "spikefront"
 GROW = "spikefront-grow"
+GAIN = "spikefront-gain"
 
 _PEERS: Mapping[str, tuple[str, Maker]] = {
     "random": ("points at random", partial(OptunaSearch, sampler="random")),
@@ -76,6 +77,7 @@ SEARCHES: Mapping[str, Maker] = {
     **{name: make for name, (_, make) in _PEERS.items()},
     OURS: Ours,
     GROW: partial(Ours, sampler="grow"),
+    GAIN: partial(Ours, sampler="gain", reduction_factor=2.0),
     **{name: make for name, (_, make) in _ABLATIONS.items()},
 }
 
@@ -91,6 +93,12 @@ STRATEGIES: Mapping[str, Entry] = {
         kind="ours",
         meaning='the same with `sampler = "grow"`, where units vary',
         search=GROW,
+        has_family=True,
+    ),
+    GAIN: Entry(
+        kind="ours",
+        meaning='the same with `sampler = "gain"` and `reduction_factor = 2`',
+        search=GAIN,
         has_family=True,
     ),
     "without-family-in-front": Entry(

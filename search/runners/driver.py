@@ -234,6 +234,8 @@ class StudyDriver(LeasedRun):
         if decision.is_recorded:
             self._store.record_rung(self._study.name, number, report)
         self.store_s += time.perf_counter() - begun
+        if decision.is_recorded:  # as a driver would hear it that continues from the store
+            self._sampler.hear(number, report)
         if decision.stops:
             self.finish(
                 number,
@@ -326,8 +328,9 @@ class StudyDriver(LeasedRun):
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
         self._number = max((trial.number for trial in trials), default=-1) + 1
         self._pruner = pruner_of(self._study)
+        reports = self._store.newest_rungs(self._study.name, RECORDS) if self._pruner else []
         if self._pruner is not None:
-            for number, report in self._store.newest_rungs(self._study.name, RECORDS):
+            for number, report in reports:
                 self._pruner.restore(number, report)
         self.store_s += time.perf_counter() - begun
         is_over = bool(self._spent.spent())  # then no proposals are needed
@@ -337,6 +340,8 @@ class StudyDriver(LeasedRun):
             prior=() if is_over else self._store.prior_trials(self._study.name),
             shared={} if is_over else self._families(),
         )
+        for number, report in () if is_over else reports:
+            self._proposals.hear(number, report)
         self._sampler = BackgroundSampler(self._proposals, ahead=self._ask_ahead)
 
     @property

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from search.samplers.proposals import Proposal, Proposals
 from search.text import log
+from search.trial.rung import RungReport
 from search.trial.trial import Trial
 from snn.settings.measurement import OperatingPoint
 
@@ -89,6 +90,13 @@ class BackgroundSampler:
         """Tell the sampler the result of a trial before its next proposal."""
         begun = time.perf_counter()
         self._told.append(self._do(lambda: self._proposals.tell(trial, points)))
+        self._check_told()
+        self.waited_s += time.perf_counter() - begun
+
+    def hear(self, number: int, report: RungReport) -> None:
+        """Tell the sampler what a running trial measured at a rung."""
+        begun = time.perf_counter()
+        self._told.append(self._do(lambda: self._proposals.hear(number, report)))
         self._check_told()
         self.waited_s += time.perf_counter() - begun
 

@@ -178,6 +178,8 @@ class OptunaSampler:
     def _method(self, number: int) -> str:
         if self._study.search.sampler == "grow":
             return "tpe"  # of its other trials
+        if self._study.search.sampler == "gain":
+            return "random"  # of its first trials
         if self._study.search.sampler != "auto":
             return self._study.search.sampler
         return "tpe" if number + self._others < AUTO_SWITCH else "nsga2"

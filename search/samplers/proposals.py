@@ -16,6 +16,7 @@ from search.study.space import RandomSuggest
 from search.study.study import Study
 from search.trial.function_config import Config
 from search.trial.rejected import SamplerState, rejected_of
+from search.trial.rung import RungReport
 from search.trial.trial import Params, Trial, TrialState
 from search.worker.feasibility import Feasibility, Infeasible, size_of
 from snn.settings.config import ConfigError, RunConfig
@@ -114,6 +115,15 @@ class Proposals:
             else:  # a sampler from outside need not take them
                 self._sampler.tell(trial, shared)
         self.seconds += time.perf_counter() - begun
+
+    def hear(self, number: int, report: RungReport) -> None:
+        """Learn what a trial measured at a rung, before it is told."""
+        from search.samplers.sampler import Listener
+
+        if self._repeats == 1 and isinstance(self._sampler, Listener):
+            begun = time.perf_counter()
+            self._sampler.hear(number, report)
+            self.seconds += time.perf_counter() - begun
 
     def _shared(self, trial: Trial, points: Sequence[OperatingPoint]) -> list[Trial]:
         if not self._study.search.share_operating_points:

@@ -37,7 +37,7 @@ class Regression:
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation without noise, (points,) each."""
         squares = (features[:, None] - self._features[None]) ** 2
-        kernel = self._signal * _matern(squares @ self._weights)
+        kernel = self._signal * matern(squares @ self._weights)
         mean = kernel @ self._alpha
         left = np.linalg.solve(self._factor, kernel.T)
         variance = np.maximum(self._signal - (left**2).sum(axis=0), 1e-10)
@@ -58,7 +58,7 @@ class Regression:
                 options={"maxiter": STEPS},
             ).x
         self._weights, self._signal, noise = _parts(found)
-        kernel = self._signal * _matern(self._squares @ self._weights)
+        kernel = self._signal * matern(self._squares @ self._weights)
         self._factor = np.linalg.cholesky(kernel + (noise + _JITTER) * np.eye(len(kernel)))
         self._alpha = np.linalg.solve(self._factor.T, np.linalg.solve(self._factor, self._values))
 
@@ -66,14 +66,14 @@ class Regression:
         """Return the negative logarithm of the posterior and its gradient."""
         weights, signal, noise = _parts(given)
         squared = self._squares @ weights
-        shape = _matern(squared)
+        shape = matern(squared)
         kernel = signal * shape + (noise + _JITTER) * np.eye(len(shape))
         factor = np.linalg.cholesky(kernel)
         inverse = np.linalg.inv(kernel)
         alpha = inverse @ self._values
         loss = 0.5 * self._values @ alpha + np.log(np.diag(factor)).sum()
         outer = inverse - np.outer(alpha, alpha)  # twice the gradient by the kernel
-        by_square = signal * _matern_slope(squared)
+        by_square = signal * matern_slope(squared)
         gradient = np.empty_like(given)
         pulled = outer * by_square
         # d weight / d log length = -2 weight
@@ -89,14 +89,14 @@ def _parts(given: Floats) -> tuple[Floats, float, float]:
     return np.exp(-2 * given[:-2]), math.exp(given[-2]), LEAST_NOISE + math.exp(given[-1])
 
 
-def _matern(squared: Floats) -> Floats:
+def matern(squared: Floats) -> Floats:
     """Return the Matern 5/2 correlation at squared distances."""
     root = np.sqrt(5 * squared)
     result: Floats = (1 + root + root**2 / 3) * np.exp(-root)
     return result
 
 
-def _matern_slope(squared: Floats) -> Floats:
+def matern_slope(squared: Floats) -> Floats:
     """Return the derivative of the correlation by the squared distance."""
     root = np.sqrt(5 * squared)
     result: Floats = -5 / 6 * (1 + root) * np.exp(-root)

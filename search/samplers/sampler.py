@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from search.study.methods import SAMPLERS
 from search.study.study import Study
 from search.trial.rejected import SamplerState
+from search.trial.rung import RungReport
 from search.trial.trial import Params, Trial
 from snn.settings.measurement import OperatingPoint
 
@@ -53,6 +54,19 @@ class Sampler(Protocol):
 
         `shared` are further configurations that the same training has answered; `family` are
         the operating points of the network, given to the samplers of FAMILIES.
+        """
+        ...
+
+
+@runtime_checkable
+class Listener(Sampler, Protocol):
+    """A sampler that also learns from trials that go on."""
+
+    def hear(self, number: int, report: RungReport) -> None:
+        """Learn what the running trial `number` measured at a rung; it may be stopped there.
+
+        Reports of finished trials come when a sampler was rebuilt. A report that comes twice
+        counts once.
         """
         ...
 

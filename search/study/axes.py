@@ -1,5 +1,6 @@
 """Axes: the values that one setting may take in a space."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -229,6 +230,11 @@ class Choice:
         return " | ".join(str(value) for value in self.values)
 
 
+@functools.lru_cache(maxsize=64)
+def _cuts(units: int, most: int, least: int) -> tuple[str, ...]:
+    return tuple(partitions(units, max_blocks=most, min_blocks=least))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PartitionAxis:
     """Every partition of `units` units into `min_blocks` to `max_blocks` blocks."""
@@ -242,8 +248,7 @@ class PartitionAxis:
     @property
     def values(self) -> tuple[str, ...]:
         """The values that the axis can take."""
-        cuts = partitions(self.units, max_blocks=self.max_blocks, min_blocks=self.min_blocks)
-        return tuple(cuts)
+        return _cuts(self.units, self.max_blocks, self.min_blocks)
 
     @property
     def size(self) -> float:

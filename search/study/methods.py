@@ -7,5 +7,6 @@ SAMPLERS = dict.fromkeys(  # see search/samplers/sampler.py
     ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "auto"), "search.samplers.optuna_sampler"
 )
 SAMPLERS["grow"] = "search.samplers.grow"
-FAMILIES = frozenset({"grow"})  # samplers that are told all operating points of a trial
+SAMPLERS["gain"] = "search.samplers.gain"
+FAMILIES = frozenset({"grow", "gain"})  # samplers that are told all operating points of a trial
 PRUNERS = {"moasha": "search.pruners.moasha"}  # see search/pruners/pruner.py

@@ -275,7 +275,9 @@ class Study:
         if self.train is not None or not can_extend(self.space, self.search):
             return 0.0
         share = self.search.extend_prefixes
-        return PREFIX_SHARE if share is None else share
+        if share is None:  # sampler gain knows itself what blocks are worth
+            return 0.0 if self.search.sampler == "gain" else PREFIX_SHARE
+        return share
 
     @property
     def tells_families(self) -> bool:

@@ -141,8 +141,9 @@ def test_an_interrupted_study_runs_what_an_undisturbed_one_would_have_run(
         assert other.hypervolume("small") == store.hypervolume("small")
 
 
-def stopping_study(trials: int = 20) -> Study:
-    return make_study(budget=f"trials = {trials}", run="epochs = 9", stopping="moasha")
+def stopping_study(trials: int = 20, sampler: str = "random") -> Study:
+    budget = f"trials = {trials}"
+    return make_study(budget=budget, run="epochs = 9", stopping="moasha", sampler=sampler)
 
 
 def outcomes(store: Store) -> list[object]:
@@ -185,10 +186,11 @@ def test_trials_that_are_stopped_early_cost_what_they_trained_and_give_no_point(
     assert set(summary.stopped_at) == {1, 2}
 
 
+@pytest.mark.parametrize("sampler", ["random", "gain"])
 def test_a_study_with_early_stopping_continues_after_a_lost_driver_as_an_undisturbed_one(
-    store: Store, context: WorkerContext, tmp_path: Path
+    store: Store, context: WorkerContext, tmp_path: Path, sampler: str
 ) -> None:
-    study = stopping_study()
+    study = stopping_study(sampler=sampler)
     place = dataclasses.replace(context, stopping=rule_of(study))
     drive(study, store, place)
     with Store(f"sqlite:///{tmp_path}/other.db") as other:

@@ -77,6 +77,8 @@ def _a_gaussian_process_that_looks_around_less(monkeypatch: pytest.MonkeyPatch) 
             self._n_local_search = 2
 
     monkeypatch.setattr("search.samplers.optuna_sampler.GPSampler", Hasty)
+    for name, count in {"RANDOM": 6, "NEAR": 6, "PARENTS": 3, "CHILDREN": 2}.items():
+        monkeypatch.setattr(f"search.samplers.gain.{name}", count)
 
 
 def metrics_of(params: Params) -> dict[str, float]:

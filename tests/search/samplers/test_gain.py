@@ -1,0 +1,166 @@
+"""The sampler gain: chains, the model of their units, and what it makes of rungs."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from search.front.indicators import box_share
+from search.samplers import chain_regression
+from search.samplers.chain_model import Volume
+from search.samplers.chain_regression import ChainRegression, Rows, fitted
+from search.samplers.chains import Chains
+from search.samplers.gain import FIRST, Varied
+from search.samplers.sampler import Listener, make_sampler
+from search.study.space import RandomSuggest
+from search.study.study import study_from_toml
+from search.trial.rung import RungPoint, RungReport
+from search.trial.trial import Trial, TrialState
+from search.worker.job import run_config
+from snn.settings.prefix import shared_blocks
+from tests.search.samplers.test_sampler import UNITS, a_study, run
+
+CUT = """
+name = "cut"
+objectives = ["accuracy", "synaptic_ops"]
+[run]
+backbone = "resnet9"
+[space]
+partition = { max_blocks = 4 }
+learning_rate = [0.01, 0.003]
+dropout = { values = [0.0, 0.1], per = "block" }
+exit_threshold = { low = 0.5, high = 0.99 }
+"""
+TWO_UNITS = """
+name = "units"
+objectives = ["accuracy", "synaptic_ops"]
+[run]
+dataset = "digits"
+[space]
+learning_rate = [0.01, 0.003]
+""" + UNITS.replace("per_block = 1", "per_block = 2").replace('"c", "r", "s"', '"c", "r"')
+
+
+@pytest.mark.parametrize("text", [CUT, TWO_UNITS])
+def test_chains_have_the_blocks_in_common_that_one_training_can_reuse_of_another(
+    text: str,
+) -> None:
+    study = study_from_toml(text)
+    chains, suggest, draws = Chains(study), RandomSuggest(1), random.Random(1)
+    shared = []
+    for _ in range(300):
+        params = study.space.sample(suggest)
+        other = study.space.sample(Varied(params, draws))
+        first, second = chains.of(params), chains.of(other)
+        config = run_config(study, params)
+        assert len(first.keys) == len(first.ends) == config.exits
+        assert first.ends[-1] == len(first.units)
+        pairs = zip(first.keys, second.keys, strict=False)
+        shared.append(sum(one == another for one, another in pairs))
+        # a larger layer later on can change how sums are grouped: fewer blocks are reused then
+        assert shared[-1] >= shared_blocks(config, run_config(study, other))
+    assert {0, 1, 2} <= set(shared)
+
+
+def test_a_training_whose_blocks_are_trained_together_is_a_chain_of_one() -> None:
+    text = CUT.replace("exit_threshold = { low = 0.5, high = 0.99 }\n", "").replace(
+        'dropout = { values = [0.0, 0.1], per = "block" }', 'space_rule = ["end-to-end"]'
+    )
+    study = study_from_toml(text)
+    chains, suggest = Chains(study), RandomSuggest(0)
+    networks = {chains.of(study.space.sample(suggest)).keys for _ in range(200)}
+    assert len(networks) == study.space.size()
+    assert {len(keys) for keys in networks} == {1}
+
+
+def rows_of(chains: list[tuple[float, list[float]]]) -> Rows:
+    """Chains of one number that all units share and one for each unit."""
+    return Rows.of([((s,), [(u,) for u in units], [1.0] * len(units)) for s, units in chains])
+
+
+def some_chains(count: int, length: tuple[int, int], seed: int) -> list[tuple[float, list[float]]]:
+    draws = np.random.default_rng(seed)
+    return [(draws.random(), draws.random(draws.integers(*length)).tolist()) for _ in range(count)]
+
+
+def what_units_add(chains: list[tuple[float, list[float]]]) -> np.ndarray:
+    return np.array([(1 + s) * sum(math.sin(3 * u) for u in units) for s, units in chains])
+
+
+def test_the_gradient_of_the_fit_is_that_of_finite_differences() -> None:
+    chains = some_chains(25, (1, 4), 0)
+    rows, values = rows_of(chains), what_units_add(chains)
+    values = (values - values.mean()) / values.std()
+    squares = (
+        (rows.shared[:, None] - rows.shared[None]) ** 2,
+        (rows.units[:, None] - rows.units[None]) ** 2,
+    )
+    prior = chain_regression._prior(rows)
+
+    def loss(given: np.ndarray) -> tuple[float, np.ndarray]:
+        return chain_regression._loss(given, prior, rows, squares, values)
+
+    at = prior + np.random.default_rng(1).normal(size=len(prior)) * 0.4
+    _, gradient = loss(at)
+    step = 1e-5
+    for place, slope in enumerate(gradient):
+        move = step * np.eye(len(at))[place]
+        difference = (loss(at + move)[0] - loss(at - move)[0]) / (2 * step)
+        assert slope == pytest.approx(difference, rel=1e-3, abs=1e-3)
+
+
+def test_longer_chains_than_any_known_are_predicted_from_what_units_add() -> None:
+    known, longer = some_chains(60, (1, 4), 0), some_chains(30, (4, 6), 1)
+    rows, values = rows_of(known), what_units_add(known)
+    model = ChainRegression(rows, values, fitted(rows, values))
+    mean, deviation = model.predict(rows_of(longer))
+    error = mean - what_units_add(longer)
+    assert np.sqrt((error**2).mean()) < 0.1 * what_units_add(longer).std()
+    assert (np.abs(error) < 5 * deviation + 0.05).all()
+
+
+def test_what_is_left_over_by_a_front_is_gained_as_the_hypervolume_says() -> None:
+    draws = np.random.default_rng(0)
+    front = np.array([[0.2, 0.9, 0.5], [0.6, 0.3, 0.4], [0.9, 0.1, 0.8]])
+    volume = Volume(front, draws)
+    assert volume.share == pytest.approx(1 - box_share(front), abs=0.02)
+    for points in ([[0.1, 0.2, 0.3]], [[0.5, 0.8, 0.1], [0.3, 0.6, 0.6]], [[0.7, 0.9, 0.9]]):
+        gained = volume.gained(np.array(points)[None, None]).mean() * volume.share
+        exact = box_share(np.concatenate([front, points])) - box_share(front)
+        # 400 points: a standard deviation of at most 0.5 / 20 of what is left over
+        assert gained == pytest.approx(exact, abs=4 * volume.share * 0.5 / 20)
+
+
+def report(accuracy: float) -> RungReport:
+    """What a network measured after the first of ten epochs."""
+    point = RungPoint(metrics={"accuracy": accuracy, "synaptic_ops": 50.0, "model_bytes": 20.0})
+    return RungReport(rung=1, epochs_done=1, epochs_total=10, points=(point,))
+
+
+def test_what_was_measured_at_rungs_is_learned_and_is_heard_again_behind_a_restart() -> None:
+    study = a_study("gain")
+    sampler = make_sampler(study, [])
+    history = run(sampler, 0, 8)
+    running = []
+    for number in (8, 9):
+        params, state = sampler.ask(number)
+        trial = Trial(number=number, params=params, state=TrialState.RUNNING, sampler_state=state)
+        running.append(trial)
+    deaf, rebuilt = (make_sampler(study, [*history, *running]) for _ in range(2))
+    for listener, numbers in ((sampler, (8, 9)), (rebuilt, (9, 8, 8))):
+        assert isinstance(listener, Listener)
+        for number in numbers:
+            listener.hear(number, report(0.9 if number == 8 else 0.1))
+    asked = sampler.ask(10)
+    assert rebuilt.ask(10) == asked
+    assert deaf.ask(10) != asked
+
+
+def test_the_trials_after_the_first_ones_are_better_than_chance() -> None:
+    found = {}
+    for name in ("gain", "random"):
+        trials = run(make_sampler(a_study(name, ("accuracy",)), []), 0, 30)[FIRST + 5 :]
+        accuracies = [t.sampled.metrics["accuracy"] for t in trials if t.sampled]
+        found[name] = sum(accuracies) / len(accuracies)
+    assert found["gain"] > found["random"] + 0.02
