@@ -22,6 +22,10 @@ KNOWN = (
     "SPIKEFRONT_STORE",
     WAIT,
 )
+FOLDERS = {
+    "SPIKEFRONT_DATA": "that holds mnist/ and the other data sets",
+    "SPIKEFRONT_REFERENCES": "with the published results of the dashboard",
+}
 
 
 def examine() -> Iterator[Check]:
@@ -45,26 +49,16 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Check]:
             )
 
 
-def _data(environment: Mapping[str, str]) -> Iterator[Check]:
-    folder = environment.get("SPIKEFRONT_DATA")
-    if folder and not Path(folder).is_dir():
-        yield Check(
-            name="SPIKEFRONT_DATA",
-            status="problem",
-            finding=f"must be a folder, got {folder}",
-            remedy="set it to the folder that holds mnist/ and the other data sets, or unset it",
-        )
-
-
-def _references(environment: Mapping[str, str]) -> Iterator[Check]:
-    folder = environment.get("SPIKEFRONT_REFERENCES")
-    if folder and not Path(folder).is_dir():
-        yield Check(
-            name="SPIKEFRONT_REFERENCES",
-            status="problem",
-            finding=f"must be a folder, got {folder}",
-            remedy="set it to the folder with the published results of the dashboard, or unset it",
-        )
+def _folders(environment: Mapping[str, str]) -> Iterator[Check]:
+    for name, content in FOLDERS.items():
+        folder = environment.get(name)
+        if folder and not Path(folder).is_dir():
+            yield Check(
+                name=name,
+                status="problem",
+                finding=f"must be a folder, got {folder}",
+                remedy=f"set it to the folder {content}, or unset it",
+            )
 
 
 def _switches(environment: Mapping[str, str]) -> Iterator[Check]:
@@ -130,8 +124,7 @@ def _slower(environment: Mapping[str, str]) -> Iterator[Check]:
 
 LOOKS: tuple[Callable[[Mapping[str, str]], Iterator[Check]], ...] = (
     _unknown,
-    _data,
-    _references,
+    _folders,
     _switches,
     _wait,
     _log,
