@@ -41,7 +41,7 @@ def empty_url(tmp_path: Path) -> str:
 def browser() -> Iterator[BrowserContext]:
     if executable() is None:
         pytest.skip("needs Chromium on the PATH, or named in SPIKEFRONT_CHROMIUM")
-    with chromium() as browser:
+    with chromium(is_still=True) as browser:
         yield browser
 
 
