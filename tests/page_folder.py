@@ -30,6 +30,7 @@ SWAPS: dict[str, Swaps] = {
         ("--set time_rule=bptt", "--set time_rule=bptt --store sqlite:///fixed.db"),
         ("/data/images", "data"),
         ("digits --out runs/digits-best", "digits --out runs/digits-best --force"),
+        ("doctor --start-ray", "doctor"),  # troubleshooting.md has Ray started
     ],
 }
 

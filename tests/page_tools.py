@@ -1,6 +1,7 @@
 """What the scripts that pages become call: `python page_tools.py TOOL ...`.
 
-serve PORT COMMAND...   start a server, wait until it answers, end it as Ctrl-C does
+serve PORT COMMAND...   start a server, wait until it answers, end it as Ctrl-C does; each command
+                        once, on whatever port, and by whatever page it is typed
 session                 run the Python files that are named on standard input in one namespace
 sql FILE                run the statements of a file on the store; each must find something
 console FILE            run a command, and compare what it prints with what the page shows
@@ -11,14 +12,9 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-import tomllib
-import traceback
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,10 @@ START_S, END_S = 90.0, 30.0  # of a server
 
 def serve(port: str, *command: str) -> int:
     """0 if the server came up, and ended when it was asked to."""
+    served = Path(os.environ["PAGE_SERVED"])
+    typed = re.sub(r" (--port |PORT=)\d+", "", " ".join(command))
+    if served.exists() and typed in served.read_text(encoding="utf-8").splitlines():
+        return 0
     server = subprocess.Popen(command, start_new_session=True)  # Ctrl-C reaches all of a terminal
     until = time.monotonic() + START_S
     try:
@@ -38,6 +38,8 @@ def serve(port: str, *command: str) -> int:
             time.sleep(0.1)
         os.killpg(server.pid, signal.SIGINT)
         server.wait(timeout=END_S)
+        with served.open("a", encoding="utf-8") as file:
+            print(typed, file=file)
         return 0
     finally:
         if server.poll() is None:
@@ -46,6 +48,9 @@ def serve(port: str, *command: str) -> int:
 
 
 def _answers(port: str) -> bool:
+    import urllib.error  # most calls are of `console`, which needs none of these
+    import urllib.request
+
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
     except (urllib.error.URLError, OSError):
@@ -55,6 +60,8 @@ def _answers(port: str) -> bool:
 
 def session() -> int:
     """Says `done` or `failed` behind each file; what files print goes to standard error."""
+    import traceback
+
     said, sys.stdout = sys.stdout, sys.stderr
     sys.path[0] = os.getcwd()  # in place of this folder, whose `search` are the tests of search
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -72,6 +79,8 @@ def session() -> int:
 
 def sql(path: str) -> int:
     """Statements end with a semicolon at the end of a line."""
+    import sqlite3
+
     with sqlite3.connect(f"file:{STORE}?mode=ro", uri=True) as connection:
         for statement in statements(Path(path).read_text(encoding="utf-8")):
             rows = connection.execute(statement).fetchall()
@@ -120,6 +129,8 @@ def _plain(line: str) -> str:
 
 def cut(*paths: str) -> int:
     """Name, question, axes and objectives stay."""
+    import tomllib
+
     import tomli_w
 
     for path in map(Path, paths):

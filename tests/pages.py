@@ -217,6 +217,7 @@ def surroundings(folder: Path, is_found: bool) -> dict[str, str]:
         "XDG_CACHE_HOME": cache,  # with what was compiled for this machine
         "PAGE_PYTHON": sys.executable,
         "PAGE_TOOLS": str(TOOLS),
+        "PAGE_SERVED": str(quick.folder() / "served"),
         "PAGE_PORT": str(free_port()),
         "COLUMNS": "100",
     }

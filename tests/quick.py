@@ -1,17 +1,22 @@
-"""Commands as processes that need not load torch first: a server with all of it forks them.
+"""Commands as processes that need not load anything first: a server with all of it forks them.
 
 `quick.folder()` holds a command `spikefront` that runs in a fork of a server, which the first
 use starts and the end of the test process stops, and `Module` runs one as `python -m` does. What a
 process says while it loads, and what it loads, cannot be tested so: such tests start Python.
+
+There are two servers: with extensions our modules are loaded by the command itself, since they
+read that variable when they are loaded, and no other.
 """
 
 import array
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import shutil
 import signal
@@ -21,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +36,18 @@ LOADED = (
     "rich.table", "safetensors.torch", "scipy.optimize", "sqlalchemy.dialects.postgresql",
     "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "tomli_w", "torch",
 )  # fmt: skip
+OURS = ("snn", "search")
+# of Ray, Triton, Alembic and pandas; one of them warns that it has moved
+NOT_LOADED = (
+    "search.library", "search.results", "search.runners.ray_tune", "search.runners.tune_memory",
+    "search.store.migrations", "search.templates", "snn.backbones", "snn.lif.kernels",
+)  # fmt: skip
 CLIENT = f"""\
 #!{sys.executable} -SEs
 import array, json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
-server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), "socket"))
+kind = "extended" if os.environ.get("SPIKEFRONT_EXTENSIONS") else "usual"
+server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), kind))
 told = os.environ.pop("QUICK_TELL", None)
 given = json.dumps([sys.argv[1:], told, os.getcwd(), dict(os.environ)]).encode()
 files = array.array("i", [0, 1, 2])
@@ -66,14 +78,14 @@ def folder() -> Path:
     command.write_text(CLIENT)
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.quick", str(place / "socket")],
+        [sys.executable, "-m", "tests.quick", str(place)],
         cwd=ROOT,
         stdin=subprocess.PIPE,  # its end is the end of this process
         stdout=subprocess.PIPE,
     )
     atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(place)))
     assert server.stdout is not None
-    assert server.stdout.readline() == b"ready\n"
+    assert [server.stdout.readline() for _ in range(2)] == [b"ready\n"] * 2
     return place
 
 
@@ -123,18 +135,24 @@ class Module(subprocess.Popen[str]):
             os.kill(self.child, sig)
 
 
-def serve(address: str) -> None:
-    """Fork a process for each connection, until standard input ends."""
-    _load()
+def serve(place: str) -> None:
+    """Fork a process for each connection, in both servers, until standard input ends."""
+    _load(LOADED)
+    kind = "extended"
+    if os.fork() == 0:
+        kind = "usual"
+        _load(_ours())
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(os.path.join(place, kind))
         listener.listen()
         print("ready", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        server = os.getpid()
         if os.fork() == 0:  # waits for the end of the tests, without a thread in the server
             listener.close()
             os.read(0, 1)
-            os.kill(os.getppid(), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
             os._exit(0)
         while True:
             connection, _ = listener.accept()
@@ -144,11 +162,17 @@ def serve(address: str) -> None:
             connection.close()
 
 
-def _load() -> None:
-    """Load what takes long and is not ours: our modules read the environment."""
-    for name in LOADED:
+def _load(names: Iterable[str]) -> None:
+    for name in names:
         importlib.import_module(name)
     gc.freeze()  # a fork that looks for garbage would copy all of it
+
+
+def _ours() -> Iterator[str]:
+    for package in OURS:
+        for found in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
+            if not found.name.startswith(NOT_LOADED):
+                yield found.name
 
 
 def _watch(connection: socket.socket) -> None:
@@ -219,6 +243,7 @@ def _module(words: list[str]) -> int:
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [str(Path.cwd()), *filter(None, paths)]
     sys.argv = words
+    sys.modules.pop(words[0], None)  # runpy warns of a module that is loaded
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     return 0
 

@@ -132,19 +132,6 @@ def test_trials_and_comparisons_are_sequences_with_frames(filled: search.ResultS
         filled.compare(["digits"])
 
 
-def test_figures_need_no_streamlit(filled: search.ResultStore) -> None:
-    program = (
-        "import sys, search\n"
-        f"front = search.open_store({filled.url!r}, read_only=True).front('digits')\n"
-        "figure = front.plot(x='synaptic_ops', y='accuracy', color='training_memory_bytes')\n"
-        "print(type(figure).__name__, len(figure.data), 'streamlit' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    kind, traces, is_loaded = done.stdout.split()
-    assert (kind, is_loaded) == ("Figure", "False"), done.stderr
-    assert int(traces) > 2
-
-
 def test_a_figure_shows_the_axes_that_were_asked(filled: search.ResultStore) -> None:
     front = filled.front("digits")
     figure = front.plot(x="timesteps", y="accuracy")

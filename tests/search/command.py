@@ -8,7 +8,7 @@ from typing import Any
 
 from search.commands.cli import main
 from search.runners import lease
-from search.worker import trial_run
+from search.runners import run as study_run
 from tests import quick
 from tests.search.fake_engine import FakeEngine
 
@@ -34,7 +34,7 @@ def run(given: str) -> int:
     lease.SECONDS, lease.RENEW_EVERY_S = settings["lease_s"], settings["lease_s"] / 6
     if settings["engine"] is not None:
         paths = {name: Path(v) for name, v in settings["engine"].items() if isinstance(v, str)}
-        trial_run.TrialRun = FakeEngine(**settings["engine"] | paths)  # type: ignore[misc, assignment]
+        study_run.TrialRun = FakeEngine(**settings["engine"] | paths)  # type: ignore[misc, assignment]
     return main()
 
 

@@ -72,7 +72,7 @@ def running(command: list[str], address: str, *, folder: Path, store: str = "") 
         process.wait(timeout=20)
 
 
-def pages(port: int, *options: str) -> list[str]:
+def pages(port: int | None, *options: str) -> list[str]:
     return [sys.executable, "-m", "dashboard.serving.server", "--port", str(port), *options]
 
 
@@ -187,22 +187,21 @@ def test_only_acts_of_the_user_and_other_pages_become_entries_of_the_history(
 @pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="needs nginx")
 @pytest.mark.parametrize("is_stripped", [True, False])
 def test_the_pages_work_behind_a_proxy_with_a_path(
-    is_stripped: bool, page: Page, example_url: str, tmp_path: Path
+    is_stripped: bool, page: Page, app: str, example_url: str, tmp_path: Path
 ) -> None:
-    target, port = free_port(), free_port()
-    options = [] if is_stripped else ["--base-path", "/a/path"]
+    port = free_port()
+    target = urlsplit(app).port if is_stripped else free_port()
     path = "/" if is_stripped else ""
     settings = tmp_path / "nginx.conf"
     settings.write_text(NGINX.format(folder=tmp_path, port=port, target=target, path=path))
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx"
-    inner = f"http://127.0.0.1:{target}{'' if is_stripped else '/a/path'}"
-    outer = f"http://127.0.0.1:{port}/a/path"
-    with (
-        running(pages(target, *options), inner, folder=tmp_path, store=example_url),
-        running(
-            [nginx, "-e", str(tmp_path / "error.log"), "-c", str(settings)], outer, folder=tmp_path
-        ),
-    ):
+    inner, outer = (f"http://127.0.0.1:{each}/a/path" for each in (target, port))
+    with contextlib.ExitStack() as servers:
+        if not is_stripped:
+            server = pages(target, "--base-path", "/a/path")
+            servers.enter_context(running(server, inner, folder=tmp_path, store=example_url))
+        proxy = [nginx, "-e", str(tmp_path / "error.log"), "-c", str(settings)]
+        servers.enter_context(running(proxy, outer, folder=tmp_path))
         opened(page, f"{outer}/matters?study=finished", text="Parameters and metric")
         page.wait_for_url(f"{outer}/importance?**")
         press(page, "Front")

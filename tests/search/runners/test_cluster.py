@@ -65,8 +65,9 @@ class Node:
     def __init__(self, *words: str) -> None:
         ray = str(Path(sys.executable).with_name("ray"))
         memory = f"--object-store-memory={ray_tune.OBJECT_STORE_BYTES}"
+        unused = ["--no-monitor", "--include-log-monitor=false"]  # a process each
         self._process = subprocess.Popen(
-            [ray, "start", "--block", "--num-cpus=2", "--num-gpus=1", memory, *words],
+            [ray, "start", "--block", "--num-cpus=2", "--num-gpus=1", memory, *unused, *words],
             env={**os.environ, **ray_tune.ENVIRONMENT, **TOKEN},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -156,7 +157,7 @@ def wait_until(is_so: Callable[[], bool], process: quick.Module | None = None) -
     while not is_so():
         assert time.monotonic() < until, "it never came to that"
         assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        time.sleep(0.15)  # each look opens the store
 
 
 def test_a_driver_without_the_token_of_the_cluster_is_told_how_to_set_it(

@@ -1,11 +1,12 @@
 """The block cache: bit for bit what training gives, and whole whatever happens to it."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ import torch
 from snn.network.blocks import connections_of, layers_of
 from snn.settings.config import SETTINGS, RunConfig
 from snn.settings.measurement import Measurement
-from snn.training import block_key, checkpoint, environment
+from snn.training import block_cache, block_key, checkpoint, environment
 from snn.training.block_cache import DRAFT, STALE_S, BlockCache, Entry
 from snn.training.plan import plan
 from snn.training.train import Training
 from tests.snn.training.test_train import ROUTED, SMALL, split_of
 
-ROOT = Path(__file__).parents[3]
 LIMIT = 100_000_000
 QUICK = SMALL.replace(epochs=1, train_images=128)
 
@@ -416,71 +416,49 @@ def test_a_folder_that_cannot_be_made_ends_the_keeping_and_not_the_training(
     assert len(set(training.cache.notes)) == 1
 
 
-TRAIN = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-import torch
-torch.set_num_threads(1)
-from snn.training import checkpoint
-from tests.snn.training.test_block_cache import QUICK, digest, train
-print("ready", flush=True)
-sys.stdin.readline()
-training, _ = train(QUICK.replace(partition="1+1"), Path(sys.argv[1]))
-print(digest(training, Path(sys.argv[2])))
-"""
+def train_beside_another(blocks: Path, weights: Path, begin: Barrier, told: "Queue[str]") -> None:
+    torch.set_num_threads(1)
+    begin.wait()
+    training, _ = train(QUICK.replace(partition="1+1"), blocks)
+    told.put(digest(training, weights))
 
 
 def test_two_processes_at_the_same_prefix_give_the_same_network(tmp_path: Path) -> None:
     blocks = tmp_path / "blocks"
+    forks = multiprocessing.get_context("fork")
+    begin, told = forks.Barrier(2), forks.Queue()
+    weights = [tmp_path / f"weights{worker}" for worker in range(2)]
     workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(blocks), str(tmp_path / f"weights{worker}")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for worker in range(2)
+        forks.Process(target=train_beside_another, args=(blocks, path, begin, told))
+        for path in weights
     ]
     for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    results = []
+        worker.start()
+    results = [told.get(timeout=120) for _ in workers]
     for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    for worker in workers:
-        out, _ = worker.communicate(timeout=120)
-        assert worker.returncode == 0
-        results.append(out)
+        worker.join()
     plain, _ = train(QUICK.replace(partition="1+1"), None)
-    assert results == [digest(plain, tmp_path / "plain") + "\n"] * 2
+    assert results == [digest(plain, tmp_path / "plain")] * 2
     assert len(list(blocks.iterdir())) == 2
     after, _ = train(QUICK.replace(partition="1+1"), blocks)
     assert after.epochs_reused == 2
-    assert digest(after, tmp_path / "after") + "\n" == results[0]
-
-
-WRITE = f"""
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-from snn.training import block_cache
-from tests.snn.training.test_block_cache import LIMIT, entry
-def die(descriptor):
-    os.kill(os.getpid(), signal.SIGKILL)
-block_cache.os.{{where}} = die
-block_cache.BlockCache(Path(sys.argv[1]), limit_bytes=LIMIT).put(entry("a", 100_000))
-"""
+    assert digest(after, tmp_path / "after") == results[0]
 
 
 def test_a_writer_killed_in_the_middle_leaves_nothing_that_counts(tmp_path: Path) -> None:
     """Killed with all bytes written and none of them flushed, before the entry has its name."""
-    program = WRITE.replace("{where}", "fsync")
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, timeout=120)
-    assert done.returncode == -signal.SIGKILL
+
+    def die(descriptor: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def write() -> None:
+        block_cache.os.fsync = die  # type: ignore[assignment]
+        BlockCache(tmp_path, limit_bytes=LIMIT).put(entry("a", 100_000))
+
+    writer = multiprocessing.get_context("fork").Process(target=write)
+    writer.start()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
     (draft,) = tmp_path.iterdir()
     assert draft.name.startswith(DRAFT)
     cache = BlockCache(tmp_path, limit_bytes=180_000)
