@@ -112,6 +112,16 @@ def thresholds(values: Sequence[float]) -> str:
     return " · ".join(f"{value:.3g}" for value in values) or NOTHING
 
 
+def question(comment: str) -> str:
+    """Return the question at the begin of a study's comment, or all of it without a question mark.
+
+    What follows are remarks and results, often as tables, for readers of the file.
+    """
+    words = " ".join(comment.split())
+    asked = re.match(r".*?\?(?=\s|$)", words)
+    return asked.group() if asked else words
+
+
 def verbatim(text: str) -> str:
     """Return text that Markdown shows as it is written, on one line.
 

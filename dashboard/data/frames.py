@@ -29,7 +29,7 @@ def studies(cards: Sequence[StudyCard], histories: Mapping[str, Sequence[float]]
             "History": [_few(histories.get(card.summary.name, ())) for card in cards],
             "Wall time": [formats.duration(card.elapsed_s) for card in cards],
             "Last change": [card.summary.last_change_at for card in cards],
-            "Question": [" ".join(card.summary.question.split()) for card in cards],
+            "Question": [formats.question(card.summary.question) for card in cards],
         }
     )
 
@@ -152,16 +152,20 @@ def fixed_settings(config: RunConfig, trial: Trial) -> dict[str, object]:
     return {n: v for n, v in config.to_mapping().items() if n not in searched}
 
 
-def settings(values: Mapping[str, object]) -> pd.DataFrame:
-    """Return a row per setting: name, value, meaning."""
+def settings(values: Mapping[str, object], *, is_own: bool = False) -> pd.DataFrame:
+    """Return a row per setting: name, value, meaning.
+
+    `is_own`: settings of an own training, whose meaning only their author knows.
+    """
     items = values.items()
-    return pd.DataFrame(
-        {
-            "Setting": [formats.label(name) for name, _ in items],
-            "Value": [_shown(name, value) for name, value in items],
-            "Meaning": [formats.meaning(name) for name, _ in items],
-        }
-    )
+    columns = {
+        "Setting": [formats.label(name) for name, _ in items],
+        "Value": [_shown(name, value) for name, value in items],
+        "Meaning": [formats.meaning(name) for name, _ in items],
+    }
+    if is_own:
+        del columns["Meaning"]
+    return pd.DataFrame(columns)
 
 
 def _shown(name: str, value: object) -> str:

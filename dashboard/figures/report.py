@@ -64,7 +64,7 @@ def report(
     parts = [
         f"<h1>{html.escape(view.stored.name)}</h1>",
         f'<p class="muted">{_made()}</p>',
-        f"<p>{html.escape(' '.join(view.study.question.split()))}</p>" if view.study else "",
+        f"<p>{html.escape(formats.question(view.study.question))}</p>" if view.study else "",
         _headline(view, visible),
         "<h2>Front</h2>",
         _targets(targets),

@@ -211,7 +211,7 @@ def curve(measurements: Sequence[Measurement], name: str, mode: Mode) -> go.Figu
         fixedrange=True, nticks=5, rangemode="tozero" if name == "loss" else "normal"
     )
     if name != "loss":  # equal values would stand in the middle of an axis up to 200 %
-        within = {"minallowed": -0.04, "maxallowed": 1.04}
+        within = {"clipmin": -0.04, "clipmax": 1.04}
         figure.update_yaxes(tickformat=".0%", autorangeoptions=within)
     return figure
 
@@ -269,7 +269,11 @@ def exits(reports: Sequence[ExitReport], mode: Mode, inputs: Inputs = IMAGES) ->
     # one colour more than needed, because the end of the ramp is too bright for bars
     for number, colour in zip(numbers, sampled(palette, len(numbers) + 1), strict=False):
         of_exit = {r.label: r for r in reports if r.exit == number}
-        figure.add_trace(_exit_bars(number, of_exit, labels, totals, colour, palette, inputs))
+        bars = _exit_bars(number, of_exit, labels, totals, colour, palette, inputs)
+        figure.add_trace(bars)
+        # the legend would have the hatches of the first class
+        named = {"name": bars.name, "legendgroup": bars.name, "showlegend": True}
+        figure.add_trace(go.Bar(x=[None], y=[None], marker={"color": colour}, **named))
     figure.update_layout(
         template=template(mode),
         height=380,
@@ -315,6 +319,8 @@ def _exit_bars(
         x=[html.escape(inputs.name(label)) for label in labels],
         y=shares,
         name=f"exit {number}",
+        legendgroup=f"exit {number}",
+        showlegend=False,
         text=texts if len(labels) <= 20 else None,
         textposition="inside",
         insidetextanchor="middle",

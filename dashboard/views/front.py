@@ -347,9 +347,10 @@ def columns(table: PointTable) -> dict[str, Any]:
         format="percent", help="Standard deviation of the test accuracy over the seeds."
     )
     for name in table.trial_params:
+        is_ours = table.has_settings  # only the author of an own training knows what it means
         config[f"param:{name}"] = st.column_config.Column(
-            "Timesteps trained" if name == "timesteps" else formats.label(name),
-            help=formats.meaning(name) or None,
+            "Timesteps trained" if name == "timesteps" and is_ours else formats.label(name),
+            help=(formats.meaning(name) or None) if is_ours else None,
         )
     return config
 

@@ -96,7 +96,7 @@ def _cost(study: Study) -> None:
     ]
     st.markdown(f"**{formats.verbatim(study.name)}**: {formats.verbatim(', '.join(heads))}")
     if study.question:
-        st.text(" ".join(study.question.split()))
+        st.text(formats.question(study.question))
     found = launching.costs(study.text)
     if not found:
         st.text("None of the random configurations can run, so there is no cost estimate.")

@@ -390,17 +390,18 @@ def _config(view: TrialView) -> None:
     """Draw the tables of search parameters and of fixed settings."""
     st.subheader("Configuration", anchor=False)
     left, right = st.columns(2, gap="large")
+    own = view.trial.config
+    is_own = isinstance(own, FunctionConfig)
     with left:
         st.markdown("**Searched**")
         params = view.trial.params
-        frame.table(frames.settings(params), width="stretch", height="content")
-    own = view.trial.config
+        frame.table(frames.settings(params, is_own=is_own), width="stretch", height="content")
     if isinstance(own, FunctionConfig):
         with right:
             st.markdown("**Fixed**")
             fixed = {n: v for n, v in own.params.items() if n not in params}
             fixed |= {"seed": own.seed, "code": own.code}
-            frame.table(frames.settings(fixed), width="stretch")
+            frame.table(frames.settings(fixed, is_own=True), width="stretch")
         return
     config = view.trial.engine_config
     if config is None:

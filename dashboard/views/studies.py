@@ -210,7 +210,7 @@ def _card(card: StudyCard, history: Sequence[float]) -> None:
                 query_params={"study": summary.name},
             )
         if summary.question:
-            st.text(" ".join(summary.question.split()))
+            st.text(formats.question(summary.question))
         left, right = st.columns([5, 3], gap="large", vertical_alignment="center")
         with left:
             _figures(card)

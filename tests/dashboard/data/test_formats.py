@@ -46,3 +46,16 @@ def test_no_character_that_markdown_or_html_knows_is_left_in_verbatim_text() -> 
 
 def test_verbatim_text_stays_on_one_line() -> None:
     assert formats.verbatim("a\n\n  # b") == "a &#35; b"
+
+
+@pytest.mark.parametrize(
+    ("comment", "shown"),
+    [
+        ("How early can\nit tell? Result:\n a  b\n 1  2", "How early can it tell?"),
+        ("See x?y=1 for data. Which is better?", "See x?y=1 for data. Which is better?"),
+        ("A table of all samplers.", "A table of all samplers."),
+        ("", ""),
+    ],
+)
+def test_a_question_ends_with_its_mark(comment: str, shown: str) -> None:
+    assert formats.question(comment) == shown

@@ -278,7 +278,13 @@ def test_bars_of_a_class_add_up_to_all_of_its_images() -> None:
         ExitReport(exit=1, label=7, images=30, correct=29, is_hard=False),
         ExitReport(exit=2, label=7, images=10, correct=8, is_hard=True),
     ]
-    bars = trial_figures.exits(reports, "light").data
+    data = trial_figures.exits(reports, "light").data
+    bars = [bar for bar in data if not bar.showlegend]
+    named = [bar for bar in data if bar.showlegend]
+    assert [(bar.name, bar.marker.pattern.shape) for bar in named] == [
+        ("exit 1", None),
+        ("exit 2", None),
+    ]
     assert [float(bar.y[0]) for bar in bars] == [0.75, 0.25]
     assert [bar.text[0] for bar in bars] == ["97", "80"]
     assert [bar.marker.pattern.shape[0] for bar in bars] == ["", "/"]
@@ -287,6 +293,13 @@ def test_bars_of_a_class_add_up_to_all_of_its_images() -> None:
 def test_a_class_without_images_is_an_empty_bar() -> None:
     reports = [ExitReport(exit=1, label=3, images=0, correct=0, is_hard=False)]
     assert list(trial_figures.exits(reports, "dark").data[0].y) == [0.0]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "connectivity"])
+def test_an_axis_of_shares_ends_at_all_of_them(name: str) -> None:
+    measurements = next(each.measurements for each in example_trials(12) if each.measurements)
+    axis = trial_figures.curve(measurements, name, "light").layout.yaxis
+    assert 1 < axis.autorangeoptions.clipmax < 1.05
 
 
 def test_the_curves_of_every_block_stand_one_after_another() -> None:
