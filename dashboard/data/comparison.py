@@ -163,12 +163,11 @@ def _worst(views: Sequence[StudyView], name: str) -> float:
     """Return the worst of the studies' reference points, or of all points without a reference."""
     metrics = views[0].stored.metrics
     sign = metrics[name].sign
-    found = [view.stored.reference[name] for view in views if view.stored.reference]
-    if not found:
-        columns = [view.table.figures[name] for view in views]
-        known = np.concatenate(columns)
-        found = known[np.isfinite(known)].tolist()
-    return max(found, key=lambda value: sign * value, default=ideal(name, metrics))
+    found = np.asarray([view.stored.reference[name] for view in views if view.stored.reference])
+    if not found.size:
+        known = np.concatenate([view.table.figures[name] for view in views])
+        found = known[np.isfinite(known)]
+    return float(found[(sign * found).argmax()]) if found.size else ideal(name, metrics)
 
 
 def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compared:
@@ -269,8 +268,10 @@ def hours_at_work(trials: TrialColumns, order: Integers) -> Floats:
         return np.zeros(len(order))
     begins, ends = np.asarray(merged).T
     moments = np.asarray([_seconds(trials.finished_at[place]) for place in order.tolist()])
-    worked = np.clip(moments[:, None] - begins[None], 0.0, (ends - begins)[None]).sum(axis=1)
-    return np.asarray(worked / 3600.0)
+    last = np.searchsorted(begins, moments, side="right") - 1  # the span begun last; -1 before all
+    until = np.concatenate([np.cumsum(ends - begins), [0.0]])[last]
+    ahead = np.where(last >= 0, np.maximum(ends[last] - moments, 0.0), 0.0)
+    return np.asarray((until - ahead) / 3600.0)
 
 
 def _seconds(moment: datetime.datetime | None) -> float:

@@ -153,25 +153,47 @@ def test_a_band_holds_each_value_until_the_next_and_ends_with_the_shortest() -> 
     assert band([one], "trials") is None
 
 
-def test_a_pause_between_trials_is_no_work_and_parallel_trials_count_once() -> None:
-    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    hour = datetime.timedelta(hours=1)
-    began = (start, start, start + 10 * hour)
-    ended = (start + hour, start + 2 * hour, start + 11 * hour)
-    trials = TrialColumns(
-        numbers=np.arange(3),
-        states=(TrialState.COMPLETE,) * 3,
-        params=({},) * 3,
-        partitions=("",) * 3,
-        epochs_done=np.ones(3, dtype=np.int64),
-        epochs_reused=np.zeros(3, dtype=np.int64),
-        training_s=np.ones(3),
-        evaluation_s=np.ones(3),
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def between(*spans: tuple[float, float]) -> TrialColumns:
+    """Return complete trials by begin and end in seconds after START."""
+    count = len(spans)
+    began, ended = (
+        tuple(START + datetime.timedelta(seconds=each) for each in side)
+        for side in zip(*spans, strict=True)
+    )
+    return TrialColumns(
+        numbers=np.arange(count),
+        states=(TrialState.COMPLETE,) * count,
+        params=({},) * count,
+        partitions=("",) * count,
+        epochs_done=np.ones(count, dtype=np.int64),
+        epochs_reused=np.zeros(count, dtype=np.int64),
+        training_s=np.ones(count),
+        evaluation_s=np.ones(count),
         started_at=began,
         finished_at=ended,
-        has_weights=np.zeros(3, dtype=bool),
+        has_weights=np.zeros(count, dtype=bool),
     )
+
+
+def test_a_pause_between_trials_is_no_work_and_parallel_trials_count_once() -> None:
+    trials = between((0, 3600), (0, 7200), (36_000, 39_600))
     assert hours_at_work(trials, np.arange(3)).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_hours_at_work_are_what_counting_every_second_gives() -> None:
+    draws = np.random.default_rng(0)
+    begins = draws.integers(0, 2_000, 40)
+    ends = begins + draws.integers(0, 60, 40)
+    trials = between(*zip(begins.tolist(), ends.tolist(), strict=True))
+    order = np.argsort(ends, kind="stable")
+    is_busy = np.zeros(2_100, dtype=bool)
+    for begin, end in zip(begins, ends, strict=True):
+        is_busy[begin:end] = True
+    counted = [is_busy[: ends[place]].sum() / 3600 for place in order]
+    assert hours_at_work(trials, order).tolist() == pytest.approx(counted)
 
 
 def test_a_study_without_a_point_can_stand_in_a_comparison(tmp_path: Path) -> None:
