@@ -14,7 +14,7 @@ from search.samplers.extension_model import encoded
 from search.samplers.prefixes import is_operating
 from search.study.axes import PlainAxis, Value
 from search.study.study import Study
-from search.study.units import COUNT, PER_BLOCK, blocks_of, place_of
+from search.study.units import COUNT, KIND, NONE, PER_BLOCK, place_of
 from search.trial.trial import Params
 from snn.settings.config import PER_BLOCK as BLOCK_SETTINGS
 from snn.settings.partition import parse_partition
@@ -35,6 +35,7 @@ class Chain:
     ends: tuple[int, ...]  # units of the first block, the first two, and so on
     keys: tuple[Key, ...]  # of the first block, the first two, and so on
     epochs: int  # of each block
+    is_whole: bool  # no unit is left out; otherwise exits are after other units than it seems
 
 
 class Chains:
@@ -101,6 +102,7 @@ class Chains:
             ends=tuple(ends),
             keys=tuple(keys),
             epochs=epochs,
+            is_whole=all(v != NONE for n, v in params.items() if n.endswith(f"_{KIND}")),
         )
 
     def _row(self, row: list[float], here: Params, before: Params) -> Row:
@@ -116,8 +118,9 @@ class Chains:
         """Return the units of each block; one of one unit where blocks are not apart."""
         if self._is_joint:
             return (1,)
-        if PER_BLOCK in params:
-            return (int(params[PER_BLOCK]),) * blocks_of(params)
+        if PER_BLOCK in params:  # units that are left out keep their places
+            most, units = int(params[PER_BLOCK]), int(params[COUNT])
+            return tuple(min(most, units - first) for first in range(0, units, most))
         text = params.get(PARTITION, self._run.get(PARTITION))
         return parse_partition(str(text)) if text else (1,)
 

@@ -23,7 +23,6 @@ from search.study.axes import Value
 from search.study.feedback import is_measured, is_penalised
 from search.study.space import RandomSuggest
 from search.study.study import Study
-from search.study.units import KIND, NONE
 from search.trial.rejected import SamplerState, rejected_of
 from search.trial.rung import RungReport
 from search.trial.trial import FrontPoint, Params, Trial
@@ -113,6 +112,8 @@ class GainSampler:
     def hear(self, number: int, report: RungReport) -> None:
         """Raises KeyError for a trial that was not asked for."""
         chain = self._networks[number]
+        if not chain.is_whole:
+            return
         epochs = report.epochs_total // len(chain.keys)
         depth = -(-report.epochs_done // epochs)
         point = max(report.points, key=lambda p: (p.metrics.get("accuracy", 0.0), p.is_sampled))
@@ -155,8 +156,8 @@ class GainSampler:
         assert trial.sampled is not None
         exits = _exits([*family, trial.sampled])
         exits = exits | {last: exits[max(exits)]}
-        if any(value == NONE for name, value in trial.params.items() if name.endswith(KIND)):
-            exits = {last: exits[last]}  # units that are left out move the exits before
+        if not chain.is_whole:
+            exits = {last: exits[last]}
         for depth, metrics in exits.items():
             if depth <= last:
                 self._learn(number, chain, depth, 1.0, metrics)

@@ -63,6 +63,22 @@ def test_chains_have_the_blocks_in_common_that_one_training_can_reuse_of_another
     assert {0, 1, 2} <= set(shared)
 
 
+def test_networks_of_which_units_are_left_out_are_not_taken_for_each_other() -> None:
+    """Values of the last units were no part of what a network depends on."""
+    text = TWO_UNITS.replace('["c", "r"]', '["c", "none"]').replace(
+        "per_block = 2", "per_block = 1"
+    )
+    study = study_from_toml(text)
+    chains, suggest = Chains(study), RandomSuggest(2)
+    known: dict[object, object] = {}
+    for _ in range(300):
+        params = study.space.sample(suggest)
+        chain = chains.of(params)
+        assert chain.is_whole == ("none" not in params.values())
+        assert known.setdefault(chain.keys[-1], dict(params)) == dict(params)
+    assert len(known) > 100
+
+
 def test_a_training_whose_blocks_are_trained_together_is_a_chain_of_one() -> None:
     text = CUT.replace("exit_threshold = { low = 0.5, high = 0.99 }\n", "").replace(
         'dropout = { values = [0.0, 0.1], per = "block" }', 'space_rule = ["end-to-end"]'
