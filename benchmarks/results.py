@@ -204,7 +204,7 @@ def _cifar10(others: Sequence[Mapping[str, Any]]) -> str:
     said = (
         "Run on another machine; its figures stand below."
         if is_there
-        else "Results on CIFAR-10 has those that two processor cores train "
+        else "[Results on CIFAR-10](results-cifar10.md) has those that two processor cores train "
         "in two hours a claim. With the published settings, as far as they are known, they need a "
         "GPU and days and were not run; `--epochs` shortens every run. "
         "[Run on a GPU](how-to/gpu.md) has shorter trainings, one by one."
