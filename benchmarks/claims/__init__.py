@@ -15,6 +15,7 @@ from benchmarks.claims.forward import saf
 from benchmarks.claims.grad_r import grad_r
 from benchmarks.claims.plasticity import stdp
 from benchmarks.claims.spike_bp import spike_bp
+from benchmarks.claims.together import together
 from benchmarks.claims.training import membrane_trace, start, surrogates
 
 CLAIMS: dict[str, Callable[[Scale], Claim]] = {
@@ -22,6 +23,7 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "grad-r": grad_r,
     "bloctrain": bloctrain,
     "exits": exits,
+    "together": together,
     "saf": saf,
     "conversion": conversion,
     "surrogates": surrogates,

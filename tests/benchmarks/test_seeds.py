@@ -16,11 +16,13 @@ from benchmarks.claims.claim import LABELS, Claim, Done, Place, Published, Resul
 from benchmarks.claims.encoder import gain_at_equal_bits
 from benchmarks.claims.spike_bp import lenet
 from benchmarks.claims.tested import threshold_at_full_accuracy, train_and_test
+from benchmarks.claims.together import chosen
 from benchmarks.finished import Finished
 from benchmarks.report import Report
 from benchmarks.results import page, table
 from search.worker.engine import plan
 from snn.settings.config import RunConfig
+from snn.settings.measurement import OperatingPoint
 from snn.training.train import DivergedError
 
 SCALES = [
@@ -358,3 +360,16 @@ def test_an_interrupted_run_is_continued(tmp_path: Path, monkeypatch: pytest.Mon
     assert runner(run).values == {"accuracy": 1.0}
     assert seen == [[], ["epoch"]]
     assert [path.name for path in tmp_path.rglob("epoch")] == []
+
+
+def test_all_at_once_takes_the_most_accurate_point_that_is_cheap_enough() -> None:
+    points = [
+        OperatingPoint(
+            timesteps=timesteps, exit_thresholds=(), detector_threshold=0.5, blocks=1,
+            metrics={"synaptic_ops": ops, "accuracy": accuracy},
+        )
+        for timesteps, ops, accuracy in ((1, 10.0, 0.5), (2, 20.0, 0.8), (3, 40.0, 0.9))
+    ]  # fmt: skip
+    assert chosen(points, 20.0).timesteps == 2
+    assert chosen(points, 50.0).timesteps == 3
+    assert chosen(points, 5.0).timesteps == 1  # none is: what comes nearest
