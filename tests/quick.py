@@ -4,8 +4,8 @@
 use starts and the end of the test process stops, and `Module` runs one as `python -m` does. What a
 process says while it loads, and what it loads, cannot be tested so: such tests start Python.
 
-There are two servers: with extensions our modules are loaded by the command itself, since they
-read that variable when they are loaded, and no other.
+There are two servers: with extensions, and in a folder with a copy of our packages, our modules are
+loaded by the command itself, since they read that variable when they are loaded, and no other.
 """
 
 import array
@@ -46,7 +46,8 @@ CLIENT = f"""\
 #!{sys.executable} -SEs
 import array, json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
-kind = "extended" if os.environ.get("SPIKEFRONT_EXTENSIONS") else "usual"
+is_copy = os.path.isdir("snn") and os.getcwd() != {str(ROOT)!r}
+kind = "extended" if is_copy or os.environ.get("SPIKEFRONT_EXTENSIONS") else "usual"
 server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), kind))
 told = os.environ.pop("QUICK_TELL", None)
 given = json.dumps([sys.argv[1:], told, os.getcwd(), dict(os.environ)]).encode()

@@ -135,6 +135,13 @@ def test_ratios_are_ours_over_the_fastest_of_each_kind() -> None:
     }
 
 
+def test_without_a_compiled_peer_the_fastest_of_all_is_not_told() -> None:
+    report = Report("engine")
+    timings = [timing("ours", (1.0, 0.0)), timing("spikingjelly-m", (2.0, 0.0))]
+    benchmark.report_steady(timings, 8, report)
+    assert [figure.name for figure in report.figures] == ["time_vs_fastest_eager_peer_T8"]
+
+
 def test_whoever_may_still_be_the_fastest_of_a_kind_stays() -> None:
     slow = [timing(name, (seconds, 0.0)) for name, seconds in [
         ("ours", 9.0), ("spikingjelly-s", 5.0), ("spikingjelly-m", 6.0), ("snntorch", 7.0),
@@ -187,7 +194,10 @@ def test_a_gpu_that_is_not_there_is_refused_in_a_line(
 
 def test_on_a_gpu_the_aim_is_against_spikingjelly() -> None:
     report = Report("engine")
-    timings = [timing("ours", (1.0, 0.0)), timing("spikingjelly-m", (1.5, 0.0))]
+    timings = [
+        timing(name, (seconds, 0.0))
+        for name, seconds in (("ours", 1.0), ("spikingjelly-m", 1.5), ("norse-compiled", 2.0))
+    ]
     benchmark.report_steady(timings, 8, report, device="cuda")
     figures = {figure.name: figure for figure in report.figures}
     assert figures["time_vs_spikingjelly_T8"].value == pytest.approx(1 / 1.5)
