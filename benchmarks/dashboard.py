@@ -23,7 +23,7 @@ from tools.serving import ServeError, serving
 QUICK = Size(studies=100, trials=1_000, points=20_000)
 FIGURE = "document.querySelector('.st-key-front-chart .js-plotly-plot')"
 IDLE = "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
-STUDIES = f"document.body.innerText.includes('Open the front') && {IDLE}"
+STUDIES = f"document.body?.innerText.includes('Open the front') && {IDLE}"
 FRONT = f"{FIGURE}?._fullData?.some(trace => trace.name === 'front') && {IDLE}"
 AXES = ("Energy (estimate)", "Model size", "Latency", "Synaptic operations")
 AIM_VIEW_S, AIM_AXIS_S = 2.0, 0.5
