@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.claims import CLAIMS
+from benchmarks.claims import CLAIMS, PUBLISHED
 from benchmarks.claims.claim import Claim, Done, Place, Results, Run, Scale
 from benchmarks.finished import Finished
 from benchmarks.report import Report, Watch, arguments, commit, data_dir, machine
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", choices=("mnist", "cifar10"), default="mnist")
     parser.add_argument(
         "--published", action="store_true",
-        help="the settings of the papers, for a GPU (on MNIST: spike-bp)",
+        help="the settings of the papers, for a GPU; of the claims that have them",
     )  # fmt: skip
     parser.add_argument(
         "--images", default="", metavar="TEXT",
@@ -143,8 +143,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.markdown and options.quick:
         parser.error("--markdown needs runs at full size: leave out --quick")
-    if options.published and options.dataset == "mnist" and options.only != ["spike-bp"]:
-        parser.error("--published: of MNIST there is spike-bp alone; add --only spike-bp")
+    known = PUBLISHED[options.dataset] if options.published else tuple(CLAIMS)
+    names = tuple(options.only or known)
+    if others := [name for name in names if name not in known]:
+        parser.error(
+            f"--published: {', '.join(others)} has no published form on {options.dataset}; "
+            f"these have one: {', '.join(known)}"
+        )
     missing = dataset.available(data_dir())
     if fault := missing[options.dataset]:
         parser.error(fault)
@@ -171,11 +176,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "epochs": "of each run" if scale.epochs is None else scale.epochs,
             "device": environment(options.device)["device"],
             "threads": place.threads,
-            "claims": list(options.only or CLAIMS),
-            "left_out": [name for name in CLAIMS if options.only and name not in options.only],
+            "claims": list(names),
+            "left_out": [name for name in CLAIMS if name not in names],
         },
     )
-    claims = [at_hand(CLAIMS[name](scale), missing, report) for name in options.only or CLAIMS]
+    claims = [at_hand(CLAIMS[name](scale), missing, report) for name in names]
     finished = run_claims(claims, Runner(place, report, options.resume), report)
     if finished:
         report.show(as_json=options.json)

@@ -34,4 +34,10 @@ CLAIMS: dict[str, Callable[[Scale], Claim]] = {
     "encoder": encoder,
 }
 
-__all__ = ["CLAIMS"]
+PUBLISHED = {
+    "mnist": ("spike-bp",),
+    "cifar10": ("spike-bp", "grad-r", "bloctrain", "exits", "together", "saf", "conversion"),
+}
+"""Claims that have the settings of a paper beside a size for a processor, by data set."""
+
+__all__ = ["CLAIMS", "PUBLISHED"]

@@ -1,8 +1,21 @@
 """What spike-based backpropagation claims (Lee et al. 2020)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from benchmarks.claims.claim import Claim, Elsewhere, Published, Results, Row, Run, Scale, sizes
 from benchmarks.claims.tested import train_and_test
 from snn.settings.config import RunConfig
+
+NEURONS: Mapping[str, Any] = {
+    "pooling": "spiking",
+    "encoding": "poisson",
+    "norm": "none",
+    "leak": 0.99,
+    "readout_leak": 0.99,
+    "reset": "hard",
+    "time_rule": "spike-bp",
+}
 
 
 def lenet(scale: Scale) -> RunConfig:
@@ -13,13 +26,7 @@ def lenet(scale: Scale) -> RunConfig:
         width=10,
         head_hidden=200,
         head_grid=7,
-        pooling="spiking",
-        encoding="poisson",
-        norm="none",
-        leak=0.99,
-        readout_leak=0.99,
-        reset="hard",
-        time_rule="spike-bp",
+        **NEURONS,
         timesteps=100,
         validation_fraction=1 / 300,
         epochs=125,
@@ -41,13 +48,7 @@ def resnet9_spike_bp(scale: Scale) -> RunConfig:
         width=64,
         head_hidden=1024,
         head_grid=4,
-        pooling="spiking",
-        encoding="poisson",
-        norm="none",
-        leak=0.99,
-        readout_leak=0.99,
-        reset="hard",
-        time_rule="spike-bp",
+        **NEURONS,
         dropout=0.25,
         timesteps=100,
         epochs=150,

@@ -15,13 +15,12 @@ from search.front.front import Floats, Mask
 from search.front.indicators import in_box
 from search.samplers.chain_regression import ChainRegression, Rows, fitted
 from search.samplers.chains import Chain, Key, Row
+from search.samplers.features import SHARES, Scales, progress
 from search.study.study import Study
-from snn.settings.measurement import METRICS
 
 MOST_EXAMPLES = 250  # the newest: the time of a proposal grows with their square
 MOST_FITTED = 80  # of them, for the scales: the time of a fit grows with their cube
 FITS = 1.5  # the scales are fitted anew when there are so many times more examples
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the images that go on behind the exit before
 DRAWS = 16  # of each prediction
 HOPE = 0.7  # deviations by which a prediction is better if all goes well
 POINTS = 400  # of the box that the front does not dominate, by which gains are measured
@@ -84,12 +83,9 @@ class ChainModel:
         self._study = study
         self._names = tuple(dict.fromkeys((*study.objectives, *study.constraints)))
         self._whole = {e.key[:-1]: e for e in examples if e.part == 1 and self._is_known(e)}
-        known = {n: [e.metrics[n] for e in examples if n in e.metrics] for n in self._names}
-        self._logarithmic = {
-            n
-            for n, values in known.items()
-            if n in METRICS and n != "accuracy" and min(values, default=-1.0) >= 0
-        }
+        self._scales = Scales(
+            {n: [e.metrics[n] for e in examples if n in e.metrics] for n in self._names}
+        )
         self._models = {name: self._model(name, examples, fits) for name in self._names}
 
     def gains(
@@ -112,7 +108,9 @@ class ChainModel:
         else:
             normal = draws.standard_normal((DRAWS, len(self._names)))
         levels = means[:, None] + deviations[:, None] * normal[None]
-        values = np.stack([self._backward(n, levels[..., k]) for k, n in enumerate(self._names)], 2)
+        values = np.stack(
+            [self._scales.backward(n, levels[..., k]) for k, n in enumerate(self._names)], 2
+        )
         gained = volume.gained(self._boxed(self._families(values, starts), reference))
         found: Floats = np.logical_or.reduceat(gained, starts, axis=0).mean(axis=(1, 2))
         return volume.share * found
@@ -122,7 +120,7 @@ class ChainModel:
     ) -> ChainRegression:
         used = [e for e in examples if name in e.metrics]
         rows = Rows.of([example.row for example in used])
-        values = self._forward(name, np.array([e.metrics[name] for e in used]))
+        values = self._scales.forward(name, np.array([e.metrics[name] for e in used]))
         count = int(FITS ** math.floor(math.log(len(used), FITS) + 1e-9) + 1e-9)
         places = sorted({round(k) for k in np.linspace(0, count - 1, min(count, MOST_FITTED))})
         fit = [used[place].key for place in places]
@@ -142,7 +140,7 @@ class ChainModel:
                 deviations[k] = 0.0
                 for column, name in enumerate(self._names):
                     value = np.array([measured.metrics[name]])
-                    means[k, column] = self._forward(name, value)[0]
+                    means[k, column] = self._scales.forward(name, value)[0]
         return means, deviations
 
     def _families(self, values: Floats, starts: np.ndarray) -> Floats:
@@ -156,9 +154,8 @@ class ChainModel:
         for share in SHARES:
             point = values.copy()
             for k, name in enumerate(self._names):
-                if share < 1 and (name == "accuracy" or self._study.metrics[name].is_mean):
-                    # the images that go on are those of which the exit before is least sure
-                    part = 1 - (1 - share) ** 2 if name == "accuracy" else share
+                part = progress(name, self._study.metrics[name], share)
+                if part < 1:
                     point[..., k] = before[..., k] + part * (values[..., k] - before[..., k])
             found.append(point)
         return np.stack(found, axis=2)
@@ -182,19 +179,6 @@ class ChainModel:
 
     def _is_known(self, example: Example) -> bool:
         return all(name in example.metrics for name in self._names)
-
-    def _forward(self, name: str, values: Floats) -> Floats:
-        if name == "accuracy":
-            inside = np.clip(values, 0.01, 0.995)
-            found: Floats = np.log(inside / (1 - inside))
-            return found
-        return np.log1p(values) if name in self._logarithmic else values
-
-    def _backward(self, name: str, levels: Floats) -> Floats:
-        if name == "accuracy":
-            found: Floats = 1 / (1 + np.exp(-levels))
-            return found
-        return np.expm1(np.minimum(levels, 60.0)) if name in self._logarithmic else levels
 
 
 def _row(chain: Chain, depth: int, part: float) -> tuple[Row, Sequence[Row], Sequence[float]]:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from search.samplers.extension_model import encoded
+from search.samplers.features import encoded
 from search.samplers.prefixes import is_operating
 from search.study.axes import PlainAxis, Value
 from search.study.study import Study

@@ -6,7 +6,6 @@ A Gaussian process for each metric predicts the exit of a new block. The operati
 the exits before and after it are interpolated: images that are sure leave early.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,16 +14,14 @@ import numpy as np
 from search.front.front import Floats
 from search.front.indicators import box_share, in_box
 from search.samplers.block_tree import BlockTree, Node
+from search.samplers.features import SHARES, Scales, encoded, progress
 from search.samplers.prefixes import is_operating
 from search.samplers.regression import Regression
-from search.study.axes import Choice, Integer, PlainAxis, Real, Value
 from search.study.study import Study
 from search.study.units import COUNT
 from search.trial.trial import Params
-from snn.settings.measurement import METRICS
 
 MOST_EXAMPLES = 250  # the newest: the time of a fit grows with their cube
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the images that go on behind the exit before
 DRAWS = 12  # of each prediction
 FINALISTS = 30  # extensions whose gain is the mean of all draws
 
@@ -51,6 +48,7 @@ class ExtensionModel:
         edges = list(tree.edges())[-MOST_EXAMPLES:]
         measured = [child.metrics for _, child in edges if child.key in tree.nodes]
         self._known = {n: [metrics[n] for metrics in measured] for n in self._names}
+        self._scales = Scales(self._known)
         features = np.array(
             [self._features(before, child.params, child.depth) for before, child in edges]
         )
@@ -115,7 +113,7 @@ class ExtensionModel:
         reference: Mapping[str, float],
     ) -> float:
         """Return the hypervolume of the front with an extension of these transformed metrics."""
-        after = {name: self._backward(name, level) for name, level in levels.items()}
+        after = {n: float(self._scales.backward(n, level)) for n, level in levels.items()}
         points = self._between(extension.base.metrics, after)
         if not len(points):
             return box_share(front)
@@ -131,9 +129,8 @@ class ExtensionModel:
         for share in SHARES if before else (1.0,):
             point = dict(after)
             for name in self._names:
-                if share < 1 and (name == "accuracy" or self._study.metrics[name].is_mean):
-                    # the images that go on are those of which the exit before is least sure
-                    part = 1 - (1 - share) ** 2 if name == "accuracy" else share
+                part = progress(name, self._study.metrics[name], share)
+                if part < 1:
                     point[name] = before[name] + part * (after[name] - before[name])
             bounds = self._study.constraints.items()
             if all(bound.violation(point[name]) == 0 for name, bound in bounds):
@@ -148,23 +145,10 @@ class ExtensionModel:
         """
         known = self._known[name]
         if name not in node.metrics or (name == "accuracy" and node.metrics[name] == 0):
-            is_least = name == "accuracy" or self._is_logarithmic(name)
-            return self._forward(name, min(known) if is_least else sum(known) / len(known))
-        return self._forward(name, node.metrics[name])
-
-    def _is_logarithmic(self, name: str) -> bool:
-        return name in METRICS and name != "accuracy" and min(self._known[name]) >= 0
-
-    def _forward(self, name: str, value: float) -> float:
-        if name == "accuracy":
-            inside = min(max(value, 0.01), 0.995)
-            return math.log(inside / (1 - inside))
-        return math.log(value + 1.0) if self._is_logarithmic(name) else value
-
-    def _backward(self, name: str, value: float) -> float:
-        if name == "accuracy":
-            return 1 / (1 + math.exp(-value))
-        return math.expm1(min(value, 60.0)) if self._is_logarithmic(name) else value
+            value = min(known) if self._scales.has_least(name) else sum(known) / len(known)
+        else:
+            value = node.metrics[name]
+        return float(self._scales.forward(name, value))
 
     def _features(self, before: Node, params: Params, depth: int) -> list[float]:
         """Return numbers between about 0 and 1 for block `depth` behind `before`."""
@@ -182,24 +166,3 @@ class ExtensionModel:
             if name in self._of_blocks:
                 row += encoded(axis, last.get(name))
         return row
-
-
-def encoded(axis: PlainAxis, value: Value | None) -> list[float]:
-    """Return a value of an axis as numbers from 0 to 1, and whether it is there for a choice."""
-    if isinstance(axis, Integer | Real):
-        return [0.5 if value is None else _share(axis, float(value))]
-    values = tuple(axis.values)
-    if isinstance(axis, Choice) and all(isinstance(v, int | float) for v in values):
-        numbers = sorted(float(v) for v in values)
-        if len(numbers) > 2 or value is None:
-            place = 0.5 if value is None else numbers.index(float(value)) / max(len(numbers) - 1, 1)
-            return [place]
-        return [float(float(value) == numbers[-1])]
-    return [float(known == value) for known in values]
-
-
-def _share(axis: Integer | Real, value: float) -> float:
-    low, high = float(axis.low), float(axis.high)
-    if axis.log:
-        low, high, value = math.log(low), math.log(high), math.log(value)
-    return (value - low) / (high - low) if high > low else 0.5

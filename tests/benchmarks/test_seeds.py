@@ -324,7 +324,10 @@ def test_epochs_replace_every_runs_own() -> None:
 def test_what_is_published_is_refused_where_nothing_was(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         seeds.main(["--published", "--only", "saf"])
-    assert "--published: of MNIST there is spike-bp alone" in capsys.readouterr().err
+    assert (
+        "--published: saf has no published form on mnist; these have one: spike-bp"
+        in capsys.readouterr().err
+    )
     assert lenet(Scale(published=True)).timesteps == 100
 
 
