@@ -46,7 +46,8 @@ def draw_controls(view: StudyView) -> ControlState:
             points = {"all": "All points", "trial": "One per trial"}
             per_trial = frame.pick_one("Points", "points", points) == "trial"
             hides = not frame.switch("Dominated points", "dominated", default=True)
-            references = published([view]).references
+            found = published([view])
+            tell_faults(found)
     options = ViewOptions(
         x=x,
         y=y,
@@ -59,7 +60,7 @@ def draw_controls(view: StudyView) -> ControlState:
         hides_dominated=hides,
     )
     return ControlState(
-        options=options, targets=targets, per_trial=per_trial, references=references
+        options=options, targets=targets, per_trial=per_trial, references=found.references
     )
 
 
@@ -118,18 +119,18 @@ def _targets(table: PointTable) -> tuple[Target, ...]:
 def published(views: Sequence[StudyView], *, has_curves: bool = False) -> Published:
     """Return what is published of the one data set of these studies, if it is switched on.
 
-    `has_curves`: hypervolumes of other searches are among it.
+    `has_curves`: hypervolumes of other searches are among it. The faults are of all files,
+    for `tell_faults`.
     """
     datasets = {view.study.run.get("dataset", "") if view.study else "" for view in views}
     dataset = datasets.pop() if len(datasets) == 1 else ""
     found = _loaded(str(folder()), stamp(folder()))
-    for fault in found.faults:
-        st.warning(formats.verbatim(fault))
     fitting = Published(
         references=tuple(each for each in found.references if each.dataset == dataset),
         curves=tuple(each for each in found.curves if has_curves and each.dataset == dataset),
+        faults=found.faults,
     )
-    if fitting == Published():
+    if not fitting.references and not fitting.curves:
         return fitting
     is_on = frame.switch(
         "Published results",
@@ -137,7 +138,13 @@ def published(views: Sequence[StudyView], *, has_curves: bool = False) -> Publis
         default=True,
         help="Results on the same data set, from the TOML files in studies/references.",
     )
-    return fitting if is_on else Published()
+    return fitting if is_on else Published(faults=found.faults)
+
+
+def tell_faults(found: Published) -> None:
+    """Draw a line for each fault in the files of published results."""
+    for fault in found.faults:
+        st.warning(formats.verbatim(fault))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -11,7 +11,7 @@ from dashboard.data.references import Curve, Reference
 from dashboard.data.study_view import StudyView
 from dashboard.figures.comparison import SPENT, fronts, histories
 from dashboard.parts import frame
-from dashboard.parts.front_controls import published
+from dashboard.parts.front_controls import published, tell_faults
 from dashboard.parts.store_cache import is_anything_running, open_store, store_url, study_view
 from search.trial.trial import TrialState
 
@@ -87,12 +87,13 @@ def _draw(comparison: Comparison, views: list[StudyView]) -> None:
     if any(study.front.size for study in comparison.studies):
         with st.container(horizontal=True, gap="medium"):
             has_ceiling = frame.switch("Ceiling", "ceiling", default=False, help=_CEILING)
-            references, curves, _ = published(views, has_curves=True)
+            found = published(views, has_curves=True)
+        tell_faults(found)
         left, right = st.columns(2, gap="large")
         with left:
-            _fronts(comparison, references, has_ceiling=has_ceiling)
+            _fronts(comparison, found.references, has_ceiling=has_ceiling)
         with right:
-            _histories(comparison, curves, has_ceiling=has_ceiling)
+            _histories(comparison, found.curves, has_ceiling=has_ceiling)
     else:
         st.text("None of these studies has a point on its front yet.")
     _table(comparison)
