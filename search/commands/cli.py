@@ -134,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         terminal.write_anything()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
     usual = sys.unraisablehook
     sys.unraisablehook = functools.partial(_unraisable, usual)
     try:
@@ -143,8 +145,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.unraisablehook = usual
 
 
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """End the command in order at the first Ctrl-C, and at a second one at once.
+
+    As an exception a second one may leave a transaction open, for whose end the first one waits.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt
+
+
 def _unraisable(usual: Callable[[Any], object], unraisable: Any) -> None:
-    """Ignore a second Ctrl-C that arrives in a destructor: the first one ends the command."""
+    """Show no trace of a Ctrl-C that arrives in a destructor, where it ends nothing."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         usual(unraisable)
 
@@ -156,8 +167,6 @@ def _guarded(words: list[str], *, is_process: bool) -> int:
         terminal.flush()
         return code
     except KeyboardInterrupt:
-        if is_process:  # a further Ctrl-C would interrupt the clean-up
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the program that reads our output, such as `head`, has ended

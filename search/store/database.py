@@ -321,7 +321,7 @@ _POSTGRES_PASSES = ("08", "40", "53", "57", "58")
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return False for KeyboardInterrupt while a connection is closed (a second Ctrl-C)."""
+    """Return False for KeyboardInterrupt while a connection is closed."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not issubclass(kind, KeyboardInterrupt)
 

@@ -1,10 +1,12 @@
 """Faults, each for real: what was finished stays, nothing runs twice, nothing is stuck."""
 
+import contextlib
 import dataclasses
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -288,6 +290,22 @@ def test_ctrl_c_requeues_running_trials_and_twice_leaves_at_once(
     if times == 1:
         assert "stopped; the same command continues from here" in said
         assert TrialState.RUNNING not in {trial.state for trial in before}
+    check_end(tmp_path, before, trials=len(before) + 1)
+
+
+def test_a_second_ctrl_c_ends_a_driver_that_waits_for_a_locked_store(tmp_path: Path) -> None:
+    driver = command.start(*write(tmp_path), engine={"epoch_s": 0.2})
+    wait_for(tmp_path, finished=1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        driver.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # it cannot requeue its trial
+            driver.communicate(timeout=1)
+        driver.send_signal(signal.SIGINT)
+        _, said = driver.communicate(timeout=10)
+    assert driver.returncode == 130, said
+    assert "Traceback" not in said
+    before = trials_of(tmp_path)
     check_end(tmp_path, before, trials=len(before) + 1)
 
 
