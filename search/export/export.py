@@ -127,7 +127,9 @@ def export_run(
 ) -> Exported:
     """Write a network that was trained without a search, at the operating point of its config.
 
-    `precision` says why precision `auto` was the number type of the config.
+    `evaluation` is that of the network on this machine: it is run again only if the operating
+    point leaves out blocks. `precision` says why precision `auto` was the number type of the
+    config.
     """
     with new_folder(out, force=force) as folder:
         return _write(
@@ -138,6 +140,7 @@ def export_run(
             weights=weights,
             point=evaluation.sampled,
             recorded=evaluation,
+            is_of_here=True,
             setup=EvaluationSetup(data_dir=data_dir, device=device, threads=threads),
             test=False,
         )
@@ -165,9 +168,11 @@ def _write(
     recorded: Evaluation | None,
     setup: EvaluationSetup,
     test: bool,
+    is_of_here: bool = False,
     confirmed: Confirmed | None = None,
     nir_form: str | None = None,
 ) -> Exported:
+    """Write the files; `is_of_here`: `recorded` was measured by this process, on all blocks."""
     from search.worker import engine
 
     target = folder / WEIGHTS
@@ -177,7 +182,9 @@ def _write(
         from search.export.graphs import write_graphs
 
         graphs = write_graphs(kept, target, folder, data_dir=setup.data_dir, form=nir_form)
-    evaluated, notes = _evaluated(kept, target, setup, must=test)
+    evaluated, notes = recorded, list[str]()
+    if not is_of_here or kept.exits != config.exits:
+        evaluated, notes = _evaluated(kept, target, setup, must=test)
     content = ExportContent(
         origin=origin,
         config=kept,

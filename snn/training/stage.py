@@ -106,6 +106,7 @@ class Stage:
         self.draws = generator(config.seed, "batches", self.first, device)
         self.memory_bytes = 0
         self.epoch = self.step = 0  # that are done
+        self._confusions: list[Tensor] | None = None  # of the last validation
 
     @property
     def config(self) -> RunConfig:
@@ -116,8 +117,9 @@ class Stage:
         """Return the blocks that training begins from, trained without time and converted."""
         ann = Network(self.config.start_config, self.done.task)
         stage = Stage(ann, split, self.classes, device=self.device)
-        for _ in stage.epochs(0):
-            pass
+        while stage.epoch < stage.config.epochs:  # without `epochs`: nobody sees their accuracy
+            stage._epoch()
+            stage.epoch += 1
         self.training_ops += stage.training_ops
         return stage.fold_for_inference()
 
@@ -245,7 +247,7 @@ class Stage:
                 conn.weight.mul_(factor)
 
     def _runs(
-        self, examples: Examples, counter: "_SpikeCounter | None" = None
+        self, examples: Examples, counter: "_SpikeCounter"
     ) -> Iterator[tuple[Batch, list[Tensor]]]:
         """Yield batches of examples with the readouts of the live blocks."""
         self.runner.eval()
@@ -265,19 +267,27 @@ class Stage:
         """Return the output of integrators with `inputs` (time, batch, ...)."""
         return integrated(inputs, leak=self.config.readout_leak)
 
+    @deterministic()
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
         """Return the accuracy of the deepest exit, and spikes per neuron and timestep.
 
-        Classes without a validation image are measured on their training images: without
-        an image a network would appear to be silent.
+        Keeps the confusions, which need the same pass. Classes without a validation image are
+        measured on their training images: without an image a network would appear to be silent.
         """
-        counter, correct = _SpikeCounter(self.live), 0
+        counter, size = _SpikeCounter(self.live), len(self.classes)
+        counts = [torch.zeros(size * size, dtype=torch.int64) for _ in self.live]
         examples = self.validation if len(self.validation) else self.examples
         for batch, readouts in self._runs(examples, counter):
-            decided = self._output(readouts[-1]).argmax(dim=1)
-            correct += int((decided == batch.labels).sum())
-        return correct / len(examples), counter.rate
+            labels = batch.labels.cpu()
+            for count, readout in zip(counts, readouts, strict=True):
+                decided = self._output(readout).argmax(dim=1).cpu()
+                count += (labels * size + decided).bincount(minlength=size * size)
+        found = [count.reshape(size, size) for count in counts]
+        accuracy = int(found[-1].diagonal().sum()) / len(examples)
+        is_validation = examples is self.validation
+        self._confusions = found if is_validation else [torch.zeros_like(c) for c in found]
+        return accuracy, counter.rate
 
     @deterministic()
     def fold_for_inference(self) -> list[Block]:
@@ -298,18 +308,15 @@ class Stage:
         """Trainable parameters of each live block."""
         return [parameter_count(block) for block in self.live]
 
-    @deterministic()
-    @torch.no_grad()
     def confusions(self) -> list[Tensor]:
-        """Return validation images by label and decision, a matrix per live block."""
-        size = len(self.classes)
-        counts = [torch.zeros(size * size, dtype=torch.int64) for _ in self.live]
-        for batch, readouts in self._runs(self.validation):
-            labels = batch.labels.cpu()
-            for count, readout in zip(counts, readouts, strict=True):
-                decided = self._output(readout).argmax(dim=1).cpu()
-                count += (labels * size + decided).bincount(minlength=size * size)
-        return [count.reshape(size, size) for count in counts]
+        """Return validation images by label and decision, a matrix per live block.
+
+        They are those of the last epoch; a stage that continues after it validates again.
+        """
+        if self._confusions is None:
+            self._validate()
+        assert self._confusions is not None
+        return self._confusions
 
 
 def _build(done: Network, classes: Sequence[int], count: int) -> list[Block]:

@@ -1,6 +1,7 @@
 """Reproduction: exact on this machine, within tolerances on another."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,15 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 
 from search.commands import cli
-from search.export.folder import Difference, is_same
+from search.export.folder import Difference, is_same, read_folder
 from search.export.reproduction import elsewhere, tolerable
+from search.text.json_text import json_text
 from search.trial.trial import Outcome
 from search.worker import engine, trial_run
+from snn.evaluation import evaluate, recording
+from snn.evaluation.recording import Recording
+from snn.network.network import Network
+from snn.network.trained import Images
 from snn.settings.config import RunConfig
 from tests.snn.data.test_data import idx_images, idx_labels
 
@@ -82,6 +88,32 @@ def test_a_folder_and_its_config_file_train_to_the_same_weights(run: Run) -> Non
         code, said = run("train", source)
         assert code == 0
         assert "the same weights as mine, bit for bit" in said
+
+
+def test_after_its_epochs_a_training_runs_once_over_the_validation_images(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once more for the folder, which has the same reports as an evaluation of it."""
+    recorded = []
+
+    def counted(network: Network, images: Images) -> Recording:
+        recorded.append(len(images.labels))
+        return recording.record(network, images)
+
+    monkeypatch.setattr(evaluate, "record", counted)
+    code, _ = run("train", "mine", "--out", "again")
+    assert code == 0
+    assert len(recorded) == 1
+    code, said = run("evaluate", "again")
+    assert (code, len(recorded)) == (0, 2)
+    assert "exactly equal to the recorded metrics" in said
+    path, folder = Path("again"), read_folder(Path("again"))
+    found = engine.evaluate_weights(
+        folder.config, path / "weights.safetensors", data_dir=Path(os.environ["SPIKEFRONT_DATA"])
+    )
+    document = json.loads((path / "metrics.json").read_text())
+    assert document["exits"] == json.loads(json_text(found.exits))
+    assert document["layers"] == json.loads(json_text(found.layers))
 
 
 def test_metrics_json_has_seed_data_environment_and_machine(run: Run) -> None:

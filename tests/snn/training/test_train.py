@@ -290,6 +290,39 @@ def test_a_measurement_per_epoch_and_block() -> None:
     assert [m.block for m in Training(whole, split_of(whole))] == [0, 0]
 
 
+@pytest.mark.parametrize("start_epochs", [0, 3])
+def test_validation_images_run_once_an_epoch(
+    start_epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not again for the confusions, and not while a start without time is trained."""
+    config = SMALL.replace(space_rule="end-to-end", epochs=3)
+    if start_epochs:
+        config = config.replace(norm="none", leak=1.0, start="ann", start_epochs=start_epochs)
+    validated, validate = list[Stage](), Stage._validate
+
+    def counted(stage: Stage) -> tuple[float, float]:
+        validated.append(stage)
+        return validate(stage)
+
+    monkeypatch.setattr(Stage, "_validate", counted)
+    assert len(list(Training(config, split_of(config)))) == len(validated) == 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"encoding": "poisson", "norm": "batch-over-time"}])
+def test_the_confusions_are_those_of_the_trained_blocks(changes: dict[str, object]) -> None:
+    config = SMALL.replace(space_rule="end-to-end", **changes)
+    stage = Stage(Network(config, DIGITS), split_of(config), range(10), device="cpu")
+    measured = list(stage.epochs(0))
+    kept = stage.confusions()
+    stage._confusions = None
+    again = stage.confusions()
+    assert len(kept) == config.exits
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+    assert [int(count.sum()) for count in kept] == [len(stage.validation)] * config.exits
+    assert int(kept[-1].diagonal().sum()) / len(stage.validation) == measured[-1].accuracy
+    assert any(not torch.equal(kept[0], other) for other in kept[1:])
+
+
 def test_every_layer_learns_its_own_leak_and_threshold() -> None:
     training = trained(SMALL.replace(neuron="learned", partition="1+2"))
     for name in ("leak", "threshold"):
