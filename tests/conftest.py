@@ -10,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# how long an example takes says how busy the machine is
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # read when triton is first imported, by whichever test: kernels run without a GPU
 os.environ.setdefault("TRITON_INTERPRET", "1")

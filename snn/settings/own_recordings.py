@@ -122,8 +122,12 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if labels.is_file():
         return tuple(sorted({row["class"] for _, row in rows_of(labels)}))
     inside = folder / "train" if (folder / "train").is_dir() else folder
-    names = (path.name for path in inside.iterdir() if path.is_dir())
-    return tuple(sorted(name for name in names if name[0] not in "._"))
+    names = [path.name for path in inside.iterdir() if path.is_dir() and path.name[0] not in "._"]
+    if not names:
+        raise DeclarationError(
+            f"{inside}: must have a folder of recordings for each class, or {LABELS} beside them"
+        )
+    return tuple(sorted(names))
 
 
 NEEDED = ("file", "start", "end", "class")
@@ -154,5 +158,9 @@ def rows_of(labels: Path) -> list[tuple[int, dict[str, str]]]:
             raise DeclarationError(
                 f"{labels}: line {number} must be {','.join(names)}, got {line.strip()}"
             )
-        rows.append((number, dict(zip(names, words, strict=True))))
+        row = dict(zip(names, words, strict=True))
+        for name in ("file", "class"):
+            if not row[name]:
+                raise DeclarationError(f"{labels}: line {number} has no {name}: {line.strip()}")
+        rows.append((number, row))
     return rows

@@ -103,8 +103,10 @@ def es(path: Path) -> Events:
     little-endian; a byte 0xff waits 127 microseconds, and 0xfe resets nothing here.
     """
     data = contents(path)
-    if data[:12] != b"Event Stream" or len(data) < 16:
+    if data[:12] != b"Event Stream":
         raise DataError(f"{path}: must begin with 'Event Stream', got {data[:12]!r}")
+    if len(data) < 20:
+        raise DataError(f"{path}: ends within its header; the file was cut short")
     if data[12] != 2 or data[15] != 1:
         version = ".".join(map(str, data[12:15]))
         kind = ES_KINDS.get(data[15], "DVS" if data[15] == 1 else str(data[15]))

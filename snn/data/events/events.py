@@ -85,7 +85,10 @@ def recording(events: Events, form: Form, where: Path | str) -> Recording:
     if len(time) and not form.starts_at_zero:
         time = time - time[0]
     if len(time) and time[0] < 0:
-        raise DataError(f"{where}: must have no event before time 0, got {time[0]}")
+        raise DataError(
+            f"{where}: must have no event before time 0, got {time[0]}; the clock of own data may "
+            "start with the first event: start = 'first-event'"
+        )
     if form.unit_us != 1:
         time = np.floor(time * form.unit_us + 1e-6).astype(np.int64)
     if len(time) and time[-1] > LONGEST_US:

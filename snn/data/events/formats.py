@@ -29,7 +29,7 @@ PLAIN = {
     ".h5": plain.h5,
     ".hdf5": plain.h5,
 }
-"""Readers of arrays, which need the order of columns, and whether times are in seconds."""
+"""Readers of arrays, which need the order of columns and the unit of time."""
 
 SUFFIXES = (*PACKED, *PLAIN)
 
@@ -47,14 +47,15 @@ BEGINNINGS: dict[bytes, tuple[str, ...]] = {
 """How files begin, and the suffixes that they may have: .bin, .bs1 and .bs2 have no header."""
 
 
-def read(path: Path, *, columns: str = "txyp", in_seconds: bool = False) -> Events:
-    """Return the events in a file; times in seconds become microseconds. Raises DataError."""
+def read(path: Path, *, columns: str = "txyp", unit_us: float = 1.0) -> Events:
+    """Return the events in a file, times in microseconds: a tick is `unit_us`. Raises DataError."""
     suffix = path.suffix.lower()
     _check_beginning(path, suffix)
     if suffix in PACKED:
-        return PACKED[suffix](path)
+        found = PACKED[suffix](path)
+        return found if unit_us == 1 else found._replace(time=found.time * int(unit_us))
     if suffix in PLAIN:
-        return PLAIN[suffix](path, columns=columns, seconds=1e6 if in_seconds else 1.0)
+        return PLAIN[suffix](path, columns=columns, unit_us=unit_us)
     hint = nearest(suffix, SUFFIXES) or f"; known: {', '.join(SUFFIXES)}"
     raise DataError(f"{path}: {suffix or 'a file without suffix'} is no format of events{hint}")
 

@@ -1,6 +1,7 @@
 """Own recordings: a folder with dataset.toml, or a Python sequence of (events, label)."""
 
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from snn.settings import extensions, own_recordings
 from snn.settings.datasets import DATASETS, RECORDINGS
 from snn.settings.own_recordings import Declared
 
+UNITS_US = {"us": 1.0, "ms": 1000.0, "s": 1e6}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnFolder:
@@ -43,14 +46,12 @@ class OwnFolder:
             raise DataError(f"{folder}: not found")
         form = Form(
             shape=DATASETS[self.name][0],
-            unit_us=1.0 if given.time_unit == "s" else {"us": 1.0, "ms": 1000.0}[given.time_unit],
             starts_at_zero=given.start == "zero",
             flips=(given.flip_y, given.flip_x),
             on=given.on,
         )
-        read = functools.partial(
-            formats.read, columns=given.columns, in_seconds=given.time_unit == "s"
-        )
+        unit_us = UNITS_US[given.time_unit]
+        read = functools.partial(formats.read, columns=given.columns, unit_us=unit_us)
         files_of = functools.partial(listed, suffixes=formats.SUFFIXES)
         if (folder / own_recordings.LABELS).is_file():
             return self._labelled(form, read)
@@ -123,7 +124,8 @@ class OwnFolder:
                 start, end = float(row["start"]), float(row["end"])
             except ValueError:
                 start = end = 0.0
-            if part not in ("train", "test") or row["class"] not in places or not end > start:
+            is_span = math.isfinite(start) and math.isfinite(end) and start < end
+            if part not in ("train", "test") or row["class"] not in places or not is_span:
                 raise DataError(
                     f"{where} must have numbers start and end, the end after the start, a class "
                     f"of {', '.join(places)}, and part train or test, got {','.join(row.values())}"
@@ -133,8 +135,8 @@ class OwnFolder:
             file = path.parent / row["file"]
             if not file.is_file():
                 raise DataError(f"{file}: not found; {where} lists it")
-            scale = 1e6 if self.declared.time_unit == "s" else 1.0
-            cut = functools.partial(cut_out, whole, file, int(start * scale), int(end * scale))
+            unit_us = UNITS_US[self.declared.time_unit]
+            cut = functools.partial(cut_out, whole, file, int(start * unit_us), int(end * unit_us))
             parts[part == "test"].append(Item(where, places[row["class"]], cut, groups[number]))
         return Layout(
             name=self.name, form=form, classes=self.declared.classes,

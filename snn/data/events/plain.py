@@ -32,14 +32,14 @@ DAMAGE = (
 """What libraries raise for damaged files."""
 
 
-def from_fields(fields: Mapping[str, Any], where: Path, seconds: float = 1.0) -> Events:
+def from_fields(fields: Mapping[str, Any], where: Path, unit_us: float = 1.0) -> Events:
     """Return events from named arrays; `y` and `p` may be missing. Raises DataError."""
     found = {name: _field(fields, known) for name, known in NAMES.items()}
     for name in ("t", "x"):
         if found[name] is None:
             have = ", ".join(map(str, fields)) or "none"
             raise DataError(f"{where}: must have a field {name!r}, has {have}")
-    time = whole(found["t"], where, "t", seconds)
+    time = whole(found["t"], where, "t", unit_us)
     none = np.zeros_like(time)
     rest = (whole(found[n], where, n) if found[n] is not None else none for n in ("x", "y", "p"))
     return events_of(time, *rest)
@@ -57,34 +57,46 @@ def whole(values: Any, where: Path, name: str, factor: float = 1.0) -> Int64:
     if array.dtype.kind == "f":
         array = array.astype(np.float64)
         if not np.isfinite(array).all():
-            raise DataError(f"{where}: {name} must be finite, got {array[~np.isfinite(array)][0]}")
+            number = int(np.flatnonzero(~np.isfinite(array))[0])
+            raise DataError(
+                f"{where}: {name} of event {number + 1} must be finite, got {array[number]}; leave "
+                "such events out"
+            )
         if factor == 1 and (array != np.floor(array)).any():
             got = array[array != np.floor(array)][0]
             raise DataError(
                 f"{where}: {name} must be whole numbers, got {got:g}"
-                + ("; if times are in seconds, declare time_unit = 's'" if name == "t" else "")
+                + ("; for seconds declare time_unit = 's', else 'ms'" if name == "t" else "")
             )
-        return np.floor(array * factor + 1e-6).astype(np.int64)
+        return np.floor(_bounded(array * factor, where, name) + 1e-6).astype(np.int64)
+    array = _bounded(array, where, name)
     return array.astype(np.int64) if factor == 1 else (array * factor).astype(np.int64)
+
+
+def _bounded(array: npt.NDArray[Any], where: Path, name: str) -> npt.NDArray[Any]:
+    """Return numbers that fit int64. Raises DataError."""
+    if array.size and float(np.abs(array.astype(np.float64)).max()) >= 2.0**62:
+        raise DataError(f"{where}: {name} must be below 2^62, got {array.max()}; it is damaged")
+    return array
 
 
 def _form(array: npt.NDArray[Any]) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 
-def from_table(table: npt.NDArray[Any], columns: str, where: Path, seconds: float = 1.0) -> Events:
+def from_table(table: npt.NDArray[Any], columns: str, where: Path, unit_us: float = 1.0) -> Events:
     """Return events from a structured array, or from the columns of a matrix."""
     if table.dtype.names:
-        return from_fields({name: table[name] for name in table.dtype.names}, where, seconds)
+        return from_fields({name: table[name] for name in table.dtype.names}, where, unit_us)
     if table.ndim != 2 or table.shape[1] != len(columns):
         raise DataError(
             f"{where}: must be a structured array with fields t, x, y, p, or a matrix with the "
             f"columns {columns!r}, got {_form(table)}"
         )
-    return from_fields(dict(zip(columns, table.T, strict=True)), where, seconds)
+    return from_fields(dict(zip(columns, table.T, strict=True)), where, unit_us)
 
 
-def npy(path: Path, *, columns: str, seconds: float) -> Events:
+def npy(path: Path, *, columns: str, unit_us: float) -> Events:
     """Read a .npy file; nothing in it can be executed."""
     try:
         with path.open("rb") as file:
@@ -95,10 +107,10 @@ def npy(path: Path, *, columns: str, seconds: float) -> Events:
         raise
     except DAMAGE as error:
         raise DataError(f"{path}: {damaged(error)}") from None
-    return from_table(table, columns, path, seconds)
+    return from_table(table, columns, path, unit_us)
 
 
-def npz(path: Path, *, columns: str, seconds: float) -> Events:
+def npz(path: Path, *, columns: str, unit_us: float) -> Events:
     """Read a .npz file with arrays t, x, y, p, or with one array as in a .npy file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -112,8 +124,8 @@ def npz(path: Path, *, columns: str, seconds: float) -> Events:
     except DAMAGE as error:
         raise DataError(f"{path}: {damaged(error)}") from None
     if len(fields) == 1:
-        return from_table(next(iter(fields.values())), columns, path, seconds)
-    return from_fields(fields, path, seconds)
+        return from_table(next(iter(fields.values())), columns, path, unit_us)
+    return from_fields(fields, path, unit_us)
 
 
 def damaged(error: BaseException) -> str:
@@ -124,7 +136,7 @@ def damaged(error: BaseException) -> str:
     return f"is damaged or of another format ({lines[0]})"
 
 
-def csv(path: Path, *, columns: str, seconds: float) -> Events:
+def csv(path: Path, *, columns: str, unit_us: float) -> Events:
     """Read numbers separated by commas, semicolons or blanks, with or without a line of names."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -148,7 +160,7 @@ def csv(path: Path, *, columns: str, seconds: float) -> Events:
         raise DataError(
             f"{path}: must have {len(names)} columns ({', '.join(names)}), got {table.shape[1]}"
         )
-    return from_fields(dict(zip(names, table.T, strict=True)), path, seconds)
+    return from_fields(dict(zip(names, table.T, strict=True)), path, unit_us)
 
 
 def _words(line: str) -> list[str]:
@@ -167,7 +179,7 @@ def _are_numbers(words: Sequence[str]) -> bool:
         return False
 
 
-def mat(path: Path, *, columns: str, seconds: float) -> Events:
+def mat(path: Path, *, columns: str, unit_us: float) -> Events:
     """Read a .mat file: fields t, x, y, p, or a raster `spiketrain` (units, bins of 1 ms).
 
     The raster is that of ST-MNIST: its last row holds the times.
@@ -184,7 +196,7 @@ def mat(path: Path, *, columns: str, seconds: float) -> Events:
         order = np.argsort(time, kind="stable")
         on = (raster[units, bins] > 0).astype(np.int64)[order]
         return events_of(time[order], units[order] % 10, units[order] // 10, on)
-    return from_fields({n: np.ravel(v) for n, v in fields.items()}, path, seconds)
+    return from_fields({n: np.ravel(v) for n, v in fields.items()}, path, unit_us)
 
 
 def library(name: str, kind: str) -> Any:
@@ -198,24 +210,27 @@ def library(name: str, kind: str) -> Any:
         ) from None
 
 
-def h5(path: Path, *, columns: str, seconds: float) -> Events:
+def h5(path: Path, *, columns: str, unit_us: float) -> Events:
     """Read a .h5 file with data sets t, x, y, p, alone or in a group `events`."""
     h5py = library("h5py", ".h5")
     try:
         with h5py.File(path) as file:
             group = file.get("events", file)
             if isinstance(group, h5py.Dataset):
-                return from_table(group[()], columns, path, seconds)
+                return from_table(group[()], columns, path, unit_us)
             fields = {n: group[n][()] for n in group if isinstance(group[n], h5py.Dataset)}
     except DataError:
         raise
     except DAMAGE as error:
         raise DataError(f"{path}: {damaged(error)}") from None
-    return from_fields(fields, path, seconds)
+    return from_fields(fields, path, unit_us)
 
 
-def spoken(path: Path, *, clock: float = 1e6) -> tuple[list[tuple[Int64, Int64]], Int64]:
-    """Return (times in microseconds, units) of each recording of an SHD file, and labels."""
+def spoken(path: Path) -> tuple[list[tuple[Int64, Int64]], Int64, list[str]]:
+    """Return (times in microseconds, units) of each recording of an SHD file, labels, speakers.
+
+    Speakers that the file does not name are empty.
+    """
     h5py = library("h5py", ".h5")
     try:
         with h5py.File(path) as file:
@@ -223,6 +238,7 @@ def spoken(path: Path, *, clock: float = 1e6) -> tuple[list[tuple[Int64, Int64]]
             # float16 seconds: to float64 first, because float16 ends at 65,504
             seconds = [np.asarray(t, np.float64) for t in file["spikes/times"]]
             units = [np.asarray(u).astype(np.int64) for u in file["spikes/units"]]
+            known = np.asarray(file["extra/speaker"][()]) if "extra/speaker" in file else None
     except DAMAGE as error:
         raise DataError(f"{path}: {damaged(error)}") from None
     if not len(seconds) == len(units) == len(labels):
@@ -230,5 +246,8 @@ def spoken(path: Path, *, clock: float = 1e6) -> tuple[list[tuple[Int64, Int64]]
         raise DataError(f"{path}: must have as many of each, got {counts}")
     if any(not math.isfinite(float(t.sum())) for t in seconds):
         raise DataError(f"{path}: times must be finite")
-    times = [np.floor(t * clock + 0.5).astype(np.int64) for t in seconds]
-    return list(zip(times, units, strict=True)), labels
+    times = [np.floor(t * 1e6 + 0.5).astype(np.int64) for t in seconds]
+    speakers = [""] * len(labels) if known is None else [str(speaker) for speaker in known]
+    if len(speakers) != len(labels):
+        raise DataError(f"{path}: must have a speaker for each of {len(labels)} recordings")
+    return list(zip(times, units, strict=True)), labels, speakers

@@ -37,9 +37,9 @@ def natural(path: Path) -> list[tuple[int, str]]:
 
 
 def listed(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files of a folder with one of the suffixes, in natural order."""
+    """Return the files of a folder with one of the suffixes, in natural order, not hidden ones."""
     found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
-    return sorted((path for path in found if path.is_file()), key=natural)
+    return sorted((p for p in found if p.is_file() and p.name[0] not in "._"), key=natural)
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -116,7 +116,7 @@ def folder_layout(
         for label, title in enumerate(classes):
             found = files_of(folder / title) if (folder / title).is_dir() else []
             if not found and half == 0:
-                raise DataError(f"{folder / title}: has no recordings")
+                raise DataError(f"{folder / title}: has no recordings of a known format")
             for number, path in enumerate(found):
                 by_file = not groups and len(halves) == 1 and number % EVERY == EVERY - 1
                 by_part[half == 1 or by_file].append((path, label))
@@ -194,7 +194,7 @@ class Heidelberg:
         )
 
     def _items(self, path: Path, classes: int) -> list[Item]:
-        found, labels = plain.spoken(path)
+        found, labels, speakers = plain.spoken(path)
         if len(labels) and (labels.min() < 0 or labels.max() >= classes):
             raise DataError(f"{path}: labels must be from 0 to {classes - 1}, got {labels.max()}")
 
@@ -203,8 +203,8 @@ class Heidelberg:
             return events_of(time, none, unit, none)
 
         return [
-            Item(f"{path}: recording {number}", int(label), functools.partial(events, *pair))
-            for number, (pair, label) in enumerate(zip(found, labels, strict=True))
+            Item(f"{path}: recording {number}", int(label), functools.partial(events, *pair), by)
+            for number, (pair, label, by) in enumerate(zip(found, labels, speakers, strict=True))
         ]
 
 

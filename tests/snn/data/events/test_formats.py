@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from snn.data.events.events import Events, Form, recording
 from snn.data.events.formats import read
 from snn.data.image_files import DataError
-from tests.snn.data.events.writers import WRITERS, Table, bs1, structured
+from tests.snn.data.events.writers import WRITERS, Table, bs1, five_bytes, structured
 
 SAMPLES = Path(__file__).parents[5] / "shared" / "data" / "events" / "samples"
 
@@ -61,7 +61,10 @@ def test_arrays_and_units_are_read_in_any_order_of_fields(suffix: str, tmp_path:
 def test_seconds_become_microseconds_and_columns_are_as_declared(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("# from a sensor\n0.000001 3 4 1\n1.2 5 6 0\n")
-    assert read(path, in_seconds=True).time.tolist() == [1, 1_200_000]
+    assert read(path, unit_us=1e6).time.tolist() == [1, 1_200_000]
+    assert read(path, unit_us=1e3).time.tolist() == [0, 1200]
+    (tmp_path / "a.bin").write_bytes(five_bytes(np.array([[3, 4, 5, 1]])))
+    assert read(tmp_path / "a.bin", unit_us=1e3).time.tolist() == [3000]
     np.save(tmp_path / "a.npy", np.array([[3, 4, 1, 7]]))
     assert table_of(read(tmp_path / "a.npy", columns="xypt")).tolist() == [[7, 3, 4, 1]]
 
@@ -142,6 +145,7 @@ def test_a_file_that_was_cut_short_is_reported_with_its_name(suffix: str, tmp_pa
         ("a.raw", b"% evt 2.1\n", "must be EVT 2.0 or EVT 3.0, got version 2.1"),
         ("a.raw", b"\x00\x01", "must be EVT 2.0 or EVT 3.0, got no header line"),
         ("a.es", b"Event Screen" + b"\0" * 9, "must begin with 'Event Stream'"),
+        ("a.es", b"Event Stream\x02\0\0\x01", "ends within its header"),
         ("a.es", b"Event Stream\x01\0\0\x02" + b"\0" * 9, "got ATIS of 1.0.0"),
         ("a.aedat", b"\x00" * 32, "must begin with #!AER-DAT2.0, 3.1 or 4"),
         ("a.aedat4", b"\x00" * 32, "must begin with #!AER-DAT2.0, 3.1 or 4"),
@@ -152,7 +156,8 @@ def test_a_file_that_was_cut_short_is_reported_with_its_name(suffix: str, tmp_pa
         ("a.csv", b"t,x,y,p\n1,2,3,4\n1,2,x,4\n", "row 2 must be 4 numbers"),
         ("a.csv", b"1,2,3\n", "must have 4 columns"),
         ("a.csv", b"t,y\n1,2\n", "must have a field 'x', has t, y"),
-        ("a.csv", b"1,nan,3,1\n", "x must be finite, got nan"),
+        ("a.csv", b"1,2,3,1\n1,nan,3,1\n", "x of event 2 must be finite, got nan; leave"),
+        ("a.csv", b"1e300,2,3,1\n", r"t must be below 2\^62"),
         ("a.csv", b"0.5,2,3,1\n", "declare time_unit = 's'"),
         ("a.jpg", b"", "is no format of events"),
     ],

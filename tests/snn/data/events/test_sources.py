@@ -90,6 +90,7 @@ def test_shd_is_read_from_half_precision_seconds(tmp_path: Path) -> None:
         (tmp_path / "SHD").mkdir(exist_ok=True)
         with h5py.File(tmp_path / f"SHD/shd_{part}.h5", "w") as file:
             file["labels"] = np.array([3, 19], np.uint16)
+            file["extra/speaker"] = np.array([4, 11], np.uint16)
             first = 699 - (part == "test")
             for name, kind, values in (
                 ("spikes/times", np.float16, ([0.25, 1.2], [0.5])),
@@ -101,6 +102,42 @@ def test_shd_is_read_from_half_precision_seconds(tmp_path: Path) -> None:
     found = stored(NAMED["shd"], tmp_path)
     assert found.train.place.tolist() == [699, 0, 350]
     assert found.train.time.tolist() == [250_000, int(float(np.float16(1.2)) * 1e6 + 0.5), 500_000]
+    assert (found.groups, found.train.group.tolist()) == (("4", "11"), [0, 1])
+
+
+def test_ssc_is_trained_on_its_validation_part_too(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    (tmp_path / "SSC").mkdir()
+    for place, part in enumerate(("train", "valid", "test")):
+        with h5py.File(tmp_path / f"SSC/ssc_{part}.h5", "w") as file:
+            file["labels"] = np.array([34 - place], np.uint16)
+            for name, kind, value in (("times", np.float16, 0.5), ("units", np.uint16, place)):
+                data = file.create_dataset(f"spikes/{name}", (1,), dtype=h5py.vlen_dtype(kind))
+                data[0] = np.array([value], kind)
+    found = stored(NAMED["ssc"], tmp_path)
+    assert (found.train.label.tolist(), found.test.label.tolist()) == ([34, 33], [32])
+    assert (found.train.place.tolist(), found.groups) == ([0, 1], ())
+    with h5py.File(tmp_path / "SSC/ssc_valid.h5", "a") as file:
+        del file["labels"]
+    with pytest.raises(DataError, match=r"ssc_valid.h5: is damaged or of another format"):
+        NAMED["ssc"].layout(tmp_path).parts()
+
+
+def test_n_caltech101_is_read_with_the_clock_of_its_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "n-caltech101", ((2, 180, 240), 2))
+    for label, title in enumerate(("BACKGROUND_Google", "ant")):
+        for index in range(1, 6):
+            content = five_bytes(table(100 * label + index, high=180))
+            write(tmp_path / f"NCALTECH101/Caltech101/{title}/image_{index:04}.bin", content)
+            write(tmp_path / f"NCALTECH101/Caltech101/{title}/._image_{index:04}.bin", b"of macOS")
+    found = stored(NAMED["n-caltech101"], tmp_path)
+    assert (len(found.train), len(found.test)) == (8, 2)
+    assert found.train.time[0] == table(1, high=180)[0, 0]
+    monkeypatch.setitem(DATASETS, "n-caltech101", ((2, 180, 240), 3))
+    with pytest.raises(DataError, match="must have the 3 class folders of N-Caltech101, got 2"):
+        NAMED["n-caltech101"].layout(tmp_path)
 
 
 def test_spoken_digits_become_spikes_of_bands(tmp_path: Path) -> None:
@@ -189,6 +226,16 @@ def test_long_recordings_are_cut_by_a_table_and_stay_in_one_part(tmp_path: Path)
     (tmp_path / "labels.csv").write_text("\n".join([*rows, "a.npy,0,60000,x,test"]))
     with pytest.raises(DataError, match=r"line 6: a.npy is in both parts"):
         own(tmp_path, EVENTS).layout(tmp_path)
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, "b.npy,0,inf,x,test"]))
+    with pytest.raises(DataError, match=r"line 6 must have numbers start and end"):
+        own(tmp_path, EVENTS).layout(tmp_path)
+    in_ms = [row.replace("60000", "60").replace("120000", "120") for row in rows]
+    (tmp_path / "labels.csv").write_text("\n".join(in_ms).replace("npy", "csv"))
+    for name in ("a", "b"):
+        lines = [f"{t / 1000},{x},{y},{p}" for t, x, y, p in table(ord(name)).tolist()]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    again = stored(own(tmp_path, EVENTS + "time_unit = 'ms'\n"), tmp_path)
+    assert np.array_equal(again.train.time, found.train.time)
 
 
 @pytest.mark.usefixtures("mine")
@@ -225,6 +272,7 @@ def test_files_of_a_table_are_groups_unless_it_names_others(tmp_path: Path) -> N
     for bad, message in (
         ("file,start,end\na.npy,0,1", "first line must name the columns file, start, end, class"),
         ("file,start,end,class\na.npy,0,9", "line 2 must be file,start,end,class, got a.npy,0,9"),
+        ("file,start,end,class\na.npy,0,9,", "line 2 has no class: a.npy,0,9,"),
     ):
         (tmp_path / "labels.csv").write_text(bad)
         with pytest.raises(own_recordings.DeclarationError, match=message):
@@ -290,6 +338,8 @@ def test_missing_files_are_reported_with_their_place_and_origin(name: str, tmp_p
 def test_a_class_without_recordings_or_a_foreign_one_is_reported(tmp_path: Path) -> None:
     for title in ("train/a", "train/b", "test/c"):
         (tmp_path / title).mkdir(parents=True)
+    with pytest.raises(own_recordings.DeclarationError, match="must have a folder of recordings"):
+        own(tmp_path / "test" / "c", EVENTS)
     with pytest.raises(DataError, match="train/a: has no recordings"):
         own(tmp_path, EVENTS).layout(tmp_path)
     for title in ("train/a", "train/b", "test/c"):

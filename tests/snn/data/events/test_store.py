@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,16 @@ def test_recordings_that_cannot_be_a_data_set_are_refused(
     with pytest.raises(DataError, match=message):
         open_store(layout(tmp_path, train=train), tmp_path / "cache")
     assert [p for p in (tmp_path / "cache").iterdir() if p.is_dir()] == []
+
+
+def test_few_events_may_be_the_same_in_both_parts(tmp_path: Path) -> None:
+    """One event after the start is nothing that two recordings could not share."""
+    train = [(events(1), 0), (events(2), 1), (Events(*np.array([[7], [3], [3], [1]])), 1)]
+    again = Events(*np.array([[90], [3], [3], [1]]))
+    given = layout(tmp_path, train=train)
+    parts = given.parts()
+    made = replace(given, parts=lambda: (parts[0], [*parts[1], Item("same", 1, lambda: again)]))
+    assert len(open_store(made, tmp_path / "cache").test) == 4
 
 
 def test_recordings_without_events_are_kept(tmp_path: Path) -> None:
