@@ -342,3 +342,7 @@ def test_validate_and_run_print_suspicious_data_and_go_on(folder: Path) -> None:
     ran = run(folder, "validate", "bars.toml")  # the study may run elsewhere
     assert ran.returncode == 0, ran.stderr
     assert "spikefront: not checked: bars: cannot be read from data: " in ran.stderr
+    path.write_bytes(b"damaged")
+    assert "spikefront: bars: cannot be read from data: " in refused(
+        folder, "validate", "bars.toml"
+    )

@@ -40,20 +40,27 @@ def wave(seed: int, *, is_down: bool) -> np.ndarray:
     return made
 
 
-def run(folder: Path, *words: str) -> str:
+def started(folder: Path, *words: str) -> quick.Module:
     environment = {"SPIKEFRONT_EXTENSIONS": "waves", "XDG_CACHE_HOME": str(folder / "cache")}
-    command = quick.Module("search.commands.cli", *words, folder=folder, environment=environment)
-    return command.output()
+    return quick.Module("search.commands.cli", *words, folder=folder, environment=environment)
+
+
+def run(folder: Path, *words: str) -> str:
+    return started(folder, *words).output()
+
+
+def write_waves(folder: Path) -> None:
+    for title in ("down", "up"):
+        for number in range(40):
+            path = folder / "waves" / title / f"{number}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, wave(100 * number + len(title), is_down=title == "down"))
+    (folder / "waves" / "dataset.toml").write_text(DATASET)
+    (folder / "waves.toml").write_text(STUDY)
 
 
 def test_recordings_of_a_long_sensor_are_searched_exported_and_evaluated(tmp_path: Path) -> None:
-    for title in ("down", "up"):
-        for number in range(40):
-            path = tmp_path / "waves" / title / f"{number}.npy"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, wave(100 * number + len(title), is_down=title == "down"))
-    (tmp_path / "waves" / "dataset.toml").write_text(DATASET)
-    (tmp_path / "waves.toml").write_text(STUDY)
+    write_waves(tmp_path)
     told = json.loads(run(tmp_path, "validate", "waves.toml", "--json"))["recordings"]["waves"]
     assert (told["recordings"], told["fewest"], told["cut_share"]) == ([64, 16], 32, 0)
     run(tmp_path, "run", "waves.toml", "--workers", "0")
@@ -69,3 +76,17 @@ def test_recordings_of_a_long_sensor_are_searched_exported_and_evaluated(tmp_pat
     assert "of the validation recordings are classified correctly" in card
     assert not re.findall(r"(?:test|training|these) images", card)
     assert "\non 16 test recordings\n" in "\n" + run(tmp_path, "evaluate", "best", "--test")
+
+
+def test_a_damaged_recording_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    write_waves(tmp_path)
+    path = tmp_path / "waves" / "up" / "7.npy"
+    path.write_bytes(path.read_bytes()[:-5])
+    for words in (["validate"], ["validate", "--json"], ["run", "--workers", "0"]):
+        command = started(tmp_path, words[0], "waves.toml", *words[1:])
+        out, err = command.communicate(timeout=200)
+        assert (command.returncode, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"spikefront: {path}: is damaged or of another format")
+    assert not (tmp_path / "runs").exists()
+    stores = tmp_path / "cache" / "spikefront" / "recordings"
+    assert [found for found in stores.iterdir() if found.suffix != ".lock"] == []

@@ -51,12 +51,13 @@ class Cost:
 def validate(arguments: argparse.Namespace) -> int:
     """Check a study file and print its space, the size of the space and the cost of a run.
 
-    Nothing is trained. Data sets that are on this machine are checked, too; of recordings it
-    says what they are like.
+    Nothing is trained. Data sets that are on this machine are checked, too, and damaged ones
+    refused; of recordings it says what they are like.
     """
     output = Output(as_json=arguments.as_json)
     asked = load_study(arguments.study_file)
     study, precision = _settled(asked)
+    remarks = _remarks_on_data(study, arguments.data)
     _say_study(output, asked, precision)
     recordings = recordings_of(study, arguments.data)
     for name, found in recordings.items():
@@ -71,7 +72,6 @@ def validate(arguments: argparse.Namespace) -> int:
     rule = rule_of(study)
     rungs = {} if rule is None else {n: rule.rung_epochs(n) for n in training_lengths(study)}
     _say_rungs(output, rungs)
-    remarks = _remarks_on_data(study, arguments.data)
     for line in remarks:
         output.note(line)
     document = _document(asked, costs, rungs)
@@ -267,7 +267,7 @@ def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
     from search.commands.run import datasets_of
 
     wanted = {name for name in datasets_of(study) if is_recorded(name)}
-    if not wanted:
+    if not wanted or study.train is not None:
         return {}
     from search.worker.job import run_config
     from snn.data.events import own
@@ -287,7 +287,7 @@ def recordings_of(study: Study, root: Path) -> "dict[str, Report]":
         if name not in wanted:
             continue
         wanted.remove(name)
-        with contextlib.suppress(DataError):  # which is among the remarks
+        with contextlib.suppress(DataError):  # `validate` and `run` tell it
             store = open_store(own.SOURCES[name].layout(root))
             found[name] = report(store, cut_of(config), config.delta_threshold)
     return found
@@ -393,17 +393,20 @@ def _say_rungs(output: Output, rungs: Mapping[int, Mapping[int, int]]) -> None:
 def _remarks_on_data(study: Study, root: Path) -> list[str]:
     """Return a line per suspicious property of a data set, as `run` prints it.
 
-    A data set that cannot be read here gives a line too: the study may run elsewhere.
+    A data set that is not here gives a line too: the study may run elsewhere. Raises DataError for
+    one that is damaged.
     """
     from search.commands.run import check_dataset, datasets_of
-    from snn.data.image_files import DataError
+    from snn.data.image_files import MissingDataError
 
+    if study.train is not None:  # which reads its data itself
+        return []
     names = datasets_of(study)
     lines = list(remarks(study, names))
     for name in names:
         try:
             lines += check_dataset(name, root)
-        except DataError as error:
+        except MissingDataError as error:
             lines.append(f"not checked: {error}")
     return lines
 

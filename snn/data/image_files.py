@@ -31,6 +31,10 @@ class DataError(ValueError):
     """Missing or invalid data; the message is one line with a remedy."""
 
 
+class MissingDataError(DataError):
+    """Files that are not on this machine; they may be on another one."""
+
+
 class Part(NamedTuple):
     """The training or the test part of a data set."""
 
@@ -90,7 +94,7 @@ class IdxSource:
         path = next(present, folders[0]) / f"{part}-{kind.suffix}"
         found = _either(path)
         if found is None:
-            raise DataError(
+            raise MissingDataError(
                 f"{path}: not found (nor .gz); put the four {self.title} files in {path.parent}, "
                 "or point --data or SPIKEFRONT_DATA at the folder that contains "
                 f"{self.folders[0]}/"
@@ -219,7 +223,7 @@ class CifarSource:
     def _file(self, root: Path, name: str) -> Path:
         path = root / self.folder / name
         if not path.exists():
-            raise DataError(
+            raise MissingDataError(
                 f"{path}: not found; unpack the python version of {self.title} in {root}, or "
                 f"point --data or SPIKEFRONT_DATA at the folder that contains {self.folder}/"
             )
@@ -469,7 +473,8 @@ def _own(source: OwnSource, root: Path) -> tuple[Part, Part]:
         result: Any = source.reader(root)
     except (Exception, SystemExit) as error:  # foreign code may raise anything
         reason = extensions.described(error)
-        raise DataError(f"{source.name}: cannot be read from {root}: {reason}") from error
+        kind = MissingDataError if isinstance(error, FileNotFoundError) else DataError
+        raise kind(f"{source.name}: cannot be read from {root}: {reason}") from error
     try:
         (train_images, train_labels), (test_images, test_labels) = result
     except (TypeError, ValueError):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from snn.data.events.events import Form
 from snn.data.events.plain import DAMAGE, damaged
 from snn.data.events.store import Item, Layout
-from snn.data.image_files import DataError
+from snn.data.image_files import DataError, MissingDataError
 from snn.settings.datasets import DATASETS
 
 FILES = ("tutorial5_braille_spiking_data.pkl.gz", "braille.npz")
@@ -44,7 +44,7 @@ class Braille:
         places = [root / folder / file for folder in FOLDERS for file in FILES]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            raise DataError(
+            raise MissingDataError(
                 f"{places[0]} (or {FILES[1]}): not found; put the Braille letters there "
                 "(github.com/fzenke/spytorch, notebooks/data), or point --data or SPIKEFRONT_DATA "
                 "at the folder that contains braille/"

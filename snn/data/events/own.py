@@ -21,7 +21,7 @@ from snn.data.events.sources import (
     test_groups,
 )
 from snn.data.events.store import Item, Layout
-from snn.data.image_files import DataError
+from snn.data.image_files import DataError, MissingDataError
 from snn.settings import extensions, own_recordings
 from snn.settings.datasets import DATASETS, RECORDINGS
 from snn.settings.own_recordings import Declared
@@ -172,7 +172,8 @@ class OwnSequence:
             files, train, test = self.reader(root)
             paths = tuple(Path(path) for path in files)
         except (Exception, SystemExit) as error:  # foreign code may raise anything
-            raise DataError(
+            kind = MissingDataError if isinstance(error, FileNotFoundError) else DataError
+            raise kind(
                 f"{self.name}: cannot be read from {root}: {extensions.described(error)}"
             ) from error
         for path in paths:

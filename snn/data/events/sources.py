@@ -15,7 +15,7 @@ from snn.data.events.braille import Braille
 from snn.data.events.events import Events, Form, Int64, events_of
 from snn.data.events.saccades import Saccades
 from snn.data.events.store import Item, Layout
-from snn.data.image_files import DataError
+from snn.data.image_files import DataError, MissingDataError
 from snn.settings.datasets import DATASETS
 
 Read = Callable[[Path], Events]
@@ -54,7 +54,7 @@ def first_of(root: Path, folders: Sequence[str], needs: str, title: str, origin:
         if (root / name / needs).exists():
             return root / name
     place = Path(folders[0], needs)
-    raise DataError(
+    raise MissingDataError(
         f"{root / place}: not found; put {title} there ({origin}), or point --data "
         f"or SPIKEFRONT_DATA at the folder that contains {place.parts[0]}/"
     )
