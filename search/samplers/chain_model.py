@@ -52,11 +52,17 @@ class Volume:
     def __init__(self, front: Floats, draws: np.random.Generator) -> None:
         """`front` is as of `in_box`, (points, objectives)."""
         inside = draws.random((10 * POINTS, front.shape[1]))
+        part = 1.0
+        if front.shape[1] == 1 and len(front):  # near the ideal hardly a point would be left over
+            part = min(float(front.min()), 1.0)
+            inside *= part
         is_over = np.ones(len(inside), dtype=bool)
         for point in front:
             is_over &= (inside < point).any(axis=1)
-        self.share = float(is_over.mean())
+        self.share = part * float(is_over.mean())
         self._points = inside[is_over][:POINTS]
+        if not len(self._points):  # nothing can be gained; none of these points counts
+            self._points = np.full((1, front.shape[1]), -1.0)
 
     def gained(self, points: Floats) -> Mask:
         """Return which of its points (rows, draws, points) some of `points` dominate.
@@ -114,6 +120,15 @@ class ChainModel:
         gained = volume.gained(self._boxed(self._families(values, starts), reference))
         found: Floats = np.logical_or.reduceat(gained, starts, axis=0).mean(axis=(1, 2))
         return volume.share * found
+
+    def expected(self, chains: Sequence[Chain], reference: Mapping[str, float]) -> Floats:
+        """Return the operating points that networks are expected to have, as of `in_box`."""
+        starts = np.cumsum([0, *(len(chain.keys) for chain in chains)])[:-1]
+        means, _ = self._exits(chains)
+        columns = [self._scales.backward(n, means[:, k]) for k, n in enumerate(self._names)]
+        points = self._boxed(self._families(np.stack(columns, 1)[:, None], starts), reference)
+        found: Floats = points.reshape(-1, points.shape[-1])
+        return found[(found <= 1).all(axis=1)]
 
     def _model(
         self, name: str, examples: Sequence[Example], fits: dict[str, tuple[object, Floats]]

@@ -43,8 +43,9 @@ class Chains:
 
     def __init__(self, study: Study) -> None:
         self._run = study.run
+        self._is_own = study.train is not None
         self._is_joint = (
-            study.train is not None
+            self._is_own
             or "space_rule" in study.space.axes
             or study.run.get("space_rule") == "end-to-end"
         )
@@ -52,11 +53,13 @@ class Chains:
         self._place = functools.cache(self._found_place)
         self._encoded = functools.lru_cache(maxsize=65_536)(self._code)
         axes: Any = study.space.axes
-        self._step: int = max(axes[PER_BLOCK].values) if PER_BLOCK in axes else 0
+        self._step: int = (
+            max(axes[PER_BLOCK].values) if PER_BLOCK in axes and not self._is_own else 0
+        )
         self._shared: dict[str, PlainAxis] = {}
         self._own: dict[str, PlainAxis] = {}  # of each unit, by its name there
         for name, axis in study.space.dimensions().items():
-            if is_operating(name) or (name in (COUNT, PARTITION) and not self._is_joint):
+            if self.is_operating(name) or (name in (COUNT, PARTITION) and not self._is_joint):
                 continue
             place = self._place(name)
             if place is None:
@@ -70,7 +73,7 @@ class Chains:
         common: list[tuple[str, Value]] = []
         own: list[dict[tuple[int, str], Value]] = [{} for _ in cuts]
         for name, value in params.items():
-            if is_operating(name) or name in (COUNT, PER_BLOCK, PARTITION):
+            if self.is_operating(name) or name in (COUNT, PER_BLOCK, PARTITION):
                 continue
             place = self._place(name)
             if place is None:
@@ -78,7 +81,7 @@ class Chains:
             elif place[0] <= len(cuts):
                 own[place[0] - 1][place[1], place[2]] = value
         if self._is_joint:
-            common += [(n, params[n]) for n in (COUNT, PARTITION) if n in params]
+            common += [(n, params[n]) for n in (COUNT, PER_BLOCK, PARTITION) if n in params]
         shared: list[float] = []
         for name, axis in self._shared.items():
             shared += encoded(axis, params.get(name))
@@ -102,8 +105,13 @@ class Chains:
             ends=tuple(ends),
             keys=tuple(keys),
             epochs=epochs,
-            is_whole=all(v != NONE for n, v in params.items() if n.endswith(f"_{KIND}")),
+            is_whole=self._is_joint
+            or all(v != NONE for n, v in params.items() if n.endswith(f"_{KIND}")),
         )
+
+    def is_operating(self, name: str) -> bool:
+        """Whether a value decides nothing about the training; to a function all mean something."""
+        return not self._is_own and is_operating(name)
 
     def _row(self, row: list[float], here: Params, before: Params) -> Row:
         for name in self._own:

@@ -65,7 +65,10 @@ class GainSampler:
         self._random = OptunaSampler(study, history, prior, shared)
         self._chains = Chains(study)
         self._networks: dict[int, Chain] = {}  # of each trial, by its number
-        self._examples: dict[Key, tuple[int, Example]] = {}  # with the first trial that has it
+        self._running: set[int] = set()  # trials whose ends are not known
+        # with the first trial that has it, a report at a rung before a result: as they come
+        self._examples: dict[Key, tuple[tuple[int, bool], Example]] = {}
+        self._failed: dict[Key, tuple[int, Chain]] = {}  # with nothing that could be measured
         self._trained: set[Key] = set()  # blocks, by what they depend on
         self._rejected: set[Key] = set()  # networks that are infeasible
         self._heard: set[int] = set()  # trials of which there are examples
@@ -80,6 +83,8 @@ class GainSampler:
             for _, rejected in rejected_of(trial):
                 self._rejected.add(self._chains.of(rejected.params).keys[-1])
             self._note(trial.number, trial.params)
+            if trial.state.is_finished:
+                self._running.discard(trial.number)
             self._add(trial, families.get(trial.number, ()))
 
     def ask(self, number: int, attempt: int = 0) -> tuple[Params, SamplerState]:
@@ -87,7 +92,7 @@ class GainSampler:
         params, state = self._random.ask(number, attempt)
         if self._points and len(self._heard) >= FIRST and attempt < MODELLED:
             draws = random.Random(f"gain {self._study.search.seed} {number} {attempt}")
-            found = self._best(draws)
+            found = self._best(draws, number)
             if found is not None:
                 params = found
                 state = self._random.replace(number, params, state)
@@ -107,6 +112,7 @@ class GainSampler:
     def reject(self, number: int, violation: float) -> None:
         """Raises KeyError for a trial that is not running."""
         self._rejected.add(self._networks.pop(number).keys[-1])
+        self._running.discard(number)
         self._random.reject(number, violation)
 
     def hear(self, number: int, report: RungReport) -> None:
@@ -117,7 +123,8 @@ class GainSampler:
         epochs = report.epochs_total // len(chain.keys)
         depth = -(-report.epochs_done // epochs)
         point = max(report.points, key=lambda p: (p.metrics.get("accuracy", 0.0), p.is_sampled))
-        self._learn(number, chain, depth, report.epochs_done / epochs - depth + 1, point.metrics)
+        part = report.epochs_done / epochs - depth + 1
+        self._learn(number, chain, depth, part, point.metrics, is_rung=True)
 
     def tell(
         self,
@@ -128,10 +135,12 @@ class GainSampler:
         """Raises ValueError for a trial that is not finished, or was told before."""
         self._random.tell(trial, shared)
         self._note(trial.number, trial.params)
+        self._running.discard(trial.number)
         self._add(trial, family)
 
     def _note(self, number: int, params: Params) -> None:
         self._networks[number] = self._chains.of(params)
+        self._running.add(number)
 
     def _add(self, trial: Trial, family: Sequence[OperatingPoint]) -> None:
         self._learn_exits(trial.number, trial, family)
@@ -150,7 +159,11 @@ class GainSampler:
         chain = self._chains.of(trial.params)
         last = len(chain.keys)
         if is_penalised(trial):  # no early stop, of which the rungs have told
-            self._learn(number, chain, last, 1.0, {"accuracy": 0.0})
+            if "accuracy" in (*self._study.objectives, *self._study.constraints):
+                self._learn(number, chain, last, 1.0, {"accuracy": 0.0})
+            else:
+                self._heard.add(number)
+                self._failed.setdefault(chain.keys[-1], (number, chain))
         if not trial.state.is_finished or not is_measured(self._study, trial):
             return
         assert trial.sampled is not None
@@ -163,7 +176,14 @@ class GainSampler:
                 self._learn(number, chain, depth, 1.0, metrics)
 
     def _learn(
-        self, number: int, chain: Chain, depth: int, part: float, metrics: Mapping[str, float]
+        self,
+        number: int,
+        chain: Chain,
+        depth: int,
+        part: float,
+        metrics: Mapping[str, float],
+        *,
+        is_rung: bool = False,
     ) -> None:
         study = self._study
         named = {n: metrics[n] for n in (*study.objectives, *study.constraints) if n in metrics}
@@ -172,16 +192,24 @@ class GainSampler:
             self._heard.add(number)
             if part == 1 and number >= 0:
                 self._trained.add(chain.keys[depth - 1])
-            if example.key not in self._examples or number < self._examples[example.key][0]:
-                self._examples[example.key] = number, example
+            place = number, not is_rung
+            if example.key not in self._examples or place < self._examples[example.key][0]:
+                self._examples[example.key] = place, example
 
-    def _best(self, draws: random.Random) -> Params | None:
-        """Return the network that is expected to gain most per epoch; None if none is new."""
+    def _best(self, draws: random.Random, asked: int) -> Params | None:
+        """Return the network that is expected to gain most per epoch; None if none is new.
+
+        What other trials that run now are expected to measure counts as measured: what is asked
+        for at the same time should differ.
+        """
         study = self._study
         points = list(self._points.values())
         reference = reference_point(points, study.objectives, study.search.reference, study.metrics)
         front = in_box(self._front.values, study.objectives, reference, study.metrics)
         model = ChainModel(study, self._known(), self._fits)
+        running = [self._networks[k] for k in sorted(self._running) if k != asked]
+        if running:
+            front = np.concatenate([front, model.expected(running, reference)])
         suggest = RandomSuggest(draws.randrange(2**32))
         numbers = np.random.default_rng(draws.randrange(2**32))
         volume = Volume(front, numbers)
@@ -224,8 +252,23 @@ class GainSampler:
         def place(entry: tuple[int, Example]) -> tuple[int, int, float]:
             return entry[0], entry[1].depth, entry[1].part
 
-        newest = heapq.nlargest(MOST_EXAMPLES, self._examples.values(), key=place)
+        known = [(number, example) for (number, _), example in self._examples.values()]
+        worst = self._worst()
+        known += [
+            (number, Example(chain=chain, depth=len(chain.keys), part=1.0, metrics=worst))
+            for number, chain in self._failed.values()
+        ]
+        newest = heapq.nlargest(MOST_EXAMPLES, known, key=place)
         return [example for _, example in reversed(newest)]
+
+    def _worst(self) -> dict[str, float]:
+        """Return the worst measured value of each objective."""
+        metrics = self._study.metrics
+        measured = [point.point.metrics for point in self._points.values()]
+        return {
+            name: max((m[name] for m in measured), key=lambda value: metrics[name].sign * value)
+            for name in self._study.objectives
+        }
 
     def _epochs(self, chain: Chain) -> float:
         """Return the epochs that a network would train; half of a block's if none."""

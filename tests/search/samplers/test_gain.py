@@ -1,5 +1,6 @@
 """The sampler gain: chains, the model of their units, and what it makes of rungs."""
 
+import dataclasses
 import math
 import random
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from search.front.indicators import box_share
-from search.samplers import chain_regression
+from search.samplers import chain_regression, gain
 from search.samplers.chain_model import Volume
 from search.samplers.chain_regression import ChainRegression, Rows, fitted
 from search.samplers.chains import Chains
@@ -16,10 +17,10 @@ from search.samplers.sampler import Listener, make_sampler
 from search.study.space import RandomSuggest
 from search.study.study import study_from_toml
 from search.trial.rung import RungPoint, RungReport
-from search.trial.trial import Trial, TrialState
+from search.trial.trial import Params, Trial, TrialState
 from search.worker.job import run_config
 from snn.settings.prefix import shared_blocks
-from tests.search.samplers.test_sampler import UNITS, a_study, run
+from tests.search.samplers.test_sampler import UNITS, a_study, finished, run
 
 CUT = """
 name = "cut"
@@ -180,3 +181,116 @@ def test_the_trials_after_the_first_ones_are_better_than_chance() -> None:
         accuracies = [t.sampled.metrics["accuracy"] for t in trials if t.sampled]
         found[name] = sum(accuracies) / len(accuracies)
     assert found["gain"] > found["random"] + 0.02
+
+
+OWN = """
+name = "own"
+objectives = ["score"]
+[metrics]
+score = { better = "higher", meaning = "of the user" }
+[run]
+train = "a_module:train"
+[space]
+width = { low = 4, high = 64 }
+exit_threshold_1 = { low = 0.0, high = 1.0 }
+norm_kind = ["none", "batch"]
+units_per_block = [1, 2, 4]
+[search]
+sampler = "gain"
+"""
+
+
+def test_every_value_of_a_function_of_the_user_means_something() -> None:
+    """Names like those of operating points were ignored, and a kind that is none went unheard."""
+    study = study_from_toml(OWN)
+    chains, suggest = Chains(study), RandomSuggest(0)
+    drawn = [study.space.sample(suggest) for _ in range(200)]
+    found = [chains.of(params) for params in drawn]
+    different = {tuple(params.items()) for params in drawn}
+    assert len({chain.keys for chain in found}) == len(different)
+    assert len({chain.shared for chain in found}) == len(different)
+    assert all(chain.is_whole and len(chain.keys) == 1 for chain in found)
+
+
+def own_trial(number: int, params: Params) -> Trial:
+    """What came of a width, of which half are infeasible."""
+    trial = finished(3, {**params, "dropout": 0.0}, {})
+    if params["width"] > 34:
+        return dataclasses.replace(
+            trial,
+            number=number,
+            params=params,
+            sampled=None,
+            state=TrialState.PRUNED,
+            constraint_violation=1.0,
+        )
+    assert trial.sampled is not None
+    point = dataclasses.replace(trial.sampled, metrics={"score": params["width"] / 64 - 1})
+    return dataclasses.replace(trial, number=number, params=params, sampled=point)
+
+
+def test_what_could_not_be_trained_is_avoided_without_an_accuracy_too() -> None:
+    sampler = make_sampler(study_from_toml(OWN), [])
+    widths = []
+    for number in range(30):
+        params, _ = sampler.ask(number)
+        widths.append(params["width"])
+        sampler.tell(own_trial(number, params))
+    assert sum(width > 34 for width in widths[15:]) <= 7  # 15 before, 0 to 6 with other seeds
+    assert max(width for width in widths if width <= 34) >= 31
+
+
+def test_a_single_objective_near_its_best_value_leaves_something_to_gain() -> None:
+    """No point was left over: gains were the means of nothing."""
+    near = Volume(np.array([[1e-6], [0.5]]), np.random.default_rng(0))
+    assert near.share == pytest.approx(1e-6)
+    assert near.gained(np.array([[[[5e-7]]]])).mean() == pytest.approx(0.5, abs=0.1)
+    best = Volume(np.array([[0.0]]), np.random.default_rng(0))
+    assert best.share == 0
+    assert not best.gained(np.array([[[[0.0]]]])).any()
+
+
+def test_a_report_at_the_end_of_a_block_counts_alike_before_and_behind_a_restart() -> None:
+    study = a_study("gain")
+    sampler = make_sampler(study, [])
+    history = run(sampler, 0, 7)
+    params, state = sampler.ask(7)
+    point = RungPoint(metrics={"accuracy": 0.2, "synaptic_ops": 50.0, "model_bytes": 20.0})
+    at_the_end = RungReport(rung=3, epochs_done=10, epochs_total=10, points=(point,))
+    assert isinstance(sampler, Listener)
+    sampler.hear(7, at_the_end)
+    history.append(finished(7, params, dict(state)))
+    sampler.tell(history[-1])
+    rebuilt = make_sampler(study, history)
+    assert isinstance(rebuilt, Listener)
+    rebuilt.hear(7, at_the_end)
+    known = [
+        {example.key: example.metrics for example in each._known()}
+        for each in (sampler, rebuilt)
+        if isinstance(each, gain.GainSampler)
+    ]
+    assert known[0] == known[1]
+    assert {"accuracy": 0.2, "synaptic_ops": 50.0, "model_bytes": 20.0} in known[0].values()
+
+
+def test_trials_that_run_count_with_what_is_expected_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Several workers were given neighbours of one and the same network."""
+    sizes = []
+
+    class Counted(Volume):
+        def __init__(self, front: np.ndarray, draws: np.random.Generator) -> None:
+            sizes.append(len(front))
+            super().__init__(front, draws)
+
+    monkeypatch.setattr(gain, "Volume", Counted)
+    sampler = make_sampler(a_study("gain"), [])
+    run(sampler, 0, 10)
+    sizes.clear()
+    asked = [sampler.ask(number) for number in (10, 11, 12)]
+    assert sizes[0] < sizes[1] < sizes[2]
+    for number, (params, state) in enumerate(asked, 10):
+        sampler.tell(dataclasses.replace(finished(3, params, dict(state)), number=number))
+    sampler.ask(13)
+    assert sizes[3] < sizes[2]
