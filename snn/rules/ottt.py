@@ -7,13 +7,14 @@ The error flows back through the layers of one timestep; no gradient flows throu
 `ottt-a` sums the gradients of all timesteps, `ottt-o` makes a step after each. Two
 deviations from the released code make it equal to SAF and exact for the last spiking layer:
 the input of the first layer and the biases have traces too (a bias is a weight whose input
-is 1).
+is 1). With a synaptic current i[t] = decay * i[t-1] + W x[t] the trace is that of the decaying
+sum of the inputs, which is the same derivative of h by W.
 """
 
 from collections.abc import Callable
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,20 +27,26 @@ from snn.network.readout import Readout
 from snn.rules.online import Unrolled, gathered, learn_forward, traced_map
 from snn.rules.rule import Batch, BatchResult, time_rule
 
+T = TypeVar("T", bound=torch.nn.Module)
+
 
 class Traced:
     """Dynamics with values from spikes and weight gradients from traces."""
 
-    def __init__(self, leak: float, *, is_static: bool = False) -> None:
-        self.leak = leak
+    def __init__(self, leak: float, *, synaptic_leak: float = 0.0, is_static: bool = False) -> None:
+        self.leak, self.synaptic_leak = leak, synaptic_leak
         self.is_static = is_static  # constant inputs have constant weights too
         self._static: dict[Connections, tuple[Tensor, Tensor]] = {}  # a current, its leaf copy
         self.traces: dict[Connections, Tensor] = {}
         self.bias_trace = 0.0  # trace of a constant input of 1
+        self._arrived: dict[object, Tensor] = {}  # sums that decay with the synaptic current
+        self._currents: dict[Layer, Tensor] = {}  # traces of what thresholds divide
+        self._length = 0.0  # of a constant input of 1
 
     def enter(self, x: Tensor) -> Tensor:
         """Begin a timestep."""
-        self.bias_trace = self.leak * self.bias_trace + 1
+        self._length = self.synaptic_leak * self._length + 1
+        self.bias_trace = self.leak * self.bias_trace + self._length
         return x
 
     def layer(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
@@ -52,7 +59,11 @@ class Traced:
             bias = layer.bias.view(-1, *[1] * (current.dim() - 2))
             # the value of the bias with the gradient of its trace
             current = current + bias.detach() + self.bias_trace * (bias - bias.detach())
-        current = layer.scaled(current)
+        current = self._over_thresholds(layer, current)
+        if layer.synapse is not None:
+            before = batch.states.get(layer.synapse)
+            current = current if before is None else current + layer.synapse.decay * before
+            batch.states[layer.synapse] = current.detach()
         lif = layer.lif
         left = batch.states.get(layer)
         h = current if left is None else current + lif.leak * left
@@ -61,10 +72,32 @@ class Traced:
         batch.states[layer] = (h - lif.threshold * spikes).detach()
         return spikes.unsqueeze(0)
 
+    def _over_thresholds(self, layer: Layer, current: Tensor) -> Tensor:
+        """Return a current over thresholds, which learn from all currents that are still in h."""
+        own = layer.thresholds
+        if own is None or not own.requires_grad:
+            return layer.scaled(current)
+        whole = layer.scaled(self._trace(layer, current, self._currents))
+        own = own.detach().view(-1, *[1] * (current.dim() - 2))
+        return current / own + (whole - whole.detach())
+
+    def _trace(self, owner: T, x: Tensor, traces: dict[T, Tensor]) -> Tensor:
+        """Return the trace of a signal after one more timestep, which is kept in `traces`."""
+        trace = x.detach()
+        if self.synaptic_leak > 0:
+            if owner in self._arrived:
+                trace = trace + self.synaptic_leak * self._arrived[owner]
+            self._arrived[owner] = trace
+        if owner in traces:
+            trace = trace + self.leak * traces[owner]
+        traces[owner] = trace
+        return trace
+
     def held(self) -> list[Tensor]:
         """Return the traces, and currents of constant inputs with their gradients."""
         static = [t for current, leaf in self._static.values() for t in (current, leaf.grad)]
-        return [*self.traces.values(), *(t for t in static if t is not None)]
+        traces = [*self.traces.values(), *self._arrived.values(), *self._currents.values()]
+        return [*traces, *(t for t in static if t is not None)]
 
     def finish(self) -> None:
         """Compute the weight gradients of constant inputs, one product for all timesteps."""
@@ -80,10 +113,7 @@ class Traced:
             # the trace of a constant input is the bias trace times the input
             scaled: Tensor = _Scaled.apply(self._static[conn][1], self.bias_trace)  # type: ignore[no-untyped-call]
             return scaled
-        trace = x.detach()
-        if conn in self.traces:
-            trace = trace + self.leak * self.traces[conn]
-        self.traces[conn] = trace
+        trace = self._trace(conn, x, self.traces)
         weight = batch.weight(conn)
         return traced_map(conn, x, weight, trace=trace)
 
@@ -111,7 +141,8 @@ def ottt_a(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """Make one step per batch, with the summed gradients of all timesteps."""
-    dynamics = Traced(network.config.leak, is_static=network.is_constant(batch.drive))
+    config, is_static = network.config, network.is_constant(batch.drive)
+    dynamics = Traced(config.leak, synaptic_leak=config.synaptic_leak, is_static=is_static)
     with gathered(state, network.live_connections(batch.frozen)):
         result = learn_forward(
             Unrolled(network, batch, state), dynamics, apply=apply, every_step=False
@@ -126,5 +157,5 @@ def ottt_o(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """Make one step per timestep."""
-    dynamics = Traced(network.config.leak)
+    dynamics = Traced(network.config.leak, synaptic_leak=network.config.synaptic_leak)
     return learn_forward(Unrolled(network, batch, state), dynamics, apply=apply, every_step=True)

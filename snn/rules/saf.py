@@ -6,7 +6,9 @@ The signals between layers are accumulated spikes a:
     s[t] = 1 if U[t] >= threshold * (leak * a[t-1] + 1)
     a[t] = leak * a[t-1] + s[t]
 
-The spikes s equal those of ordinary neurons with soft reset. U is computed in this closed
+With a synaptic current, a_in and L are replaced by sums of them that decay with it,
+x[t] = decay * x[t-1] + a_in[t]: two decays in a row may change places. The spikes s equal those
+of ordinary neurons with soft reset. U is computed in this closed
 form: a recurrence with a detached past would lose the trace. `saf-e` makes a step after
 every timestep, with the gradient of OTTT; `saf-f` runs all but the last timestep without a
 graph and makes one step, from the accumulation at the end.
@@ -34,19 +36,27 @@ class Accumulated:
     """Dynamics with accumulated spikes as signals."""
 
     def __init__(
-        self, leak: float, *, is_final_only: bool = False, is_static: bool = False
+        self,
+        leak: float,
+        *,
+        synaptic_leak: float = 0.0,
+        is_final_only: bool = False,
+        is_static: bool = False,
     ) -> None:
-        self.leak = leak
+        self.leak, self.synaptic_leak = leak, synaptic_leak
         self.is_final_only = is_final_only
         self.is_static = is_static  # constant inputs have constant weights too
         self.static: dict[Connections, Tensor] = {}  # W x of such an input
         self.length = 0.0  # L[t]
+        self._reach = 0.0  # L[t], or its sum that decays with the current
+        self._arrived: dict[object, Tensor] = {}  # such sums of inputs, of connections and skips
         self._input: Tensor | None = None
         self._before: dict[object, Tensor] = {}  # a[t-1] of layers, last input of readouts
 
     def enter(self, x: Tensor) -> Tensor:
         """Begin a timestep; return the accumulated input of the first live block."""
         self.length = self.leak * self.length + 1
+        self._reach = self.synaptic_leak * self._reach + self.length
         self._input = x if self._input is None else self.leak * self._input + x
         return self._input
 
@@ -65,11 +75,13 @@ class Accumulated:
     def potential(self, layer: Layer, inputs: list[Tensor], batch: ForwardContext) -> Tensor:
         """Return U of this timestep, (batch, ...), before thresholds of neurons divide it."""
         pairs = layer.driving(inputs, batch)
-        potential = reduce(add, (self._driven(conn, x[0], batch) for conn, x in pairs))
+        driven = (self._driven(conn, self._decaying(conn, x[0]), batch) for conn, x in pairs)
+        potential = reduce(add, driven)
         if layer.skip is not None:
-            potential = potential + layer.skip(inputs[-1])[0]
+            skipped = self._decaying(layer.skip, layer.skip(inputs[-1])[0])
+            potential = potential + skipped
         if layer.bias is not None:
-            bias = self.length * layer.bias.view(-1, *[1] * (potential.dim() - 2))
+            bias = self._reach * layer.bias.view(-1, *[1] * (potential.dim() - 2))
             # in place, where no graph keeps the product
             potential = potential + bias if torch.is_grad_enabled() else potential.add_(bias)
         return potential
@@ -78,6 +90,15 @@ class Accumulated:
         """Return the spikes of this timestep; `kept` is leak * a[t-1]."""
         distance = potential - lif.threshold * (kept + lif.firing_share)
         return spike(distance, lif.surrogate, lif.slope, lif.height)
+
+    def _decaying(self, owner: object, x: Tensor) -> Tensor:
+        """Return an accumulated input of this timestep as it has arrived through the synapse."""
+        if self.synaptic_leak == 0:
+            return x
+        before = self._arrived.get(owner)
+        arrived = x if before is None else x + self.synaptic_leak * before
+        self._arrived[owner] = arrived.detach()
+        return arrived
 
     def _driven(self, conn: Connections, x: Tensor, batch: ForwardContext) -> Tensor:
         weight = batch.weight(conn)
@@ -102,7 +123,8 @@ class Accumulated:
 
     def held(self) -> list[Tensor]:
         """Return the accumulations."""
-        return list(self._before.values()) + ([] if self._input is None else [self._input])
+        kept = [*self._before.values(), *self._arrived.values()]
+        return kept if self._input is None else [*kept, self._input]
 
 
 def accumulate_(lif: Lif, potential: Tensor, kept: Tensor) -> Tensor:
@@ -122,7 +144,7 @@ def saf_e(
     network: Network, batch: Batch, state: ForwardContext, *, apply: Callable[[], None]
 ) -> BatchResult:
     """Make one step per timestep."""
-    dynamics = Accumulated(network.config.leak)
+    dynamics = Accumulated(network.config.leak, synaptic_leak=network.config.synaptic_leak)
     return learn_forward(Unrolled(network, batch, state), dynamics, apply=apply, every_step=True)
 
 

@@ -271,7 +271,10 @@ def half_precision(config: Settings) -> Conflicts:
         )
     if config.time_rule not in ("saf-e", "saf-f"):
         return
-    largest = sum(config.leak**age for age in range(min(config.timesteps, 1000)))
+    length = largest = 0.0
+    for _ in range(min(config.timesteps, 1000)):
+        length = config.leak * length + 1
+        largest = config.synaptic_leak * largest + length
     if largest > MOST_SPIKES:
         yield (
             "precision",

@@ -56,6 +56,7 @@ def _memories(config: Settings) -> Conflicts:
     why = {
         "spike-bp": "whose derivative of a spike knows the potential alone",
         "dsr": "whose rates are those of LIF neurons",
+        "saf-f": "whose rates are those of LIF neurons",
         "conversion": "which trains without time",
     }.get(config.time_rule, "whose traces are those of LIF neurons")
     if config.adaptation > 0 and (config.neuron == "learned" or config.has_own_leaks):
@@ -65,8 +66,9 @@ def _memories(config: Settings) -> Conflicts:
             f"must be 0 with neuron {config.neuron!r}, got {config.adaptation:g}: a {what} has no "
             "gradient of its own while thresholds adapt; use neuron 'fixed' or 'thresholds'",
         )
-    if config.time_rule != "bptt":
+    if config.time_rule not in ("bptt", *STEP_RULES):
         yield from other_than(config, "synaptic_leak", 0.0, why, instead="bptt")
+    if config.time_rule != "bptt":
         yield from other_than(config, "adaptation", 0.0, why, instead="bptt")
 
 

@@ -48,6 +48,21 @@ def with_thresholds(network: Network) -> Network:
     return network
 
 
+@pytest.mark.parametrize("changes", CLEAN.values(), ids=CLEAN)
+def test_thresholds_learn_step_by_step_from_all_currents_that_are_left(
+    changes: dict[str, Any],
+) -> None:
+    """OTTT of thresholds is SAF's; it had the gradient of the last timestep's current alone."""
+    found = {}
+    for rule in ("ottt-a", "saf-e"):
+        network = with_thresholds(network_of({**changes, "neuron": "thresholds"}))
+        found[rule] = gradients(network, rule, batch_of(is_constant=False))
+    own = [grad for name, grad in found["saf-e"].items() if "thresholds" in name]
+    assert own
+    assert all(grad.abs().max() > 0 for grad in own)
+    assert apart(found["ottt-a"], found["saf-e"]) < 1e-11
+
+
 def test_the_trace_of_spikes_is_the_input_less_the_potential(draws: torch.Generator) -> None:
     """V = W a_in - threshold * a at all times; V / threshold is the error of a."""
     leak, threshold = 0.8, 1.3

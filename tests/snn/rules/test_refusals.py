@@ -6,6 +6,7 @@ import pytest
 
 from snn.rules import TIME_RULES
 from snn.settings.config import ConfigError, RunConfig
+from snn.settings.rule_conflicts import STEP_RULES
 
 FORWARD = ("ottt-a", "ottt-o", "saf-e", "saf-f", "dsr")
 SPIKE_BP = {"time_rule": "spike-bp", "reset": "hard", "leak": 0.9}
@@ -83,7 +84,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         )
         for name in ("synaptic_leak", "adaptation")
         for rule in TIME_RULES
-        if rule != "bptt"
+        if rule != "bptt" and (name, rule) not in {("synaptic_leak", step) for step in STEP_RULES}
     ),
     *(
         ({"time_rule": rule, "delays": kind}, f"delays '{kind}' .*'{rule}'.* or time_rule 'bptt'")

@@ -12,9 +12,12 @@ from snn.lif.surrogate import spike
 from snn.network.blocks import layers_of
 from snn.network.layers import ForwardContext
 from snn.network.memory.synapse import Synapse
+from snn.network.network import Task
 from snn.rules.loss import readout_loss
 from snn.settings.config import ConfigError, RunConfig
+from snn.training.plan import plan
 from tests.snn.rules.test_rules import STEPS, batch_of, gradients, network_of
+from tests.snn.training.test_train import SMALL, trained
 
 DECAY = 0.7
 
@@ -147,3 +150,61 @@ def test_a_time_constant_in_milliseconds_is_a_leak_of_the_bin() -> None:
     with pytest.raises(ConfigError, match="synaptic_leak_ms needs bins of a fixed length"):
         RunConfig(**settings, synaptic_leak_ms=20, binning="count")
     assert RunConfig(synaptic_leak_ms=20) == RunConfig()
+
+
+DEEP: dict[str, dict[str, Any]] = {
+    "dense": {"backbone": "mlp2", "width": 30},
+    "conv": {"backbone": "vgg5", "width": 4, "neuron": "thresholds"},
+    "skips": {"backbone": "resnet7", "width": 4},
+    "identity-skip": {"backbone": "resnet11", "width": 2},
+    "recurrence": {"backbone": "mlp2", "width": 30, "recurrence": "1x1"},
+}
+
+
+def gradients_of(rule: str, changes: dict[str, Any], **batch: Any) -> dict[str, Tensor]:
+    network = network_of({**changes, "synaptic_leak": DECAY, "time_rule": rule})
+    draws = torch.Generator().manual_seed(3)
+    for layer in layers_of(network):
+        with torch.no_grad():
+            if layer.recurrence is not None:
+                layer.recurrence.weight.normal_(0, 0.2, generator=draws)
+            if layer.thresholds is not None:
+                layer.thresholds.uniform_(0.8, 1.2, generator=draws)
+    return gradients(network, rule, batch_of(**{"is_constant": False, **batch}))
+
+
+def relative(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    assert ours.keys() == theirs.keys()
+    scale = max(float(grad.abs().max()) for grad in theirs.values())
+    return max(float((ours[name] - grad).abs().max()) for name, grad in theirs.items()) / scale
+
+
+@pytest.mark.parametrize("neuron", ["fixed", "thresholds"])
+def test_ottt_of_one_layer_is_backpropagation_through_time(neuron: str) -> None:
+    """Traces that decay twice hold all of the past: with the reset detached nothing is left out."""
+    changes = {"backbone": "mlp", "width": 30, "head_hidden": 0, "neuron": neuron}
+    online, exact = (gradients_of(rule, changes) for rule in ("ottt-a", "bptt"))
+    assert all(grad.abs().max() > 1e-4 for grad in exact.values())
+    assert relative(online, exact) < 1e-12
+
+
+@pytest.mark.parametrize("changes", DEEP.values(), ids=DEEP)
+def test_saf_e_is_ottt_with_it(changes: dict[str, Any]) -> None:
+    ours, theirs = (gradients_of(rule, changes) for rule in ("ottt-a", "saf-e"))
+    assert relative(ours, theirs) < 1e-11
+    assert all(grad.abs().max() > 0 for grad in theirs.values())
+
+
+def test_the_current_of_a_constant_image_has_the_trace_of_a_repeated_one() -> None:
+    changes: dict[str, Any] = {"backbone": "vgg5", "width": 4, "encoding": "direct"}
+    once = gradients_of("ottt-a", changes, is_constant=True, encoding="direct")
+    again = gradients_of("ottt-o", changes, is_constant=True, encoding="direct")
+    assert relative(once, again) < 1e-12
+
+
+@pytest.mark.parametrize("rule", ["ottt-a", "ottt-o", "saf-e"])
+def test_forward_rules_learn_with_it_in_the_memory_that_is_planned(rule: str) -> None:
+    config = SMALL.replace(synaptic_leak=0.6, time_rule=rule, width=8, dropout=0.1)
+    training = trained(config)
+    planned = plan(config, Task(image_shape=(1, 8, 8), classes=10)).stage_memory_bytes
+    assert planned == pytest.approx(training.memory_bytes, rel=0.01)
