@@ -4,6 +4,8 @@
 use starts and the end of the test process stops, and `Module` runs one as `python -m` does. What a
 process says while it loads, and what it loads, cannot be tested so: such tests start Python.
 
+What was forked ends with the server, and so with the tests, however they end.
+
 There are two servers: with extensions, and in a folder with a copy of our packages, our modules are
 loaded by the command itself, since they read that variable when they are loaded, and no other.
 """
@@ -11,6 +13,7 @@ loaded by the command itself, since they read that variable when they are loaded
 import array
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -37,11 +40,14 @@ LOADED = (
     "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "tomli_w", "torch",
 )  # fmt: skip
 OURS = ("snn", "search")
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+_prctl = ctypes.CDLL(None).prctl
 # of Ray, Triton, Alembic and pandas; one of them warns that it has moved
 NOT_LOADED = (
     "search.library", "search.results", "search.runners.ray_tune", "search.runners.tune_memory",
     "search.store.migrations", "search.templates", "snn.backbones", "snn.lif.kernels",
 )  # fmt: skip
+Server = subprocess.Popen[bytes]
 CLIENT = f"""\
 #!{sys.executable} -SEs
 import array, json, os, signal, socket, sys
@@ -75,19 +81,32 @@ os._exit(code)
 def folder() -> Path:
     """A folder for the path of a command; starts the server."""
     place = Path(tempfile.mkdtemp(prefix="quick-"))
+    server = start(place)
+    atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(place)))
+    return place
+
+
+def start(place: Path, *, is_loaded: bool = True) -> Server:
+    """A server for the command that it puts into a folder, once it is ready."""
     command = place / "spikefront"
     command.write_text(CLIENT)
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.quick", str(place)],
+        [sys.executable, "-m", "tests.quick", str(place), *(["loaded"] if is_loaded else [])],
         cwd=ROOT,
         stdin=subprocess.PIPE,  # its end is the end of this process
         stdout=subprocess.PIPE,
     )
-    atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(place)))
     assert server.stdout is not None
     assert [server.stdout.readline() for _ in range(2)] == [b"ready\n"] * 2
-    return place
+    return server
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when its parent ends. What it forks has to ask for it again."""
+    _prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # which has ended before
+        os._exit(0)
 
 
 def command() -> str:
@@ -136,17 +155,17 @@ class Module(subprocess.Popen[str]):
             os.kill(self.child, sig)
 
 
-def serve(place: str) -> None:
+def serve(place: str, is_loaded: bool) -> None:
     """Fork a process for each connection, in both servers, until standard input ends."""
-    _load(LOADED)
+    _load(LOADED if is_loaded else ())
     kind = "extended"
     if os.fork() == 0:
         kind = "usual"
-        _load(_ours())
+        _load(_ours() if is_loaded else ())
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.join(place, kind))
         listener.listen()
-        print("ready", flush=True)
+        os.write(1, b"ready\n")  # in one piece: both servers do
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         server = os.getpid()
         if os.fork() == 0:  # waits for the end of the tests, without a thread in the server
@@ -158,6 +177,7 @@ def serve(place: str) -> None:
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:
+                end_with(server)
                 listener.close()
                 _watch(connection)
             connection.close()
@@ -181,8 +201,10 @@ def _watch(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         words, told, where, environment, files = _received(connection)
+        watcher = os.getpid()
         child = os.fork()
         if child == 0:
+            end_with(watcher)
             _run(words, told is not None, where, environment, files)
         connection.sendall(b"%d\n" % child)
         _, status = os.waitpid(child, 0)
@@ -250,4 +272,4 @@ def _module(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], "loaded" in sys.argv[2:])

@@ -60,9 +60,11 @@ def main(
     chance = random.Random(0)
     if epoch_s is None:
         _load_engine()
+    parent = os.getpid()
     for killed in range(times + 1):
         process = os.fork()
         if process == 0:
+            quick.end_with(parent)
             node = folder / f"node{killed}"
             node.mkdir()
             os.chdir(node)

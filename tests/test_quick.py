@@ -1,0 +1,41 @@
+"""Commands that are forked from a loaded process."""
+
+import os
+import select
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import quick
+
+WAITS = "import time; print('begun', flush=True); time.sleep(1000)"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[quick.Server]:
+    """One that has nothing loaded, in place of the usual one."""
+    place = Path(tempfile.mkdtemp(prefix="quick-"))  # a socket's path has to be short
+    monkeypatch.setattr(quick, "folder", lambda: place)
+    with quick.start(place, is_loaded=False) as server:
+        yield server
+        server.kill()
+    shutil.rmtree(place)
+
+
+def test_a_command_ends_with_the_tests_that_started_it(
+    server: quick.Server, tmp_path: Path
+) -> None:
+    """A run of the tests that was killed left them running for hours."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    waits = quick.Module("waits", folder=tmp_path)
+    assert waits.stdout is not None
+    assert waits.stdout.readline() == "begun\n"
+    command = os.pidfd_open(waits.child)
+    assert server.stdin is not None
+    server.stdin.close()  # as the end of this process would
+    assert select.select([command], [], [], 20)[0], "the command goes on"
+    os.close(command)
+    waits.communicate(timeout=20)
