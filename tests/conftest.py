@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,20 +28,40 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files that mostly wait, for Ray, leases and databases: one process takes them one after another,
+# while the others compute.
+WAITING = ("test_ray.py", "test_cluster.py", "test_two_hosts.py", "test_store_gone.py")
 # Files of half a minute and more, the longest first: begun last, one of them would keep a process
 # busy when the others have ended (make test gives whole files to processes, in this order).
 LONG = (
-    "test_ray.py", "test_pages.py", "test_how_to_pages.py", "test_faults.py", "test_stories.py",
-    "test_cluster.py", "test_extensions.py", "test_stderr.py", "test_browser.py",
-    "test_two_hosts.py", "test_server.py", "test_parts.py", "test_confirm.py", "test_hostile.py",
-    "test_stage_checkpoint.py", "test_views.py", "test_block_cache.py", "test_conversion.py",
+    "test_pages.py", "test_how_to_pages.py", "test_faults.py", "test_stories.py",
+    "test_extensions.py", "test_stderr.py", "test_browser.py", "test_server.py", "test_parts.py",
+    "test_confirm.py", "test_hostile.py", "test_stage_checkpoint.py", "test_views.py",
+    "test_block_cache.py", "test_conversion.py",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of long files first."""
-    rank = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+    """Put the tests of files that wait first, then those of long ones."""
+    rank = {name: place for place, name in enumerate((*WAITING, *LONG))}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give files that wait to the first process, as long as there are any, and only to it."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class InLanes(LoadFileScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            is_first = node is self.nodes[0]
+            for file in self.workqueue:
+                if file.endswith(WAITING) == is_first:
+                    self.workqueue.move_to_end(file, last=False)
+                    break
+            super()._assign_work_unit(node)
+
+    return InLanes(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:

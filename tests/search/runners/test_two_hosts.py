@@ -53,6 +53,7 @@ while True:
         print("stopped:", error, flush=True)
         break
 """
+FEWER = TEXT.replace("trials = 40", "trials = 20")
 # All clocks of the day are five minutes ahead; those that only run are as they are.
 AHEAD = """
 #define _GNU_SOURCE
@@ -94,8 +95,9 @@ class Driver:
         prefix: Sequence[str] = (),
         preload: Path | None = None,
         asks_again: bool = True,
+        text: str = TEXT,
     ) -> None:
-        words = [url, TEXT, str(folder / "artifacts"), "yes" if asks_again else "no"]
+        words = [url, text, str(folder / "artifacts"), "yes" if asks_again else "no"]
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-c", DRIVER, *words],
             cwd=folder,
@@ -228,18 +230,25 @@ def test_a_machine_whose_clock_is_ahead_neither_takes_a_study_nor_keeps_it(
         if database == "postgresql":
             url = stack.enter_context(own_server()).url
         store = stack.enter_context(Store(url))
-        late = stack.enter_context(driving(url, tmp_path))
+        late, early_asks, early_runs, other = (  # all of them load at the same time
+            stack.enter_context(driving(url, tmp_path, text=FEWER, **options))
+            for options in (
+                {},
+                {"preload": ahead, "asks_again": False},
+                {"preload": ahead},
+                {"asks_again": False},
+            )
+        )
+        for each in (early_asks, early_runs, other):
+            each.hears("ready")
         late.go().hears(" complete ")
         holder = store.lease_of("small").holder
-        with driving(url, tmp_path, preload=ahead, asks_again=False) as early:
-            assert "held: " in early.go().ends()
+        assert "held: " in early_asks.go().ends()
         assert store.lease_of("small").holder == holder
         late.process.kill()
         late.process.wait()
         # the clock of the second one is five minutes ahead in all that it writes
-        early = stack.enter_context(driving(url, tmp_path, preload=ahead))
-        early.go().hears(" complete ", times=2)
-        with driving(url, tmp_path, asks_again=False) as other:
-            assert "held: " in other.go().ends()
-        assert "ended" in early.ends().splitlines()
+        early_runs.go().hears(" complete ", times=2)
+        assert "held: " in other.go().ends()
+        assert "ended" in early_runs.ends().splitlines()
         assert {trial.state for trial in store.trials("small")} == {TrialState.COMPLETE}
