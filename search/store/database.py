@@ -13,16 +13,16 @@ import logging
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, func, select, text
 from sqlalchemy.pool import NullPool
 
 from search.store.schema import REVISION, VERSION_TABLE, Base
+from search.store.sqlite_file import begin, connect, connect_read_only, connect_uri, is_busy
 from search.text import log
 from search.text.urls import masked
 from snn.settings.config import nearest
@@ -31,8 +31,8 @@ from snn.settings.user_folders import expanded
 if TYPE_CHECKING:
     from alembic.config import Config
 
+
 LOG = log.logger("store")
-T = TypeVar("T")
 
 SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
 EXAMPLES = "sqlite:///runs/spikefront.db or postgresql://user@host/name"
@@ -46,9 +46,6 @@ CONNECTION = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",  # milliseconds that sent data may stay unacknowledged
 }
-BUSY_S = 30  # how long a process waits for a transaction of another one
-QUIET_S = 2  # of these, without a message
-_FIRST_READ = "PRAGMA schema_version"  # begins a read transaction
 MIGRATION_LOCK = 0x5F1CEF  # key of the PostgreSQL advisory lock of migrations
 
 _ONE_MIGRATION = threading.Lock()  # Alembic keeps its context in a module
@@ -162,7 +159,7 @@ class Database:
         if self.is_read_only:  # new connections: the way to read can change
             engine = sqlalchemy.create_engine(
                 url,
-                creator=lambda: _connect_read_only(path, self.name),
+                creator=lambda: connect_read_only(path, self.name),
                 poolclass=NullPool,
                 json_deserializer=_from_json,
             )
@@ -170,9 +167,9 @@ class Database:
             if path.is_file() and path.stat().st_size:
                 self._check_untouched(path)
             engine = sqlalchemy.create_engine(
-                url, creator=lambda: _connect(path, self.name), json_deserializer=_from_json
+                url, creator=lambda: connect(path, self.name), json_deserializer=_from_json
             )
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", begin)
         return engine
 
     def _check_untouched(self, path: Path) -> None:
@@ -180,7 +177,7 @@ class Database:
         has_changes = path.with_name(f"{path.name}-wal").exists()
         options = "mode=ro" if has_changes else "mode=ro&immutable=1"
         engine = sqlalchemy.create_engine(
-            "sqlite://", creator=lambda: _connect_uri(path, options, self.name), poolclass=NullPool
+            "sqlite://", creator=lambda: connect_uri(path, options, self.name), poolclass=NullPool
         )
         try:
             with engine.connect() as connection:
@@ -189,7 +186,7 @@ class Database:
                 if revision is None:
                     self._refuse_strangers(connection)
         except exc.DatabaseError as error:
-            if _is_busy(error):  # after BUSY_S: no second wait
+            if is_busy(error):  # after BUSY_S: no second wait
                 raise
             # Another process may be writing: then opening for writing finds the same, or an error.
 
@@ -301,7 +298,7 @@ class Database:
                 raise StoreError(self._nothing_there) from error
             if (hint := self._foreign_files(error)) is not None:
                 raise StoreError(hint) from error
-            if _is_busy(error):
+            if is_busy(error):
                 message = f"{self.name} is locked by another process; try again when it has ended"
                 raise StoreGoneError(message) from error
             lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
@@ -393,107 +390,6 @@ def _revision(connection: Connection) -> str | None:
         return None
     found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     return None if found is None else str(found)
-
-
-def _connect(path: Path, name: str) -> sqlite3.Connection:
-    # `_begin` starts transactions; the pool uses connections from several threads.
-    connection = sqlite3.connect(
-        path, timeout=QUIET_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        if _while_locked(lambda: _is_alone(connection), name):
-            _while_locked(lambda: connection.execute("PRAGMA journal_mode = WAL"), name)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_alone(connection: sqlite3.Connection) -> bool:
-    """Return whether no other program has tables in the file; its journal mode then is ours."""
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    tables = {name for (name,) in connection.execute(query)}
-    return tables <= {VERSION_TABLE, *Base.metadata.tables}
-
-
-def _while_locked(action: Callable[[], T], name: str) -> T:
-    """Return the result of `action`, repeated while another process has locked the file.
-
-    For at most BUSY_S, and with a message after QUIET_S: SQLite itself would wait without one.
-    """
-    begun, is_silent = time.monotonic(), True
-    while True:
-        try:
-            return action()
-        except (sqlite3.OperationalError, exc.OperationalError) as error:
-            waited = time.monotonic() - begun
-            if not _is_busy(error) or waited > BUSY_S:
-                raise
-            if is_silent and waited > QUIET_S:
-                is_silent = False
-                LOG.warning("%s is locked by another process; waiting %d s at most", name, BUSY_S)
-        time.sleep(0.01)
-
-
-def _is_busy(error: BaseException) -> bool:
-    found = error.orig if isinstance(error, exc.StatementError) else error
-    return getattr(found, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _connect_read_only(path: Path, name: str) -> sqlite3.Connection:
-    """Open a file for reading that perhaps cannot be written, nor its folder.
-
-    In WAL mode SQLite needs `-shm` beside the file, created by a writer or the reader. If
-    neither can, nobody writes, and the file alone is read, unless `-wal` has changes. The same
-    for a file of another user that nobody writes: `-shm` of this user would lock its owner out.
-    """
-    changes = path.with_name(f"{path.name}-wal")
-    is_ours = not hasattr(os, "geteuid") or os.geteuid() in (0, path.stat().st_uid)
-    if not is_ours and not changes.exists():
-        return _connect_uri(path, "mode=ro&immutable=1", name)
-    try:
-        return _connect_uri(path, "mode=ro", name)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-        ):
-            raise
-        if changes.exists() and changes.stat().st_size > 0:
-            message = f"{changes.name} cannot be read without write access to its folder"
-            raise sqlite3.OperationalError(message) from error
-        return _connect_uri(path, "mode=ro&immutable=1", name)
-
-
-def _connect_uri(path: Path, options: str, name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{options}",
-        uri=True,
-        timeout=QUIET_S,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        _while_locked(lambda: connection.execute(_FIRST_READ).fetchone(), name)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _begin(connection: Connection) -> None:
-    """Take the lock of a transaction: later statements of it wait for no other process."""
-    options = connection.get_execution_options()
-    name = options.get("store", "")
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {QUIET_S * 1000}")
-    if options.get("is_writing", False):
-        _while_locked(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), name)
-    else:
-        connection.exec_driver_sql("BEGIN")
-        _while_locked(lambda: connection.exec_driver_sql(_FIRST_READ).first(), name)
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
 
 
 def _from_json(text: str | bytes) -> Any:

@@ -10,9 +10,7 @@ import importlib.util
 import io
 import itertools
 import math
-import pickle
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Never, Protocol
@@ -20,6 +18,7 @@ from typing import Any, NamedTuple, Never, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from snn.data.pickles import PICKLE_ERRORS, ArrayUnpickler, PickledArray
 from snn.settings import extensions
 from snn.settings.datasets import DATASETS
 
@@ -246,12 +245,12 @@ class CifarSource:
     def _unpickled(self, path: Path) -> dict[object, object]:
         content = _contents(path)
         try:
-            batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+            batch = ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
             if isinstance(batch, dict):
                 return {
-                    k: v.array() if isinstance(v, _PickledArray) else v for k, v in batch.items()
+                    k: v.array() if isinstance(v, PickledArray) else v for k, v in batch.items()
                 }
-        except _PICKLE_ERRORS as error:
+        except PICKLE_ERRORS as error:
             self._refuse(path, f"{_shown(content)} ({error})")
         self._refuse(path, f"a pickled {type(batch).__name__}")
 
@@ -264,76 +263,6 @@ class CifarSource:
 
 def _shown(content: bytes) -> str:
     return "a damaged or foreign file" if content else "an empty file"
-
-
-class _PickledDtype:
-    """Replacement of numpy.dtype: these files need only uint8."""
-
-    def __init__(self, name: str, *_: object) -> None:
-        if name != "u1":
-            raise pickle.UnpicklingError(f"an array of {name!r} instead of bytes")
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore the byte order and the like, which bytes do not have."""
-
-
-class _PickledArray:
-    """Replacement of a numpy array in unpickling: stores its state, checked by `array`."""
-
-    def __init__(self, *_: object) -> None:
-        self._state: object = None
-
-    def __setstate__(self, state: object) -> None:
-        self._state = state
-
-    def array(self) -> Bytes:
-        """Return the array. Raises UnpicklingError, ValueError or TypeError: no such state."""
-        match self._state:
-            case (_, (int(rows), int(columns)), _PickledDtype(), order, str() | bytes() as raw):
-                data = raw.encode("latin1") if isinstance(raw, str) else raw
-                flat = np.frombuffer(data, np.uint8)
-                return flat.reshape((rows, columns), order="F" if order else "C").copy()
-        raise pickle.UnpicklingError("an array that is not a table of bytes")
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Replacement of codecs.encode: Python 3 writes bytes with it in old pickles."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"text in {encoding!r}")
-    return text.encode("latin1")
-
-
-_STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
-    ("numpy", "dtype"): _PickledDtype,
-    ("numpy", "ndarray"): _PickledArray,
-    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
-    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
-    ("_codecs", "encode"): _encode,
-}
-
-# All that unpickling raises for damaged input, found with truncated and altered files.
-_PICKLE_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    ImportError,
-    MemoryError,
-    OverflowError,
-)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickler of plain values and arrays of bytes; it calls nothing that the file names."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., object]:
-        try:
-            return _STAND_INS[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it would call {module}.{name}") from None
 
 
 # ---- digits: part of scikit-learn

@@ -263,7 +263,7 @@ def test_a_file_shared_with_another_program_keeps_its_journal_mode(tmp_path: Pat
 def test_waiting_for_a_locked_store_is_reported(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("search.store.database.QUIET_S", 0)
+    monkeypatch.setattr("search.store.sqlite_file.QUIET_S", 0)
     database = Database(f"sqlite:///{path}")
     locked = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     locked.execute("BEGIN IMMEDIATE")
@@ -300,7 +300,7 @@ def locked_exclusively(path: Path) -> sqlite3.Connection:
 def test_a_reader_of_an_exclusively_locked_store_says_that_it_waits_and_reads_when_it_is_free(
     path: Path, is_open: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("search.store.database.QUIET_S", 0)
+    monkeypatch.setattr("search.store.sqlite_file.QUIET_S", 0)
     store = Store(f"sqlite:///{path}", read_only=True) if is_open else None
     locked = locked_exclusively(path)
 
@@ -332,8 +332,8 @@ def test_a_command_that_reads_a_locked_store_ends_with_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("search.store.database.QUIET_S", 0)
-    monkeypatch.setattr("search.store.database.BUSY_S", 0.05)
+    monkeypatch.setattr("search.store.sqlite_file.QUIET_S", 0)
+    monkeypatch.setattr("search.store.sqlite_file.BUSY_S", 0.05)
     with contextlib.closing(locked_exclusively(path)):
         assert cli.main([*words, "--store", f"sqlite:///{path}"]) == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -346,8 +346,8 @@ def test_a_command_that_reads_a_locked_store_ends_with_a_line(
 def test_a_locked_store_is_waited_for_once(
     path: Path, read_only: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.store.database.QUIET_S", 0)
-    monkeypatch.setattr("search.store.database.BUSY_S", 0.5)
+    monkeypatch.setattr("search.store.sqlite_file.QUIET_S", 0)
+    monkeypatch.setattr("search.store.sqlite_file.BUSY_S", 0.5)
     begun = time.monotonic()
     with (
         contextlib.closing(locked_exclusively(path)),
