@@ -20,35 +20,36 @@ from search.store.process_identity import holder_name
 from search.store.read import StoreReader
 from search.store.records import StoredPoint, StoredStudy, StudySummary
 from search.store.retry import StoreRetry, retrying
-from search.store.rows import kept, measurement_row, point_row, row_of, rung_row, trial_row
+from search.store.rows import kept, row_of, rung_row, trial_row
 from search.store.schema import (
     ArtifactRow,
     EventRow,
-    ExitRow,
-    HypervolumeRow,
-    LayerRow,
     MeasurementRow,
-    OperatingPointRow,
     RungRow,
     StudyRow,
     TrialRow,
 )
 from search.store.statements import (
     CHANGE_STUDY,
-    DELETE_HYPERVOLUME,
-    DELETE_MEASUREMENT,
     DELETE_RUNG,
     FRONT_IDS,
-    MARK_POINT,
     UPDATE_STUDY,
     UPDATE_TRIAL,
     insert_into,
+)
+from search.store.writes import (
+    insert_evaluation,
+    insert_measurement,
+    mark,
+    outcome_row,
+    replace_hypervolume,
+    update_progress,
 )
 from search.study.own_metrics import declared
 from search.trial.confirmation import SeedRun
 from search.trial.rung import RungReport
 from search.trial.trial import Artifact, HypervolumeRecord, Outcome, Trial, TrialState
-from snn.settings.measurement import Evaluation, Measurement
+from snn.settings.measurement import Measurement
 
 if TYPE_CHECKING:
     from search.study.study import Study
@@ -303,8 +304,8 @@ class Store(StoreReader):
         """Store the measurement of an epoch of a running trial; replaces one of the same epoch."""
         with self._changing(study) as (connection, _):
             trial_id = self._trial_in(connection, study, number, TrialState.RUNNING)
-            _insert_measurement(connection, trial_id, measurement)
-            _update_progress(connection, trial_id, measurement)
+            insert_measurement(connection, trial_id, measurement)
+            update_progress(connection, trial_id, measurement)
 
     def record_continuation(
         self, study: str, number: int, measurements: Sequence[Measurement]
@@ -318,9 +319,9 @@ class Store(StoreReader):
             query = select(TrialRow.epochs_done).where(TrialRow.id == trial_id)
             counted: int = connection.execute(query).scalar_one()  # above 0 if this is repeated
             for measurement in measurements:
-                _insert_measurement(connection, trial_id, measurement)
+                insert_measurement(connection, trial_id, measurement)
             last = measurements[-1]
-            _update_progress(connection, trial_id, last)
+            update_progress(connection, trial_id, last)
             # a driver that was lost may not have counted the last epoch
             query = select(StudyRow.lost_epochs).where(StudyRow.id == study_id)
             lost = connection.execute(query).scalar_one()
@@ -341,9 +342,9 @@ class Store(StoreReader):
         unfinished = (TrialState.RUNNING, TrialState.WAITING)
         with self._changing(study) as (connection, study_id):
             trial_id = self._trial_in(connection, study, number, *unfinished)
-            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **_outcome_row(outcome)})
+            connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **outcome_row(outcome, _now())})
             if outcome.evaluation is not None:
-                _insert_evaluation(connection, study_id, trial_id, outcome.evaluation)
+                insert_evaluation(connection, study_id, trial_id, outcome.evaluation)
             if outcome.artifact is not None:
                 artifact = row_of(outcome.artifact)
                 connection.execute(insert_into(ArtifactRow), {"trial_id": trial_id, **artifact})
@@ -373,13 +374,13 @@ class Store(StoreReader):
         with self._changing(study) as (connection, study_id):
             before = set(connection.execute(FRONT_IDS, {"of_study": study_id}).scalars())
             after = set(front_ids)
-            _mark(connection, study_id, before - after, on_front=False)
-            _mark(connection, study_id, after - before, on_front=True)
+            mark(connection, study_id, before - after, on_front=False)
+            mark(connection, study_id, after - before, on_front=True)
             if reference is not None:
                 point = {name: kept(value) for name, value in reference.items()}
                 connection.execute(UPDATE_STUDY, {"of_study": study_id, "reference": point})
             if records:
-                _replace_hypervolume(connection, study_id, records)
+                replace_hypervolume(connection, study_id, records)
 
     def change_front(
         self,
@@ -395,10 +396,10 @@ class Store(StoreReader):
         """
         records = [row_of(record) for record in hypervolume]
         with self._changing(study) as (connection, study_id):
-            _mark(connection, study_id, left, on_front=False)
-            _mark(connection, study_id, entered, on_front=True)
+            mark(connection, study_id, left, on_front=False)
+            mark(connection, study_id, entered, on_front=True)
             if records:
-                _replace_hypervolume(connection, study_id, records)
+                replace_hypervolume(connection, study_id, records)
 
     def record_test_runs(self, study: str, runs: Mapping[int, SeedRun]) -> None:
         """Store test runs by the ids of their operating points (`StoredPoint.id`).
@@ -490,74 +491,3 @@ def _now() -> datetime.datetime:
 def _changed() -> dict[str, Any]:
     """Return the columns of a study that every change sets."""
     return {"revision": StudyRow.revision + 1, "changed_at": _now()}
-
-
-def _outcome_row(outcome: Outcome) -> dict[str, Any]:
-    evaluation = outcome.evaluation
-    row = {
-        "state": outcome.state.value,
-        "reason": outcome.reason,
-        "error": outcome.error,
-        "constraint_violation": kept(outcome.constraint_violation),
-        "reused_trial": outcome.reused_trial,
-        "stopped_rung": outcome.stopped_rung,
-        "training_s": kept(outcome.timings.training_s),
-        "evaluation_s": kept(outcome.timings.evaluation_s),
-        "finished_at": _now(),
-    }
-    if evaluation is not None:
-        row["validation_images"] = kept(evaluation.images)
-        row["points_evaluated"] = kept(evaluation.points_evaluated)
-        row["evaluation_wall_s"] = kept(evaluation.wall_s)
-    return row
-
-
-def _insert_measurement(connection: Connection, trial_id: int, measurement: Measurement) -> None:
-    row = measurement_row(measurement)
-    epoch = {"of_trial": trial_id, "of_block": row["block"], "of_epoch": row["epoch"]}
-    connection.execute(DELETE_MEASUREMENT, epoch)
-    connection.execute(insert_into(MeasurementRow), {"trial_id": trial_id, **row})
-
-
-def _update_progress(connection: Connection, trial_id: int, measurement: Measurement) -> None:
-    progress = {
-        "epochs_done": measurement.epochs_trained,
-        "epochs_reused": measurement.epochs_reused,
-        "epochs_total": measurement.epochs_total,
-    }
-    connection.execute(UPDATE_TRIAL, {"of_trial": trial_id, **progress})
-
-
-def _insert_evaluation(
-    connection: Connection, study_id: int, trial_id: int, evaluation: Evaluation
-) -> None:
-    ids = {"trial_id": trial_id}
-    new = {"study_id": study_id, "on_front": False, **ids}
-    points = [{**point_row(point), **new} for point in evaluation.points]
-    layers = [
-        {**row_of(layer), "position": position, **ids}
-        for position, layer in enumerate(evaluation.layers)
-    ]
-    exits = [{**row_of(report), **ids} for report in evaluation.exits]
-    for table, rows in (
-        (OperatingPointRow, points),
-        (LayerRow, layers),
-        (ExitRow, exits),
-    ):
-        if rows:
-            connection.execute(insert_into(table), rows)
-
-
-def _mark(connection: Connection, study_id: int, ids: Collection[int], *, on_front: bool) -> None:
-    if ids:
-        point = {"of_study": study_id, "on_front": on_front}
-        connection.execute(MARK_POINT, [{**point, "of_point": id_} for id_ in sorted(ids)])
-
-
-def _replace_hypervolume(
-    connection: Connection, study_id: int, records: list[dict[str, Any]]
-) -> None:
-    replaced = [{"of_study": study_id, "of_trial": record["trial"]} for record in records]
-    connection.execute(DELETE_HYPERVOLUME, replaced)
-    rows = [{"study_id": study_id, **record} for record in records]
-    connection.execute(insert_into(HypervolumeRow), rows)
