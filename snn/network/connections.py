@@ -172,8 +172,8 @@ class Connections(nn.Module):
             current = self.mapped(x, half, None, levels)
             if bias is None:
                 current = current.to(x.dtype)
-            else:  # the sum of half and single precision is in single precision
-                current = current + bias.view(-1, *[1] * (self.weight.dim() - 2))
+            else:  # converted first: a sum of two types would make one tensor more
+                current = current.to(x.dtype).add_(bias.view(-1, *[1] * (self.weight.dim() - 2)))
         else:
             current = self.mapped(x, weight, bias, levels)
         if self.norm == "batch-over-time":

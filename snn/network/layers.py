@@ -238,7 +238,7 @@ class Layer(nn.Module):
         inputs = self._joined(inputs, batch)
         current = self.current(inputs, batch)
         if current.shape[0] != steps:  # a constant current
-            current = current.expand(steps, *current.shape[1:])
+            current = self._repeated(current, steps)
         if self.recurrence is None:
             spikes = self._spikes(current, batch)
         else:
@@ -246,6 +246,18 @@ class Layer(nn.Module):
         if batch.observer is not None:
             batch.observer.layer(self, inputs, spikes)
         return spikes
+
+    def _repeated(self, current: Tensor, steps: int) -> Tensor:
+        """Return a constant current (1, batch, ...) for every timestep.
+
+        In half precision its gradient keeps channels last. Single precision keeps what torch
+        makes of it, channels first, with which batch norm is slow but has the sums, bit for bit,
+        that earlier trainings had.
+        """
+        if current.dim() == 5 and self.sources and self.sources[0].trained_in != torch.float32:
+            repeated: Tensor = _Repeated.apply(current, steps)  # type: ignore[no-untyped-call]
+            return repeated
+        return current.expand(steps, *current.shape[1:])
 
     def _spikes(self, current: Tensor, batch: ForwardContext) -> Tensor:
         """Return the spikes for a current (time, batch, ...), and keep the states."""
@@ -366,6 +378,19 @@ class Layer(nn.Module):
             )
             batch.masks[self] = kept / (1 - self.dropout)
         return batch.masks[self]
+
+
+class _Repeated(torch.autograd.Function):
+    """Maps (1, batch, channels, height, width) at every timestep, with a gradient channels last."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, steps: int) -> Tensor:
+        return current.expand(steps, *current.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        last = grad.permute(0, 1, 3, 4, 2).sum(dim=0, keepdim=True)
+        return last.permute(0, 1, 4, 2, 3), None
 
 
 class PoolNeurons(Layer):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from snn.network.blocks import build_block, connections_of
+from snn.network.blocks import build_block, connections_of, layers_of
 from snn.network.layers import ForwardContext
 from snn.network.network import Network, Task, input_signal
 from snn.rules import TIME_RULES, Batch
@@ -176,3 +176,31 @@ def test_the_estimate_covers_half_precision(mode: str) -> None:
     assert planned == pytest.approx(counted, rel=0.01)
     if mode == "full":  # spikes take half, potentials all
         assert planned[-1] < 0.9 * plan(single, TASK).stage_memory_bytes[-1]
+
+
+def test_every_gradient_that_enters_batch_norm_has_the_memory_order_of_its_input() -> None:
+    """That of the first layer, whose current is constant, had not: torch then takes ten times."""
+    live, entered = network(SMALL.replace(norm="batch-over-time", precision="bfloat16")), []
+
+    def watch(norm: torch.nn.Module, given: tuple[Tensor], made: Tensor) -> None:
+        made.register_hook(lambda grad: entered.append((given[0].stride(), grad.stride())))
+
+    norms = [part for part in live.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.register_forward_hook(watch)
+    run = live.run(torch.randn(1, 6, *TASK.image_shape), ForwardContext(), timesteps=4)
+    run.logits[0].sum().backward()
+    assert len(entered) == len(norms) > 1
+    assert all(given == grad for given, grad in entered)
+
+
+@pytest.mark.parametrize("steps", [2, 16])
+def test_a_constant_current_has_the_gradient_of_torchs_expand(steps: int) -> None:
+    draws = torch.Generator().manual_seed(2)
+    current = torch.randn(1, 6, 5, 5, 8, generator=draws).permute(0, 1, 4, 2, 3).requires_grad_()
+    grad = torch.randn(steps, 6, 5, 5, 8, generator=draws).permute(0, 1, 4, 2, 3)
+    live = network(SMALL.replace(precision="bfloat16"))
+    (ours,) = torch.autograd.grad(layers_of(live)[0]._repeated(current, steps), current, grad)
+    (expected,) = torch.autograd.grad(current.expand(steps, *current.shape[1:]), current, grad)
+    torch.testing.assert_close(ours, expected)  # added up in another order
+    assert ours.stride() == current.stride()
