@@ -67,6 +67,10 @@ _ABLATIONS: Mapping[str, tuple[str, Maker]] = {
     ),
     "without-reuse": ("every block is trained again", partial(Ours, reuse_blocks=False)),
     "without-tpe": ("points at random", partial(Ours, sampler="random")),
+    "with-half-stopped": (
+        "half of the trials are stopped at a rung, not two thirds (`reduction_factor = 2`)",
+        partial(Ours, reduction_factor=2.0),
+    ),
     "with-family-told": (
         "the sampler learns from all operating points (`share_operating_points = true`)",
         partial(Ours, family=True),
