@@ -132,7 +132,7 @@ def _cells(point: Mapping[str, Any]) -> list[str]:
     over_time = point["time_threshold"]
     answers = f"after {point['timesteps']} timesteps"
     if over_time < 1:
-        answers = f"at a confidence of {over_time:.2f}"
+        answers = f"at a confidence of {over_time:.3g}"
     return [
         percent(point["metrics"]["accuracy"]),
         f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} %",

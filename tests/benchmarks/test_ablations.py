@@ -129,7 +129,7 @@ def test_fronts_of_the_page_are_what_confirm_printed(tmp_path: Path) -> None:
     assert read_front(path) == FRONT
     text = updated("", {}, [read_front(path)], report_of("braille"))
     row = (
-        "| 98.6 % | 97.5 ± 0.8 % | 1,432 | 149.0 k | 120.0 kB | trial 3, at a confidence of 0.54 |"
+        "| 98.6 % | 97.5 ± 0.8 % | 1,432 | 149.0 k | 120.0 kB | trial 3, at a confidence of 0.536 |"
     )
     assert row in text
     assert "again with 3 fresh seeds" in text
