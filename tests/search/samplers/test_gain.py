@@ -276,7 +276,7 @@ def test_a_report_at_the_end_of_a_block_counts_alike_before_and_behind_a_restart
 def test_trials_that_run_count_with_what_is_expected_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Several workers were given neighbours of one and the same network."""
+    """What several workers were given took no account of what runs."""
     sizes = []
 
     class Counted(Volume):
