@@ -22,6 +22,7 @@ from torch import Tensor
 from snn.lif.surrogate import spike
 from snn.network.connections import Connections
 from snn.network.layers import ForwardContext, Layer
+from snn.network.memory.adaptive import Rises
 from snn.network.network import Network
 from snn.network.readout import Readout
 from snn.rules.online import Unrolled, gathered, learn_forward, traced_map
@@ -42,6 +43,7 @@ class Traced:
         self._arrived: dict[object, Tensor] = {}  # sums that decay with the synaptic current
         self._currents: dict[Layer, Tensor] = {}  # traces of what thresholds divide
         self._length = 0.0  # of a constant input of 1
+        self._rises = Rises()
 
     def enter(self, x: Tensor) -> Tensor:
         """Begin a timestep."""
@@ -67,8 +69,10 @@ class Traced:
         lif = layer.lif
         left = batch.states.get(layer)
         h = current if left is None else current + lif.leak * left
-        distance = h - lif.firing_share * lif.threshold
+        distance, rise = h - lif.firing_share * lif.threshold, self._rises.of(layer)
+        distance = distance if rise is None else distance - rise
         spikes = spike(distance, lif.surrogate, lif.slope, lif.height)
+        self._rises.add(layer, spikes)
         batch.states[layer] = (h - lif.threshold * spikes).detach()
         return spikes.unsqueeze(0)
 
@@ -97,7 +101,7 @@ class Traced:
         """Return the traces, and currents of constant inputs with their gradients."""
         static = [t for current, leaf in self._static.values() for t in (current, leaf.grad)]
         traces = [*self.traces.values(), *self._arrived.values(), *self._currents.values()]
-        return [*traces, *(t for t in static if t is not None)]
+        return [*traces, *self._rises.held(), *(t for t in static if t is not None)]
 
     def finish(self) -> None:
         """Compute the weight gradients of constant inputs, one product for all timesteps."""

@@ -25,6 +25,7 @@ from torch import Tensor
 from snn.lif.surrogate import spike
 from snn.network.connections import Connections
 from snn.network.layers import ForwardContext, Layer
+from snn.network.memory.adaptive import Rises
 from snn.network.network import Network
 from snn.network.neurons import Lif
 from snn.network.readout import Readout
@@ -51,6 +52,7 @@ class Accumulated:
         self._reach = 0.0  # L[t], or its sum that decays with the current
         self._arrived: dict[object, Tensor] = {}  # such sums of inputs, of connections and skips
         self._input: Tensor | None = None
+        self._rises = Rises()  # of `saf-e`, whose timesteps all have a graph
         self._before: dict[object, Tensor] = {}  # a[t-1] of layers, last input of readouts
 
     def enter(self, x: Tensor) -> Tensor:
@@ -65,8 +67,12 @@ class Accumulated:
         potential = layer.scaled(self.potential(layer, inputs, batch))
         lif, before = layer.lif, self._before.get(layer)
         kept = torch.zeros_like(potential) if before is None else lif.leak * before
+        rise = self._rises.of(layer)
+        potential = potential if rise is None else potential - rise
         if torch.is_grad_enabled():
-            accumulated = kept + self.fired(lif, potential, kept)
+            spikes = self.fired(lif, potential, kept)
+            self._rises.add(layer, spikes)
+            accumulated = kept + spikes
         else:
             accumulated = accumulate_(lif, potential, kept)
         self._before[layer] = accumulated.detach()
@@ -123,7 +129,7 @@ class Accumulated:
 
     def held(self) -> list[Tensor]:
         """Return the accumulations."""
-        kept = [*self._before.values(), *self._arrived.values()]
+        kept = [*self._before.values(), *self._arrived.values(), *self._rises.held()]
         return kept if self._input is None else [*kept, self._input]
 
 

@@ -68,7 +68,6 @@ def _memories(config: Settings) -> Conflicts:
         )
     if config.time_rule not in ("bptt", *STEP_RULES):
         yield from other_than(config, "synaptic_leak", 0.0, why, instead="bptt")
-    if config.time_rule != "bptt":
         yield from other_than(config, "adaptation", 0.0, why, instead="bptt")
 
 

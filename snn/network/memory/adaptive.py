@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from snn.lif import Adaptation, adaptive_backward, adaptive_forward, state_type
+from snn.network.layers import Layer
 from snn.network.neurons import Lif
 
 
@@ -78,3 +79,33 @@ class _AdaptiveFunction(torch.autograd.Function):
         gradient, v, a = adaptive_backward(grad_spikes, v, a, distances, ctx.by, ctx.adapts)
         of_state = torch.stack([v, a], dim=1) if ctx.needs_input_grad[1] else None
         return gradient.to(ctx.dtype), of_state, None
+
+
+class Rises:
+    """How far thresholds have adapted, for rules that learn timestep by timestep.
+
+    A rise carries no gradient, like a reset: to pass one on, each connection of a neuron would
+    need a trace of its own.
+    """
+
+    def __init__(self) -> None:
+        self._rises: dict[Layer, Tensor] = {}  # a[t], (batch, ...)
+
+    def of(self, layer: Layer) -> Tensor | None:
+        """Return what is added to the thresholds of a layer, (batch, ...); None for nothing."""
+        if layer not in self._rises:
+            return None
+        assert isinstance(layer.lif, AdaptiveLif)
+        return layer.lif.adaptation * self._rises[layer]
+
+    def add(self, layer: Layer, spikes: Tensor) -> None:
+        """Raise thresholds by spikes (batch, ...) of a timestep, if they adapt."""
+        if isinstance(layer.lif, AdaptiveLif):
+            rise, before = spikes.detach(), self._rises.get(layer)
+            if before is not None:
+                rise = rise + layer.lif.adaptation_leak * before
+            self._rises[layer] = rise
+
+    def held(self) -> list[Tensor]:
+        """Return the rises of all layers."""
+        return list(self._rises.values())

@@ -84,7 +84,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         )
         for name in ("synaptic_leak", "adaptation")
         for rule in TIME_RULES
-        if rule != "bptt" and (name, rule) not in {("synaptic_leak", step) for step in STEP_RULES}
+        if rule not in ("bptt", *STEP_RULES)
     ),
     *(
         ({"time_rule": rule, "delays": kind}, f"delays '{kind}' .*'{rule}'.* or time_rule 'bptt'")

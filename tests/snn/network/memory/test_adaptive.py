@@ -11,8 +11,12 @@ from snn.lif import native
 from snn.lif.surrogate import spike
 from snn.network.blocks import layers_of
 from snn.network.memory.adaptive import AdaptiveLif
+from snn.network.network import Task
 from snn.settings.config import RunConfig
+from snn.settings.rule_conflicts import STEP_RULES
+from snn.training.plan import plan
 from tests.snn.rules.test_rules import batch_of, gradients, network_of
+from tests.snn.training.test_train import SMALL, trained
 
 
 def plain(lif: AdaptiveLif, current: Tensor) -> Tensor:
@@ -132,3 +136,70 @@ def test_a_run_without_it_has_its_old_name_and_no_decay_of_it() -> None:
     assert RunConfig(**{**settings, "adaptation": 0.0}, adaptation_leak_ms=200) == RunConfig(
         **{**settings, "adaptation": 0.0}
     )
+
+
+def of_a_rule(rule: str, changes: dict[str, Any]) -> dict[str, Tensor]:
+    network = network_of({**changes, "adaptation": 0.4, "adaptation_leak": 0.8, "time_rule": rule})
+    draws = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for layer in layers_of(network):
+            if layer.recurrence is not None:
+                layer.recurrence.weight.normal_(0, 0.2, generator=draws)
+            if layer.thresholds is not None:
+                layer.thresholds.uniform_(0.8, 1.2, generator=draws)
+    return gradients(network, rule, batch_of(is_constant=False))
+
+
+def apart(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    assert ours.keys() == theirs.keys()
+    scale = max(float(grad.abs().max()) for grad in theirs.values())
+    return max(float((ours[name] - grad).abs().max()) for name, grad in theirs.items()) / scale
+
+
+def test_ottt_of_one_layer_leaves_out_what_flows_through_the_rise_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = {"backbone": "mlp", "width": 30, "head_hidden": 0}
+    online, exact = of_a_rule("ottt-a", one), of_a_rule("bptt", one)
+    assert apart(online, exact) > 1e-3
+
+    def without(
+        lif: AdaptiveLif, current: Tensor, state: Tensor | None, **learned: Any
+    ) -> tuple[Tensor, Tensor]:
+        assert state is None
+        v, a = (torch.zeros_like(current[0]) for _ in range(2))
+        spikes = []
+        for x in current:
+            h = lif.leak * v + x
+            limit = lif.firing_share * lif.threshold + lif.adaptation * a.detach()
+            spikes.append(spike(h - limit, lif.surrogate, lif.slope, lif.height))
+            a = lif.adaptation_leak * a + spikes[-1]
+            v = h - lif.threshold * spikes[-1].detach()
+        return torch.stack(spikes), torch.stack([v, a], dim=1)
+
+    monkeypatch.setattr(AdaptiveLif, "__call__", without)
+    assert apart(online, of_a_rule("bptt", one)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbone": "mlp2", "width": 30},
+        {"backbone": "vgg5", "width": 4, "neuron": "thresholds"},
+        {"backbone": "resnet7", "width": 4, "synaptic_leak": 0.6},
+        {"backbone": "mlp2", "width": 30, "recurrence": "1x1"},
+    ],
+    ids=["dense", "conv", "skips-synapse", "recurrence"],
+)
+def test_saf_e_is_ottt_with_adapting_thresholds(changes: dict[str, Any]) -> None:
+    ours, theirs = (of_a_rule(rule, changes) for rule in ("ottt-a", "saf-e"))
+    assert apart(ours, theirs) < 1e-11
+    assert any(grad.abs().max() > 0 for grad in theirs.values())
+
+
+@pytest.mark.parametrize("rule", STEP_RULES)
+def test_forward_rules_learn_with_it_in_the_memory_that_is_planned(rule: str) -> None:
+    config = SMALL.replace(adaptation=0.3, time_rule=rule, width=8, dropout=0.1)
+    training = trained(config)
+    planned = plan(config, Task(image_shape=(1, 8, 8), classes=10)).stage_memory_bytes
+    assert planned == pytest.approx(training.memory_bytes, rel=0.01)
