@@ -66,7 +66,6 @@ class Node:
         ray = str(Path(sys.executable).with_name("ray"))
         memory = f"--object-store-memory={ray_tune.OBJECT_STORE_BYTES}"
         unused = ["--no-monitor", "--include-log-monitor=false"]  # a process each
-        parent = os.getpid()
         self._process = subprocess.Popen(
             [ray, "start", "--block", "--num-cpus=2", "--num-gpus=1", memory, *unused, *words],
             env={**os.environ, **ray_tune.ENVIRONMENT, **TOKEN},
@@ -74,7 +73,6 @@ class Node:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=lambda: quick.end_with(parent),  # and all of the node with it
         )
 
     def kill(self) -> None:
