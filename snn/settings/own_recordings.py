@@ -8,6 +8,7 @@ from typing import Any
 
 FILE = "dataset.toml"
 LABELS = "labels.csv"
+SPOKEN = ("train.h5", "test.h5")  # a file for each part, in the layout of SHD
 KEYS: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "kind": (str,),
@@ -53,6 +54,11 @@ class Declared:
     on: int = 1
     columns: str = "txyp"
     groups: str = ""  # pattern of which the first match in a file's name is its group
+
+    @property
+    def has_one_file_a_part(self) -> bool:
+        """Whether each part is one file."""
+        return has_one_file_a_part(self.folder)
 
     @property
     def is_grouped(self) -> bool:
@@ -106,6 +112,8 @@ def _declared(path: Path, values: dict[str, Any]) -> Declared:
         re.compile(values.get("groups", ""))
     except re.error as error:
         raise DeclarationError(f"{path}: groups must be a regular expression ({error})") from None
+    if kind == "events" and has_one_file_a_part(folder):
+        _check_spoken(path, values)
     given = {key: values[key] for key in values.keys() - {"size", "channels", "name", "classes"}}
     return Declared(
         name=values.get("name", folder.name),
@@ -114,6 +122,27 @@ def _declared(path: Path, values: dict[str, Any]) -> Declared:
         classes=tuple(map(str, values["classes"])) if "classes" in values else _classes(folder),
         **given,
     )
+
+
+def has_one_file_a_part(folder: Path) -> bool:
+    """Return whether the folder has files of all training and all test recordings."""
+    return all((folder / name).is_file() for name in SPOKEN)
+
+
+def _check_spoken(path: Path, values: dict[str, Any]) -> None:
+    files = " and ".join(SPOKEN)
+    if not values.get("classes"):
+        raise DeclarationError(f"{path}: needs classes, the names of the labels in {files}")
+    if values["size"][0] != 1 or values["size"][2] != 1:
+        raise DeclarationError(
+            f"{path}: size must be [1, units, 1] with {files}, got {values['size']}"
+        )
+    if values.get("time_unit") != "s":
+        raise DeclarationError(
+            f'{path}: time_unit must be "s" with {files}, whose times are seconds as those of SHD'
+        )
+    if unused := {"columns", "groups", "on"} & values.keys():
+        raise DeclarationError(f"{path}: {min(unused)} has no meaning with {files}; remove it")
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from snn.data.events.sources import (
     folder_layout,
     group_of,
     listed,
+    spoken_items,
     test_groups,
 )
 from snn.data.events.store import Item, Layout
@@ -50,6 +51,8 @@ class OwnFolder:
             flips=(given.flip_y, given.flip_x),
             on=given.on,
         )
+        if given.has_one_file_a_part:
+            return self._one_file_a_part(form)
         unit_us = UNITS_US[given.time_unit]
         read = functools.partial(formats.read, columns=given.columns, unit_us=unit_us)
         files_of = functools.partial(listed, suffixes=formats.SUFFIXES)
@@ -60,6 +63,20 @@ class OwnFolder:
             halves = [folder]
         found = folder_layout(self.name, form, given.classes, halves, files_of, read, given.groups)
         return replace(found, unread=tuple(_unread(halves, given.classes)))
+
+    def _one_file_a_part(self, form: Form) -> Layout:
+        given = self.declared
+        files = tuple(given.folder / name for name in own_recordings.SPOKEN)
+        return Layout(
+            name=self.name,
+            form=form,
+            classes=given.classes,
+            files=files,
+            parts=lambda: (
+                spoken_items(files[0], len(given.classes)),
+                spoken_items(files[1], len(given.classes)),
+            ),
+        )
 
     def _series(self) -> Layout:
         given = self.declared

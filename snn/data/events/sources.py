@@ -188,24 +188,27 @@ class Heidelberg:
             classes=tuple(str(label) for label in range(classes)),
             files=files,
             parts=lambda: (
-                [item for path in files[:-1] for item in self._items(path, classes)],
-                self._items(files[-1], classes),
+                [item for path in files[:-1] for item in spoken_items(path, classes)],
+                spoken_items(files[-1], classes),
             ),
         )
 
-    def _items(self, path: Path, classes: int) -> list[Item]:
-        found, labels, speakers = plain.spoken(path)
-        if len(labels) and (labels.min() < 0 or labels.max() >= classes):
-            raise DataError(f"{path}: labels must be from 0 to {classes - 1}, got {labels.max()}")
 
-        def events(time: Int64, unit: Int64) -> Events:
-            none = np.zeros_like(unit)
-            return events_of(time, none, unit, none)
+def spoken_items(path: Path, classes: int) -> list[Item]:
+    """Return the recordings of a file as those of SHD are. Raises DataError."""
+    found, labels, speakers = plain.spoken(path)
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+        worst = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(f"{path}: labels must be from 0 to {classes - 1}, got {worst}")
 
-        return [
-            Item(f"{path}: recording {number}", int(label), functools.partial(events, *pair), by)
-            for number, (pair, label, by) in enumerate(zip(found, labels, speakers, strict=True))
-        ]
+    def events(time: Int64, unit: Int64) -> Events:
+        none = np.zeros_like(unit)
+        return events_of(time, none, unit, none)
+
+    return [
+        Item(f"{path}: recording {number}", int(label), functools.partial(events, *pair), by)
+        for number, (pair, label, by) in enumerate(zip(found, labels, speakers, strict=True))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

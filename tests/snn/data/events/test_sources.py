@@ -47,6 +47,17 @@ def test_n_mnist_is_read_in_its_layout_and_the_order_of_numbers(tmp_path: Path) 
     assert np.array_equal(found.train.time[:40], first[:, 0])  # not moved: the clock starts at 0
 
 
+def test_cifar10_dvs_is_read_from_files_that_were_converted(tmp_path: Path) -> None:
+    """In the folders of Tonic: AEDAT 4 files, cifar10_<class>_<number>."""
+    for label in range(10):
+        for index in range(5):
+            name = f"CIFAR10DVS/class{label}/cifar10_class{label}_{index}.aedat4"
+            write(tmp_path / name, b"#!AER-DAT4.0\r\n")
+    train, test = NAMED["cifar10-dvs"].layout(tmp_path).parts()
+    assert [Path(item.where).stem for item in test] == [f"cifar10_class{n}_4" for n in range(10)]
+    assert [item.label for item in train] == sorted([*range(10)] * 4)
+
+
 def test_a_set_without_a_split_gives_every_fifth_recording_to_the_test(tmp_path: Path) -> None:
     source = NAMED["cifar10-dvs"]
     assert isinstance(source, ByFolder)
@@ -84,25 +95,55 @@ def test_gestures_are_read_from_trials_and_from_npy_files_of_milliseconds(tmp_pa
     assert found.train.time[39] > 1000
 
 
-def test_shd_is_read_from_half_precision_seconds(tmp_path: Path) -> None:
+def write_spoken(path: Path, *, first: int) -> None:
+    """Write a file in the layout of SHD: recordings of labels 3 and 19."""
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
-    for part in ("train", "test"):
-        (tmp_path / "SHD").mkdir(exist_ok=True)
-        with h5py.File(tmp_path / f"SHD/shd_{part}.h5", "w") as file:
-            file["labels"] = np.array([3, 19], np.uint16)
-            file["extra/speaker"] = np.array([4, 11], np.uint16)
-            first = 699 - (part == "test")
-            for name, kind, values in (
-                ("spikes/times", np.float16, ([0.25, 1.2], [0.5])),
-                ("spikes/units", np.uint16, ([first, 0], [350 + (part == "test")])),
-            ):
-                data = file.create_dataset(name, (2,), dtype=h5py.vlen_dtype(kind))
-                for place, row in enumerate(values):
-                    data[place] = np.array(row, kind)
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["labels"] = np.array([3, 19], np.uint16)
+        file["extra/speaker"] = np.array([4, 11], np.uint16)
+        for name, kind, values in (
+            ("spikes/times", np.float16, ([0.25, 1.2], [0.5])),
+            ("spikes/units", np.uint16, ([first, 0], [1049 - first])),
+        ):
+            data = file.create_dataset(name, (2,), dtype=h5py.vlen_dtype(kind))
+            for place, row in enumerate(values):
+                data[place] = np.array(row, kind)
+
+
+def test_shd_is_read_from_half_precision_seconds(tmp_path: Path) -> None:
+    for part, first in (("train", 699), ("test", 698)):
+        write_spoken(tmp_path / f"SHD/shd_{part}.h5", first=first)
     found = stored(NAMED["shd"], tmp_path)
     assert found.train.place.tolist() == [699, 0, 350]
     assert found.train.time.tolist() == [250_000, int(float(np.float16(1.2)) * 1e6 + 0.5), 500_000]
     assert (found.groups, found.train.group.tolist()) == (("4", "11"), [0, 1])
+
+
+CLASSES = f"classes = {[f'word {n}' for n in range(20)]}\n"
+SPOKEN = f'{CLASSES}size = [1, 700, 1]\nclip_ms = 1300\nstart = "zero"\ntime_unit = "s"\n'
+
+
+def test_own_recordings_may_lie_in_two_files_as_those_of_shd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "mine", ((1, 700, 1), 20))
+    for part, first in (("train", 699), ("test", 698)):
+        write_spoken(tmp_path / f"{part}.h5", first=first)
+    found = stored(own(tmp_path, SPOKEN), tmp_path)
+    assert (found.classes[3], found.train.label.tolist()) == ("word 3", [3, 19])
+    assert (found.train.place.tolist(), found.test.place.tolist()) == ([699, 0, 350], [698, 0, 351])
+    for text, message in (
+        (SPOKEN.replace(CLASSES, ""), "needs classes, the names of the labels in train.h5 and"),
+        (SPOKEN.replace("700, 1]", "70, 10]"), r"size must be \[1, units, 1\] with train.h5"),
+        (SPOKEN.replace('time_unit = "s"', ""), 'time_unit must be "s" with train.h5'),
+        (f"{SPOKEN}on = 0", "on has no meaning with train.h5 and test.h5; remove it"),
+    ):
+        with pytest.raises(own_recordings.DeclarationError, match=message):
+            own(tmp_path, text)
+    few = SPOKEN.replace(CLASSES, "classes = ['a', 'b']\n")
+    with pytest.raises(DataError, match=r"train.h5: labels must be from 0 to 1, got 19"):
+        own(tmp_path, few).layout(tmp_path).parts()
 
 
 def test_ssc_is_trained_on_its_validation_part_too(tmp_path: Path) -> None:
