@@ -29,8 +29,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # Files that mostly wait, for Ray, leases and databases: one process takes them one after another,
-# while the others compute.
-WAITING = ("test_ray.py", "test_cluster.py", "test_two_hosts.py", "test_store_gone.py")
+# while the others compute. Two hosts come first: Chromium drops its requests when an interface of
+# the network appears, and the pages of LONG begin minutes later.
+WAITING = ("test_two_hosts.py", "test_ray.py", "test_cluster.py", "test_store_gone.py")
 # Files of half a minute and more, the longest first: begun last, one of them would keep a process
 # busy when the others have ended (make test gives whole files to processes, in this order).
 LONG = (

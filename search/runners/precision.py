@@ -14,7 +14,7 @@ from search.store.store import Store, StoreError
 from search.study.axes import Choice, Fixed, Integer, Real
 from search.study.study import Study, study_from_toml
 from search.worker.engine import fastest_precision, pick_device
-from snn.settings.config import RunConfig
+from snn.settings.config import FOLLOWING, RunConfig
 from snn.settings.conflicts import half_precision
 
 AUTO = "auto"
@@ -62,10 +62,9 @@ def _stored(study: Study, store: Store | None) -> tuple[str, str] | None:
 
 
 def _chosen(study: Study, device: str) -> tuple[str, str]:
-    for rule, leak, timesteps in itertools.product(
-        *(list(_extremes(study, name)) for name in ("time_rule", "leak", "timesteps"))
-    ):
-        run = SimpleNamespace(precision="bfloat16", time_rule=rule, leak=leak, timesteps=timesteps)
+    names = ("time_rule", "timesteps", "leak", "synaptic_leak")
+    for values in itertools.product(*(list(_extremes(study, name)) for name in names)):
+        run = SimpleNamespace(precision="bfloat16", **dict(zip(names, values, strict=True)))
         for _, message in half_precision(run):
             return "float32", message
     if study.budget.gpus_per_trial and pick_device(device) == "cpu":
@@ -76,9 +75,17 @@ def _chosen(study: Study, device: str) -> tuple[str, str]:
 def _extremes(study: Study, name: str) -> Iterator[object]:
     """Yield the values of a setting in the study; of a number only the highest."""
     axis = study.space.axes.get(name)
-    if axis is None:
+    if _follows_time(study, name):
+        yield 1.0
+    elif axis is None:
         yield study.run.get(name, getattr(RunConfig, name))
     elif isinstance(axis, Choice | Fixed):
         yield from axis.values
     elif isinstance(axis, Integer | Real):
         yield axis.last
+
+
+def _follows_time(study: Study, name: str) -> bool:
+    """Return whether a decay factor follows from a time constant and the length of a timestep."""
+    constant = FOLLOWING.get(name)
+    return constant is not None and (constant in study.space.axes or study.run.get(constant, 0) > 0)

@@ -86,6 +86,21 @@ def test_a_study_that_continues_on_another_machine_keeps_its_number_type(
         ('time_rule = ["bptt", "saf-e"]\nleak = { low = 0.5, high = 1.0 }', "", "bfloat16"),
         ("timesteps = { low = 2, high = 64 }", 'time_rule = "saf-f"\nleak = 0.99', "float32"),
         ('time_rule = ["bptt", "saf-f"]\ntimesteps = [4, 32]', "leak = 1.0", "float32"),
+        (
+            "timesteps = [4, 32]\nsynaptic_leak = { low = 0.0, high = 0.99 }",
+            'time_rule = "saf-e"\nleak = 1.0',
+            "float32",
+        ),
+        (
+            "timesteps = [4, 300]\nleak_ms = { low = 10.0, high = 5000.0 }",
+            'time_rule = "saf-e"\ndataset = "digits-saccades"',
+            "float32",
+        ),
+        (
+            "timesteps = [4, 8]",
+            'time_rule = "saf-e"\nleak_ms = 50\ndataset = "digits-saccades"',
+            "bfloat16",
+        ),
         ('time_rule = ["bptt", "dsr"]', "", "float32"),
     ],
 )
