@@ -55,7 +55,7 @@ OBJECT_STORE_BYTES = 100_000_000  # enough for messages; the default is a third 
 ANSWER_S = 10.0  # timeout of the connection to the head of a cluster
 GRACE_S = 10.0  # after the time limit of a trial, for the worker to end it
 LOW_MEMORY = "ray.exceptions.OutOfMemoryError"  # raised for a worker that Ray killed for its memory
-ATTEMPTS = 2  # starts of a trial whose workers die
+ATTEMPTS = 3  # starts of a trial whose workers die: the second may be on a node that has just died
 
 
 class RayError(ValueError):

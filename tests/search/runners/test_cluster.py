@@ -281,8 +281,8 @@ def test_a_study_over_two_nodes_loses_one_of_them_and_nothing_else(
         after = store.trials("small")
         assert [after[trial.number] for trial in before] == before
         retried = [event.trial for event in store.events("small") if event.kind == "retry"]
-        assert 1 <= len(retried) <= 2  # one on each half of its GPU
-        assert len(set(retried)) == len(retried)
+        # one on each half of its GPU, again if Ray did not know yet that the node is gone
+        assert 1 <= len(set(retried)) <= 2
         for trial in after:
             assert trial.artifact is not None
             folder = store.stored_study("small").folder

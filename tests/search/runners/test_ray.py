@@ -177,7 +177,7 @@ def test_trials_are_stopped_early_on_ray_as_they_are_in_the_local_loop(
     assert found[0] == found[1]
 
 
-def test_a_lost_worker_is_replaced_once(tmp_path: Path, cluster: str) -> None:
+def test_a_lost_worker_is_replaced_twice_at_most(tmp_path: Path, cluster: str) -> None:
     engine = FakeEngine(crash_at_width=4, die_at_width=5, die_once=tmp_path / "died")
     said = Said()
     report = run(tmp_path, STUDY, workers=2, ray_address=cluster, engine=engine, progress=said)
@@ -186,15 +186,15 @@ def test_a_lost_worker_is_replaced_once(tmp_path: Path, cluster: str) -> None:
         by_width = {trial.params["width"]: trial for trial in store.trials("small")}
         assert by_width[4].reason == "ZeroDivisionError: no such width"
         assert "raise ZeroDivisionError" in by_width[4].error
-        assert by_width[5].reason.startswith("2 workers were lost: ")
-        assert "Failure # 2" in by_width[5].error
+        assert by_width[5].reason.startswith("3 workers were lost: ")
+        assert "Failure # 3" in by_width[5].error
         retried = [event.trial for event in store.events("small") if event.kind == "retry"]
-        assert len(retried) == 2
-        assert by_width[5].number in retried
+        assert len(retried) == 3
+        assert retried.count(by_width[5].number) == 2
         for trial in by_width.values():
             if trial.state is TrialState.COMPLETE:
                 assert [m.epoch for m in store.measurements("small", trial.number)] == [1, 2, 3]
-    assert sum("worker lost, trial starts again" in line for line in said.lines) == 2
+    assert sum("worker lost, trial starts again" in line for line in said.lines) == 3
 
 
 def test_the_trial_of_a_lost_worker_continues_on_another_one(
@@ -317,7 +317,7 @@ def test_a_trial_whose_workers_ray_has_ended_for_their_memory_is_too_large() -> 
     error = "Failure # 2\nray.exceptions.OutOfMemoryError: the node is running low on memory."
     lost = ray_tune._lost(error)
     assert (lost.state, lost.constraint_violation) == (TrialState.PRUNED, 1.0)
-    assert lost.reason.startswith("out of memory: Ray killed all 2 workers that ran this trial")
+    assert lost.reason.startswith("out of memory: Ray killed all 3 workers that ran this trial")
     lost = ray_tune._lost("Failure # 2\nray.exceptions.ActorDiedError: the worker was killed.")
     assert (lost.state, lost.constraint_violation) == (TrialState.FAILED, 0.0)
 
