@@ -73,7 +73,10 @@ def _chosen(study: Study, device: str) -> tuple[str, str]:
 
 
 def _extremes(study: Study, name: str) -> Iterator[object]:
-    """Yield the values of a setting in the study; of a number only the highest."""
+    """Yield the values of a setting in the study; of a number only the highest.
+
+    A decay factor that follows from a time constant is taken for 1, which it is always below.
+    """
     axis = study.space.axes.get(name)
     if _follows_time(study, name):
         yield 1.0

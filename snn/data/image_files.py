@@ -248,7 +248,10 @@ class CifarSource:
             batch = ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
             if isinstance(batch, dict):
                 return {
-                    k: v.array() if isinstance(v, PickledArray) else v for k, v in batch.items()
+                    k: v.array("u1", "an array of {} instead of bytes")
+                    if isinstance(v, PickledArray)
+                    else v
+                    for k, v in batch.items()
                 }
         except PICKLE_ERRORS as error:
             self._refuse(path, f"{_shown(content)} ({error})")

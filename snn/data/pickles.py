@@ -1,23 +1,21 @@
-"""Pickles of Python 2 with arrays of bytes, as CIFAR's: read without a call of what they name."""
+"""Pickles with arrays, as those of CIFAR and Braille: read without a call of what they name."""
 
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
 
+class _PickledDtype(str):
+    """Replacement of numpy.dtype: its name."""
 
-class _PickledDtype:
-    """Replacement of numpy.dtype: these files need only uint8."""
-
-    def __init__(self, name: str, *_: object) -> None:
-        if name != "u1":
-            raise pickle.UnpicklingError(f"an array of {name!r} instead of bytes")
+    def __new__(cls, name: str, *_: object) -> "_PickledDtype":
+        return super().__new__(cls, name)
 
     def __setstate__(self, state: object) -> None:
-        """Ignore the byte order and the like, which bytes do not have."""
+        """Ignore the byte order, which is that of the machine."""
 
 
 class PickledArray:
@@ -29,14 +27,20 @@ class PickledArray:
     def __setstate__(self, state: object) -> None:
         self._state = state
 
-    def array(self) -> Bytes:
-        """Return the array. Raises UnpicklingError, ValueError or TypeError: no such state."""
+    def array(self, dtype: str, otherwise: str) -> npt.NDArray[Any]:
+        """Return the array, of type `dtype` like "u1".
+
+        Raises UnpicklingError, ValueError or TypeError: no such state, or with the message
+        `otherwise`, in which {} is the type, an array of another type.
+        """
         match self._state:
-            case (_, (int(rows), int(columns)), _PickledDtype(), order, str() | bytes() as raw):
+            case (_, _, _PickledDtype() as kind, _, _) if kind != dtype:
+                raise pickle.UnpicklingError(otherwise.format(repr(str(kind))))
+            case (_, tuple() as shape, _PickledDtype(), order, str() | bytes() as raw):
                 data = raw.encode("latin1") if isinstance(raw, str) else raw
-                flat = np.frombuffer(data, np.uint8)
-                return flat.reshape((rows, columns), order="F" if order else "C").copy()
-        raise pickle.UnpicklingError("an array that is not a table of bytes")
+                flat = np.frombuffer(data, dtype)
+                return flat.reshape(shape, order="F" if order else "C").copy()
+        raise pickle.UnpicklingError("an array without its values")
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -70,7 +74,7 @@ PICKLE_ERRORS = (
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickler of plain values and arrays of bytes; it calls nothing that the file names."""
+    """Unpickler of plain values and arrays; it calls nothing that the file names."""
 
     def find_class(self, module: str, name: str) -> Callable[..., object]:
         try:

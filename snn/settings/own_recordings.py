@@ -56,11 +56,6 @@ class Declared:
     groups: str = ""  # pattern of which the first match in a file's name is its group
 
     @property
-    def has_one_file_a_part(self) -> bool:
-        """Whether each part is one file."""
-        return has_one_file_a_part(self.folder)
-
-    @property
     def is_grouped(self) -> bool:
         """Whether validation recordings are of other groups than those of the training."""
         return bool(self.groups) or (self.folder / LABELS).is_file()

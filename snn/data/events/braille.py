@@ -8,12 +8,9 @@ of which only plain values and tables of numbers are read, or braille.npz with t
 import functools
 import gzip
 import io
-import pickle
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +19,7 @@ from snn.data.events.events import Form
 from snn.data.events.plain import DAMAGE, damaged
 from snn.data.events.store import Item, Layout
 from snn.data.image_files import DataError, MissingDataError
+from snn.data.pickles import PICKLE_ERRORS, ArrayUnpickler
 from snn.settings.datasets import DATASETS
 
 FILES = ("tutorial5_braille_spiking_data.pkl.gz", "braille.npz")
@@ -101,56 +99,15 @@ def _packed(path: Path) -> list[Letter]:
 def _pickled(path: Path) -> list[Letter]:
     try:
         content = gzip.decompress(path.read_bytes())
-        rows = _TableUnpickler(io.BytesIO(content)).load()
         return [
-            (str(row["letter"]), int(row["repetition"]), row["taxel_data"].values()) for row in rows
+            (
+                str(row["letter"]),
+                int(row["repetition"]),
+                row["taxel_data"].array("f8", "a table of {}").astype(np.float32),
+            )
+            for row in ArrayUnpickler(io.BytesIO(content)).load()
         ]
-    except (*DAMAGE, AttributeError, ImportError, pickle.UnpicklingError, zlib.error) as error:
+    except (*DAMAGE, *PICKLE_ERRORS, zlib.error) as error:
         raise DataError(
             f"{path}: is damaged or not the file of Braille letters ({error}); get it again"
         ) from None
-
-
-class _Table:
-    """Replacement of a numpy array in unpickling: stores its state."""
-
-    def __init__(self, *_: object) -> None:
-        self._state: Any = None
-
-    def __setstate__(self, state: object) -> None:
-        self._state = state
-
-    def values(self) -> Float32:
-        """Return float64 numbers, C order, as float32. Raises ValueError or TypeError."""
-        _, shape, kind, is_fortran, raw = self._state
-        if is_fortran or kind != "f8":
-            raise ValueError(f"a table of {kind!r}")
-        return np.frombuffer(raw, "<f8").reshape(shape).astype(np.float32)
-
-
-class _Kind(str):
-    """Replacement of numpy.dtype: its name."""
-
-    def __new__(cls, name: str, *_: object) -> "_Kind":
-        return super().__new__(cls, name)
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore the byte order, which is that of the machine."""
-
-
-_STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
-    ("numpy", "dtype"): _Kind,
-    ("numpy", "ndarray"): _Table,
-    ("numpy.core.multiarray", "_reconstruct"): _Table,
-    ("numpy._core.multiarray", "_reconstruct"): _Table,
-}
-
-
-class _TableUnpickler(pickle.Unpickler):
-    """Unpickler of plain values and tables; it calls nothing that the file names."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., object]:
-        try:
-            return _STAND_INS[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it would call {module}.{name}") from None

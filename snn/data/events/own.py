@@ -51,7 +51,7 @@ class OwnFolder:
             flips=(given.flip_y, given.flip_x),
             on=given.on,
         )
-        if given.has_one_file_a_part:
+        if own_recordings.has_one_file_a_part(folder):
             return self._one_file_a_part(form)
         unit_us = UNITS_US[given.time_unit]
         read = functools.partial(formats.read, columns=given.columns, unit_us=unit_us)
@@ -65,18 +65,12 @@ class OwnFolder:
         return replace(found, unread=tuple(_unread(halves, given.classes)))
 
     def _one_file_a_part(self, form: Form) -> Layout:
-        given = self.declared
-        files = tuple(given.folder / name for name in own_recordings.SPOKEN)
+        classes = self.declared.classes
+        train, test = (self.declared.folder / name for name in own_recordings.SPOKEN)
         return Layout(
-            name=self.name,
-            form=form,
-            classes=given.classes,
-            files=files,
-            parts=lambda: (
-                spoken_items(files[0], len(given.classes)),
-                spoken_items(files[1], len(given.classes)),
-            ),
-        )
+            name=self.name, form=form, classes=classes, files=(train, test),
+            parts=lambda: (spoken_items(train, len(classes)), spoken_items(test, len(classes))),
+        )  # fmt: skip
 
     def _series(self) -> Layout:
         given = self.declared
