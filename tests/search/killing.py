@@ -37,7 +37,7 @@ def kill(
     artifacts: str = "",
     after: int = 1,
 ) -> int:
-    """Return how many drivers of `study` were killed before one finished.
+    """Return how many drivers of `study` were killed before its last trial had ended.
 
     The store is in `folder`, and so are the weights unless another place is named. Each driver is
     killed up to `within_s` after it has begun a trial, or after more progress: the first of its
@@ -61,16 +61,18 @@ def main(
     if epoch_s is None:
         _load_engine()
     parent = os.getpid()
-    for killed in range(times + 1):
+    killed = 0
+    for number in range(times + 1):
         process = os.fork()
         if process == 0:
             quick.end_with(parent)
-            node = folder / f"node{killed}"
+            node = folder / f"node{number}"
             node.mkdir()
             os.chdir(node)
             os.environ["XDG_CACHE_HOME"] = str(node)
             _drive(folder, text, epoch_s, artifacts, after)
-        if killed < times and _kill(process, folder, chance.uniform(0, within_s)):
+        if number < times and _kill(process, folder, chance.uniform(0, within_s)):
+            killed += not _all_trials_ended(folder, text)
             continue
         _, status = os.waitpid(process, 0)
         assert status == 0, status
@@ -136,6 +138,13 @@ def _kill(process: int, folder: Path, after_s: float) -> bool:
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     return True
+
+
+def _all_trials_ended(folder: Path, text: str) -> bool:
+    study = study_from_toml(text)
+    with Store(f"sqlite:///{folder}/store.db", read_only=True) as store:
+        states = [trial.state for trial in store.trials(study.name)]
+    return len(states) == study.budget.trials and all(state.is_finished for state in states)
 
 
 def _has_ended(process: int) -> bool:
