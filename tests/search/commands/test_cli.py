@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import sqlalchemy
 
-from search.commands import cli
+from search.commands import cli, dashboard
 from search.commands.registry import COMMANDS
 from search.runners import run as study_run
 from search.store.store import Store
@@ -761,6 +761,15 @@ def test_a_port_in_use_is_said_before_anything_starts(run: Run) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         refused(run("dashboard", "--port", str(port)), f"{port} is in use", f"--port {port + 1}")
+
+
+def test_the_port_of_a_dashboard_that_just_ended_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with socket.create_connection(address) as browser:
+            server.accept()[0].close()  # who closes first keeps the address for a minute
+            assert browser.recv(1) == b""
+    dashboard._check_port(address[1])
 
 
 # ---- start-up time, and closed pipes

@@ -1,6 +1,7 @@
 """Data sets, on files made here and, if present, on the real MNIST."""
 
 import contextlib
+import dataclasses
 import gzip
 import os
 import pickle
@@ -424,6 +425,16 @@ def test_the_fingerprint_changes_with_a_single_pixel_or_label(tmp_path: Path) ->
             path.write_bytes(content)
         fingerprints.add(data.load("mnist", tmp_path / change).fingerprint)
     assert len(fingerprints) == 3
+
+
+def test_a_split_is_named_by_everything_that_it_holds() -> None:
+    made = split_digits()
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        if value is None:  # `deviation`, which follows from recordings
+            continue
+        changed = dataclasses.replace(made, **{field.name: value + 1})
+        assert changed.fingerprint != made.fingerprint, field.name
 
 
 def test_available_finds_the_fault_of_every_data_set(tmp_path: Path) -> None:

@@ -111,3 +111,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_settings_that_exclude_each_other_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RunConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ({"leak": 1.0, "timesteps": 16}, {"leak": 1.0, "timesteps": 17}),
+        (
+            {"leak": 0.5, "synaptic_leak": 0.87, "timesteps": 50},
+            {"leak": 0.5, "synaptic_leak": 0.88, "timesteps": 50},
+        ),
+    ],
+)
+def test_saf_accumulates_at_most_sixteen_spikes_in_half_precision(
+    values: dict[str, Any], refused: dict[str, Any]
+) -> None:
+    half = {"time_rule": "saf-e", "precision": "bfloat16"}
+    RunConfig(**half, **values)
+    with pytest.raises(ConfigError, match="rounds to eighths of a spike above 16; use 'float32'"):
+        RunConfig(**half, **refused)

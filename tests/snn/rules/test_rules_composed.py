@@ -52,7 +52,12 @@ COMPOSED: dict[str, dict[str, Any]] = {
     },
     "pools": {"backbone": "vgg7", "width": 4},
     "standardised": {"backbone": "resnet7", "width": 4, "norm": "weight-standardised"},
-    "after-a-block": {"backbone": "resnet7", "width": 4, "partition": "1+2"},
+    "after-a-block": {
+        "backbone": "resnet7",
+        "width": 4,
+        "partition": "1+2",
+        "encoding": "direct",
+    },
     "dropout": {"backbone": "resnet7", "width": 4, "dropout": 0.3},
     "sparse": {"backbone": "resnet7", "width": 4, "target_sparsity": 0.6},
     "early": {"backbone": "resnet7", "width": 4, "threshold": 1.5, "firing_share": 0.4},
@@ -86,7 +91,8 @@ def composed(changes: dict[str, Any], *, loss: str = "instantaneous") -> tuple[N
     rewirer = make_rewirer(live, network.config)
     if rewirer is not None:
         rewirer.after_step(1, steps=1, learning_rate=0.0)
-    return network, replace(batch_of(is_constant=is_constant, loss=loss), frozen=frozen)
+    batch = batch_of(is_constant=is_constant, loss=loss, encoding=network.config.encoding)
+    return network, replace(batch, frozen=frozen)
 
 
 def pass_of() -> ForwardContext:

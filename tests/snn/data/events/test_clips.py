@@ -127,13 +127,14 @@ def grouped(root: Path, **changes: object) -> tuple[set[int], set[int]]:
         groups=("a", "b", "c", "d", "e"),
         train=replace(found.store.train, group=np.arange(40) % 5),
     )
+    config = CONFIG.replace(**changes)
     made = dataset.split(
         replace(found, store=store),
-        validation_fraction=0.25,
+        validation_fraction=config.validation_fraction,
         train_images=0,
-        seed=int(changes.get("seed", 0)),  # type: ignore[call-overload]
+        seed=config.seed,
         device="cpu",
-        config=CONFIG.replace(**changes),
+        config=config,
     )
     parts = (made.train_images, made.validation_images)
     first, second = (set((part.index % 5).tolist()) for part in parts if isinstance(part, Clips))
@@ -152,3 +153,5 @@ def test_validation_is_of_whole_groups_where_a_data_set_is_in_groups(
     found = [grouped(root, seed=seed) for seed in range(5)]
     assert all(not first & second and len(second) == 1 for first, second in found)
     assert len({tuple(second) for _, second in found}) > 1
+    # 14 of 40 are wanted: 16 are nearer than 8, and 24 are not
+    assert len(grouped(root, validation_fraction=0.35)[1]) == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,10 +88,18 @@ def test_a_store_that_was_interrupted_is_not_used(
     assert not left.exists()
 
 
-def test_a_damaged_store_says_what_to_delete(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (store.HEADER, json.dumps({"shape": 3}).encode()),
+        ("train-time.npy", pickle.dumps([0])),  # which is never unpickled
+        ("test-label.npy", b""),
+    ],
+)
+def test_a_damaged_store_says_what_to_delete(name: str, content: bytes, tmp_path: Path) -> None:
     open_store(layout(tmp_path), tmp_path / "cache")
     (folder,) = [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
-    (folder / store.HEADER).write_text(json.dumps({"shape": 3}))
+    (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=r"is damaged .*; delete this folder"):
         open_store(layout(tmp_path), tmp_path / "cache")
 
