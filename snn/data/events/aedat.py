@@ -86,6 +86,6 @@ def _aedat4(path: Path) -> Events:
         raise DataError(f"{path}: {damaged(error)}") from None
     fields = [
         np.concatenate([part[name] for part in parts]) if parts else np.empty(0, np.int64)
-        for name in ("t", "x", "y", "p" if parts and "p" in parts[0].dtype.names else "on")
+        for name in ("t", "x", "y", "on")
     ]
     return events_of(*fields)

@@ -37,6 +37,25 @@ def test_every_format_returns_the_events_that_were_written(
     assert table_of(read(path)).tolist() == table.tolist()
 
 
+def test_packets_of_events_of_aedat_4_are_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aedat = pytest.importorskip("aedat", reason="aedat is not installed: extra events")
+    path = tmp_path / "a.aedat4"
+    path.write_bytes(b"#!AER-DAT4.0\r\n")
+    # as aedat declares it
+    kind = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), (("p", "on"), "?")])
+    packets = [
+        {"events": np.array([(7, 1, 2, True), (8, 3, 4, False)], kind)},
+        {"triggers": np.zeros(1)},
+        {"events": np.array([(9, 5, 6, True)], kind)},
+    ]
+    monkeypatch.setattr(aedat, "Decoder", lambda name: packets)
+    assert table_of(read(path)).tolist() == [[7, 1, 2, 1], [8, 3, 4, 0], [9, 5, 6, 1]]
+    packets.clear()
+    assert len(read(path).time) == 0
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".mat", ".bs1"])
 def test_arrays_and_units_are_read_in_any_order_of_fields(suffix: str, tmp_path: Path) -> None:
     table = np.array([[5, 3, 2, 1], [9, 1, 7, 0], [1200, 127, 0, 1]], np.int64)
