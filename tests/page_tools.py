@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 STORE = "runs/spikefront.db"
-START_S, END_S = 90.0, 30.0  # of a server
+START_S, END_S = 200.0, 100.0  # of a server
 
 
 def serve(port: str, *command: str) -> int:

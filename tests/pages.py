@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import quick
-from tests.search.postgres import free_port
+from tools.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 TOOLS = Path(__file__).with_name("page_tools.py")

@@ -63,11 +63,16 @@ server.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
 server.sendall(given)
 answers = server.makefile()
 child = int(answers.readline())
+def pass_on(number, frame):
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:  # it has ended, and its exit code is on the way
+        pass
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, pass_on)
 if told is not None:
     os.write(int(told), b"%d" % child)
     os.close(int(told))
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, frame: os.kill(child, number))
 code = int(answers.readline() or 70)
 if code < 0:
     if code != -signal.SIGKILL:
@@ -150,9 +155,10 @@ class Module(subprocess.Popen[str]):
         return out
 
     def send_signal(self, sig: int) -> None:
-        """To the process itself."""
+        """To the process itself, unless it has ended; its client may end later."""
         if self.poll() is None:
-            os.kill(self.child, sig)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child, sig)
 
 
 def serve(place: str, is_loaded: bool) -> None:

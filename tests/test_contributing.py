@@ -209,7 +209,7 @@ def test_a_page_of_the_dashboard_is_a_file_and_a_line(tree: Path) -> None:
     insert_after(tree / "dashboard" / "app.py", 'st.Page("views/studies.py"', f"        {line}")
     shows = (
         "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('dashboard/app.py', default_timeout=60)\n"
+        "app = AppTest.from_file('dashboard/app.py', default_timeout=120)\n"
         "app.run().switch_page('views/outside.py').run()\n"
         "assert not app.exception\n"
         "print(app.title[0].value)\n"

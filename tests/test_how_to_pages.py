@@ -13,9 +13,10 @@ from tests import page_tools, pages
 from tests.dashboard.example_store import fill
 from tests.page_folder import DOCS, new_folder, run_page
 from tests.pages import ROOT
-from tests.search.postgres import any_server, free_port, own_server
+from tests.search.postgres import any_server, own_server
 from tests.search.store.test_store import a_fresh_url
 from tests.two_hosts import two_hosts
+from tools.ports import free_port
 
 CLUSTER = DOCS / "how-to" / "cluster.md"
 SQL = DOCS / "how-to" / "sql.md"

@@ -193,7 +193,7 @@ def test_setup_shows_the_output_of_pip_only_if_pip_fails(tmp_path: Path, code: i
     )
     python.chmod(0o755)
     make = ["make", f"PYTHON={sys.executable}", "setup"]
-    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode == 0) == (code == 0)
     assert "  torch-2.whl, 100.0 MB\n" in done.stdout
     assert "WARNING" not in done.stdout

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests import network
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hosts:
@@ -19,11 +21,13 @@ class Hosts:
 
     def cut(self) -> None:
         """Pull the cable: packets are lost, and nobody is told."""
-        assert _succeeds(f"ip link set {self.link} down")
+        with network.changing():
+            assert _succeeds(f"ip link set {self.link} down")
 
     def mend(self) -> None:
         """Put the cable in again."""
-        assert _succeeds(f"ip link set {self.link} up")
+        with network.changing():
+            assert _succeeds(f"ip link set {self.link} up")
 
 
 @contextlib.contextmanager
@@ -35,6 +39,7 @@ def two_hosts() -> Iterator[Hosts | None]:
     commands = [
         f"ip netns add {name}",
         f"ip link add {name}a type veth peer name {name}b netns {name}",
+        f"ip link set {name}a addrgenmode none",  # no further address, seconds later
         f"ip addr add {here}/30 dev {name}a",
         f"ip link set {name}a up",
         f"ip -n {name} addr add {there}/30 dev {name}b",
@@ -42,13 +47,17 @@ def two_hosts() -> Iterator[Hosts | None]:
         f"ip -n {name} link set lo up",
     ]
     try:
-        if shutil.which("ip") is None or not all(_succeeds(command) for command in commands):
+        with network.changing():
+            is_made = shutil.which("ip") and all(_succeeds(command) for command in commands)
+        if not is_made:
             yield None
         else:
             prefix = ("ip", "netns", "exec", name)
             yield Hosts(here=here, there=there, run_there=prefix, link=f"{name}a")
     finally:
-        _succeeds(f"ip netns del {name}")  # with it both ends of the link
+        with network.changing():
+            _succeeds(f"ip link del {name}a")  # at once, and not when the kernel comes to it
+            _succeeds(f"ip netns del {name}")
 
 
 def _succeeds(command: str) -> bool:

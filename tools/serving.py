@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,19 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dashboard.parts.store_cache import STORE_VARIABLE
+from tools.ports import free_port
 
-START_S = 60.0
+START_S = 200.0
 
 
 class ServeError(RuntimeError):
     """The dashboard did not start; one line."""
-
-
-def free_port() -> int:
-    """Return a TCP port of this machine on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -173,7 +173,7 @@ def test_a_trial_is_timed_from_the_start_of_its_process(monkeypatch: pytest.Monk
     monkeypatch.setattr(benchmark, "THREADS", 1)
     monkeypatch.setattr(benchmark, "TRIAL_TIMESTEPS", (1, 2))
     trial = benchmark.run_trial(ENGINES["convolutions"], "", 1)
-    assert trial.seconds > 0.5  # importing torch alone takes longer than half a second
+    assert trial.seconds > 0.25  # importing torch alone takes longer
     assert trial.compiled == trial.compiled_anew == 0
 
 

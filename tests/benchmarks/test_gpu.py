@@ -1,6 +1,7 @@
 """What waits for a GPU can be started on one."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,14 +97,14 @@ def test_a_step_that_fails_or_takes_too_long_is_reported_and_the_next_goes_on(
         tmp_path,
         monkeypatch,
         toy("broken", "import sys; sys.exit('no such kernel')"),
-        toy("slow", "print('begun', flush=True); import time; time.sleep(60)", seconds=2),
+        toy("slow", "print('begun', flush=True); import time; time.sleep(60)", seconds=4),
         toy("odd", "print('{}{')"),
         toy("other", GOOD, figures=lambda document: document["nothing"]),
         toy("good", GOOD),
     )
     assert "| Broken | failed with status 1 |" in text
     assert "no such kernel" in text
-    assert "| Slow | stopped after 2 s |" in text
+    assert "| Slow | stopped after 4 s |" in text
     assert "begun" in text
     assert "| Other | printed something else than expected: KeyError: 'nothing' |" in text
     assert "| Good | ok |" in text
@@ -126,8 +127,8 @@ def test_a_second_call_goes_on_with_what_did_not_succeed(
 
 def test_no_step_starts_without_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleep = toy("first", "import time; time.sleep(60)")
-    text = walk(tmp_path, monkeypatch, sleep, toy("second", GOOD), minutes=0.02)
-    assert "| First | stopped after 1 s |" in text
+    text = walk(tmp_path, monkeypatch, sleep, toy("second", GOOD), minutes=0.05)
+    assert re.search(r"\| First \| stopped after [0-3] s \|", text)
     assert "| Second | was not run |" in text
 
 

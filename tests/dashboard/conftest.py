@@ -5,6 +5,7 @@ import pytest
 import streamlit as st
 from playwright.sync_api import BrowserContext, Page
 
+from tests import network
 from tests.dashboard import real_study
 from tests.dashboard.browsing import TIMEOUT_MS
 from tests.dashboard.example_store import fill
@@ -50,10 +51,10 @@ def page(browser: BrowserContext) -> Iterator[Page]:
     """A page without a cookie of an earlier test; scripts that one compiled are there."""
     browser.clear_cookies()
     browser.set_default_timeout(TIMEOUT_MS)
-    page = browser.new_page()
-    yield page
-    for each in browser.pages[1:]:  # what the test opened; the window stays
-        each.close()
+    with network.still():
+        yield browser.new_page()
+        for each in browser.pages[1:]:  # what the test opened; the window stays
+            each.close()
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,7 @@ class Walk:
         browser.set_default_timeout(5_000)
         self._pages = [browser.new_page() for _ in range(2)]
         for page in self._pages:
-            page.goto(app)
+            page.goto(app, timeout=90_000)  # the first one, with all that it compiles
 
     def step(self) -> None:
         """Act once, and check the tab."""
@@ -58,7 +58,7 @@ class Walk:
         self._trail.append(act.__name__)
         try:
             act(page)
-            wait_until_drawn(page, seconds=60)
+            wait_until_drawn(page)
         except Error as error:
             # an element that a rerun replaced is no fault; a page that never ends is one
             if "wait_for_function" in str(error):
@@ -70,7 +70,7 @@ class Walk:
         for text in page.get_by_test_id("stException").all_inner_texts():
             self._fault(page, text[:400])
         try:  # a choice is in the box before it is in the address
-            page.wait_for_function(AGREES, timeout=20_000)
+            page.wait_for_function(AGREES, timeout=90_000)
         except Error:
             self._fault(page, "the box of studies shows another study than the address")
 

@@ -1,5 +1,6 @@
 """Trainables for tests that train nothing; workers of Ray import them too."""
 
+import contextlib
 import ctypes
 import dataclasses
 import hashlib
@@ -36,7 +37,9 @@ class FakeEngine:
     epoch_s: float = 0.0  # duration of an epoch
     reused_epochs: int = 0  # of each trial
     notes: tuple[str, ...] = ()  # of each trial
-    gate: Path | None = None  # folder: trials write their process there and wait for a file `open`
+    # Folder: trials write their process there in their second epoch, and wait for a file `open`,
+    # or for one of `passes`, which they take.
+    gate: Path | None = None
 
     def __call__(
         self,
@@ -110,15 +113,16 @@ class FakeRun:
         time.sleep(engine.epoch_s)
         if engine.gate is not None and epoch == 2:
             (engine.gate / f"{os.getpid()} of {os.getppid()}").touch()
-            while not (engine.gate / "open").exists():
+            while not (engine.gate / "open").exists() and not _has_pass(engine.gate):
                 time.sleep(0.05)
         if self._config.width == engine.crash_at_width:
             raise ZeroDivisionError("no such width")
         if self._config.width == engine.die_at_width:
             os.kill(os.getpid(), signal.SIGKILL)
-        if engine.die_once is not None and epoch == 2 and not engine.die_once.exists():
-            engine.die_once.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if engine.die_once is not None and epoch == 2:
+            with contextlib.suppress(FileExistsError):
+                engine.die_once.touch(exist_ok=False)  # of two at once one dies
+                os.kill(os.getpid(), signal.SIGKILL)
         if self._config.width == engine.stuck_at_width and epoch == 2:
             if engine.stuck_in_native_code:
                 ctypes.PyDLL(None).sleep(1000)
@@ -201,6 +205,21 @@ class MortalRun:
     @property
     def outcome(self) -> Outcome:
         return self._running.outcome
+
+
+def give_passes(gate: Path, count: int) -> None:
+    """Let that many trials through a gate; makes it."""
+    gate.mkdir(exist_ok=True)
+    for number in range(count):
+        (gate / f"pass {number}").touch()
+
+
+def _has_pass(gate: Path) -> bool:
+    for found in gate.glob("pass *"):
+        with contextlib.suppress(FileNotFoundError):  # another trial has taken it
+            found.unlink()
+            return True
+    return False
 
 
 def _accuracy(config: RunConfig) -> float:

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -34,18 +35,20 @@ def kill(
     times: int,
     within_s: float,
     epoch_s: float | None,
+    last: int,
     artifacts: str = "",
     after: int = 1,
-) -> int:
-    """Return how many drivers of `study` were killed before its last trial had ended.
+) -> None:
+    """Kill drivers of `study` `times` times, then let one run to the end.
 
     The store is in `folder`, and so are the weights unless another place is named. Each driver is
-    killed up to `within_s` after it has begun a trial, or after more progress: the first of its
-    events is the begin; `times` at the most. Trials train for real where `epoch_s` is None.
+    killed up to `within_s` after its event number `after`, and at its event number `last` it waits
+    for that: however slow or quick the machine is, none ends before. Begins, continuations and
+    epochs of trials are events. Trials train for real where `epoch_s` is None.
     """
     words = [str(folder), study, str(times), str(within_s), json.dumps(epoch_s)]
-    words += [artifacts or str(folder), str(after)]
-    return int(quick.Module("tests.search.killing", *words).output())
+    words += [artifacts or str(folder), str(after), str(last)]
+    quick.Module("tests.search.killing", *words).output()
 
 
 def main(
@@ -56,12 +59,12 @@ def main(
     epoch_s: float | None,
     artifacts: str,
     after: int,
-) -> int:
+    last: int,
+) -> None:
     chance = random.Random(0)
     if epoch_s is None:
         _load_engine()
     parent = os.getpid()
-    killed = 0
     for number in range(times + 1):
         process = os.fork()
         if process == 0:
@@ -70,14 +73,11 @@ def main(
             node.mkdir()
             os.chdir(node)
             os.environ["XDG_CACHE_HOME"] = str(node)
-            _drive(folder, text, epoch_s, artifacts, after)
-        if number < times and _kill(process, folder, chance.uniform(0, within_s)):
-            killed += not _all_trials_ended(folder, text)
-            continue
+            _drive(folder, text, epoch_s, artifacts, after, last if number < times else 0)
+        if number < times:
+            _kill(process, folder, chance.uniform(0, within_s))
         _, status = os.waitpid(process, 0)
-        assert status == 0, status
-        return killed
-    raise AssertionError("the last one is not killed")
+        assert status == (signal.SIGKILL if number < times else 0), (number, status)
 
 
 def _load_engine() -> None:
@@ -92,18 +92,22 @@ def _load_engine() -> None:
 
 
 class Ready(Silent):
-    """Creates a file at an event of a driver: its first trial has started, or an epoch is over."""
+    """Creates a file at one event of a driver, and waits for its end at a later one."""
 
-    def __init__(self, path: Path, after: int) -> None:
-        self._path, self._left = path, after
+    def __init__(self, path: Path, after: int, last: int) -> None:
+        self._path, self._after, self._last, self._events = path, after, last, 0
 
     def update(self, progress: StudyProgress) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self._events += 1
+        if self._events == self._after:
             self._path.touch()
+        if self._events == self._last:
+            threading.Event().wait()
 
 
-def _drive(folder: Path, text: str, epoch_s: float | None, artifacts: str, after: int) -> None:
+def _drive(
+    folder: Path, text: str, epoch_s: float | None, artifacts: str, after: int, last: int
+) -> None:
     """Run the driver; does not return."""
     code = 1
     try:
@@ -115,7 +119,7 @@ def _drive(folder: Path, text: str, epoch_s: float | None, artifacts: str, after
                 artifacts=artifacts,
                 data_dir=folder,
                 workers=0,
-                progress=Ready(folder / "ready", after),
+                progress=Ready(folder / "ready", after, last),
                 engine=None if epoch_s is None else FakeEngine(epoch_s=epoch_s),
             )
         code = 0
@@ -123,28 +127,15 @@ def _drive(folder: Path, text: str, epoch_s: float | None, artifacts: str, after
         os._exit(code)
 
 
-def _kill(process: int, folder: Path, after_s: float) -> bool:
-    """Return whether the driver was killed before its end."""
-    until = time.monotonic() + 60
+def _kill(process: int, folder: Path, after_s: float) -> None:
+    until = time.monotonic() + 120
     while not (folder / "ready").exists():
-        if _has_ended(process):
-            return False
+        assert not _has_ended(process), "the driver has ended before its first events"
         assert time.monotonic() < until, "the driver does not start"
         time.sleep(0.002)
     (folder / "ready").unlink()
     time.sleep(after_s)
-    if _has_ended(process):
-        return False
     os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return True
-
-
-def _all_trials_ended(folder: Path, text: str) -> bool:
-    study = study_from_toml(text)
-    with Store(f"sqlite:///{folder}/store.db", read_only=True) as store:
-        states = [trial.state for trial in store.trials(study.name)]
-    return len(states) == study.budget.trials and all(state.is_finished for state in states)
 
 
 def _has_ended(process: int) -> bool:
@@ -152,15 +143,14 @@ def _has_ended(process: int) -> bool:
 
 
 if __name__ == "__main__":
-    folder, text, times, within, epoch, artifacts, after = sys.argv[1:]
-    print(
-        main(
-            Path(folder),
-            text,
-            int(times),
-            float(within),
-            json.loads(epoch),
-            artifacts,
-            int(after),
-        )
+    folder, text, times, within, epoch, artifacts, after, last = sys.argv[1:]
+    main(
+        Path(folder),
+        text,
+        int(times),
+        float(within),
+        json.loads(epoch),
+        artifacts,
+        int(after),
+        int(last),
     )

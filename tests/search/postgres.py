@@ -3,13 +3,14 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tools.ports import free_port
 
 NAMED = os.environ.get("SPIKEFRONT_TEST_POSTGRES")
 USUAL = (
@@ -51,15 +52,9 @@ class Server:
             command = ["runuser", "-u", ACCOUNT, "--", *command]
         done = subprocess.run(
             command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, timeout=60,
+            stderr=subprocess.PIPE, text=True, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, f"{program}: {done.stderr}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def binaries() -> Path | None:

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 from dashboard.parts.frame import VIEWS
 from dashboard.parts.store_cache import STORE_VARIABLE
 from tests.dashboard.browsing import opened, press, shows
-from tools.serving import free_port
+from tools.ports import free_port
 
 CONFIG = """
 [server]
@@ -60,7 +60,7 @@ def running(command: list[str], address: str, *, folder: Path, store: str = "") 
         stderr=subprocess.DEVNULL,
     )
     try:
-        until = time.monotonic() + 90
+        until = time.monotonic() + 200
         while time.monotonic() < until and process.poll() is None:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
@@ -69,7 +69,7 @@ def running(command: list[str], address: str, *, folder: Path, store: str = "") 
         yield
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=100)
 
 
 def pages(port: int | None, *options: str) -> list[str]:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext
 
+from tests import network
 from tests.dashboard.example_store import fill
 from tests.dashboard.random_walk import NAMES, Walk, server_memory
 from tools.serving import serving
@@ -16,7 +17,7 @@ def test_random_use_shows_no_exception_and_no_other_study_than_it_names(
     url = f"sqlite:///{tmp_path / 'store.db'}"
     for name in NAMES[:2]:
         fill(url, name=name, count=8, is_running=False)
-    with serving(url, folder=tmp_path) as app:
+    with network.still(), serving(url, folder=tmp_path) as app:
         walk = Walk(browser, app, url, seed=3)
         for _ in range(STEPS):
             walk.step()

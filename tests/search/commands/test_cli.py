@@ -776,10 +776,10 @@ def test_the_port_of_a_dashboard_that_just_ended_is_free() -> None:
 
 
 def processor_seconds(words: Sequence[str], searched: Path) -> float:
-    """What a fresh start takes of a processor: waiting for other work is not counted."""
+    """What a fresh Python takes of a processor: waiting for other work is not counted."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [sys.executable, "-m", "search.commands.cli", *words],
+        [sys.executable, *words],
         cwd=ROOT,
         capture_output=True,
         env={**os.environ, "SPIKEFRONT_STORE": f"sqlite:///{searched / 'store.db'}"},
@@ -789,9 +789,20 @@ def processor_seconds(words: Sequence[str], searched: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_help_and_the_front_start_quickly(searched: Path) -> None:
-    assert min(processor_seconds(["--help"], searched) for _ in range(3)) < 0.5
-    assert min(processor_seconds(["front", "tiny"], searched) for _ in range(3)) < 1.5
+@pytest.mark.parametrize(
+    ("words", "unit", "limit"),
+    [("--help", "asyncio, argparse", 5), ("front tiny", "sqlalchemy.orm", 5)],
+)
+def test_help_and_the_front_start_quickly(
+    words: str, unit: str, limit: float, searched: Path
+) -> None:
+    """In units that are slow on a slow machine: twice and three times them were measured."""
+    command = ["-m", "search.commands.cli", *words.split()]
+    took, one = (
+        min(processor_seconds(each, searched) for _ in range(3))
+        for each in (command, ["-c", f"import {unit}"])
+    )
+    assert took < limit * one
 
 
 def test_looking_at_results_loads_neither_torch_nor_ray_nor_optuna(searched: Path) -> None:

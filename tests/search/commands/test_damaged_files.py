@@ -31,7 +31,7 @@ FUZZ = settings(
     max_examples=60,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 CONFIG = 'backbone = "mlp"\nwidth = 4\nepochs = 1\ntrain_images = 60\nhead_hidden = 0\n'
 CSV = "width,timesteps,accuracy,synaptic_ops,model_bytes\n4,2,0.5,100,1000\n4,3,0.6,200,1000\n"

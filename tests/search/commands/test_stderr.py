@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.serving import free_port
+from tools.ports import free_port
 
 pytest.importorskip("nir")
 ROOT = Path(__file__).parents[3]
@@ -105,7 +105,7 @@ def test_the_dashboard_prints_its_address_alone_and_stops_at_ctrl_c(folder: Path
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
@@ -113,6 +113,6 @@ def test_the_dashboard_prints_its_address_alone_and_stops_at_ctrl_c(folder: Path
         except OSError:
             time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=100)
     assert (out, err) == (f"dashboard at http://127.0.0.1:{port} (Ctrl-C stops it)\n", "")
     assert process.returncode == 0

@@ -23,7 +23,8 @@ from search.store.store import Store, StoreError
 from search.trial.trial import Trial, TrialState
 from tests import quick
 from tests.search import driver
-from tests.search.postgres import Server, free_port, own_server
+from tests.search.postgres import Server, own_server
+from tools.ports import free_port
 
 GAP_S = float(os.environ.get("SPIKEFRONT_TEST_GAP_S", "3"))
 STUDY = """

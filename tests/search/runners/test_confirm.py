@@ -25,6 +25,7 @@ from search.worker import engine, trial_run
 from snn.settings.config import RunConfig
 from snn.settings.measurement import METRICS, OperatingPoint
 from tests import quick
+from tests.search import command
 from tests.search.fake_engine import FakeEngine
 from tests.snn.training.test_stage_checkpoint import Lost, lose_at
 
@@ -229,7 +230,7 @@ def test_the_command_says_what_it_found_and_so_do_front_show_export_and_sql(
 def start(folder: Path) -> quick.Module:
     words = ["--seeds", "4", "--workers", "0", "--artifacts", str(folder), "--data", str(HERE)]
     store = ["--store", f"sqlite:///{folder}/store.db"]
-    return quick.Module("search.commands.cli", "confirm", "digits", *words, *store)
+    return command.start("confirm", "digits", *words, *store, halts_at=" trainings]")
 
 
 def test_finished_trainings_are_not_repeated_after_a_kill_or_an_interrupt(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_finished_trainings_are_not_repeated_after_a_kill_or_an_interrupt(tmp_pa
             if " trainings]" in line:
                 break
         process.send_signal(number)
-        rest = process.communicate(timeout=60)[1]
+        rest = process.communicate(timeout=120)[1]
         assert process.returncode == (-number if number == signal.SIGKILL else 130), rest
         with Store(f"sqlite:///{tmp_path}/store.db") as store:
             runs = sum(len(confirmed.runs) for confirmed in store.confirmed("digits").values())

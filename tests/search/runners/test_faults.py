@@ -23,8 +23,9 @@ from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import Measurement
 from snn.training import train
 from snn.training.train import DivergedError
+from tests import quick
 from tests.search import command
-from tests.search.fake_engine import FakeEngine
+from tests.search.fake_engine import FakeEngine, give_passes
 from tests.search.killing import kill
 
 STUDY = """
@@ -64,7 +65,7 @@ sampler = "tpe"
 STOPPING = STUDY.replace("epochs = 3", "epochs = 9") + 'stopping = "moasha"\n'
 STOPPING_DIGITS = DIGITS.replace("trials = 5", "trials = 6").replace("epochs = 2", "epochs = 3")
 STOPPING_DIGITS += 'stopping = "moasha"\n'
-LONG = DIGITS.replace("trials = 5", "trials = 1").replace("epochs = 2", "epochs = 8")
+LONG = DIGITS.replace("trials = 5", "trials = 1")
 LONG = LONG.replace("partition = { max_blocks = 2 }", 'partition = ["1+1"]')
 
 
@@ -96,52 +97,58 @@ def undisturbed(folder: Path, study: Study, engine: FakeEngine | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "epoch_s", "times", "within_s"),
+    ("text", "epoch_s", "times", "within_s", "last"),
     [
-        (STUDY, 0.03, 8, 0.15),
-        (STOPPING, 0.015, 6, 0.15),
-        (STOPPING_DIGITS, None, 3, 0.6),
+        (STUDY, 0.03, 8, 0.15, 16),  # of 160 events
+        (STOPPING, 0.015, 6, 0.15, 24),  # of 210
+        (STOPPING_DIGITS, None, 3, 0.4, 7),  # of 22
     ],
     ids=["many times", "while it stops early", "while it trains and stops"],
 )
 def test_a_driver_killed_at_random_moments_ends_with_what_an_undisturbed_one_has(
-    text: str, epoch_s: float | None, times: int, within_s: float, tmp_path: Path
+    text: str, epoch_s: float | None, times: int, within_s: float, last: int, tmp_path: Path
 ) -> None:
     study = study_from_toml(text)
     engine = None if epoch_s is None else FakeEngine()
     undisturbed(tmp_path / "undisturbed", study, engine)
     (tmp_path / "killed").mkdir()
-    killed = kill(tmp_path / "killed", text, times=times, within_s=within_s, epoch_s=epoch_s)
-    assert killed == times
+    place = tmp_path / "killed"
+    kill(place, text, times=times, within_s=within_s, epoch_s=epoch_s, last=last)
     with Store(f"sqlite:///{tmp_path}/killed/store.db") as store:
         trials = store.trials("small")
         assert [trial.number for trial in trials] == list(range(study.budget.trials or 0))
         ended = {TrialState.PRUNED} if "moasha" in text else set()
         assert {trial.state for trial in trials} == {TrialState.COMPLETE, *ended}
         events = store.events("small")
-        assert sum(event.kind == "requeued" for event in events) > times / 3  # it did hurt
+        assert any(event.kind == "requeued" for event in events)  # it did hurt
         assert store.stored_study("small").lease_holder is None
     assert history(tmp_path / "killed") == history(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize(
-    ("space_rule", "place"), [("block-local", "fsspec+file://"), ("end-to-end", "")]
+    ("space_rule", "epochs", "place"),
+    [("block-local", 7, "fsspec+file://"), ("end-to-end", 14, "")],
 )
 def test_one_training_killed_at_random_moments_goes_on_after_its_last_epoch(
-    space_rule: str, place: str, tmp_path: Path
+    space_rule: str, epochs: int, place: str, tmp_path: Path
 ) -> None:
-    """Each time on another machine: its block cache is empty, its working folder another."""
+    """Each time on another machine: its block cache is empty, its working folder another.
+
+    The first driver has five of 14 epochs at the most when it is killed, each later one four more.
+    """
     text = LONG.replace("[space]", f'space_rule = "{space_rule}"\n[space]')
+    text = text.replace("epochs = 2", f"epochs = {epochs}")
     text += "reuse_blocks = false\n"
     undisturbed(tmp_path / "undisturbed", study_from_toml(text), None)
     (folder := tmp_path / "killed").mkdir()
     artifacts = place and f"{place}{folder}"
-    killed = kill(folder, text, times=3, within_s=0.1, epoch_s=None, artifacts=artifacts, after=4)
-    assert killed > 0
+    kill(
+        folder, text, times=3, within_s=0.1, epoch_s=None, artifacts=artifacts, after=3, last=6
+    )  # fmt: skip
     with Store(f"sqlite:///{folder}/store.db") as store:
         said = [e.message for e in store.events("small") if e.kind == "continued"]
         after = [int(re.findall("epoch (\\d+)", line)[0]) for line in said]
-        assert len(after) == killed
+        assert len(after) == 3
         assert after == sorted(set(after))
         trial = store.trial("small", 0)
         assert trial.config is not None
@@ -155,7 +162,7 @@ def test_a_trial_that_hangs_ends_at_its_time_limit_and_the_study_continues(
     tmp_path: Path,
 ) -> None:
     usual = signal.getsignal(signal.SIGALRM)
-    text = STUDY.replace("trials = 40", "trials = 4\ntrial_minutes = 0.005")
+    text = STUDY.replace("trials = 40", "trials = 4\ntrial_minutes = 0.05")
     text = text.replace("width = { low = 1, high = 200 }", "width = [3, 4]")
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         run_study(
@@ -173,7 +180,7 @@ def test_a_trial_that_hangs_ends_at_its_time_limit_and_the_study_continues(
             epochs = [m.epoch for m in store.measurements("small", trial.number)]
             if trial in ended:
                 assert (trial.state, epochs) == (TrialState.PRUNED, [1])
-                assert trial.reason == "took longer than budget.trial_minutes (0.005)"
+                assert trial.reason == "took longer than budget.trial_minutes (0.05)"
             else:
                 assert (trial.state, epochs) == (TrialState.COMPLETE, [1, 2, 3])
     assert signal.getsignal(signal.SIGALRM) is usual
@@ -248,12 +255,13 @@ def trials_of(folder: Path) -> list[Trial]:
         return []
 
 
-def wait_for(folder: Path, finished: int) -> None:
-    """Until that many trials have finished, and the next one runs."""
+def wait_for(folder: Path, finished: int, *, runs: bool = True) -> None:
+    """Until that many trials have finished, and the next one runs unless that is all the same."""
     until = time.monotonic() + 120
     while True:
         states = [trial.state for trial in trials_of(folder)]
-        if sum(state.is_finished for state in states) >= finished and "running" in states:
+        is_running = TrialState.RUNNING in states
+        if sum(state.is_finished for state in states) >= finished and is_running >= runs:
             return
         assert time.monotonic() < until, states
         time.sleep(0.02)
@@ -283,7 +291,7 @@ def test_ctrl_c_requeues_running_trials_and_twice_leaves_at_once(
     for _ in range(times):
         driver.send_signal(signal.SIGINT)
         time.sleep(0.005)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=120)
     assert driver.returncode == 130, said
     assert "Traceback" not in said
     before = trials_of(tmp_path)
@@ -294,34 +302,58 @@ def test_ctrl_c_requeues_running_trials_and_twice_leaves_at_once(
 
 
 def test_a_second_ctrl_c_ends_a_driver_that_waits_for_a_locked_store(tmp_path: Path) -> None:
-    driver = command.start(*write(tmp_path), engine={"epoch_s": 0.2})
-    wait_for(tmp_path, finished=1)
-    with contextlib.closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    driver = command.start(*write(tmp_path), engine={"hang_at_epoch": 2, "hung": str(fifo)})
+    fifo.read_text()
+    assert driver.stderr is not None
+    store = tmp_path / "store.db"
+    with contextlib.closing(sqlite3.connect(store, timeout=120, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         driver.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):  # it cannot requeue its trial
-            driver.communicate(timeout=1)
+        for line in driver.stderr:
+            if "is locked by another process" in line:  # it cannot requeue its trial
+                break
         driver.send_signal(signal.SIGINT)
-        _, said = driver.communicate(timeout=10)
+        _, said = driver.communicate(timeout=120)
     assert driver.returncode == 130, said
     assert "Traceback" not in said
     before = trials_of(tmp_path)
     check_end(tmp_path, before, trials=len(before) + 1)
 
 
+def suspend(driver: quick.Module, folder: Path) -> None:
+    """Stop its process, but not while it writes the store, which would stay locked."""
+    store = folder / "store.db"
+    with contextlib.closing(sqlite3.connect(store, timeout=0, isolation_level=None)) as other:
+        while True:
+            driver.send_signal(signal.SIGSTOP)
+            while ") T " not in Path(f"/proc/{driver.child}/stat").read_text():
+                time.sleep(0.01)
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                driver.send_signal(signal.SIGCONT)
+                time.sleep(0.02)
+            else:
+                other.execute("ROLLBACK")
+                return
+
+
 def test_a_driver_suspended_longer_than_its_lease_loses_the_study_and_writes_nothing_more(
     tmp_path: Path,
 ) -> None:
     few = STUDY.replace("trials = 40", "trials = 6")
-    first = command.start(*write(tmp_path, few), engine={"epoch_s": 0.4}, lease_s=3.0)
+    give_passes(gate := tmp_path / "gate", 1)
+    first = command.start(*write(tmp_path, few), engine={"gate": str(gate)}, lease_s=3.0)
     wait_for(tmp_path, finished=1)
-    first.send_signal(signal.SIGSTOP)
+    suspend(first, tmp_path)
+    (gate / "open").touch()
     with Store(f"sqlite:///{tmp_path}/store.db", read_only=True) as store:
         while store.stored_study("small").is_running:
             time.sleep(0.05)
     before = trials_of(tmp_path)
     second = command.start(*write(tmp_path, few), engine={"epoch_s": 0.02}, lease_s=3.0)
-    wait_for(tmp_path, finished=sum(trial.state.is_finished for trial in before) + 1)
+    wait_for(tmp_path, finished=2, runs=False)
     first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=120)
     assert first.returncode == 2, said
@@ -342,17 +374,17 @@ def test_a_driver_suspended_longer_than_its_lease_loses_the_study_and_writes_not
 
 
 def test_a_killed_driver_is_not_shown_as_running(tmp_path: Path) -> None:
-    driver = command.start(*write(tmp_path), engine={"epoch_s": 0.1})
+    driver = command.start(*write(tmp_path), engine={"epoch_s": 200.0})
     wait_for(tmp_path, finished=0)
     url = f"sqlite:///{tmp_path}/store.db"
     with Store(url, read_only=True) as store:
         assert store.stored_study("small").is_running
         driver.kill()
-        driver.communicate(timeout=60)
+        driver.communicate(timeout=120)
         assert not store.stored_study("small").is_running
         assert not store.study_summaries()[0].is_running
     asked = command.start("status", "small", "--store", url)
-    told, _ = asked.communicate(timeout=60)
+    told, _ = asked.communicate(timeout=120)
     gone = f"not running: process {socket.gethostname()}:{driver.child} ended unexpectedly"
     assert gone in " ".join(told.split())
     assert "interrupted, will run again: trial 0" in told

@@ -186,7 +186,11 @@ def test_a_question_of_many_lines_stays_a_comment() -> None:
 
 
 def test_a_run_that_is_interrupted_says_so(tmp_path: Path) -> None:
-    asked = study(trials=500)
+    text = TOML.format(name="little", trials=500, question="?")
+    text = text.replace(
+        "timesteps = { low = 1, high = 2 }", "learning_rate = { low = 1e-3, high = 1 }"
+    )
+    asked = study_from_toml(text)  # of more runs than it will do
     begun = launch(
         asked,
         save_study(asked.text, asked, tmp_path),

@@ -62,7 +62,7 @@ def test_a_driver_that_ends_in_a_trial_is_continued_to_exactly_the_trials_asked_
     process = driver.start(tmp_path, STUDY, workers=0, fifo=fifo)
     fifo.read_text()
     process.send_signal(signal.SIGKILL if is_killed else signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == (-signal.SIGKILL if is_killed else 130), err
     url = f"sqlite:///{tmp_path}/store.db"
     with Store(url) as store:

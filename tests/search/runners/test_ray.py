@@ -225,15 +225,15 @@ def test_the_trial_of_a_lost_worker_continues_on_another_one(
 def test_a_worker_that_hangs_in_native_code_ends_with_its_trial(
     tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_tune, "GRACE_S", 1.0)
-    study = STUDY.replace("trials = 5", "trials = 5\ntrial_minutes = 0.03")
+    monkeypatch.setattr(ray_tune, "GRACE_S", 3.0)
+    study = STUDY.replace("trials = 5", "trials = 5\ntrial_minutes = 0.1")
     engine = FakeEngine(stuck_at_width=5, stuck_in_native_code=True)
     report = run(tmp_path, study, workers=2, ray_address=cluster, engine=engine)
     assert report.trials == {TrialState.COMPLETE: 4, TrialState.PRUNED: 1}
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         (ended,) = [t for t in store.trials("small") if t.state is TrialState.PRUNED]
         assert ended.params["width"] == 5
-        assert ended.reason == "took longer than budget.trial_minutes (0.03)"
+        assert ended.reason == "took longer than budget.trial_minutes (0.1)"
         assert [m.epoch for m in store.measurements("small", ended.number)] == [1]
         assert store.events("small") == []  # nobody was given it again
 
@@ -250,7 +250,7 @@ def test_an_interrupt_of_the_driver_ends_its_workers_and_requeues_their_trials(
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
-    assert select.select([worker], [], [], 60)[0], "the worker has not ended"
+    assert select.select([worker], [], [], 120)[0], "the worker has not ended"
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         assert [trial.state for trial in store.trials("small")] == [TrialState.WAITING]
         assert store.stored_study("small").lease_holder is None
@@ -269,7 +269,7 @@ def test_a_driver_that_was_killed_takes_its_workers_along_and_is_continued_on_ra
     worker = int(fifo.read_text())
     orphans = [os.pidfd_open(pid) for pid in (worker, *ancestors(worker, of=killed.child))]
     killed.kill()
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=120)
     # While those may still be there.
     report = run(tmp_path, STUDY, workers=1, ray_address=cluster, engine=FakeEngine())
     assert report.trials == {TrialState.COMPLETE: 5}
@@ -279,7 +279,7 @@ def test_a_driver_that_was_killed_takes_its_workers_along_and_is_continued_on_ra
         assert [m.epoch for m in store.measurements("small", 0)] == [1, 2, 3]
         assert [e.trial for e in store.events("small") if e.kind == "requeued"] == [0]
     for process in orphans:
-        assert select.select([process], [], [], 60)[0], "a process of the killed driver has stayed"
+        assert select.select([process], [], [], 120)[0], "a process of the killed driver has stayed"
 
 
 def ancestors(process: int, *, of: int) -> list[int]:
@@ -361,7 +361,7 @@ def test_results_are_recorded_while_the_sampler_thinks_and_tune_forgets_trials_t
 
     def slowly(proposals: Proposals, number: int) -> Proposal | None:
         for _ in range(4 if number == 2 else 0):
-            assert epochs.acquire(timeout=60), "no result came while the sampler was thinking"
+            assert epochs.acquire(timeout=120), "no result came while the sampler was thinking"
         return propose(proposals, number)
 
     def forget(controller: Any) -> None:

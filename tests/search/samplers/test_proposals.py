@@ -128,7 +128,7 @@ class _Slow:
 
         def slowly(proposals: Proposals, number: int) -> Proposal | None:
             self.threads.add(threading.current_thread().name)
-            assert self.go.acquire(timeout=60), "nobody let the sampler go on"
+            assert self.go.acquire(timeout=120), "nobody let the sampler go on"
             return usual(proposals, number)
 
         monkeypatch.setattr(Proposals, "propose", slowly)

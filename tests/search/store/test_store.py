@@ -769,7 +769,7 @@ class TestLease:
         store.acquire_lease("digits", "me", 60)
         until = store.stored_study("digits").lease_until
         assert until is not None
-        assert 50 < (until - datetime.datetime.now(datetime.UTC)).total_seconds() <= 61
+        assert 0 < (until - datetime.datetime.now(datetime.UTC)).total_seconds() <= 61
         with pytest.raises(LeaseHeldError, match="run by me"):
             store.acquire_lease("digits", "other", 60)
 
@@ -839,7 +839,7 @@ def in_threads(*tasks: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
     assert not any(thread.is_alive() for thread in threads)
     if errors:
         raise errors[0]

@@ -27,7 +27,10 @@ def table_of(events: Events) -> Table:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(table=TABLES)
 def test_every_format_returns_the_events_that_were_written(
     suffix: str, table: Table, tmp_path: Path

@@ -23,7 +23,10 @@ def words_of(version: str) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("version", KINDS)
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_both_decoders_return_the_same_events(
     version: str, data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
