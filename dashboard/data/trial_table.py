@@ -23,6 +23,7 @@ class TrialTable:
     partitions: tuple[str, ...]  # "" where not known
     finished: int  # trials that ended, with or without a measurement
     declared: Metrics = field(default_factory=lambda: METRICS)
+    has_settings: bool = True  # parameters are settings of ours; not of an own training
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -62,6 +63,7 @@ def trial_table(trials: Sequence[Trial], metrics: Metrics = METRICS) -> TrialTab
             for trial, _ in measured
         ),
         declared=metrics,
+        has_settings=any(trial.engine_config for trial in trials),
         finished=sum(trial.state.is_finished for trial in trials),
     )
 

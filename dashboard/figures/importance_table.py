@@ -61,12 +61,14 @@ def table(
     mode: Mode,
     *,
     metrics: Metrics = METRICS,
+    has_settings: bool = True,
     most: int = 16,
 ) -> str:
     """Return the table; a bar is the importance of a parameter for one of the study's metrics.
 
     Parameters of units, blocks and exits are a row each, the sum of its members, which opens.
-    `in_share`: share of the trials in which each parameter is active.
+    `in_share`: share of the trials in which each parameter is active. Without `has_settings` only
+    the author of an own training knows what they mean.
     """
     heads = "".join(
         f'<th scope="col" title="{html.escape(formats.meaning(each.metric, metrics))}">'
@@ -77,7 +79,8 @@ def table(
     shares = [_share(each, group) for each in found for group in groups]
     top = max((share for share in shares if share is not None), default=0.0) or 1.0
     columns = _Columns(found=found, top=top, palette=PALETTES[mode])
-    rows = "".join(_row(group, columns, in_share) for group in groups)
+    titles = {group.name: _title(group.name) if has_settings else "" for group in groups}
+    rows = "".join(_row(group, columns, in_share, titles[group.name]) for group in groups)
     return (
         f'{STYLE}<div class="importance-frame"><table class="importance"><thead><tr>'
         f'<th scope="col">Parameter</th>{heads}</tr>'
@@ -108,18 +111,20 @@ def _share(found: "Importance", group: ParameterGroup) -> float | None:
     return sum(known) if known else None
 
 
-def _row(group: ParameterGroup, columns: _Columns, in_share: Mapping[str, float]) -> str:
+def _row(
+    group: ParameterGroup, columns: _Columns, in_share: Mapping[str, float], title: str
+) -> str:
     cells = columns.cells(group)
     if group.is_single:
         name = _name(formats.label(group.name), in_share.get(group.name, 1.0))
-        return f'<tr><th scope="row"{_title(group.name)}>{name}</th>{cells}</tr>'
+        return f'<tr><th scope="row"{title}>{name}</th>{cells}</tr>'
     inner = "".join(
         f'<tr><th scope="row">{_name(member_label(name), in_share.get(name, 1.0))}</th>'
         f"{columns.cells(ParameterGroup(name=name, label='', members=(name,)))}</tr>"
         for name in group.members
     )
     return (
-        f'<tr><th scope="row"{_title(group.name)}>{html.escape(group.label)}</th>{cells}</tr>'
+        f'<tr><th scope="row"{title}>{html.escape(group.label)}</th>{cells}</tr>'
         f'<tr><td class="more" colspan="{len(columns.found) + 1}"><details>'
         f"<summary>each of the {group.count}</summary>"
         f'<table class="importance">{inner}</table></details></td></tr>'

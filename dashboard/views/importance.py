@@ -123,7 +123,11 @@ def _importance(
         st.text("The objectives have too few finite values to compute importance.")
         return names
     in_share = {n: table.share_with(n) for n in names}
-    st.html(importance_table.table(found, in_share, frame.mode(), metrics=table.declared))
+    st.html(
+        importance_table.table(
+            found, in_share, frame.mode(), metrics=table.declared, has_settings=table.has_settings
+        )
+    )
     looked_at = max(each.trials for each in found)
     thinned = f" of {len(table):,}" if looked_at < len(table) else ""
     st.caption(
@@ -152,10 +156,11 @@ def _importances(
     )
 
 
-def _grouped(names: list[str], draw: Callable[[str], None]) -> None:
+def _grouped(table: TrialTable, names: list[str], draw: Callable[[str], None]) -> None:
     """Draw a figure for each parameter; those of units, blocks and exits where they are opened."""
     groups = parameter_groups(names)
-    _grid([group.name for group in groups if group.is_single], draw)
+    meaning = formats.meaning if table.has_settings else lambda name: ""
+    _grid([group.name for group in groups if group.is_single], draw, meaning)
     for group in groups:
         if group.is_single:
             continue
@@ -166,19 +171,17 @@ def _grouped(names: list[str], draw: Callable[[str], None]) -> None:
         )
         if opened.open:
             with opened:
-                _grid(list(group.members), draw)
+                _grid(list(group.members), draw, meaning)
 
 
-def _grid(names: list[str], draw: Callable[[str], None]) -> None:
+def _grid(names: list[str], draw: Callable[[str], None], meaning: Callable[[str], str]) -> None:
     for start in range(0, len(names), 3):
         for column, name in zip(st.columns(3, gap="large"), names[start : start + 3], strict=False):
             with column:
-                st.markdown(f"**{formats.verbatim(formats.label(name))}**", help=_meaning(name))
+                st.markdown(
+                    f"**{formats.verbatim(formats.label(name))}**", help=meaning(name) or None
+                )
                 draw(name)
-
-
-def _meaning(name: str) -> str | None:
-    return formats.meaning(name) or None
 
 
 def _dots(figure: Figure, *, key: str, alt: str) -> None:
@@ -200,7 +203,7 @@ def _slices(table: TrialTable, names: list[str], metric: str, objectives: tuple[
             alt=f"{formats.label(metric)} along {formats.label(name)}",
         )
 
-    _grouped(names, draw)
+    _grouped(table, names, draw)
 
 
 def _time(table: TrialTable, names: list[str], metric: str, objectives: tuple[str, ...]) -> None:
@@ -217,7 +220,7 @@ def _time(table: TrialTable, names: list[str], metric: str, objectives: tuple[st
             alt=f"Values of {formats.label(name)} over the trials",
         )
 
-    _grouped(names, draw)
+    _grouped(table, names, draw)
 
 
 def _pairs(table: TrialTable, names: list[str], metric: str, objectives: tuple[str, ...]) -> None:

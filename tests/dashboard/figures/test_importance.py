@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dashboard.data import formats
 from dashboard.data.parameter_groups import parameter_groups
 from dashboard.data.trial_table import (
     TrialTable,
@@ -155,6 +156,11 @@ def test_values_of_units_blocks_and_exits_are_one_row_that_opens() -> None:
     assert "each of the 2 units" in table
     assert "Unit 10<small>in 50" in table
     assert "30\u202f%" in table  # the sum of its members
+    meaning = formats.meaning("width")
+    assert meaning in table
+    own = importance_table.table(found, {}, "light", has_settings=False)
+    assert meaning not in own  # only the author of an own training knows what its width is
+    assert formats.meaning("accuracy") in own
     assert parameter_groups(["exit_threshold_1", "exit_threshold_2"])[0].count == "2 exits"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import search
 from dashboard.data.comparison import compare
+from dashboard.data.formats import meaning
 from dashboard.data.point_filter import ViewOptions, visible_points
 from dashboard.data.targets import parse_targets
 from dashboard.data.trial_table import trial_table
@@ -68,6 +69,9 @@ def test_a_page_shows_an_own_study_or_says_why_not(
         assert metrics(app)["Energy uj"].endswith(" uJ")
     if "importance" in view:
         assert "Importance per objective" in said
+        ours = meaning("width")  # only the author knows what this width is
+        assert not any(html.escape(ours) in each.proto.body for each in app.get("html"))
+        assert {each.help for each in app.markdown if "Width" in each.value} == {""}
     if "export" in view:
         assert not [each for each in app.get("download_button") if each.label == "Settings"]
 
