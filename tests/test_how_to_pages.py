@@ -19,6 +19,9 @@ from tests.two_hosts import two_hosts
 from tools.ports import free_port
 
 CLUSTER = DOCS / "how-to" / "cluster.md"
+LISTED = (
+    """until [ "$(ray status --address=HEAD:6379 | grep -c '1 node_')" -ge 2 ]; do sleep 1; done"""
+)
 SQL = DOCS / "how-to" / "sql.md"
 
 
@@ -57,7 +60,7 @@ def test_the_page_on_clusters_runs_with_postgresql_and_two_hosts(
             ("--head --port=6379", f"--head --node-ip-address={head} --port={port}"),
             ("ray start --address", join),
             # a node takes a moment until it is listed
-            ("ray status --address", "sleep 5; ray status --address"),
+            ("ray status --address", f"{LISTED}\nray status --address"),
             ("HEAD:6379", f"{head}:{port}"),
             ("/shared/data", str(folder / "data")),
             ("/shared/artifacts", str(folder / "shared")),

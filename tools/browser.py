@@ -51,6 +51,7 @@ def chromium(*, is_still: bool = False) -> Iterator[BrowserContext]:
             profile,
             executable_path=path,
             args=["--disable-gpu"],  # there is none; to imitate one takes time
+            timeout=200_000,  # ms, to start; 30 s by itself
             viewport={"width": 1440, "height": 900},
             reduced_motion="reduce" if is_still else None,
         )
@@ -58,6 +59,6 @@ def chromium(*, is_still: bool = False) -> Iterator[BrowserContext]:
         context.close()
 
 
-def wait_until_drawn(page: Page, *, seconds: float = 90.0) -> None:
+def wait_until_drawn(page: Page, *, seconds: float = 200.0) -> None:
     """Wait until Streamlit and its figures are complete. Raises playwright's TimeoutError."""
     page.wait_for_function(DRAWN, timeout=1000 * seconds, polling=50)  # ms; by itself each frame

@@ -6,7 +6,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 from tools.browser import wait_until_drawn
 
-TIMEOUT_MS = 90_000
+TIMEOUT_MS = 200_000
 expect.set_options(timeout=TIMEOUT_MS)
 
 

@@ -48,7 +48,7 @@ class Walk:
         browser.set_default_timeout(5_000)
         self._pages = [browser.new_page() for _ in range(2)]
         for page in self._pages:
-            page.goto(app, timeout=90_000)  # the first one, with all that it compiles
+            page.goto(app, timeout=200_000)  # the first one, with all that it compiles
 
     def step(self) -> None:
         """Act once, and check the tab."""
@@ -70,7 +70,7 @@ class Walk:
         for text in page.get_by_test_id("stException").all_inner_texts():
             self._fault(page, text[:400])
         try:  # a choice is in the box before it is in the address
-            page.wait_for_function(AGREES, timeout=90_000)
+            page.wait_for_function(AGREES, timeout=200_000)
         except Error:
             self._fault(page, "the box of studies shows another study than the address")
 

@@ -23,6 +23,7 @@ from search.store.store import Store, StoreError
 from search.trial.trial import Trial, TrialState
 from tests import quick
 from tests.search import driver
+from tests.search.fake_engine import give_passes
 from tests.search.postgres import Server, own_server
 from tools.ports import free_port
 
@@ -77,7 +78,7 @@ class Node:
         )
 
     def kill(self) -> None:
-        """kill -9 of all that belongs to the node, workers included."""
+        """kill -9 of all that belongs to the node, workers included, as if at one moment."""
         for process in descendants(self._process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -85,9 +86,11 @@ class Node:
 
 
 def descendants(process: int) -> list[int]:
-    """A process and those that it has started, and they."""
+    """A process and those that it has started, and they; all stopped, so that none is missed."""
     found = [process]
     for parent in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGSTOP)
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 found += [int(child) for child in children.read_text().split()]
@@ -177,7 +180,7 @@ def test_a_driver_without_the_token_of_the_cluster_is_told_how_to_set_it(
         for k, token in enumerate(tokens)
     ]  # fmt: skip
     for process in started:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 2, said
         assert f"no Ray cluster could be joined at {cluster[0]}: " in said.splitlines()[-1]
         assert "if the cluster requires a token, set RAY_AUTH_TOKEN" in said
@@ -209,7 +212,7 @@ def check_whole(store: Store, trials: int) -> None:
 
 def test_a_worker_reads_a_data_set_once_for_all_its_trials(start: Start, tmp_path: Path) -> None:
     running = start(DIGITS, workers=1, trains=True)
-    _, said = running.communicate(timeout=250)
+    _, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         assert [trial.state for trial in store.trials("digits")] == [TrialState.COMPLETE] * 3
@@ -228,26 +231,28 @@ def test_ctrl_c_twice_leaves_at_once_and_the_next_driver_continues(
     for _ in range(2):
         stopped.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    _, said = stopped.communicate(timeout=120)
+    _, said = stopped.communicate(timeout=300)
     assert stopped.returncode == 130, said
     assert "Traceback" not in said
     further = driver.start(tmp_path, STUDY, workers=0)
-    _, said = further.communicate(timeout=120)
+    _, said = further.communicate(timeout=300)
     assert further.returncode == 0, said
     with Store(f"sqlite:///{tmp_path}/store.db") as store:
         check_whole(store, 12)
 
 
 def test_workers_wait_while_the_database_is_restarted(
-    start: Start, server: Server, url: str
+    start: Start, server: Server, url: str, tmp_path: Path
 ) -> None:
-    running = start(STUDY, workers=2, store=url, epoch_s=0.2)
-    wait_until(lambda: finished(url) >= 2, running)
+    give_passes(gate := tmp_path / "gate", 2)
+    running = start(STUDY, workers=2, store=url, gate=gate)
+    wait_until(lambda: finished(url) == 2, running)
     server.stop()
+    (gate / "open").touch()
     time.sleep(GAP_S)
     assert running.poll() is None
     server.start()
-    out, said = running.communicate(timeout=120)
+    out, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
     assert "the store responds again after " in said
     assert json.loads(out)["trials"] == {"complete": 12}
@@ -262,20 +267,20 @@ def test_a_study_over_two_nodes_loses_one_of_them_and_nothing_else(
     """The last test here: the node does not come back."""
     _, node = cluster
     place = f"fsspec+file://{tmp_path}/shelf"
-    gate = tmp_path / "gate"
-    gate.mkdir()
-    settings = {"workers": 4, "store": url, "artifacts": place, "epoch_s": 0.3, "gate": gate}
+    give_passes(gate := tmp_path / "gate", 0)
+    settings = {"workers": 4, "store": url, "artifacts": place, "gate": gate}
     running = start(STUDY, **settings)
     wait_until(lambda: len(list(gate.iterdir())) == 4, running)  # half a GPU each
     processes = {path.name for path in gate.iterdir()}
     assert len({name.partition(" of ")[2] for name in processes}) == 2
-    (gate / "open").touch()
-    wait_until(lambda: finished(url) >= 4, running)
-    node.kill()  # at once: its trials must not have ended
+    give_passes(gate, 4)
+    halves = [TrialState.COMPLETE] * 4 + [TrialState.RUNNING] * 4
+    wait_until(lambda: sorted(trial.state for trial in trials_of(url)) == halves, running)
     before = [trial for trial in trials_of(url) if trial.state.is_finished]
-    seen = {path.name for path in gate.iterdir()}
-    assert seen == processes | {"open"}  # no new one for a trial
-    _, said = running.communicate(timeout=200)
+    assert {path.name for path in gate.iterdir()} == processes  # no new one for a trial
+    node.kill()
+    (gate / "open").touch()
+    _, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
     with Store(url) as store:
         check_whole(store, 12)
