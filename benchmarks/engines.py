@@ -108,6 +108,7 @@ def ours(given: Problem, **settings: Any) -> Trainee:
     from snn.rules import learn as train
     from snn.settings.config import RunConfig
     from snn.training.allocator import keep_memory
+    from snn.training.stage import deterministic
 
     keep_memory()  # as every trial does
 
@@ -159,7 +160,8 @@ def ours(given: Problem, **settings: Any) -> Trainee:
         batch = Batch(
             drive=drive, labels=labels, frozen=0, timesteps=drive.shape[0], loss="mean-readout"
         )
-        return train(network, batch, ForwardContext(), apply=lambda: None).loss
+        with deterministic():
+            return train(network, batch, ForwardContext(), apply=lambda: None).loss
 
     return Trainee(learn=learn, parameters=tuple(parameters))
 
