@@ -401,7 +401,7 @@ def _start(budget: Budget, workers: int) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # just that, where a node needs more than half a minute
         raise RayError(
             f"Ray does not start on this machine: {_last_line(str(error))}; run `spikefront doctor`"
         ) from error

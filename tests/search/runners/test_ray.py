@@ -400,3 +400,17 @@ def test_a_failed_join_says_how_to_set_a_token(
     message = r"joined at head:1: Failed to connect; if the cluster requires a token, set RAY_AUTH_"
     with pytest.raises(ray_tune.RayError, match=message):
         ray_tune._join("head:1")
+
+
+def test_a_start_that_takes_too_long_is_reported_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine Ray gives up after half a minute, with an error of no class of its own."""
+
+    def give_up(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray_tune.ray, "init", give_up)
+    message = (
+        "Ray does not start on this machine: The current node timed out .*; run `spikefront doc"
+    )
+    with pytest.raises(ray_tune.RayError, match=message):
+        ray_tune._start(Budget(), 1)
