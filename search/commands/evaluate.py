@@ -18,6 +18,7 @@ from search.export.folder import (
 )
 from search.export.reproduction import elsewhere, tolerable
 from search.text.artifacts import sha256_of
+from snn.settings import extensions
 from snn.settings.datasets import sample_of
 from snn.settings.measurement import METRICS
 
@@ -98,7 +99,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     kind = "test" if arguments.test else "validation"
     output.say(f"on {evaluation.images} {kind} {sample_of(folder.config.dataset)}s")
     columns = {"now": measured} | ({} if recorded is None else {"recorded": dict(recorded)})
-    output.say(tables.metric_columns(columns))
+    output.say(tables.metric_columns(columns, {**METRICS, **extensions.ADDED_METRICS}))
     for finding in found:
         output.say(finding)
     output.say(_conclusion(recorded, unlike, other, within=within))

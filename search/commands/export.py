@@ -174,7 +174,7 @@ def say_exported(output: Output, exported: "Exported", arguments: argparse.Names
     columns = {"validation": point.metrics}
     if content.test is not None:
         columns["test"] = content.test.sampled.metrics
-    output.say(tables.metric_columns(columns))
+    output.say(tables.metric_columns(columns, content.origin.metrics))
     if content.test is not None and content.origin.study is not None:
         test = content.test.sampled.metrics["accuracy"]
         sample = sample_of(content.config.dataset)

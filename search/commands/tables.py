@@ -202,13 +202,16 @@ def metrics_table(
     return table
 
 
-def metric_columns(columns: Mapping[str, Mapping[str, float | None]]) -> Table:
+def metric_columns(
+    columns: Mapping[str, Mapping[str, float | None]], declared: Metrics = METRICS
+) -> Table:
     """Return a row per metric that any has, and a column of values per heading in `columns`."""
     table = plain_table("metric", *columns, left=("metric",))
-    for name in METRICS:
+    for name in declared:
         values = [column.get(name) for column in columns.values()]
         if any(v is not None and not math.isnan(v) for v in values):
-            table.add_row(name, *("-" if v is None else figure(name, v) for v in values))
+            cells = ("-" if v is None else figure(name, v, declared) for v in values)
+            table.add_row(name, *cells)
     return table
 
 
