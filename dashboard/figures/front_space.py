@@ -145,7 +145,7 @@ def _trace(
         y=y,
         z=z,
         mode="markers",
-        name=name,
+        name=html.escape(name),
         customdata=ids_of(table, rows),
         marker=marker,
         **words,

@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import io
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dashboard.figures import front as front_figure
 from dashboard.figures import history as course_figures
 from dashboard.figures import style as figures
 from dashboard.figures import trial as trial_figures
+from dashboard.figures.front_space import front_in_space
 from dashboard.figures.raster_cloud import raster_cloud
 from dashboard.figures.style import for_export
 from dashboard.figures.theme import PALETTES, Mode
@@ -179,6 +181,7 @@ def test_points_carry_the_ids_that_a_selection_gives_back() -> None:
     figure = drawn(table([0.5, 0.4, 0.9], [1, 2, 3], front=[True, False, True]))
     assert list(trace(figure, "front").customdata) == [100, 102]
     assert list(trace(figure, "dominated").customdata) == [101]
+    assert not figure.layout.images  # every point is a mark
 
 
 def test_selected_points_stand_out_in_whichever_layer_they_are() -> None:
@@ -199,8 +202,19 @@ def test_the_hover_says_who_a_point_is_and_every_objective_with_its_unit() -> No
 def test_what_a_study_says_is_never_a_tag_in_a_hover_or_a_legend() -> None:
     points = table([0.5], [10], partition="<img src=x onerror=alert(1)>")
     assert "<img" not in figures.hover_texts(points, [0])[0]
-    names = [str(each.name) for each in drawn(points, colour="partition").data]
-    assert not [name for name in names if "<img" in name]
+    for figure in (drawn(points, colour="partition"), in_space(points, colour="partition")):
+        assert not [each.name for each in figure.data if "<img" in str(each.name)]
+
+
+def in_space(points: PointTable, **changes: object) -> "figures.go.Figure":
+    options = dataclasses.replace(OPTIONS, z="model_bytes", **changes)  # type: ignore[arg-type]
+    return front_in_space(points, visible_points(points), options, mode="light")
+
+
+def test_points_of_the_front_in_space_say_who_they_are_and_the_others_nothing() -> None:
+    figure = in_space(table([0.5, 0.4, 0.9], [1, 2, 3], front=[True, False, True]))
+    assert ["Trial" in text for text in trace(figure, "front").hovertext] == [True, True]
+    assert trace(figure, "dominated").hoverinfo == "skip"
 
 
 def test_a_constraint_is_a_line_at_its_limit() -> None:
@@ -337,6 +351,13 @@ def test_a_long_course_is_drawn_by_its_corners() -> None:
     assert list(line.x) == [1, 4_001, 8_001, 12_000]
     assert list(line.customdata) == [0, 4_000, 8_000, 11_999]
     assert len(course_figures.sparkline(list(values), "light")) < 20_000
+
+
+def test_the_picture_of_a_course_holds_each_value_until_the_next_and_the_last_to_its_end() -> None:
+    picture = course_figures.strip([0.1, 0.5, 0.5, 0.7], "light")
+    svg = base64.b64decode(picture.partition("base64,")[2].partition('"')[0]).decode()
+    line = svg.rpartition('<path d="')[2].partition('"')[0]
+    assert re.findall(r"H([\d.]+)", line) == ["250.0", "750.0", "1000.0"]
 
 
 def test_ticks_of_a_narrow_range_lie_closer() -> None:
