@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.data.study_draft import Draft, read, typed
 from dashboard.parts import launching
 from search.runners.launch import RunOptions
-from search.store.store import Store
+from search.store.store import Store, StoreError
 from search.study.study import study_from_toml
 from search.trial.trial import Trial, TrialState
 from tests.dashboard import real_study
@@ -238,6 +238,24 @@ def test_the_time_that_is_left_follows_the_pace_and_the_workers() -> None:
     twice = RunOptions(data=Path("data"), trials=10, workers=2)
     assert launching.more_s(trials, study, twice) == 12
     assert launching.more_s(trials[:1], study, plain) is None
+
+
+def test_what_kept_a_run_from_stopping_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str, name: str) -> None:
+        raise StoreError(f"{name} is held")
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.create_study(study_from_toml(real_study.study_text("there")))
+        store.acquire_lease("there", "other-host:17", seconds=600)
+    monkeypatch.setattr(launching, "ask_to_stop", refuse)
+    app = page(monkeypatch, url)
+    app.button(key="stop-there").click().run()
+    assert errors(app) == "there is held"
+    app.run()
+    assert errors(app) == ""
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

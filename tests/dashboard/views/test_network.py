@@ -15,11 +15,12 @@ from dashboard.figures import exits as exit_figures
 from dashboard.figures import network_map, recorded
 from dashboard.figures import raster as raster_figure
 from dashboard.figures import trial as trial_figures
-from dashboard.parts import replays
+from dashboard.parts import operating_points, replays
 from dashboard.parts.store_cache import trial_view
 from search.export.replay import Replay, ReplayError, replay
 from search.store.store import Store
 from search.text.artifacts import local_path
+from search.trial.trial import Trial, TrialState
 from snn.evaluation.raster import ImageRaster, LayerRaster
 from snn.settings.config import RunConfig
 from snn.settings.measurement import ExitReport, LayerReport
@@ -189,6 +190,9 @@ def test_a_recording_is_drawn_bin_by_bin_until_its_answer(shape: tuple[int, int,
     assert len(set(bars.marker.color[:3])) == 1
     assert bars.marker.color[3] != bars.marker.color[0]  # not seen
     assert bars.customdata[3] == "75 to 100 ms"
+    ran, skipped = (trace.line.color for trace in figure.data if trace.type == "scatter")
+    assert ran == bars.marker.color[0]
+    assert skipped.startswith("rgba")
     lines = [shape for shape in figure.layout.shapes if shape.type == "line"]
     assert {shape.x0 for shape in lines} == {0, 75.0}  # the threshold, and the answer
     shaded = {shape.x0 for shape in figure.layout.shapes if shape.type == "rect"}
@@ -340,6 +344,20 @@ def test_a_network_is_run_when_asked_and_sliders_are_free(
     accuracy = 100 * seen.point(*place.setting).metrics["accuracy"]
     assert metrics(app)["Accuracy"] == f"{accuracy:.1f} %"
     assert "Exit 1 takes" in words(app)
+
+
+def test_each_exit_is_swept_around_its_own_threshold(
+    seen: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[tuple[int, float]] = []
+    monkeypatch.setattr(replays, "curves", lambda *_: {})
+    monkeypatch.setattr(operating_points.frame, "chart", lambda *_: None)
+    monkeypatch.setattr(operating_points, "sweep", lambda *_, chosen, **__: swept.append(chosen))
+    point = replace(seen.point(3, (0.6,), 0.5), exit_thresholds=(0.6, 0.9), blocks=3)
+    selected = operating_points.SelectedPoint(point=point, stored=None, exits=())
+    trial = Trial(number=0, params={}, state=TrialState.COMPLETE)
+    operating_points._sweeps("", "", trial, selected)
+    assert swept == [(3, 0.6)] * 2 + [(3, 0.9)] * 2
 
 
 def test_an_image_of_the_address_is_followed(

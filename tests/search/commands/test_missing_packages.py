@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import search
 from search.commands import cli
 from search.runners import run as study_run
 from search.text.requirements import declared, install_command, needs
@@ -122,5 +123,8 @@ def test_a_module_of_our_own_that_is_missing_is_a_fault_and_not_a_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "search.commands.studies", None)
+    monkeypatch.setitem(sys.modules, "search.results", None)
     with pytest.raises(ModuleNotFoundError, match=r"search\.commands\.studies"):
         cli.main(["studies"])
+    with pytest.raises(ModuleNotFoundError, match=r"import of search\.results halted"):
+        _ = search.Front

@@ -389,11 +389,12 @@ def test_results_are_recorded_while_the_sampler_thinks_and_tune_forgets_trials_t
         assert each.process != os.getpid()
 
 
+@pytest.mark.parametrize("error", [ConnectionError, ValueError, RuntimeError])
 def test_a_failed_join_says_how_to_set_a_token(
-    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:
-        raise ConnectionError("some lines\nFailed to connect")
+        raise error("some lines\nFailed to connect")
 
     monkeypatch.setattr(ray_tune, "check_address", lambda address: None)
     monkeypatch.setattr(ray_tune.ray, "init", refuse)

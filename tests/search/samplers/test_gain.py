@@ -9,13 +9,13 @@ import pytest
 
 from search.front.indicators import box_share
 from search.samplers import chain_regression, gain
-from search.samplers.chain_model import Volume
+from search.samplers.chain_model import ChainModel, Example, Volume
 from search.samplers.chain_regression import ChainRegression, Rows, fitted
 from search.samplers.chains import Chains
 from search.samplers.gain import FIRST, Varied
 from search.samplers.sampler import Listener, make_sampler
 from search.study.space import RandomSuggest
-from search.study.study import study_from_toml
+from search.study.study import Study, study_from_toml
 from search.trial.rung import RungPoint, RungReport
 from search.trial.trial import Params, Trial, TrialState
 from search.worker.job import run_config
@@ -41,6 +41,11 @@ dataset = "digits"
 [space]
 learning_rate = [0.01, 0.003]
 """ + UNITS.replace("per_block = 1", "per_block = 2").replace('"c", "r", "s"', '"c", "r"')
+
+
+def drawn_of(study: Study) -> list[Params]:
+    suggest = RandomSuggest(0)
+    return [study.space.sample(suggest) for _ in range(20)]
 
 
 @pytest.mark.parametrize("text", [CUT, TWO_UNITS])
@@ -294,3 +299,44 @@ def test_trials_that_run_count_with_what_is_expected_of_them(
         sampler.tell(dataclasses.replace(finished(3, params, dict(state)), number=number))
     sampler.ask(13)
     assert sizes[3] < sizes[2]
+
+
+def test_a_unit_is_described_with_the_one_before_it() -> None:
+    study = study_from_toml(TWO_UNITS)
+    chains = Chains(study)
+    params = next(p for p in drawn_of(study) if len(chains.of(p).units) > 1)
+    other = {**params, "unit_1_kind": "r" if params["unit_1_kind"] == "c" else "c"}
+    assert params["unit_2_kind"] == other["unit_2_kind"]
+    assert chains.of(params).units[1] != chains.of(other).units[1]
+
+
+def test_an_exit_that_was_measured_has_its_values_and_one_trained_in_part_a_deviation() -> None:
+    study = a_study("gain")
+    chains = [Chains(study).of(params) for params in drawn_of(study)[:2]]
+    metrics = [
+        {"accuracy": accuracy, "synaptic_ops": 50.0, "model_bytes": 20.0}
+        for accuracy in (0.9, 0.5, 0.1)
+    ]
+    parts = ((chains[0], 1.0), (chains[0], 0.5), (chains[1], 0.5))
+    examples = [
+        Example(chain=chain, depth=1, part=part, metrics=measured)
+        for (chain, part), measured in zip(parts, metrics, strict=True)
+    ]
+    model = ChainModel(study, examples, {})
+    firsts = [dataclasses.replace(c, ends=c.ends[:1], keys=c.keys[:1]) for c in chains]
+    means, deviations = model._exits(firsts)
+    assert means[0, 0] == model._scales.forward("accuracy", np.array([0.9]))[0]
+    assert (deviations[0] == 0).all()
+    assert (deviations[1] > 0).all()
+
+
+def test_blocks_of_another_study_are_learned_from_and_still_have_to_be_trained() -> None:
+    study = a_study("gain")
+    history = [t for t in run(make_sampler(study, []), 0, 4) if t.sampled]
+    here, there = make_sampler(study, history), make_sampler(study, [], prior=history)
+    assert isinstance(here, gain.GainSampler)
+    assert isinstance(there, gain.GainSampler)
+    assert here._examples.keys() == there._examples.keys()
+    for trial in history:
+        chain = Chains(study).of(trial.params)
+        assert here._epochs(chain) < there._epochs(chain) == len(chain.keys) * chain.epochs

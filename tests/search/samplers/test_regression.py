@@ -40,3 +40,11 @@ def test_values_that_are_all_equal_are_predicted() -> None:
     mean, deviation = Regression(features, 0 * values + 2.5).predict(features)
     assert mean == pytest.approx(2.5)
     assert np.isfinite(deviation).all()
+
+
+def test_noise_is_smoothed() -> None:
+    features, values = points(60)
+    noise = 0.3 * np.random.default_rng(1).normal(size=60)
+    mean, deviation = Regression(features, values + noise).predict(features)
+    assert np.sqrt(((mean - values) ** 2).mean()) < 0.7 * 0.3
+    assert deviation.min() > 0.03

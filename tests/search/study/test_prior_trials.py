@@ -206,6 +206,7 @@ def test_a_csv_file_may_have_optuna_s_columns_or_plain_ones(study: Study, tmp_pa
         "model_bytes\n1+1,0.7,2,0.01,bptt,0.9,1e3,500\n2,,3,0.02,saf-e,0.8,2e3,500\n"
     )
     found = fitting(study, read_csv(plain, study))
+    assert [trial.number for trial in found.trials] == [0, 1]
     assert [dict(trial.params) for trial in found.trials] == [
         {
             "partition": "1+1",
