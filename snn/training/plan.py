@@ -2,11 +2,12 @@
 
 import contextlib
 import copy
+import functools
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -94,7 +95,12 @@ class StageMemory:
     mode: str  # memory mode as in RunConfig, but never "auto"
     kept: int  # saved for the backward pass
     held: int  # weights, gradients, optimizer state
-    peak: int  # everything alive in a step: kept, held and temporary tensors
+    measure_peak: Callable[[], int] = field(repr=False, compare=False)
+
+    @functools.cached_property
+    def peak(self) -> int:
+        """Everything alive in a step: kept, held and temporary tensors. Takes another step."""
+        return self.measure_peak()
 
     @property
     def training_memory_bytes(self) -> int:
@@ -263,13 +269,17 @@ def _memory(
     kept = saved.peak + saved.unsaved_bytes(result.held)
     del result
     network.zero_grad(set_to_none=True)
-    with LiveBytes(existing) as alive:  # a second step: SavedBytes delays the release of tensors
-        learn(network, batch, ForwardContext(), apply=lambda: None)
     held = held_bytes(live, still, optimizer=config.optimizer)
-    # the step created gradients, but no optimizer state
-    trained = sum(p.numel() * p.element_size() for p in live.parameters())
-    state = OPTIMIZER_COPIES[config.optimizer] * trained
-    return StageMemory(mode=mode, kept=kept, held=held, peak=alive.peak + state)
+
+    @_without_compiler()
+    def measure_peak() -> int:
+        with LiveBytes(existing) as alive:  # a second step: SavedBytes delays their release
+            learn(network, batch, ForwardContext(), apply=lambda: None)
+        # the step created gradients, but no optimizer state
+        trained = sum(p.numel() * p.element_size() for p in live.parameters())
+        return alive.peak + OPTIMIZER_COPIES[config.optimizer] * trained
+
+    return StageMemory(mode=mode, kept=kept, held=held, measure_peak=measure_peak)
 
 
 class _MacCounter:
