@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from playwright.sync_api import BrowserContext, Page
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import local_script_runner
 
 from tests import network
 from tests.dashboard import real_study
@@ -51,10 +53,36 @@ def page(browser: BrowserContext) -> Iterator[Page]:
     """A page without a cookie of an earlier test; scripts that one compiled are there."""
     browser.clear_cookies()
     browser.set_default_timeout(TIMEOUT_MS)
+    before = browser.pages
     with network.still():
         yield browser.new_page()
-        for each in browser.pages[1:]:  # what the test opened; the window stays
-            each.close()
+        for each in browser.pages:  # what the test opened
+            if each not in before:
+                each.close()
+
+
+@pytest.fixture(scope="module")
+def _tab(browser: BrowserContext) -> Iterator[Page]:
+    tab = browser.new_page()
+    tab.set_default_timeout(TIMEOUT_MS)
+    yield tab
+    tab.close()
+
+
+@pytest.fixture
+def tab(_tab: Page) -> Iterator[Page]:
+    """A page that the tests of a file share: each has visited an address of its own."""
+    with network.still():
+        yield _tab
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pages_are_compiled_once() -> Iterator[None]:
+    """AppTest would compile each page each time."""
+    compiled = ScriptCache()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_script_runner, "ScriptCache", lambda: compiled)
+        yield
 
 
 @pytest.fixture(autouse=True)

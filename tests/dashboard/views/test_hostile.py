@@ -3,17 +3,16 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Page
 from streamlit.testing.v1 import AppTest
 
 from tests.dashboard import hostile_store
-from tests.dashboard.browsing import recorded
+from tests.dashboard.browsing import recorded, visited
 from tests.dashboard.hostile_store import ALL, ATTACKS, HOST, PARAM
 from tests.dashboard.views.test_views import shown
-from tools.browser import wait_until_drawn
 from tools.serving import serving
 
 VIEWS = ("studies", "front", "network", "importance", "compare", "export", "launch")
@@ -27,6 +26,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return hostile_store.fill(tmp_path_factory.mktemp("hostile") / "store.db")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a study file and a log."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "studies").mkdir()
+    (folder / "studies" / "<img src=x onerror=window.attacked=1>.toml").write_text(
+        "".join(f"# {attack}\n" for attack in ATTACKS) + 'name = "<b>x</b>"\n'
+    )
+    (folder / "runs" / "logs").mkdir(parents=True)
+    (folder / "runs" / "logs" / "hostile-20260101T000000-1.log").write_text(ALL)
+    return folder
+
+
 def run_view(monkeypatch: pytest.MonkeyPatch, url: str, name: str, **query: str) -> AppTest:
     view = "" if name == "studies" else f"views/{name}.py"
     return shown(monkeypatch, url, view, **query)
@@ -34,8 +46,9 @@ def run_view(monkeypatch: pytest.MonkeyPatch, url: str, name: str, **query: str)
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_markdown_never_holds_what_somebody_wrote_as_it_is(
-    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+    name: str, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(folder)
     app = run_view(monkeypatch, url, name, study="hostile", trial="0", watch=ALL)
     for kind in (app.markdown, app.caption, app.subheader, app.title, app.error, app.warning):
         for element in kind:
@@ -48,8 +61,9 @@ def test_markdown_never_holds_what_somebody_wrote_as_it_is(
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_an_address_is_never_more_than_a_value(
-    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+    name: str, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(folder)
     for attack in (ALL, "-1e999\x00٣"):
         app = run_view(monkeypatch, url, name, **dict.fromkeys(NAMES, attack))
         assert not app.exception
@@ -75,14 +89,7 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def app(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("work")
-    (folder / "studies").mkdir()
-    (folder / "studies" / "<img src=x onerror=window.attacked=1>.toml").write_text(
-        "".join(f"# {attack}\n" for attack in ATTACKS) + 'name = "<b>x</b>"\n'
-    )
-    (Path(folder) / "runs" / "logs").mkdir(parents=True)
-    (folder / "runs" / "logs" / "hostile-20260101T000000-1.log").write_text(ALL)
+def app(url: str, folder: Path) -> Iterator[str]:
     with serving(url, folder=folder) as address:
         yield address
 
@@ -93,8 +100,8 @@ def test_a_browser_runs_fetches_and_links_nothing_of_these_texts(page: Page, app
     found: list[tuple[str, object]] = []
     for path, query in PAGES:
         seen.requests.clear()
-        page.goto(f"{app}{path}?{urlencode(query)}")
-        wait_until_drawn(page)
+        visited(page, f"{app}{path}?{urlencode(query)}")
+        assert urlsplit(page.url).path == path
         links = page.locator("a, img").evaluate_all(
             "all => all.map(each => each.src ?? each.href?.baseVal ?? each.href)"
         )

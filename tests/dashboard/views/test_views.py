@@ -470,6 +470,7 @@ def test_studies_without_a_point_on_the_front_are_compared_without_empty_figures
 def test_a_trial_whose_driver_was_killed_is_interrupted_on_every_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # without studies, whose costs the page would estimate
     url = f"sqlite:///{tmp_path / 'store.db'}"
     fill(url, name="killed", count=3)
     with Store(url) as store:
