@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 
 from search.study.axes import Integer, PlainAxis, Real
-from search.study.feedback import RUN, FeedbackBuilder, fixed_penalties
+from search.study.feedback import FeedbackBuilder, fixed_penalties
 from search.study.prior_trials import ExternalTrial, PriorTrialError
 from search.study.study import Study
 from search.text.requirements import missing
@@ -259,16 +259,8 @@ def _earlier(study: Study, trial: optuna.trial.FrozenTrial, order: Sequence[str]
         state=_THEIRS[trial.state],
         params=dict(trial.params),
         metrics={**numbers, **metrics},
-        violation=max([0.0, *_violations(trial)]),
+        violation=max([0.0, *trial.constraints.values()]),
     )
-
-
-def _violations(trial: optuna.trial.FrozenTrial) -> list[float]:
-    """Return the constraint that ended a trial early, or else all constraints."""
-    constraints = trial.constraints
-    if RUN in constraints:
-        return [constraints[RUN]]
-    return list(constraints.values())
 
 
 @contextlib.contextmanager
