@@ -178,9 +178,9 @@ def test_a_dominated_point_that_stands_alone_is_never_thinned_away() -> None:
 
 
 def test_points_carry_the_ids_that_a_selection_gives_back() -> None:
-    figure = drawn(table([0.5, 0.4, 0.9], [1, 2, 3], front=[True, False, True]))
+    figure = drawn(table([0.5, 0.4, 0.9, 0.3], [1, 2, 3, 4], front=[True, False, True, False]))
     assert list(trace(figure, "front").customdata) == [100, 102]
-    assert list(trace(figure, "dominated").customdata) == [101]
+    assert list(trace(figure, "dominated").customdata) == [101, 103]
     assert not figure.layout.images  # every point is a mark
 
 
