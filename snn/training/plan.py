@@ -277,7 +277,8 @@ def _memory(
             learn(network, batch, ForwardContext(), apply=lambda: None)
         # the step created gradients, but no optimizer state
         trained = sum(p.numel() * p.element_size() for p in live.parameters())
-        return alive.peak + OPTIMIZER_COPIES[config.optimizer] * trained
+        peak: int = alive.peak + OPTIMIZER_COPIES[config.optimizer] * trained
+        return peak
 
     return StageMemory(mode=mode, kept=kept, held=held, measure_peak=measure_peak)
 
