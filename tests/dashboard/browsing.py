@@ -7,20 +7,6 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 from tools.browser import wait_until_drawn
 
 TIMEOUT_MS = 200_000
-# JavaScript: an app is loaded, and its server listens.
-CONNECTED = """
-document.querySelector('[data-testid=stApp]')?.dataset.testConnectionState === 'CONNECTED'
-"""
-# JavaScript: as Back and Forward do, and the answer comes when the script of the address runs.
-GO = """
-address => new Promise(begun => {
-    const app = document.querySelector('[data-testid=stApp]');
-    new MutationObserver((_, observer) => { observer.disconnect(); begun(); })
-        .observe(app, {attributeFilter: ['data-test-script-state']});
-    History.prototype.pushState.call(history, {}, '', address);
-    dispatchEvent(new PopStateEvent('popstate', {state: {}}));
-})
-"""
 expect.set_options(timeout=TIMEOUT_MS)
 
 
@@ -55,19 +41,6 @@ def shows(scope: Page | Locator, text: str) -> None:
 def opened(page: Page, address: str, *, text: str) -> None:
     """Open an address and wait until the page shows `text` and is complete."""
     page.goto(address)
-    shows(page, text)
-    wait_until_drawn(page)
-
-
-def visited(page: Page, address: str, *, text: str = "") -> None:
-    """`opened`, but a page of the app stays loaded, which spares most of what opening costs.
-
-    What is loaded must be complete.
-    """
-    if page.evaluate(CONNECTED):
-        page.evaluate(GO, address)
-    else:
-        page.goto(address)
     shows(page, text)
     wait_until_drawn(page)
 

@@ -53,27 +53,10 @@ def page(browser: BrowserContext) -> Iterator[Page]:
     """A page without a cookie of an earlier test; scripts that one compiled are there."""
     browser.clear_cookies()
     browser.set_default_timeout(TIMEOUT_MS)
-    before = browser.pages
     with network.still():
         yield browser.new_page()
-        for each in browser.pages:  # what the test opened
-            if each not in before:
-                each.close()
-
-
-@pytest.fixture(scope="module")
-def _tab(browser: BrowserContext) -> Iterator[Page]:
-    tab = browser.new_page()
-    tab.set_default_timeout(TIMEOUT_MS)
-    yield tab
-    tab.close()
-
-
-@pytest.fixture
-def tab(_tab: Page) -> Iterator[Page]:
-    """A page that the tests of a file share: each has visited an address of its own."""
-    with network.still():
-        yield _tab
+        for each in browser.pages[1:]:  # what the test opened; the window stays
+            each.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

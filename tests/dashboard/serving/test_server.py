@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from dashboard.parts.frame import VIEWS
 from dashboard.parts.store_cache import STORE_VARIABLE
-from tests.dashboard.browsing import opened, press, shows, visited
+from tests.dashboard.browsing import opened, press, shows
 from tools.ports import free_port
 
 CONFIG = """
@@ -111,39 +111,39 @@ def app(example_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_back_undoes_one_act_of_the_user_and_boxes_name_the_study_shown(
-    tab: Page, app: str
+    page: Page, app: str
 ) -> None:
-    visited(tab, f"{app}/", text="Open the front")
-    tab.get_by_text("Open the front").nth(1).click()
-    shows(tab, "Knee of the front")
+    opened(page, f"{app}/", text="Open the front")
+    page.get_by_text("Open the front").nth(1).click()
+    shows(page, "Knee of the front")
     for name, address in (("Network", "/network"), ("Export", "/export")):
-        tab.get_by_role("link", name=name, exact=True).first.click()
-        tab.wait_for_url(f"{app}{address}?**study=finished**")
-        expect(tab.locator(".st-key-choose-study input")).to_have_value("finished")
-    expect(tab.locator(".st-key-choose-x input")).to_have_value("Synaptic operations")
+        page.get_by_role("link", name=name, exact=True).first.click()
+        page.wait_for_url(f"{app}{address}?**study=finished**")
+        expect(page.locator(".st-key-choose-study input")).to_have_value("finished")
+    expect(page.locator(".st-key-choose-x input")).to_have_value("Synaptic operations")
     for address in ("/network?**", "/front?**", "/"):
-        tab.go_back()
-        tab.wait_for_url(f"{app}{address}")
-        expect(tab.get_by_test_id("stApp")).to_have_attribute(
+        page.go_back()
+        page.wait_for_url(f"{app}{address}")
+        expect(page.get_by_test_id("stApp")).to_have_attribute(
             "data-test-script-state", "notRunning"
         )
-    shows(tab, "Open the front")
+    shows(page, "Open the front")
 
 
 def test_three_presses_of_back_within_a_moment_show_the_page_of_the_address(
-    tab: Page, app: str
+    page: Page, app: str
 ) -> None:
-    visited(tab, f"{app}/", text="Open the front")
-    tab.get_by_text("Open the front").nth(1).click()
-    shows(tab, "Knee of the front")
+    opened(page, f"{app}/", text="Open the front")
+    page.get_by_text("Open the front").nth(1).click()
+    shows(page, "Knee of the front")
     for name, address in (("Network", "/network"), ("Export", "/export")):
-        tab.get_by_role("link", name=name, exact=True).first.click()
-        tab.wait_for_url(f"{app}{address}?**study=finished**")
+        page.get_by_role("link", name=name, exact=True).first.click()
+        page.wait_for_url(f"{app}{address}?**study=finished**")
     for _ in range(3):
-        tab.evaluate("history.back()")
-    tab.wait_for_url(lambda url: urlsplit(url).path == "/")
-    shows(tab, "Open the front")
-    assert urlsplit(tab.url).path == "/"
+        page.evaluate("history.back()")
+    page.wait_for_url(lambda url: urlsplit(url).path == "/")
+    shows(page, "Open the front")
+    assert urlsplit(page.url).path == "/"
 
 
 # JavaScript: the entries that the history gains, with the script of our document.

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from dashboard.parts.store_cache import study_view
 from tests.dashboard import real_study
-from tests.dashboard.browsing import recorded, shows, visited
+from tests.dashboard.browsing import opened, recorded, shows
 from tools.serving import serving
 
 FIGURE = ".st-key-front-chart[data-stale=false] .js-plotly-plot"
@@ -38,12 +38,6 @@ def app(example_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (folder / "studies" / "new.toml").write_text(real_study.study_text("new"))
     with serving(example_url, folder=folder) as address:
         yield address
-
-
-@pytest.fixture
-def page(tab: Page) -> Page:
-    """One for all tests; the first leave it as wide as it was, each change draws figures anew."""
-    return tab
 
 
 def front_figure(page: Page) -> Locator:
@@ -76,14 +70,14 @@ def test_a_page_fits_the_window_logs_no_error_and_asks_no_other_host(
     page.emulate_media(color_scheme="dark" if mode == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 900})
     seen = recorded(page)
-    visited(page, app + path, text=text)
+    opened(page, app + path, text=text)
     assert seen.errors == []
     assert [each for each in seen.requests if not each.startswith((app, "data:", "blob:"))] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_study_leads_to_its_front(page: Page, app: str) -> None:
-    visited(page, f"{app}/", text="Open the front")
+    opened(page, f"{app}/", text="Open the front")
     page.get_by_role("link", name="Open the front").nth(1).click()
     expect(page).to_have_url(re.compile(r"/front\?.*study=finished"))
 
@@ -94,7 +88,7 @@ def test_a_clicked_point_is_in_the_table_and_in_the_address(
     table = study_view(example_url, "digits").table
     member = int(table.ids[table.on_front][table.figures["accuracy"][table.on_front].argmax()])
     page.emulate_media(color_scheme="dark")
-    visited(page, f"{app}/front?study=digits", text="Knee of the front")
+    opened(page, f"{app}/front?study=digits", text="Knee of the front")
     wait_for_figure(page, "plot._fullLayout.font.color === '#e6ebf1'")  # as on the page
     x, y = front_figure(page).evaluate(LOCATION_OF_POINT, member)
     page.mouse.move(x, y)
@@ -105,7 +99,7 @@ def test_a_clicked_point_is_in_the_table_and_in_the_address(
 
 
 def test_a_lasso_around_the_figure_selects_the_front(page: Page, app: str) -> None:
-    visited(page, f"{app}/front?study=digits&dominated=off", text="Knee of the front")
+    opened(page, f"{app}/front?study=digits&dominated=off", text="Knee of the front")
     page.locator(".st-key-front-chart [data-attr=dragmode][data-val=lasso]").dispatch_event("click")
     wait_for_figure(page, "plot._fullLayout.dragmode === 'lasso'")
     left, top, width, height = (
@@ -131,7 +125,7 @@ def test_an_address_restores_a_selection_which_a_change_of_scale_keeps(
 ) -> None:
     table = study_view(example_url, "digits").table
     chosen = ",".join(str(point) for point in table.ids[table.on_front][:3])
-    visited(page, f"{app}/front?study=digits&selected={chosen}", text="3 selected")
+    opened(page, f"{app}/front?study=digits&selected={chosen}", text="3 selected")
     wait_for_figure(page, HAS_THREE_SELECTED)
     page.get_by_test_id("stCheckbox").first.locator("label").click()
     expect(page).to_have_url(re.compile("scale_x=linear"))

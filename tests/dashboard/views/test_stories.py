@@ -15,7 +15,7 @@ from search.commands.cli import main
 from search.store.store import Store, StoredPoint
 from search.trial.trial import TrialState
 from tests.dashboard import real_study
-from tests.dashboard.browsing import press, recorded, shows, visited
+from tests.dashboard.browsing import opened, press, recorded, shows
 from tools.browser import wait_until_drawn
 from tools.serving import serving
 
@@ -52,30 +52,6 @@ def app(url: str, folder: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def page(tab: Page) -> Page:
-    """One for all stories."""
-    return tab
-
-
-def test_the_ring_follows_a_slider_while_it_is_dragged(page: Page, app: str) -> None:
-    visited(page, f"{app}/network?study=real&trial=0&replay=on", text="Threshold of exit 1")
-    slider = page.locator(".st-key-at-exit-1")
-    slider.scroll_into_view_if_needed()
-    box = slider.locator("input[type=range]").locator("xpath=ancestor::*[@style][1]").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    before = page.evaluate(RING)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(100, y)  # far left: threshold 0, every image leaves at the first exit
-    page.wait_for_function(f"before => ({RING}) !== before", arg=before)
-    assert "at=" not in page.url  # the mouse button is still down
-    page.mouse.up()
-    expect(page).to_have_url(re.compile("at="))
-    shows(page, "Exit 1 takes 100.0 % of the images")
-
-
 def smallest(points: list[StoredPoint], accuracy: float) -> StoredPoint:
     good = [each for each in points if each.point.metrics["accuracy"] >= accuracy]
     return min(good, key=lambda each: each.point.metrics["model_bytes"])
@@ -91,7 +67,7 @@ def test_find_the_smallest_network_above_a_target_see_its_exits_and_export_it(
     wanted = smallest(points, target)
 
     # find it
-    visited(page, f"{app}/front?study=real&x=model_bytes&y=accuracy", text="Complete trials")
+    opened(page, f"{app}/front?study=real&x=model_bytes&y=accuracy", text="Complete trials")
     targets = page.get_by_role("textbox", name="Targets")
     targets.fill(f"accuracy >= {100 * target - 0.01:.2f} %")
     targets.press("Enter")
@@ -132,8 +108,26 @@ def test_find_the_smallest_network_above_a_target_see_its_exits_and_export_it(
     assert f"{accuracy_of(found):.1%}" == "".join(accuracy.split())
 
 
+def test_the_ring_follows_a_slider_while_it_is_dragged(page: Page, app: str) -> None:
+    opened(page, f"{app}/network?study=real&trial=0&replay=on", text="Threshold of exit 1")
+    slider = page.locator(".st-key-at-exit-1")
+    slider.scroll_into_view_if_needed()
+    box = slider.locator("input[type=range]").locator("xpath=ancestor::*[@style][1]").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = page.evaluate(RING)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(100, y)  # far left: threshold 0, every image leaves at the first exit
+    page.wait_for_function(f"before => ({RING}) !== before", arg=before)
+    assert "at=" not in page.url  # the mouse button is still down
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("at="))
+    shows(page, "Exit 1 takes 100.0 % of the images")
+
+
 def test_a_click_on_a_dot_marks_its_trial_and_opens_it(page: Page, app: str) -> None:
-    visited(page, f"{app}/importance?study=real&view=time", text="Click a dot")
+    opened(page, f"{app}/importance?study=real&view=time", text="Click a dot")
     dot = page.locator("[class*=st-key-tried-] .js-plotly-plot path.point").first
     dot.scroll_into_view_if_needed()
     box = dot.bounding_box()
@@ -158,7 +152,7 @@ def accuracy_of(document: dict[str, object]) -> float:
 
 
 def test_launch_a_study_and_watch_it_finish(page: Page, app: str, url: str, folder: Path) -> None:
-    visited(page, f"{app}/launch", text="configurations")
+    opened(page, f"{app}/launch", text="configurations")
     shows(page, "Study file")
     press(page, "Start")
     expect(page).to_have_url(re.compile("watch=new"))
@@ -182,7 +176,7 @@ def test_launch_a_study_and_watch_it_finish(page: Page, app: str, url: str, fold
 def test_compare_two_samplers(page: Page, app: str, url: str) -> None:
     seen = recorded(page)
     address = urlencode([("with", "real"), ("with", "second")])
-    visited(page, f"{app}/compare?{address}", text="Fronts")
+    opened(page, f"{app}/compare?{address}", text="Fronts")
     names = page.locator(".st-key-compared-hypervolumes .js-plotly-plot").evaluate_all(
         "all => all.flatMap(plot => plot._fullData.map(trace => trace.name))"
     )
