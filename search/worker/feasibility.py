@@ -31,8 +31,9 @@ class Feasibility:
 
     def __init__(self, constraints: Mapping[str, Bound], *, images: int | None = None) -> None:
         self._images = images  # training images, if known
-        bounds = {name: constraints[name] for name in KNOWN if name in constraints}
-        self._bounds = {name: bound for name, bound in bounds.items() if bound.max is not None}
+        bounds = {name: constraints[name].max for name in KNOWN if name in constraints}
+        # a lower bound may lie below a least value without violating it
+        self._bounds = {n: Bound(max=most) for n, most in bounds.items() if most is not None}
         self._known: dict[tuple[object, ...], Infeasible | None] = {}
 
     def check(self, config: Config) -> Infeasible | None:

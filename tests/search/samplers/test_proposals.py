@@ -14,10 +14,13 @@ from search.store.store import Store
 from search.study.initial_points import initial_points
 from search.study.repeats import together
 from search.study.study import PREFIX_SHARE, Study, StudyError, study_from_toml
+from search.study.tables import Bound
 from search.trial.trial import Outcome, Trial, TrialState
 from search.worker import engine
 from search.worker.context import WorkerContext
+from search.worker.feasibility import Feasibility
 from search.worker.job import run_config
+from snn.settings.config import RunConfig
 from snn.settings.measurement import OperatingPoint
 from snn.settings.prefix import shared_blocks
 from tests.search.fake_engine import FakeEngine
@@ -90,6 +93,9 @@ def test_too_large_a_network_costs_no_trial_and_a_restart_changes_nothing(
         assert trial.config is not None
         assert engine.lower_bound(trial.config, images=1000, memory=False).parameters <= 30_000
     assert any("ruled_out" in trial.sampler_state for trial in undisturbed)
+    with Store(f"sqlite:///{tmp_path}/undisturbed.db", read_only=True) as store:
+        told = [event.message for event in store.events("small") if event.kind == "ruled out"]
+    assert len(set(told)) == len(told) > 0
     restarted = trials(study, tmp_path, 3, 9)
     assert [t.params for t in restarted] == [t.params for t in undisturbed]
     assert [t.sampler_state for t in restarted] == [t.sampler_state for t in undisturbed]
@@ -105,6 +111,12 @@ def test_a_space_with_nothing_feasible_ends_with_the_reason(store: Store, tmp_pa
     assert "training_memory_bytes would be " in done.stopped
     assert "the constraint allows 10" in done.stopped
     assert {event.kind for event in store.events("small")} == {"ruled out"}
+
+
+@pytest.mark.parametrize("most", [None, 1e12])
+def test_a_lower_bound_is_held_against_no_least_value(most: float | None) -> None:
+    bound = Bound(min=1e9, max=most)
+    assert Feasibility({"parameters": bound}).check(RunConfig()) is None
 
 
 def test_a_dense_network_is_held_against_the_bytes_that_it_will_have(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.study.axes import Value
+from search.study.dimension import middle
 from search.study.space import (
     Choice,
     ExitAxis,
@@ -480,3 +481,15 @@ def test_steps_of_any_size_are_counted_and_their_last_value_is_said(
 )
 def test_ranges_that_nobody_can_count_are_refused(axis: dict[str, object], fault: str) -> None:
     assert [str(found) for found in read_space(axis, {})[1]] == [fault]
+
+
+@pytest.mark.parametrize(
+    ("axis", "value"),
+    [
+        (Real(low=0.01, high=1.0, log=True), 0.1),
+        (Real(low=0.0, high=1.0), 0.5),
+        (Real(low=0.0, high=0.4, step=0.1), 0.2),
+    ],
+)
+def test_an_inactive_value_lies_in_the_middle_of_its_scale(axis: Real, value: float) -> None:
+    assert middle(axis) == pytest.approx(value)
