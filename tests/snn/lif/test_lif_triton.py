@@ -221,8 +221,17 @@ def test_decaying_sums_have_the_bits_of_the_reference(
         x = x[:1].expand(4, -1, -1, -1, -1)
     x = x.to(DEVICE)
     before = torch.rand(x.shape[1:], generator=draws).to(DEVICE) if has_before else None
-    ours = fused.decaying(x, before, 0.7, is_backward=is_backward)
+    ours = decaying._sum_cuda(x, before, 0.7, is_backward)
     assert torch.equal(ours, decaying._sum_eager(x, before, 0.7, is_backward))
+
+
+def test_a_variable_switches_the_kernels_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEFRONT_FUSED", "0")
+    fused.kernels.cache_clear()
+    try:
+        assert fused.kernels() is None
+    finally:
+        fused.kernels.cache_clear()
 
 
 @pytest.mark.parametrize("strict", [False, True])
