@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.data.points import Axis, Floats, metric_axis, parameter_axis
+from search.trial.function_config import FunctionConfig
 from search.trial.trial import Trial
 from snn.settings.measurement import METRICS, Metrics
 
@@ -63,7 +64,7 @@ def trial_table(trials: Sequence[Trial], metrics: Metrics = METRICS) -> TrialTab
             for trial, _ in measured
         ),
         declared=metrics,
-        has_settings=any(trial.engine_config for trial in trials),
+        has_settings=not any(isinstance(trial.config, FunctionConfig) for trial in trials),
         finished=sum(trial.state.is_finished for trial in trials),
     )
 

@@ -60,7 +60,8 @@ def _body(url: str) -> None:
     ranked = _importance(url, study, version, objectives, table)
     st.subheader("Parameters and metric", anchor=False)
     has_tree = has_shared_blocks(trials_of(url, study))
-    views = {name: words for name, words in VIEWS.items() if name != "tree" or has_tree}
+    has_view = {"tree": has_tree, "partitions": table.has_settings}
+    views = {name: words for name, words in VIEWS.items() if has_view.get(name, True)}
     chosen = frame.pick_one("View", "view", views)
     if chosen != "partitions":
         marked_row(study, table, metric, objectives)

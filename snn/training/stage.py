@@ -45,20 +45,20 @@ class DivergedError(RuntimeError):
 def deterministic() -> Iterator[None]:
     """Allow only algorithms that give the same bits every time.
 
-    New tensors are not filled, as torch does in this mode: what reads one before it is written is a
-    fault, and the fill takes a seventh of the time of a training.
+    torch also fills new tensors in this mode, for those who read one before they write it. Nothing
+    here does, and the fill takes up to a seventh of the time of a training, so it is off.
     """
     # required by cuBLAS; no effect without a GPU
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     settings: Any = torch.utils.deterministic
-    before = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
+    mode, is_filled = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
     torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` loads the compiler
     settings.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.set_deterministic_debug_mode(before[0])
-        settings.fill_uninitialized_memory = before[1]
+        torch.set_deterministic_debug_mode(mode)
+        settings.fill_uninitialized_memory = is_filled
 
 
 class Stage:

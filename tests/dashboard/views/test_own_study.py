@@ -69,6 +69,9 @@ def test_a_page_shows_an_own_study_or_says_why_not(
         assert metrics(app)["Energy uj"].endswith(" uJ")
     if "importance" in view:
         assert "Importance per objective" in said
+        options = app.button_group(key="one-view").options
+        assert "Over time" in options
+        assert "Partitions" not in options  # it has no blocks
         ours = meaning("width")  # only the author knows what this width is
         assert not any(html.escape(ours) in each.proto.body for each in app.get("html"))
         assert {each.help for each in app.markdown if "Width" in each.value} == {""}
