@@ -155,7 +155,11 @@ def _train(
     for report in running:
         if isinstance(report, Continuation):
             measurements.extend(report.measurements)
-            output.say(f"{report.line} ({place['checkpoint']}; without that file it starts anew)")
+            if report.measurements:
+                where = f"{place['checkpoint']}; without that file it starts anew"
+                output.say(f"{report.line} ({where})")
+            else:
+                output.note(report.line)
             continue
         assert isinstance(report, Measurement), "there are no rungs"
         measurements.append(report)

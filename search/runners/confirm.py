@@ -267,10 +267,11 @@ class ConfirmationDriver(LeasedRun):
         return number in self._running
 
     def resume(self, number: int, continuation: Continuation) -> None:
-        """Say that a training continues where an earlier call was interrupted."""
+        """Say that a training continues where an earlier call was interrupted, or why not."""
         job, _ = self._running[number]
         self._say_continued(job.title, None, continuation)
-        self.record(number, continuation.measurements[-1])
+        if continuation.measurements:
+            self.record(number, continuation.measurements[-1])
 
     def record(self, number: int, measurement: Measurement) -> None:
         """Show the measurement of an epoch; it is not stored."""

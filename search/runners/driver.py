@@ -195,11 +195,14 @@ class StudyDriver(LeasedRun):
         return number in self._running
 
     def resume(self, number: int, continuation: Continuation) -> None:
-        """Store that a running trial continues: what its earlier attempt trained is not lost."""
+        """Store that a running trial continues: what its earlier attempt trained is not lost.
+
+        A trial that begins anew is said.
+        """
         self._lease.check()
         self._has_begun = True
         self._say_continued(f"trial {number}", number, continuation)
-        if number in self._retraining:
+        if number in self._retraining or not continuation.measurements:
             return
         self._spent.regain(number, continuation.measurements[-1])
         begun = time.perf_counter()

@@ -91,9 +91,11 @@ class LeasedRun:
         self.log.log(level, text, extra=log.SHOWN)
 
     def _say_continued(self, title: str, number: int | None, continuation: Continuation) -> None:
-        """Show and store that a job continues from its checkpoint."""
-        self._store.add_event(self._study.name, "continued", continuation.line, trial=number)
-        self.say(f"{title}  {continuation.line}")
+        """Show and store that a job continues from its checkpoint, or why it cannot."""
+        is_anew = not continuation.measurements
+        kind, say = ("anew", self.warn) if is_anew else ("continued", self.say)
+        self._store.add_event(self._study.name, kind, continuation.line, trial=number)
+        say(f"{title}  {continuation.line}")
 
     def _remove_checkpoint(self, job: Job) -> None:
         """Remove the checkpoint of a job that has ended."""

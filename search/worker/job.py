@@ -20,13 +20,16 @@ from snn.settings.user_folders import cache_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """Says that a trial continues from a checkpoint; the first message of such a trial."""
+    """Says whether a trial continues from the checkpoint that it found: its first message."""
 
-    measurements: tuple[Measurement, ...]  # of the epochs before, at least one
+    measurements: tuple[Measurement, ...]  # of the epochs before; empty: it begins anew
+    unused: str = ""  # why, if it begins anew
 
     @property
     def line(self) -> str:
-        """Return after which epoch it continues."""
+        """Return after which epoch it continues, or why it begins at the first one."""
+        if not self.measurements:
+            return f"begins at epoch 1: {self.unused}"
         last = self.measurements[-1]
         return f"continues after epoch {last.epochs_done} of {last.epochs_total}"
 
@@ -88,8 +91,8 @@ class RunningJob(Protocol):
     def __iter__(self) -> Iterator[Report]:
         """Yield the measurement of each epoch, and the rung report after it if a rung is reached.
 
-        A job that continues from a checkpoint yields the epochs before at once. The caller
-        stops the trial by ending the iteration.
+        A job that finds a checkpoint yields the epochs before at once, or why it begins anew.
+        The caller stops the trial by ending the iteration.
         """
 
 
@@ -111,7 +114,7 @@ class JobSource(Protocol):
         """Return whether the job was started here and has no outcome yet."""
 
     def resume(self, number: int, continuation: Continuation) -> None:
-        """Record that a running job continues from a checkpoint."""
+        """Record that a running job continues from a checkpoint, or why it cannot."""
 
     def record(self, number: int, measurement: Measurement) -> None:
         """Store the measurement of an epoch of a running job."""

@@ -161,10 +161,13 @@ class TrialRun:
             self.config, self._split, device=self.device, cache=cache, checkpoints=checkpoints
         )
         LOG.debug("training on %s, %d images", self.device, len(self._split.train_labels))
-        if before := training.resume():
-            continuation = Continuation(measurements=before)
+        before = training.resume()
+        if before or (checkpoints is not None and checkpoints.unused):
+            unused = "" if checkpoints is None else checkpoints.unused
+            continuation = Continuation(measurements=before, unused=unused)
             LOG.info(continuation.line)
             yield continuation
+        if before:
             # the last epoch may be one that nobody has judged yet
             self._reached = max((self._rung(m) for m in before[:-1]), default=0)
             yield from self._judged(training, before[-1])

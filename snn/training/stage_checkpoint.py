@@ -22,6 +22,13 @@ SHARE = 0.02
 FIRST_S = 10.0
 """Seconds before the first checkpoint: what takes less is sooner trained again."""
 STAGE = "stage."
+NAMES = {
+    "engine": "version of the engine",
+    "torch": "version of torch",
+    "build": "build of torch",
+    "neurons": "kernel of neurons",
+}
+"""What parts of an environment are called where they differ, besides their own names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +63,8 @@ class Checkpoints:
     """Writes and reads the checkpoint of one training, and bounds what writing costs.
 
     After a write that took t seconds the next one comes t / `share` seconds later at the
-    earliest. No fault ends a training: a checkpoint that is damaged or of another training is
-    ignored, and one that cannot be written is missing. Each fault adds a line to `notes`.
+    earliest. No fault ends a training: of a checkpoint that is damaged or of another training
+    `unused` says why, and one that cannot be written is missing, with a line in `notes`.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Checkpoints:
     ) -> None:
         self.storage = storage
         self.notes = [] if notes is None else notes
+        self.unused = ""  # why the checkpoint that was found is not used; empty if it is
         self.seconds = 0.0  # spent on writing
         self.written = 0
         self._share = SHARE if share is None else share
@@ -93,7 +101,7 @@ class Checkpoints:
         found = values["identity"]
         if found != identity:
             others = [name for name in identity if found.get(name) != identity[name]]
-            self._ignore(f"was made with another {', '.join(others)}")
+            self._ignore(f"was made with another {', '.join(NAMES.get(n, n) for n in others)}")
             return None
         return _checkpoint(values, tensors)
 
@@ -118,7 +126,7 @@ class Checkpoints:
         self._note(f"no checkpoint is written: {why}")
 
     def _ignore(self, why: str) -> None:
-        self._note(f"checkpoint {self.storage.name} {why}; not used")
+        self.unused = f"checkpoint {self.storage.name} {why}"
 
     def _note(self, line: str) -> None:
         if line not in self.notes:

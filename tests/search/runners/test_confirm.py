@@ -265,8 +265,9 @@ def trainings(store: Store, *, seeds: int) -> int:
     return len(confirmation_runs_of(front, configs, fresh, store.confirmed("digits")))
 
 
-def test_a_training_that_was_lost_continues_in_the_next_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_anew", [False, True])
+def test_a_training_that_was_lost_continues_in_the_next_call_or_says_why_not(
+    is_anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snn.training.stage_checkpoint.SHARE", math.inf)
     monkeypatch.setattr("snn.training.stage_checkpoint.FIRST_S", 0.0)
@@ -276,11 +277,13 @@ def test_a_training_that_was_lost_continues_in_the_next_call(
             with pytest.raises(Lost):
                 confirm(store, tmp_path, seeds=1)
         assert len(list(tmp_path.rglob("*.checkpoint"))) == 1
+        if is_anew:
+            monkeypatch.setattr("snn.training.environment.engine", lambda: "of another version")
         report = confirm(store, tmp_path, seeds=1)
         assert report.trainings == {TrialState.COMPLETE: 1}
-        said = [event.message for event in store.events("digits") if event.kind == "continued"]
-        assert len(said) == 1
-        assert said[0].startswith("continues after epoch 1 of ")
+        kinds = ("anew", "continued")
+        (said,) = [event.message for event in store.events("digits") if event.kind in kinds]
+        assert said.startswith("begins at epoch 1: " if is_anew else "continues after epoch 1 of ")
     assert not list(tmp_path.rglob("*.checkpoint"))
 
 

@@ -10,6 +10,7 @@ import torch
 
 from search.commands import cli
 from search.pruners.rungs import StoppingRule
+from search.store.store import Store
 from search.text.artifacts import ArtifactFile, names_in
 from search.trial.rung import RungReport
 from search.trial.trial import TrialState
@@ -85,7 +86,7 @@ def test_a_rung_is_asked_about_if_nobody_can_have_judged_it_and_no_other(tmp_pat
 def test_a_place_that_takes_no_checkpoint_costs_a_note(place: str, tmp_path: Path) -> None:
     (tmp_path / "shelf").write_text("a file where the folder should be")
     running = TrialRun(TINY, data_dir=tmp_path, checkpoint=f"{place}/checkpoint")
-    assert len(list(running)) == 6
+    assert sum(isinstance(report, Measurement) for report in running) == 6
     assert running.outcome.state is TrialState.COMPLETE
     assert [note.split(": ")[0] for note in running.outcome.notes if "written" in note] == [
         f"no checkpoint is written to {place}".split(": ")[0]
@@ -129,6 +130,60 @@ def test_the_same_train_command_continues(
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("plain", "mine")]
     assert weights[0] == weights[1]
     assert not (tmp_path / "mine.checkpoint").exists()
+
+
+def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine be another one from now on."""
+    monkeypatch.setattr("snn.training.environment.engine", lambda: "of another version")
+
+
+def test_train_says_before_its_first_epoch_that_a_checkpoint_is_of_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line came behind the last epoch, and to who interrupted that one too not at all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(CONFIG)
+    words = ["train", "mine.toml", "--device", "cpu", "--quiet", "--out", "mine"]
+    with monkeypatch.context() as patch:
+        lose_at(7, patch)
+        with pytest.raises(Lost):
+            cli.main(words)
+    other_version(monkeypatch)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        lose_at(0, patch)
+        with pytest.raises(Lost):
+            cli.main(words)
+    assert capsys.readouterr().err.splitlines() == [
+        "spikefront: begins at epoch 1: checkpoint mine.checkpoint was made with another version "
+        "of the engine"
+    ]
+
+
+def test_each_trial_of_a_study_says_once_that_its_checkpoint_is_of_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    head = (
+        'name = "s"\nobjectives = ["accuracy", "synaptic_ops"]\n[budget]\ntrials = 1\nworkers = 0'
+    )
+    space = "[space]\nlearning_rate = [0.001, 0.01]\n"
+    (tmp_path / "s.toml").write_text(f"{head}\n[run]\n{CONFIG}{space}")
+    words = ["run", "s.toml", "--device", "cpu", "--artifacts", "w", "--store", "sqlite:///s.db"]
+    with monkeypatch.context() as patch:
+        lose_at(7, patch)
+        with pytest.raises(Lost):
+            cli.main(words)
+    other_version(monkeypatch)
+    capsys.readouterr()
+    assert cli.main(words) == 0
+    (name,) = [line for line in capsys.readouterr().err.splitlines() if "begins at" in line]
+    assert name.startswith("trial 0  begins at epoch 1: checkpoint 00000-")
+    assert name.endswith(".checkpoint was made with another version of the engine")
+    with Store("sqlite:///s.db") as store:
+        assert [e.trial for e in store.events("s") if e.kind == "anew"] == [0]
+        assert store.trial("s", 0).epochs_done == 3
+        assert store.stored_study("s").lost_epochs == 2
 
 
 def test_a_training_that_diverges_leaves_no_checkpoint(

@@ -297,8 +297,8 @@ DAMAGE = {
     "flipped": "is damaged",
     "empty": "is not a file of this format",
     "foreign": "is not a file of this format",
-    "of another config": "was made with another config;",
-    "of other threads": "was made with another threads;",
+    "of another config": "was made with another config",
+    "of other threads": "was made with another threads",
 }
 
 
@@ -323,10 +323,11 @@ def test_a_checkpoint_that_does_not_fit_is_said_and_ignored(damage: str, tmp_pat
     assert timeless(list(again)) == timeless(list(plain))
     assert digest(again, tmp_path / "again") == digest(plain, tmp_path / "plain")
     assert again.checkpoints is not None
-    (note,) = again.checkpoints.notes
-    assert note.startswith(f"checkpoint checkpoint {DAMAGE[damage]}")
-    assert note.endswith("; not used")
-    assert training(TINY, storage).resume(), "it was replaced"
+    assert again.checkpoints.unused.startswith(f"checkpoint checkpoint {DAMAGE[damage]}")
+    replaced = training(TINY, storage)
+    assert replaced.resume()
+    assert replaced.checkpoints is not None
+    assert replaced.checkpoints.unused == ""
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_training() -> None:
