@@ -83,6 +83,17 @@ def threads() -> Iterator[None]:
         torch.set_num_threads(before or THREADS)
 
 
+@pytest.fixture
+def one_processor() -> Iterator[None]:
+    """Allow this process one of several processors."""
+    usual = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set[int]()
+    if len(usual) < 2:
+        pytest.skip("no affinity here, or one processor")
+    os.sched_setaffinity(0, {min(usual)})
+    yield
+    os.sched_setaffinity(0, usual)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> int:
     """The seed that every test starts from, set before it; for what wants one of its own.

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,7 @@ from search.text import log
 from search.text.artifacts import ArtifactFile, sha256_of
 from search.text.units import duration, percent
 from search.trial.trial import Outcome, TrialState
-from search.worker.engine import settled
+from search.worker.engine import settled, usual_threads
 from search.worker.job import Continuation
 from snn.settings.config import RunConfig
 from snn.settings.datasets import sample_of
@@ -131,7 +130,7 @@ def _place(arguments: argparse.Namespace, folder: Folder | None) -> tuple[str, i
     """Return device and threads: those of the folder, to reproduce its weights bit for bit."""
     if folder is not None:
         return arguments.device or device_of(folder), threads_of(folder)
-    return arguments.device or "auto", os.cpu_count() or 1
+    return arguments.device or "auto", usual_threads()
 
 
 def _checkpoint_of(out: Path) -> ArtifactFile:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from search.doctor.check import Check
 from search.text import log, terminal
+from search.worker.engine import allowed_processors
 from snn.settings import extensions
 from snn.settings.config import nearest
 
@@ -100,7 +101,7 @@ def _log(environment: Mapping[str, str]) -> Iterator[Check]:
 def _threads(environment: Mapping[str, str]) -> Iterator[Check]:
     name = "OMP_NUM_THREADS"
     value = environment.get(name)
-    processors = os.cpu_count() or 1
+    processors = allowed_processors()
     remedy = f"{name}={processors}, or unset it"
     if value is None or (value.isdecimal() and 1 <= int(value) <= processors):
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from search.doctor.check import Check
 from search.doctor.places import unwritable
+from search.worker.engine import allowed_processors
 
 # Driver, Ray's own processes and two workers with torch, without any network.
 NEEDED_BYTES = 2e9
@@ -24,7 +25,7 @@ SOCKET_PATH = 103 if sys.platform == "darwin" else 107  # bytes that the system 
 def processors(root: Path = Path("/")) -> Check:
     """Check how many of the processors this process may use."""
     there = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    allowed = allowed_processors()
     quota = _quota(root)
     usable = min(allowed, quota or allowed)
     if usable >= there:

@@ -367,16 +367,12 @@ def test_a_limit_of_processors_of_a_container_is_a_warning(tmp_path: Path) -> No
     assert "at 1 or less" in check.remedy
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
-def test_a_limit_of_processors_of_this_process_is_a_warning(tmp_path: Path) -> None:
-    usual = os.sched_getaffinity(0)
-    if len(usual) < 2:
-        pytest.skip("one processor")
-    os.sched_setaffinity(0, {min(usual)})
-    try:
-        assert machine.processors(tmp_path).finding.endswith("may use 1")
-    finally:
-        os.sched_setaffinity(0, usual)
+def test_a_limit_of_processors_of_this_process_is_a_warning(
+    tmp_path: Path, one_processor: None
+) -> None:
+    assert machine.processors(tmp_path).finding.endswith("may use 1")
+    (check,) = environment._threads({"OMP_NUM_THREADS": "2"})
+    assert check.finding == "2 threads on 1 processors slow each other down"
 
 
 def test_rays_folder_is_the_one_that_ray_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,23 @@ def test_a_folder_and_its_config_file_train_to_the_same_weights(run: Run) -> Non
         assert "the same weights as mine, bit for bit" in said
 
 
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("3", 3), ("many", 1)])
+def test_a_training_has_no_more_threads_than_processors_are_allowed_or_what_is_asked_for(
+    asked: str | None,
+    threads: int,
+    run: Run,
+    one_processor: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It had a thread for each processor of the machine, also for those that it may not use."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    Path("mine.toml").write_text(SETTINGS)
+    assert run("train", "mine.toml", "--out", "new")[0] == 0
+    assert read_folder(Path("new")).recorded.environment["threads"] == threads
+
+
 def test_after_its_epochs_a_training_runs_once_over_the_validation_images(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
