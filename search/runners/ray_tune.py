@@ -6,6 +6,7 @@ continues from the store.
 """
 
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -26,6 +27,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from search.runners import second_try
 from search.runners.tune_memory import forget_ended
 from search.study.study import Budget
 from search.text import log
@@ -391,16 +393,18 @@ def _forget_token() -> None:
 def _start(budget: Budget, workers: int) -> None:
     processors = math.ceil(workers * budget.cpus_per_trial)
     LOG.info("starting Ray on this machine for %d workers on %d processors", workers, processors)
+    init = functools.partial(
+        ray.init,
+        address="local",
+        num_cpus=processors,
+        num_gpus=None if budget.gpus_per_trial else 0,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
-        ray.init(
-            address="local",
-            num_cpus=processors,
-            num_gpus=None if budget.gpus_per_trial else 0,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        second_try.started(init)
     except Exception as error:  # just that, where a node needs more than half a minute
         raise RayError(
             f"Ray does not start on this machine: {_last_line(str(error))}; run `spikefront doctor`"

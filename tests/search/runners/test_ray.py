@@ -4,6 +4,7 @@ Every start of Ray takes seconds, so that each test here makes several claims, a
 are not about its start and end share a cluster.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -17,9 +18,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray._private import services
 from ray.cluster_utils import Cluster
 
-from search.runners import ray_tune, tune_memory
+from search.runners import ray_tune, second_try, tune_memory
 from search.runners.driver import StudyDriver
 from search.runners.progress import Silent
 from search.runners.run import RunReport, run_study
@@ -69,16 +71,14 @@ sampler = "tpe"
 def cluster() -> Iterator[str]:
     """The address of a cluster that drivers join, and leave behind."""
     ray_tune._silence()
-    node = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 2,
-            "object_store_memory": ray_tune.OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-            "include_log_monitor": False,
-            "no_monitor": True,
-        },
-    )
+    arguments = {
+        "num_cpus": 2,
+        "object_store_memory": ray_tune.OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+        "include_log_monitor": False,
+        "no_monitor": True,
+    }
+    node = second_try.started(lambda: Cluster(initialize_head=True, head_node_args=arguments))
     yield node.address
     node.shutdown()
 
@@ -403,10 +403,14 @@ def test_a_failed_join_says_how_to_set_a_token(
         ray_tune._join("head:1")
 
 
-def test_a_start_that_takes_too_long_is_reported_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_takes_too_long_twice_is_reported_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """On a busy machine Ray gives up after half a minute, with an error of no class of its own."""
+    tries = []
 
-    def give_up(**_: object) -> None:
+    def give_up(**options: object) -> None:
+        tries.append(options)
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray_tune.ray, "init", give_up)
@@ -415,3 +419,35 @@ def test_a_start_that_takes_too_long_is_reported_in_a_line(monkeypatch: pytest.M
     )
     with pytest.raises(ray_tune.RayError, match=message):
         ray_tune._start(Budget(), 1)
+    assert len(tries) == 2
+    assert tries[0] == tries[1]
+
+
+def test_a_start_that_takes_too_long_once_is_tried_again_without_what_it_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray forgets a node that is late, and its processes ran until the end of the driver."""
+    usual, late = services.get_node, []
+
+    def once_late(*arguments: Any) -> Any:
+        if not late:
+            late.extend(_children())
+            raise Exception("The current node timed out during startup.")
+        return usual(*arguments)
+
+    before = _children()
+    monkeypatch.setattr(services, "get_node", once_late)
+    assert ray_tune.probe() > 0
+    assert set(late) - before, "the node that was late had processes"
+    assert not _children() & (set(late) - before)
+
+
+def _children() -> set[int]:
+    """The processes that this one has started and that run."""
+    found = set()
+    for tasks in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        for child in tasks.read_text().split():
+            with contextlib.suppress(OSError):
+                if "State:\tZ" not in Path(f"/proc/{child}/status").read_text():
+                    found.add(int(child))
+    return found
