@@ -42,6 +42,7 @@ class Description:
     train_images: int
     dt_s: float = DT_S  # of recordings whose timesteps have a fixed length, that length
     cut: dict[str, Any] = field(default_factory=dict)  # settings of a run that cut recordings
+    constant_bytes: int = 0  # stored for learned leaks and thresholds; a graph repeats them
 
     def to_json(self) -> str:
         """Return the text that is written into a graph."""
@@ -52,7 +53,8 @@ class Description:
         """Return the description in a text. Raises InterchangeError."""
         try:
             values: Mapping[str, Any] = json.loads(text)
-            values = {"cut": {}, **values}  # graphs of images, and of versions before
+            # graphs of images, and of versions before
+            values = {"cut": {}, "constant_bytes": 0, **values}
             known = {name: _tupled(values[name]) for name in cls.__dataclass_fields__}
             return cls(**known)
         except (ValueError, KeyError, TypeError) as error:

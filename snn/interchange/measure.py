@@ -13,6 +13,7 @@ from snn.evaluation.recording import input_spikes
 from snn.interchange.description import CODE, KEY, Description, InterchangeError, Measured
 from snn.interchange.nodes import INTEGRATING, kind_of
 from snn.interchange.simulation import Simulation, Spent
+from snn.network.cost import bias_bytes, weight_bytes
 from snn.network.readout import integrated
 from snn.network.trained import Images
 from snn.settings.config import RunConfig
@@ -150,8 +151,8 @@ class _Tally:
         possible = sum(part.weight.numel() for part in weights)
         alive = sum(int(torch.count_nonzero(part.weight)) for part in weights)
         biases = [part.bias for part in weights if part.bias is not None]
-        stored = sum(_stored(part.weight) for part in weights)
-        stored += sum(4 * int(torch.count_nonzero(bias)) for bias in biases)
+        stored = about.constant_bytes + sum(weight_bytes(part.weight) for part in weights)
+        stored += sum(bias_bytes(bias) for bias in biases)
         ops = sum(self._accumulates.values()) / count
         macs = sum(self._macs.values())
         steps = about.timesteps
@@ -208,9 +209,3 @@ class _Tally:
 
 def _size(shaped: Any) -> int:
     return math.prod(int(side) for side in next(iter(shaped.values())))
-
-
-def _stored(weight: Tensor) -> int:
-    """Return the bytes of weights as `snn.network.cost.model_bytes` counts them."""
-    possible, alive = weight.numel(), int(torch.count_nonzero(weight))
-    return min(4 * possible, 4 * alive + math.ceil(possible / 8))

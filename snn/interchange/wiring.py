@@ -28,6 +28,7 @@ from torch import Tensor
 from snn.interchange.description import CODE, CUT, DT_S, KEY, Description, InterchangeError
 from snn.interchange.files import nir_library
 from snn.network.connections import Connections
+from snn.network.cost import constant_bytes
 from snn.network.encoder.code import CodeLayer
 from snn.network.heads import Head
 from snn.network.layers import Layer
@@ -158,6 +159,7 @@ def _described(
         train_images=config.train_images,
         dt_s=step_of(config),
         cut={name: getattr(config, name) for name in CUT} if is_recorded(config.dataset) else {},
+        constant_bytes=constant_bytes(layer for layer, _ in neuron_names(network, index + 1)),
     )
 
 

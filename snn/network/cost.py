@@ -1,7 +1,7 @@
 """Cost of a network: training memory, stored bytes, and the operations of a run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn.network.blocks import Block, connections_of
+from snn.network.blocks import Block, connections_of, layers_of
 from snn.network.connections import Connections
 from snn.network.layers import Layer, PoolNeurons
 from snn.network.memory.delays import delay_bits
@@ -123,16 +123,32 @@ def model_bytes(blocks: Sequence[Block]) -> int:
     total = 0
     for block in blocks:
         for conn in connections_of(block):
-            possible, alive = conn.weight.numel(), int(torch.count_nonzero(conn.weight))
-            total += min(4 * possible, 4 * alive + math.ceil(possible / 8))
+            total += weight_bytes(conn.weight)
             if conn.delays is not None:
+                alive = int(torch.count_nonzero(conn.weight))
                 total += math.ceil(delay_bits(conn.delays, alive) / 8)
         for name, parameter in block.named_parameters():
             if name.endswith("bias"):
-                total += 4 * int(torch.count_nonzero(parameter))
-            elif name.endswith((".leak", ".threshold")):
-                total += 4 * parameter.numel()
+                total += bias_bytes(parameter)
+        total += constant_bytes(layers_of(block))
     return total
+
+
+def weight_bytes(weight: Tensor) -> int:
+    """Return the bytes to store the weights of one set of connections, see `model_bytes`."""
+    possible, alive = weight.numel(), int(torch.count_nonzero(weight))
+    return min(4 * possible, 4 * alive + math.ceil(possible / 8))
+
+
+def bias_bytes(bias: Tensor) -> int:
+    """Return the bytes to store biases, see `model_bytes`."""
+    return 4 * int(torch.count_nonzero(bias))
+
+
+def constant_bytes(layers: Iterable[Layer]) -> int:
+    """Return the bytes to store the leaks and thresholds that the layers learn."""
+    learned = (constant for layer in layers for constant in (layer.leak, layer.threshold))
+    return sum(4 * constant.numel() for constant in learned if constant is not None)
 
 
 @torch.no_grad()
