@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.data.points import Axis, Floats, metric_axis, parameter_axis
-from search.trial.function_config import FunctionConfig
 from search.trial.trial import Trial
 from snn.settings.measurement import METRICS, Metrics
 
@@ -43,8 +42,18 @@ class TrialTable:
         return sum(value is not None for value in column) / len(column) if column else 0.0
 
 
-def trial_table(trials: Sequence[Trial], metrics: Metrics = METRICS) -> TrialTable:
-    """Return the table of the measured trials."""
+def trial_table(
+    trials: Sequence[Trial],
+    metrics: Metrics = METRICS,
+    *,
+    partitions: Mapping[int, str] | None = None,
+    has_settings: bool = True,
+) -> TrialTable:
+    """Return the table of the measured trials, whose configs are not read.
+
+    `partitions`: by number; without it those that are a parameter are known.
+    """
+    cuts = partitions or {}
     measured = [(t, t.sampled) for t in trials if t.sampled is not None]
     names = dict.fromkeys(name for trial, _ in measured for name in trial.params)
     columns = {name: tuple(trial.params.get(name) for trial, _ in measured) for name in names}
@@ -58,13 +67,11 @@ def trial_table(trials: Sequence[Trial], metrics: Metrics = METRICS) -> TrialTab
         },
         params={name: column for name, column in columns.items() if len(set(column)) > 1},
         partitions=tuple(
-            config.partition
-            if (config := trial.engine_config)
-            else str(trial.params.get("partition", ""))
+            cuts.get(trial.number) or str(trial.params.get("partition", ""))
             for trial, _ in measured
         ),
         declared=metrics,
-        has_settings=not any(isinstance(trial.config, FunctionConfig) for trial in trials),
+        has_settings=has_settings,
         finished=sum(trial.state.is_finished for trial in trials),
     )
 

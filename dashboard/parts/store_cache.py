@@ -117,6 +117,11 @@ def trials_of(url: str, study: str) -> tuple[Trial, ...]:
     return _trials(url, study, open_store(url).version(study))
 
 
+def trials_without_configs_of(url: str, study: str) -> tuple[Trial, ...]:
+    """Return the same without configs of finished trials, which takes a tenth of the time."""
+    return _trials(url, study, open_store(url).version(study), configs=False)
+
+
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _trials(url: str, study: str, version: object) -> tuple[Trial, ...]:
-    return tuple(_opened(url).trials(study))
+def _trials(url: str, study: str, version: object, *, configs: bool = True) -> tuple[Trial, ...]:
+    return tuple(_opened(url).trials(study, configs=configs))

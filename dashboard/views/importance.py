@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard.data import formats
 from dashboard.data.parameter_groups import parameter_groups
 from dashboard.data.search_tree import has_shared_blocks
-from dashboard.data.study_view import parsed_study, shown_metrics
+from dashboard.data.study_view import parsed_study
 from dashboard.data.trial_table import TrialTable, trial_table
 from dashboard.figures import importance, importance_table
 from dashboard.figures.block_trees import partitions
@@ -16,7 +16,13 @@ from dashboard.figures.parallel import MOST_AXES, parallel
 from dashboard.figures.style import Figure
 from dashboard.parts import frame
 from dashboard.parts.marked_trial import marked, marked_row, marking
-from dashboard.parts.store_cache import is_anything_running, open_store, store_url, trials_of
+from dashboard.parts.store_cache import (
+    is_anything_running,
+    open_store,
+    store_url,
+    study_view,
+    trials_without_configs_of,
+)
 from dashboard.parts.tree_view import tree_of, tree_section
 
 if TYPE_CHECKING:  # it loads Optuna
@@ -59,7 +65,7 @@ def _body(url: str) -> None:
         return
     ranked = _importance(url, study, version, objectives, table)
     st.subheader("Parameters and metric", anchor=False)
-    has_tree = has_shared_blocks(trials_of(url, study))
+    has_tree = has_shared_blocks(trials_without_configs_of(url, study))
     has_view = {"tree": has_tree, "partitions": table.has_settings}
     views = {name: words for name, words in VIEWS.items() if has_view.get(name, True)}
     chosen = frame.pick_one("View", "view", views)
@@ -89,8 +95,13 @@ def _read(url: str, study: str) -> tuple[tuple[str, ...], TrialTable, str]:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _table(url: str, study: str, version: str) -> TrialTable:
-    stored = open_store(url).stored_study(study)
-    return trial_table(trials_of(url, study), shown_metrics(stored, parsed_study(stored)))
+    points = study_view(url, study).table
+    return trial_table(
+        trials_without_configs_of(url, study),
+        points.metrics,
+        partitions=dict(zip(points.trial_numbers.tolist(), points.trial_partitions, strict=True)),
+        has_settings=points.has_settings,
+    )
 
 
 def _nothing_yet(table: TrialTable) -> None:
@@ -149,7 +160,7 @@ def _importances(
     stored = open_store(url).stored_study(study)
     asked = parsed_study(stored)
     return importances(
-        trials_of(url, study),
+        trials_without_configs_of(url, study),
         objectives,
         asked.space if asked else None,
         method="fanova" if method == "fanova" else "ped-anova",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from dashboard.parts.store_cache import trials_of
 from search.samplers.importance import Importance
 from search.store.store import Store
 from search.study.study import study_from_toml
+from search.trial.function_config import config_of
 from search.trial.trial import Outcome, Trial, TrialState
 from tests.dashboard.example_store import TOML, example_trials
 from tests.dashboard.views.test_views import shown, words
@@ -36,6 +38,15 @@ VIEWS = ("slices", "pairs", "parallel", "partitions", "time")
 @pytest.fixture
 def table(example_url: str) -> TrialTable:
     return trial_table(trials_of(example_url, "digits"))
+
+
+def test_a_partition_that_is_no_parameter_is_that_of_the_network(example_url: str) -> None:
+    trials = [
+        dataclasses.replace(t, params={}, config=None) for t in trials_of(example_url, "digits")
+    ]
+    known = trial_table(trials, partitions={3: "1+2"})
+    assert known.partitions[known.numbers.tolist().index(3)] == "1+2"
+    assert set(known.partitions) == {"1+2", ""}
 
 
 def test_only_measured_trials_are_rows_and_only_what_varied_a_column(table: TrialTable) -> None:
@@ -193,9 +204,19 @@ def test_ten_thousand_trials_make_figures_of_a_few_hundred_points() -> None:
 def test_each_view_is_reached_by_its_address(
     view: str, example_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without the configs of its trials, which took most of the time of ten thousand."""
+    read = []
+
+    def counted(text: Any) -> Any:
+        read.append(text)
+        return config_of(text)
+
+    running = sum(not trial.state.is_finished for trial in trials_of(example_url, "digits"))
+    monkeypatch.setattr("search.store.rows.config_of", counted)
     app = shown(monkeypatch, example_url, "views/importance.py", study="digits", **{"view": view})
     assert "Parameter importance" in words(app)
     assert "Computed from 13 trials" in words(app)
+    assert len(read) == running
 
 
 def test_a_study_whose_trials_share_blocks_has_a_search_tree(
