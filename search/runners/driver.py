@@ -4,19 +4,18 @@ Everything that a run writes to the store goes through it.
 """
 
 import dataclasses
-import itertools
 import logging
-import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from search.pruners.pruner import RECORDS, pruner_of
+from search.runners import trial_files
 from search.runners.budget_spent import BudgetSpent
 from search.runners.front_history import FrontHistory
 from search.runners.leased_run import MAX_FAILURES, LeasedRun
@@ -29,13 +28,10 @@ from search.store.store import Store, StoreError, StoreGoneError
 from search.study.study import Study, StudyError
 from search.text import log
 from search.text.artifacts import (
-    ArtifactFile,
     inside,
     is_remote,
-    is_there,
     local_path,
     located,
-    names_in,
 )
 from search.text.units import counted
 from search.trial.function_config import FunctionConfig
@@ -47,7 +43,6 @@ from snn.settings.config import Fault, RunConfig
 from snn.settings.measurement import Measurement, OperatingPoint
 
 LOG = log.logger("driver")
-CHECKPOINT = re.compile(r"((\d+)-[0-9a-f]{16}\.checkpoint)(\.part)?", re.ASCII)
 
 
 class StudyDriver(LeasedRun):
@@ -272,7 +267,7 @@ class StudyDriver(LeasedRun):
             return
         if job.reuse is not None and not self._spent.has_trained(number):
             outcome = dataclasses.replace(outcome, reused_trial=job.reused_trial)
-        unseen = () if outcome.artifact is None else _unseen(outcome.artifact.uri)
+        unseen = () if outcome.artifact is None else trial_files.unseen(outcome.artifact.uri)
         for note in self._new_notes((*outcome.notes, *unseen)):
             self._store.add_event(self._study.name, "note", note, trial=number)
             self.warn(f"trial {number}  {note}")
@@ -327,7 +322,7 @@ class StudyDriver(LeasedRun):
         self._unsaved = deque(trial for trial in trials if _lacks_weights(trial))
         self._front = FrontHistory(self._study, self._store)
         self._front.restore(trials)
-        self._remove_checkpoints(trials)
+        trial_files.remove_checkpoints(self._folder, trials)
         self._waiting = deque(t for t in trials if t.state is TrialState.WAITING)
         self._number = max((trial.number for trial in trials), default=-1) + 1
         self._pruner = pruner_of(self._study)
@@ -398,11 +393,12 @@ class StudyDriver(LeasedRun):
         number, weights = known or (None, None)
         if weights is not None and not (is_remote(weights) or local_path(weights).is_file()):
             number, weights = None, None
+        kind = "safetensors" if self._study.train is None else "zip"
         job = Job(
             number=trial.number,
             config=config,
-            weights=self._free_file(trial.number),
-            checkpoint=inside(self._folder, _checkpoint_name(trial.number, config))
+            weights=trial_files.free_file(self._folder, trial.number, kind=kind),
+            checkpoint=trial_files.checkpoint_file(self._folder, trial.number, config)
             if isinstance(config, RunConfig)  # an own training has its folder
             else None,
             reuse=weights,
@@ -410,26 +406,6 @@ class StudyDriver(LeasedRun):
         )
         self._running[trial.number] = (job, trial)
         return job
-
-    def _free_file(self, number: int) -> str:
-        """Return a location for weights where no file exists.
-
-        A file may be the leftover of a killed attempt, or belong to a copy of the store.
-        """
-        kind = "safetensors" if self._study.train is None else "zip"
-        names = (f"{number:05d}{suffix}.{kind}" for suffix in _suffixes())
-        return next(file for name in names if not is_there(file := inside(self._folder, name)))
-
-    def _remove_checkpoints(self, trials: Sequence[Trial]) -> None:
-        """Remove what lost drivers left of trials that have ended since."""
-        ended = {trial.number for trial in trials if trial.state.is_finished}
-        if not ended:
-            return
-        with suppress(OSError):
-            for name in names_in(self._folder):
-                found = CHECKPOINT.fullmatch(name)
-                if found is not None and int(found[2]) in ended:
-                    ArtifactFile(uri=inside(self._folder, found[1])).remove()
 
     def _start(self, trial: Trial, epochs_total: int) -> None:
         begun = time.perf_counter()
@@ -482,15 +458,6 @@ class StudyDriver(LeasedRun):
             self._store.requeue_running(name, reason, numbers=numbers, holder=holder)
 
 
-def _checkpoint_name(number: int, config: RunConfig) -> str:
-    """Return a name that a trial of another training does not have in a copy of the store."""
-    return f"{number:05d}-{config.training_fingerprint}.checkpoint"
-
-
-def _suffixes() -> Iterator[str]:
-    return itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
-
-
 def _lacks_weights(result: Trial | Outcome) -> bool:
     """Return whether a complete trial has no weights because they could not be saved."""
     is_unsaved = result.reason.startswith(("weights were not saved", "weights were not kept"))
@@ -515,16 +482,6 @@ def _finished(trial: Trial, outcome: Outcome) -> Trial:
         sampled=outcome.evaluation.sampled if outcome.evaluation else None,
         constraint_violation=outcome.constraint_violation,
         stopped_rung=outcome.stopped_rung,
-    )
-
-
-def _unseen(weights: str) -> tuple[str, ...]:
-    """Return a note if the weights were saved on another machine only."""
-    if is_remote(weights) or local_path(weights).is_file():
-        return ()
-    return (
-        "its weights are not visible on this machine: --artifacts must be a folder that all "
-        "machines share, or a URI like s3://bucket/folder",
     )
 
 
