@@ -230,7 +230,8 @@ class GainSampler:
                     found.append((gain / self._epochs(chain), params, chain))
                 found.sort(key=lambda entry: -entry[0])
 
-        members = {p.trial: p.params for p in self._front.members}
+        # while nothing is within the constraints, near anything that was measured
+        members = {p.trial: p.params for p in self._front.members or points}
         parents = [members[number] for number in sorted(members)]
         space = study.space
         consider(space.sample(suggest) for _ in range(RANDOM))

@@ -20,7 +20,7 @@ from search.trial.rung import RungPoint, RungReport
 from search.trial.trial import Params, Trial, TrialState
 from search.worker.job import run_config
 from snn.settings.prefix import shared_blocks
-from tests.search.samplers.test_sampler import UNITS, a_study, finished, run
+from tests.search.samplers.test_sampler import TOML, UNITS, a_study, finished, run
 
 CUT = """
 name = "cut"
@@ -243,6 +243,14 @@ def test_what_could_not_be_trained_is_avoided_without_an_accuracy_too() -> None:
         sampler.tell(own_trial(number, params))
     assert sum(width > 34 for width in widths[15:]) <= 7  # 15 before, 0 to 6 with other seeds
     assert max(width for width in widths if width <= 34) >= 31
+
+
+def test_a_search_goes_on_while_nothing_is_within_the_constraints() -> None:
+    """Changes of the networks of the front were drawn, of which there were none."""
+    text = TOML.replace("SAMPLER", "gain").replace("max = 100", "max = 1")
+    asked = run(make_sampler(study_from_toml(text)), 0, 12)
+    assert sum(trial.sampled is not None for trial in asked) > FIRST
+    assert len({str(trial.params) for trial in asked}) == 12
 
 
 def test_a_single_objective_near_its_best_value_leaves_something_to_gain() -> None:
