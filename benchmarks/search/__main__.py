@@ -54,6 +54,7 @@ def main() -> int:
                 digest=digest(path),
                 strategies=[n for n in strategies if n != GROW or can_grow(problem.study)],
                 seeds=range(options.first, options.first + options.seeds),
+                slow_seeds=options.slow_seeds,
                 budget=budget_of(problem, options.trainings),
                 reference=options.reference,
                 finished=finished,
@@ -89,6 +90,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="of the records")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int)
+    parser.add_argument(
+        "--slow-seeds", type=int, help="fewer for optuna-gp, ax and smac, which take long"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--trainings", type=float, help="the budget, in trainings of mean length")
     parser.add_argument("--reference", choices=REFERENCES, default="default")
@@ -168,6 +172,7 @@ def _setting(options: argparse.Namespace) -> dict[str, object]:
         "problems": " ".join(options.problems),
         "seeds": options.seeds,
         "first": options.first,
+        **({} if options.slow_seeds is None else {"slow_seeds": options.slow_seeds}),
         "trainings": options.trainings,
         "reference": options.reference,
     }

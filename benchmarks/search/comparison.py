@@ -10,7 +10,8 @@ from benchmarks.finished import Finished
 from benchmarks.search.curves import Bundle, Reached, best_of, reached
 from benchmarks.search.problem import Problem
 from benchmarks.search.replay import Curve, replay
-from benchmarks.search.strategies import OURS, SEARCHES, STRATEGIES
+from benchmarks.search.strategies import OURS, SEARCHES, SLOW, STRATEGIES
+from search.text.units import counted
 
 REFERENCES = ("default", "typical")
 
@@ -32,6 +33,18 @@ class Result:
             name: Bundle.of(curves, self.budget, has_family=STRATEGIES[name].has_family)
             for name, curves in self.curves.items()
         }
+
+    @property
+    def seeds(self) -> int:
+        """Seeds of the strategies that have most."""
+        return max(map(len, self.curves.values()))
+
+    def called(self, name: str, mark: str = "") -> str:
+        """Return the name of a strategy in `mark`, with its seeds if it has fewer than others."""
+        count = len(self.curves[name])
+        return f"{mark}{name}{mark}" + (
+            f" ({counted(count, 'seed')})" if count < self.seeds else ""
+        )
 
     def of_kind(self, kind: str) -> dict[str, Bundle]:
         """Return the strategies of one kind."""
@@ -59,6 +72,7 @@ def compare(
     digest: str,
     strategies: Sequence[str],
     seeds: range,
+    slow_seeds: int | None = None,
     budget: int,
     reference: str,
     finished: Finished,
@@ -66,14 +80,15 @@ def compare(
 ) -> Result:
     """Replay every strategy with every seed, but for those that `finished` has.
 
-    `digest` names the record there.
+    `digest` names the record there. SLOW searches have the first `slow_seeds` alone.
     """
     point = record.reference(reference)
     curves: dict[str, tuple[Curve, ...]] = {}
     for strategy in strategies:
         search = STRATEGIES[strategy].search
+        own = seeds[:slow_seeds] if search in SLOW else seeds
         found = []
-        for seed in seeds:
+        for seed in own:
             key = f"{digest} {search} {seed} {budget} {reference}"
             known = finished.get(key)
             if known is None:
@@ -84,8 +99,8 @@ def compare(
         bundle = Bundle.of(found, budget, has_family=STRATEGIES[strategy].has_family)
         say(
             f"{name:<8} {strategy:<32} hypervolume {bundle.mean[-1]:.4f}, "
-            f"{sum(curve.trials for curve in found) / len(seeds):.0f} trials, "
-            f"{sum(curve.seconds for curve in found) / len(seeds):.1f} s of sampling"
+            f"{sum(curve.trials for curve in found) / len(own):.0f} trials, "
+            f"{sum(curve.seconds for curve in found) / len(own):.1f} s of sampling"
         )
     return Result(name=name, record=record, budget=budget, reference=point, curves=curves)
 

@@ -29,7 +29,7 @@ def pictures(results: Sequence[Result]) -> dict[str, str]:
         for group, kinds in (("peers", ("peer", "ours")), ("parts", ("ours", "ablation"))):
             bundles = {n: b for n, b in result.bundles.items() if STRATEGIES[n].kind in kinds}
             if bundles:
-                title = f"{result.name}: hypervolume by trained epochs, {_seeds(result)} seeds"
+                title = f"{result.name}: hypervolume by trained epochs, {result.seeds} seeds"
                 files[f"search-{result.name}-{group}.svg"] = picture(
                     title, bundles, bold=[OURS, GAIN]
                 )
@@ -55,12 +55,14 @@ def _introduction(results: Sequence[Result]) -> str:
         said.append(f"""{", ".join(result.name for result in computed)}: computed problems
         ({_configs(computed)}), which no search exhausts; `benchmarks/search/synthetic.py` has the
         formulas and their limits. They show how searches differ, not how real networks behave.""")
+    fewer = any(len(c) < r.seeds for r in results for c in r.curves.values())
+    except_for = " (fewer where a row says so, because these replays take long)" if fewer else ""
     said.append(f"""A strategy is replayed: it proposes a point, receives its epochs one by one, may
     stop early, and is charged one epoch for each epoch that it would have trained. Where a strategy
     reuses blocks, a block that it has trained before costs nothing. All strategies have one worker,
-    the same budget and {_seeds(results[0])} seeds. Bands in the figures are {LEVEL:.0%} intervals
-    of the mean. Hypervolume is the share of the box between the ideal point and one reference
-    point, which is the same for all strategies ({_reference(results)}).""")
+    the same budget and {results[0].seeds} seeds{except_for}. Bands in the figures are
+    {LEVEL:.0%} intervals of the mean. Hypervolume is the share of the box between the ideal point
+    and one reference point, which is the same for all strategies ({_reference(results)}).""")
     fair = """The front of a peer consists of the operating points that it sampled. Separate rows
     show its front with all operating points of each trained network counted at no cost, which
     separates the effect of the operating points from that of the search. *Sampling* is the
@@ -91,10 +93,6 @@ def _reference(results: Sequence[Result]) -> str:
     )
 
 
-def _seeds(result: Result) -> int:
-    return len(next(iter(result.curves.values())))
-
-
 def _headline(results: Sequence[Result]) -> str:
     rows = []
     pairs = [(r, name) for r in results for name in (OURS, GAIN) if name in r.curves]
@@ -109,7 +107,7 @@ def _headline(results: Sequence[Result]) -> str:
                 [
                     result.name,
                     meaning,
-                    f"{best} {_value(peers[best].mean[-1], peers[best].error[-1])}",
+                    f"{result.called(best)} {_value(peers[best].mean[-1], peers[best].error[-1])}",
                     f"{name} {_value(ours.mean[-1], ours.error[-1])}",
                     str(result.budget),
                     _share(reached(ours, peers)),
@@ -185,7 +183,7 @@ def _row(result: Result, name: str) -> list[str]:
     at = [max(round(share * result.budget) - 1, 0) for share in _SHARES]
     count = len(curves)
     return [
-        f"`{name}`",
+        result.called(name, "`"),
         *(_value(bundle.mean[epoch], bundle.error[epoch]) for epoch in at),
         _percent(result.reached(name).fraction),
         f"{sum(curve.trials for curve in curves) / count:.0f}",
@@ -208,6 +206,9 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
     ran = [name for name in STRATEGIES if any(name in result.curves for result in results)]
     ran.sort(key=OURS.__eq__)  # not before another word, with which it would be a command
     chosen = "" if len(ran) == len(STRATEGIES) else f"    --strategies {' '.join(ran)} \\\n"
+    seeds = f"--first {head['setting']['first']} --seeds {results[0].seeds}"
+    if "slow_seeds" in head["setting"]:
+        seeds += f" --slow-seeds {head['setting']['slow_seeds']}"
     again = f"\n{MADE_BY} --record  # new records: real trainings, an hour or two on one core"
     return f"""## Where and when
 
@@ -216,6 +217,6 @@ def _provenance(head: Mapping[str, Any], results: Sequence[Result]) -> str:
 - Problems: {made}
 
 ```
-{MADE_BY} --problems {problems} --first {head["setting"]["first"]} --seeds {_seeds(results[0])} \\
+{MADE_BY} --problems {problems} {seeds} \\
 {chosen}    --markdown docs/{name}.md --images docs/images{again if recorded else ""}
 ```"""

@@ -19,14 +19,13 @@ def reference_curves(results: Sequence[Result], made_by: str) -> str:
 
 
 def _curves(result: Result, made_by: str) -> Iterator[dict[str, object]]:
-    seeds = max(map(len, result.curves.values()))
     for name, bundle in result.bundles.items():
         mean = np.round(bundle.mean, DIGITS)
         rises = np.flatnonzero(np.diff(mean, prepend=-1.0))  # the first epoch is one
         kept = np.unique(np.linspace(0, len(rises) - 1, MOST_POINTS).astype(np.int64))
         places = np.union1d(rises[kept], [len(mean) - 1])
         yield {
-            "name": f"{name}, mean of {seeds} seeds",
+            "name": f"{name}, mean of {len(bundle.values)} seeds",
             "dataset": str(result.record.study.run["dataset"]),
             "source": made_by,
             "note": f"replayed on {result.name}",

@@ -33,6 +33,7 @@ def can_grow(study: Study) -> bool:
 OURS = "spikefront"
 GROW = "spikefront-grow"
 GAIN = "spikefront-gain"
+SLOW = frozenset({"optuna-gp", "ax", "smac"})  # searches of which a replay takes long
 
 _PEERS: Mapping[str, tuple[str, Maker]] = {
     "random": ("points at random", partial(OptunaSearch, sampler="random")),
@@ -50,7 +51,7 @@ _PEERS: Mapping[str, tuple[str, Maker]] = {
     "ray-asha": ("Ray Tune's ASHA on accuracy alone, points at random", RayAsha),
     "syne-tune-moasha": ("Syne Tune's MOASHA as it is, points at random", SyneMoasha),
     "syne-tune-moasha-patched": (
-        "the same with the order of its priorities mended",
+        "Syne Tune's MOASHA with the order of its priorities mended, points at random",
         partial(SyneMoasha, is_patched=True),
     ),
 }
@@ -95,13 +96,13 @@ STRATEGIES: Mapping[str, Entry] = {
     ),
     GROW: Entry(
         kind="ours",
-        meaning='the same with `sampler = "grow"`, where units vary',
+        meaning='`spikefront` with `sampler = "grow"`, where units vary',
         search=GROW,
         has_family=True,
     ),
     GAIN: Entry(
         kind="ours",
-        meaning='the same with `sampler = "gain"` and `reduction_factor = 2`',
+        meaning='`spikefront` with `sampler = "gain"` and `reduction_factor = 2`',
         search=GAIN,
         has_family=True,
     ),

@@ -370,11 +370,11 @@ def test_the_command_replays_a_record_and_writes_its_page(
     names = [
         name
         for name in STRATEGIES
-        if name in ("random", "ray-asha", "random+family", OURS, "without-stopping")
+        if name in ("random", "optuna-gp", "ray-asha", "random+family", OURS, "without-stopping")
     ]
     arguments = ["--quick", "--json", "--records", "digits", "--folder", str(tmp_path)]
     arguments += ["--markdown", str(tmp_path / "page.md"), "--images", str(tmp_path / "images")]
-    arguments += ["--curves", str(tmp_path / "digits.toml")]
+    arguments += ["--curves", str(tmp_path / "digits.toml"), "--slow-seeds", "1"]
     arguments += ["--resume", str(tmp_path / "finished"), "--strategies", *names]
     monkeypatch.setattr(sys, "argv", ["search", *arguments])
     documents = []
@@ -385,7 +385,9 @@ def test_the_command_replays_a_record_and_writes_its_page(
     assert first["figures"] == second["figures"]
     assert "epochs_to_best_peer_hypervolume_digits" in {f["name"] for f in first["figures"]}
     page = (tmp_path / "page.md").read_text()
-    assert all(f"`{name}`" in page for name in names)
+    assert all(f"| `{name}` |" in page for name in names if name != "optuna-gp")
+    assert "| `optuna-gp` (1 seed) |" in page
+    assert "2 seeds (fewer where a row says so" in " ".join(page.split())
     ours_last = " ".join([*(name for name in names if name != OURS), OURS])
     assert f"    --strategies {ours_last} \\\n" in page
     for group in ("peers", "parts"):
@@ -394,7 +396,9 @@ def test_the_command_replays_a_record_and_writes_its_page(
         assert picture.count("<polyline") >= 2
     found = load_references(tmp_path)  # as the dashboard does
     assert found.faults == ()
-    assert {curve.name for curve in found.curves} == {f"{name}, mean of 2 seeds" for name in names}
+    assert {curve.name for curve in found.curves} == {
+        f"{name}, mean of {1 if name == 'optuna-gp' else 2} seeds" for name in names
+    }
     result = {figure["name"]: figure["value"] for figure in first["figures"]}
     curves = {curve.name.split(",")[0]: curve for curve in found.curves}
     ratio = curves["without-stopping"].values[-1] / curves[OURS].values[-1]
