@@ -15,6 +15,7 @@ import numpy as np
 
 from search.front.archive import FrontArchive
 from search.front.indicators import in_box, reference_point
+from search.samplers import optuna_sampler
 from search.samplers.chain_model import MOST_EXAMPLES, ChainModel, Example, Volume
 from search.samplers.chains import Chain, Chains, Key
 from search.samplers.optuna_sampler import OptunaSampler
@@ -45,9 +46,14 @@ def make_sampler(
     prior: Sequence[Trial],
     shared: Mapping[int, Sequence[Trial]],
     families: Mapping[int, Sequence[OperatingPoint]],
-) -> "GainSampler":
+) -> "GainSampler | AutoSampler":
     """See `search.samplers.sampler.make_sampler`."""
-    return GainSampler(study, history, prior, shared, families)
+    others = OptunaSampler(study, history, prior, shared)
+    if study.search.sampler != "auto":
+        return GainSampler(study, history, prior, families, others)
+    if any(trial.number >= optuna_sampler.GAIN_TRIALS for trial in history):
+        return AutoSampler(others, None)
+    return AutoSampler(others, GainSampler(study, history, prior, families, others))
 
 
 class GainSampler:
@@ -58,11 +64,11 @@ class GainSampler:
         study: Study,
         history: Sequence[Trial],
         prior: Sequence[Trial],
-        shared: Mapping[int, Sequence[Trial]],
         families: Mapping[int, Sequence[OperatingPoint]],
+        random_trials: OptunaSampler,
     ) -> None:
         self._study = study
-        self._random = OptunaSampler(study, history, prior, shared)
+        self._random = random_trials
         self._chains = Chains(study)
         self._networks: dict[int, Chain] = {}  # of each trial, by its number
         self._running: set[int] = set()  # trials whose ends are not known
@@ -283,6 +289,47 @@ class GainSampler:
         except ConfigError:
             return False
         return True
+
+
+class AutoSampler:
+    """Gain for the first trials of a study, then TPE, then NSGA-II, as `OptunaSampler` chooses."""
+
+    def __init__(self, optuna: OptunaSampler, gain: GainSampler | None) -> None:
+        """`gain` proposes the first trials, and tells `optuna` of all that it is told."""
+        self._optuna = optuna
+        self._gain = gain
+
+    def ask(self, number: int, attempt: int = 0) -> tuple[Params, SamplerState]:
+        """Raises ValueError for a number that was asked before."""
+        if number >= optuna_sampler.GAIN_TRIALS:
+            self._gain = None
+        return self._current.ask(number, attempt)
+
+    def replace(self, number: int, params: Params, state: SamplerState) -> SamplerState:
+        """Raises KeyError for a trial that is not running."""
+        return self._current.replace(number, params, state)
+
+    def reject(self, number: int, violation: float) -> None:
+        """Raises KeyError for a trial that is not running."""
+        self._current.reject(number, violation)
+
+    def hear(self, number: int, report: RungReport) -> None:
+        """Raises KeyError for a trial that was not asked for."""
+        if self._gain is not None:
+            self._gain.hear(number, report)
+
+    def tell(
+        self,
+        trial: Trial,
+        shared: Sequence[Trial] = (),
+        family: Sequence[OperatingPoint] = (),
+    ) -> None:
+        """Raises ValueError for a trial that is not finished, or was told before."""
+        self._current.tell(trial, shared, family)
+
+    @property
+    def _current(self) -> GainSampler | OptunaSampler:
+        return self._optuna if self._gain is None else self._gain
 
 
 class Varied(RandomSuggest):

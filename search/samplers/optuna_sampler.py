@@ -31,6 +31,7 @@ from search.trial.rejected import (
 from search.trial.trial import FrontPoint, Params, Trial, TrialState
 from snn.settings.measurement import OperatingPoint
 
+GAIN_TRIALS = 100  # of sampler auto that gain proposes
 AUTO_SWITCH = 2_000  # trials; from here on TPE costs more time than its better proposals save
 MOST_MODELLED = 100  # trials that "gp" sees: the time of a fit grows with their cube
 _STARTUP_TRIALS = {"tpe": 5, "gp": 10}  # random ones before the first model
@@ -160,7 +161,7 @@ class OptunaSampler:
     def _rebuilds(self) -> bool:
         """Whether the mirror will be rebuilt from the history."""
         sampler = self._study.search.sampler
-        return sampler == "gp" or (sampler == "auto" and self._mirror.method == "tpe")
+        return sampler == "gp" or (sampler == "auto" and self._mirror.method != "nsga2")
 
     def _forget(self) -> None:
         if not self._rebuilds:
@@ -176,12 +177,16 @@ class OptunaSampler:
             raise ValueError(f"trial {trial.number} is not in the space: {reason}") from None
 
     def _method(self, number: int) -> str:
-        if self._study.search.sampler == "grow":
+        """Return the sampler that proposes trial `number`."""
+        sampler = self._study.search.sampler
+        if sampler == "grow":
             return "tpe"  # of its other trials
-        if self._study.search.sampler == "gain":
+        if sampler == "gain":
             return "random"  # of its first trials
-        if self._study.search.sampler != "auto":
-            return self._study.search.sampler
+        if sampler != "auto":
+            return sampler
+        if number < GAIN_TRIALS:
+            return "random"  # of the first trials of gain
         return "tpe" if number + self._others < AUTO_SWITCH else "nsga2"
 
     def _rebuilt(self, method: str) -> OptunaMirror:

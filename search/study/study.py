@@ -276,7 +276,7 @@ class Study:
             return 0.0
         share = self.search.extend_prefixes
         if share is None:  # sampler gain knows itself what blocks are worth
-            return 0.0 if self.search.sampler == "gain" else PREFIX_SHARE
+            return 0.0 if self.search.sampler in ("gain", "auto") else PREFIX_SHARE
         return share
 
     @property

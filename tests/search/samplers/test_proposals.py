@@ -425,8 +425,9 @@ def test_the_family_of_a_trial_teaches_what_its_training_has_answered() -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "auto"])
 def test_a_sampler_that_hears_families_asks_the_same_behind_a_restart(
-    sampler: str, tmp_path: Path
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("search.samplers.optuna_sampler.GAIN_TRIALS", 10)  # of auto
     space = f"{WIDTHS}\ninference_timesteps = {{ low = 1, high = 4 }}"
     studies = [
         a_study(trials=26, space=space, sampler=sampler, search=search)

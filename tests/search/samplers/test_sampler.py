@@ -357,15 +357,30 @@ def test_auto_turns_from_tpe_to_nsga2_and_starts_from_the_best_so_far() -> None:
     )
 
 
-def test_auto_crosses_the_switch_live_as_it_does_rebuilt(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("switch", [20, 60])
+def test_auto_crosses_a_switch_live_as_it_does_rebuilt(
+    switch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("search.samplers.optuna_sampler.GAIN_TRIALS", 20)
     monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 60)
     study = a_study("auto")
     live = make_sampler(study, [])
-    history = run(live, 0, 60)
-    rebuilt = make_sampler(study, history)
-    assert run(live, 60, 5) == run(rebuilt, 60, 5)
+    history = run(live, 0, switch - 2)
+    history += run(live, switch - 2, 2)
+    asked = run(live, switch, 5)
+    assert run(make_sampler(study, history), switch, 5) == asked
+    assert run(make_sampler(study, history[:-2]), switch - 2, 2) == history[-2:]
+    assert run(make_sampler(study, [*history, *asked]), switch + 5, 2) == run(live, switch + 5, 2)
+
+
+def test_auto_is_gain_first_and_then_tpe_of_the_same_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("search.samplers.optuna_sampler.GAIN_TRIALS", 12)
+    auto = make_sampler(a_study("auto"))
+    history = run(auto, 0, 12)
+    assert history == run(make_sampler(a_study("gain")), 0, 12)
+    assert run(auto, 12, 3) == run(make_sampler(a_study("tpe"), history), 12, 3)
 
 
 @pytest.mark.parametrize("name", ["nsga2", "nsga3", "auto"])
@@ -373,6 +388,7 @@ def test_generations_are_found_as_optuna_finds_them(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where four trials run at a time and end in any order."""
+    monkeypatch.setattr("search.samplers.optuna_sampler.GAIN_TRIALS", 8)
     monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 30)
 
     def asked() -> list[Params]:
@@ -392,6 +408,7 @@ def test_generations_are_found_as_optuna_finds_them(
 
 
 def test_auto_counts_what_it_learned_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.samplers.optuna_sampler.GAIN_TRIALS", 5)
     monkeypatch.setattr("search.samplers.optuna_sampler.AUTO_SWITCH", 60)
     study = a_study("auto")
     prior = run(make_sampler(a_study("random"), []), 0, 50)
