@@ -58,8 +58,13 @@ def evaluator_of(config: RunConfig, place: Place) -> OperatingPointEvaluator:
 
 def train_and_test(config: RunConfig, place: Place) -> Values:
     """Metrics on the test images at full depth and time. Raises DivergedError, DataError."""
-    evaluator = evaluator_of(config, place)
-    setting = sampled_setting(config, len(evaluator.trained.network.blocks))
+    return at_full_depth(evaluator_of(config, place))
+
+
+def at_full_depth(evaluator: OperatingPointEvaluator) -> Values:
+    """Metrics at full depth and time."""
+    trained = evaluator.trained
+    setting = sampled_setting(trained.config, len(trained.network.blocks))
     return dict(evaluator.point(setting).metrics)
 
 

@@ -97,6 +97,11 @@ class BlockBuilder:
         `make` is its class, or what else takes the same arguments.
         """
         summed = len(shapes) + (skip is not None)
+        if summed == 1 or self.identity_share == 0:
+            shares = [1 / summed] * len(shapes)
+        else:  # the first is the way around which the others skip
+            others = summed - 1
+            shares = [1 - self.identity_share, *[self.identity_share / others] * others]
         connections = [
             Connections(
                 shape,
@@ -108,13 +113,15 @@ class BlockBuilder:
                 deviation=source.deviation,
                 kind=source.kind,
                 norm=self.norm,
-                gain=1 / math.sqrt(summed),
+                gain=math.sqrt(share),
                 lift=self.lift,
                 identity_share=self.identity_share,
                 generator=self.generator,
                 delays=self._delays(shape, source, groups=apart),
             )
-            for shape, source, stride, apart in zip(shapes, sources, strides, groups, strict=False)
+            for shape, source, stride, apart, share in zip(
+                shapes, sources, strides, groups, shares, strict=False
+            )
         ]
         if self.is_plastic:
             for conn in connections:

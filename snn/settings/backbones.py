@@ -10,17 +10,21 @@ block, the networks have the published numbers of weights:
 | `vgg9`      | 64    | 1024        | 4         | 3x32x32 | 5,938,880  | Lee et al. 2020       |
 | `resnet9`   | 64    | 1024        | 4         | 3x32x32 | 13,217,472 | BlocTrain             |
 | `resnet11`  | 64    | 1024        | 4         | 3x32x32 | 17,936,064 | Lee et al. 2020       |
+| `resnet18`  | 64    | 0           | 1         | 3x32x32 | 11,164,352 | He et al. 2016        |
+| `resnet34`  | 64    | 0           | 1         | 3x32x32 | 21,265,088 | He et al. 2016        |
+| `resnet50`  | 64    | 0           | 1         | 3x32x32 | 23,467,712 | He et al. 2016        |
 | `vgg11`     | 64    | 0           | 1         | 3x32x32 | 9,222,848  | OTTT, VGG-11 WS       |
 | `mlp`       | 800   | 0           | any       | 1x28x28 | 635,200    | Grad R, MNIST         |
 | `6conv-2fc` | 256   | 2048        | 8         | 3x32x32 | 36,715,264 | Grad R, CIFAR-10      |
 
 Grad R has spiking output neurons (`readout` spiking), ten per class on CIFAR-10
 (`votes`), and max pools (`pooling`). `vgg11` has 9.23 million parameters, including
-biases and the gains of scaled weight standardisation.
+biases and the gains of scaled weight standardisation. The networks of He et al. are theirs but for
+the stem (3x3 without a pool, for small images, instead of 7x7) and the number of classes.
 
 Sources: Lee et al. 2020 (Front. Neurosci. 14:119); BlocTrain (Srinivasan & Roy 2021,
 Front. Neurosci. 15:603433); OTTT (Xiao et al. 2022, arXiv 2210.04195); Grad R (Chen et
-al. 2021, arXiv 2105.04916).
+al. 2021, arXiv 2105.04916); He et al. 2016 (arXiv 1512.03385, table 1).
 """
 
 from collections.abc import Mapping
@@ -51,7 +55,19 @@ class Backbone:
 LEE = "Lee et al. 2020, Front. Neurosci. 14:119"
 BLOCTRAIN = "Srinivasan & Roy 2021, Front. Neurosci. 15:603433"
 OTTT = "Xiao et al. 2022, arXiv 2210.04195"
+HE = "He et al. 2016, arXiv 1512.03385"
 GRAD_R = "Chen et al. 2021, arXiv 2105.04916"
+
+
+def _deep(letter: str, *repeats: int) -> str:
+    """A stem and four stages of He et al. 2016; the first unit of each adapts its skip."""
+    size = 4 if letter == "b" else 1
+    units = ["c1w"]
+    for stage, count in enumerate(repeats):
+        word = f"{letter}{size << stage}w"
+        first = f"{word}/2" if stage else word if letter == "b" else f"{word}i"
+        units += [first, *[f"{word}i"] * (count - 1)]
+    return " ".join(units)
 
 
 def _backbone(
@@ -134,6 +150,23 @@ _ALL = (
         dataset="cifar10",
         width=64,
         head_hidden=1024,
+    ),
+    *(
+        _backbone(
+            name,
+            text,
+            f"stem and {units}; at width 64 of He et al. 2016, for small images",
+            HE,
+            dataset="cifar10",
+            width=64,
+            head_hidden=0,
+            head_grid=1,
+        )
+        for name, units, text in (
+            ("resnet18", "eight residual units", _deep("r", 2, 2, 2, 2)),
+            ("resnet34", "16 residual units", _deep("r", 3, 4, 6, 3)),
+            ("resnet50", "16 bottleneck units", _deep("b", 3, 4, 6, 3)),
+        )
     ),
 )
 

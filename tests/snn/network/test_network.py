@@ -44,6 +44,11 @@ def fresh(config: RunConfig, task: Task) -> Network:
         ("resnet9", CIFAR, {"width": 64, "head_hidden": 1024}, 13_217_472),
         ("resnet11", CIFAR, {"width": 64, "head_hidden": 1024}, 17_936_064),
         ("vgg11", CIFAR, {"width": 64, "head_hidden": 0, "head_grid": 1}, 9_222_848),
+        # of torchvision's networks, less biases, gains and 1,000 classes: 11,166,912, 21,267,648
+        # and 23,454,912, of which 9,408 in the stem
+        ("resnet18", CIFAR, {"width": 64, "head_hidden": 0, "head_grid": 1}, 11_164_352),
+        ("resnet34", CIFAR, {"width": 64, "head_hidden": 0, "head_grid": 1}, 21_265_088),
+        ("resnet50", CIFAR, {"width": 64, "head_hidden": 0, "head_grid": 1}, 23_467_712),
         (
             "6conv-2fc",
             CIFAR,

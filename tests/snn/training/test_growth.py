@@ -171,11 +171,14 @@ def test_a_calibrated_training_repeats() -> None:
 
 
 @pytest.mark.parametrize(("share", "is_kept"), [(0.0, False), (0.95, True)])
+@pytest.mark.parametrize("text", [" ".join(["d64"] * 20), "c16 " + " ".join(["r16i"] * 12)])
 @torch.no_grad()
-def test_identity_keeps_what_a_deep_random_network_would_lose(share: float, is_kept: bool) -> None:
-    """Images that are alike in the first of 20 layers are alike in the last one, or anywhere."""
+def test_identity_keeps_what_a_deep_random_network_would_lose(
+    text: str, share: float, is_kept: bool
+) -> None:
+    """Images that are alike in the first of many layers are alike in the last one, or anywhere."""
     run = RunConfig(
-        architecture=" ".join(["d64"] * 20),
+        architecture=text,
         head_hidden=0,
         norm="batch-over-time",
         leak=0.9,
@@ -188,7 +191,7 @@ def test_identity_keeps_what_a_deep_random_network_would_lose(share: float, is_k
 
     class Watch:
         def layer(self, layer: Any, inputs: Any, fired: Tensor) -> None:
-            spikes.append(fired.sum(dim=0))
+            spikes.append(fired.sum(dim=0).flatten(1))
 
         def readout(self, connections: Any, inputs: Tensor) -> None:
             """See Observer."""
@@ -197,6 +200,23 @@ def test_identity_keeps_what_a_deep_random_network_would_lose(share: float, is_k
     distances = [torch.pdist(spikes[layer]) for layer in (0, -1)]
     alike = float(torch.corrcoef(torch.stack(distances))[0, 1])
     assert (alike > 0.5) if is_kept else (alike < 0.2)
+
+
+@pytest.mark.parametrize("norm", ["batch-over-time", "weight-standardised"])
+def test_a_skip_has_its_share_of_the_current(norm: str) -> None:
+    run = RunConfig(architecture="c4 r8 r8i", head_hidden=0, norm=norm)
+    task = Task(image_shape=(1, 8, 8), classes=10)
+    found = {}
+    for share in (0.0, 0.9):
+        network = fresh(run.replace(identity_share=share), task)
+        found[share] = [
+            float((conn.gain if norm == "weight-standardised" else conn.batch_norm.weight)[0])
+            for conn in connections_of(network)[:6]
+        ]
+    # stem; two convolutions and the weights of the skip; two convolutions whose skip has none
+    half, small, large = math.sqrt(0.5), math.sqrt(0.1), math.sqrt(0.9)
+    assert found[0.0] == pytest.approx([1, 1, half, half, 1, half])
+    assert found[0.9] == pytest.approx([1, 1, small, large, 1, small])
 
 
 def test_identity_moves_variance_and_adds_none() -> None:
