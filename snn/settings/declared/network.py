@@ -56,9 +56,9 @@ class NetworkSettings:
     identity_share: float = fraction(
         0.0,
         "share of the variance of a neuron's initial weights that its connection from the neuron "
-        "at its own place in the layer below has, where both layers are equally wide, and which the "
-        "skip of a residual unit has of the normed current: deep networks lose their input without "
-        "it. 0 = none",
+        "at its own place in the layer below has, where both layers are equally wide, and share of "
+        "the normed current that the skip of a residual unit has: deep networks lose their input "
+        "without it. 0 = none",
         without=0.0,
         only_with=SIGNED_WEIGHTS,
     )
