@@ -74,9 +74,7 @@ def pick(
     if rule.startswith("best:"):
         metric = _metric(spec, rule.removeprefix("best:"), metrics)
         if not np.isfinite(minimised(kept, (metric,), metrics)).any():
-            raise PickError(
-                f"pick {spec!r}: no point has a figure for {metric}; name another metric"
-            )
+            raise _unmeasured(spec, metric)
         return _best(kept, metric, objectives, metrics)
     return knee(kept, objectives, metrics)
 
@@ -88,6 +86,10 @@ def _metric(spec: str, name: str, metrics: Metrics) -> str:
     return name
 
 
+def _unmeasured(spec: str, metric: str) -> PickError:
+    return PickError(f"pick {spec!r}: no point has a figure for {metric}; name another metric")
+
+
 def _within(points: list[P], spec: str, condition: re.Match[str], metrics: Metrics) -> list[P]:
     """Those that meet the condition. Raises PickError, with the nearest miss, if none does."""
     name = _metric(spec, condition["metric"], metrics)
@@ -97,15 +99,19 @@ def _within(points: list[P], spec: str, condition: re.Match[str], metrics: Metri
         raise PickError(
             f"pick {spec!r}: {name} must be compared with a number, got {condition['value']!r}"
         ) from None
+    if fault := metrics[name].limit_fault(limit):
+        raise PickError(f"pick {spec!r}: {name} {fault}")
     is_max = condition["side"] == "<="
     bound = Bound(max=limit) if is_max else Bound(min=limit)
     values = [p.point.metrics.get(name, math.nan) for p in points]
     kept = [p for p, v in zip(points, values, strict=True) if bound.violation(v) == 0]
     if not kept:
         found = [value for value in values if math.isfinite(value)]
-        closest = f"{(min(found) if is_max else max(found)):g}" if found else "none measured"
+        if not found:
+            raise _unmeasured(spec, name)
+        closest = min(found) if is_max else max(found)
         raise PickError(
-            f"pick {spec!r}: no point has {condition[0]}; the closest has {name} {closest}"
+            f"pick {spec!r}: no point has {condition[0]}; the closest has {name} {closest:g}"
         )
     return kept
 

@@ -18,7 +18,7 @@ from search.study.feedback import is_measured, is_penalised
 from search.study.study import Study
 from search.trial.trial import Trial, TrialState
 from snn.settings.config import ConfigError, current_names
-from snn.settings.measurement import METRICS, Metrics, OperatingPoint
+from snn.settings.measurement import FRACTIONS, METRICS, Metrics, OperatingPoint
 
 _STATES = {
     "": TrialState.COMPLETE,
@@ -30,7 +30,6 @@ _STATES = {
     "waiting": TrialState.WAITING,
 }
 _PREFIXES = ("params_", "values_", "user_attrs_")  # of the columns of Optuna's data frames
-_FRACTIONS = ("accuracy", "connectivity")
 LARGEST_NUMBER = 2**31 - 1  # of a trial; stores keep it in 32 bits
 
 
@@ -99,7 +98,7 @@ def _trial(study: Study, earlier: ExternalTrial) -> Trial | str:
 def _impossible(metrics: Mapping[str, float]) -> str | None:
     """Return the reason why metrics cannot be true: below 0, or fractions above 1."""
     for name, value in metrics.items():
-        if name in _FRACTIONS and value > 1:
+        if name in FRACTIONS and value > 1:
             return f"{name} is above 1: it must be a fraction, not a percentage"
         if value < 0 and name in METRICS:
             return f"{name} is below 0"

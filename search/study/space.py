@@ -28,6 +28,7 @@ from search.study.axes import (
 from search.trial.function_config import TRAIN, Config, FunctionConfig
 from search.trial.trial import Params
 from snn.settings.config import PER_BLOCK, SETTINGS, ConfigError, Fault, RunConfig, nearest
+from snn.settings.measurement import Metric
 from snn.settings.partition import parse_partition
 from snn.settings.unused import obstacle
 
@@ -286,19 +287,37 @@ def unused(
     config = _example(run, space)
     if config is None:
         return
-    varied = {
-        name: axis.values if isinstance(axis, Choice | Fixed) else None
-        for name, axis in space.axes.items()
-    }
+    varied = _varied(space)
     for table, given in (("run", run), ("space", varied)):
         for name in given:
             if name not in SETTINGS or (names is not None and name not in names):
                 continue
-            reason = obstacle(name, config, varied)
+            reason = obstacle(SETTINGS[name].only_with, config, varied)
             if reason is None or (table == "run" and run[name] == getattr(config, name)):
                 continue
             message = f"has no effect {reason}, as in every trial; leave it out"
             yield Fault(key=f"{table}.{name}", message=message)
+
+
+def unmeasured(
+    run: Mapping[str, Any], space: Space, asked: Collection[tuple[str, Metric]]
+) -> Iterator[Fault]:
+    """Yield a fault per metric that no trial measures, at the key that asks for it."""
+    config = _example(run, space) if any(metric.only_with for _, metric in asked) else None
+    if config is None:
+        return
+    for key, metric in asked:
+        reason = obstacle(metric.only_with, config, _varied(space))
+        if reason is not None:
+            message = f"asks for {metric.name}, which is not measured {reason}, as in every trial"
+            yield Fault(key=key, message=f"{message}; leave it out")
+
+
+def _varied(space: Space) -> dict[str, tuple[Value, ...] | None]:
+    return {
+        name: axis.values if isinstance(axis, Choice | Fixed) else None
+        for name, axis in space.axes.items()
+    }
 
 
 def _example(run: Mapping[str, Any], space: Space) -> RunConfig | None:

@@ -19,7 +19,7 @@ from search.study.initial_points import initial_points
 from search.study.methods import FAMILIES
 from search.study.own_metrics import read_metrics
 from search.study.own_space import read_own_space
-from search.study.space import Space, config_of_run, conflict, unused
+from search.study.space import Space, config_of_run, conflict, unmeasured, unused
 from search.study.space_table import read_space
 from search.study.tables import (
     EARLIER_NAMES,
@@ -238,11 +238,18 @@ class Study:
         return read()
 
     def _check_use(self, names: Collection[str] | None = None) -> None:
-        """Raise StudyError for a setting, of `names` only, that no trial of the study would use.
+        """Raise StudyError for a setting, of `names` only, that no trial of the study would use,
+        and for an objective or a constraint that none would measure.
 
         Not asked of a stored study: earlier versions took such a setting, and dropped it.
         """
-        if self.train is None and (faults := list(unused(self.run, self.space, names))):
+        if self.train is not None:
+            return
+        asked = [("objectives", self.metrics[name]) for name in self.objectives]
+        asked += [(f"constraints.{name}", self.metrics[name]) for name in self.constraints]
+        faults = [*unused(self.run, self.space, names)]
+        faults += unmeasured(self.run, self.space, asked)
+        if faults:
             raise StudyError(self.source, faults)
 
     def _apply_budget(self, document: dict[str, Any], values: Mapping[str, object]) -> None:

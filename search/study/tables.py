@@ -212,6 +212,7 @@ def read_constraints(
             faults.append(Fault(key=key, message=message))
         else:
             bounds[name] = _bound(key, value, faults)
+            faults.extend(_limit_faults(key, metrics[name], bounds[name]))
     return bounds
 
 
@@ -223,6 +224,12 @@ def _bound(key: str, given: Mapping[str, Any], faults: list[Fault]) -> Bound:
         message = f"must be at most max ({given['max']}), got {given['min']}"
         faults.append(Fault(key=f"{key}.min", message=message))
     return Bound(**sides)
+
+
+def _limit_faults(key: str, metric: Metric, bound: Bound) -> Iterator[Fault]:
+    for side, limit in bound.to_mapping().items():
+        if message := metric.limit_fault(limit):
+            yield Fault(key=f"{key}.{side}", message=message)
 
 
 def read_budget(given: object, faults: list[Fault]) -> Budget:

@@ -27,6 +27,7 @@ from search.worker.job import BlockFolder
 from search.worker.uploading import without_weights
 from snn.settings.config import RunConfig, nearest
 from snn.settings.measurement import (
+    FRACTIONS,
     METRICS,
     Evaluation,
     Measurement,
@@ -37,7 +38,7 @@ from snn.settings.measurement import (
 LOG = log.logger("trial")
 PARTS: tuple[Literal["validation"], Literal["test"]] = ("validation", "test")
 EPOCH_FIGURES = ("loss", "train_accuracy", "spike_rate")  # of a `yield`, without a declaration
-FRACTIONS = ("accuracy", "connectivity", "train_accuracy")
+_SHARES = (*FRACTIONS, "train_accuracy")
 POINT, EPOCH = "point", "epoch"  # keys of a report that are no metrics
 WORK = ".files"  # suffix of the folder of a running trial, beside its file
 _MARK = ".training"  # file in it: which training it belongs to
@@ -399,7 +400,7 @@ def _number(name: str, value: object, where: str) -> float:
     number = float(plain)
     if not math.isfinite(number):
         raise DivergedError(f"{where}: {name} is {number}")
-    if name in FRACTIONS and not 0 <= number <= 1:
+    if name in _SHARES and not 0 <= number <= 1:
         raise ReportError(f"{where}: {name} must be a fraction from 0 to 1, got {number:g}")
     if name in METRICS and number < 0:
         raise ReportError(f"{where}: {name} must be at least 0, got {number:g}")

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 # columns of tables and data frames, words of picks and reports
 RESERVED = frozenset(
@@ -39,6 +39,16 @@ class Metric:
     meaning: str
     ideal: float | None = None  # None: 1 where higher is better, 0 where lower is
     is_mean: bool = False  # over images: between two exits it lies between their values
+    is_fraction: bool = False  # from 0 to 1, and shown as a percentage
+    # settings -> the values with which it is measured; without them no point has it
+    only_with: Mapping[str, Container[Any]] = field(default_factory=dict)
+
+    def limit_fault(self, value: float) -> str | None:
+        """Return why no limit can have this value, such as a percentage of a fraction, or None."""
+        if not self.is_fraction or 0 <= value <= 1:
+            return None
+        meant = f": {value:g} % is {value / 100:g}" if 1 < value <= 100 else ""
+        return f"must be a fraction from 0 to 1, got {value:g}{meant}"
 
     @property
     def sign(self) -> int:
@@ -62,14 +72,23 @@ def _metric(
     unit: str,
     better: Literal["higher", "lower"],
     meaning: str,
-    *,
-    is_mean: bool = False,
+    **more: Any,
 ) -> Metric:
-    return Metric(name=name, unit=unit, better=better, meaning=meaning, is_mean=is_mean)
+    return Metric(name=name, unit=unit, better=better, meaning=meaning, **more)
+
+
+_CODED = {"time_rule": ("encoder",)}
+_RECORDED = {"encoding": ("events", "delta")}  # declared again, as settings load after metrics
 
 
 _ALL = (
-    _metric("accuracy", "", "higher", "fraction of validation images classified correctly"),
+    _metric(
+        "accuracy",
+        "",
+        "higher",
+        "fraction of validation images classified correctly",
+        is_fraction=True,
+    ),
     _metric(
         "synaptic_ops",
         "ops",
@@ -150,6 +169,7 @@ _ALL = (
         "",
         "lower",
         "connection density (1 - sparsity): fraction of the possible connections that exist",
+        is_fraction=True,
     ),
     _metric(
         "parameters",
@@ -166,6 +186,7 @@ _ALL = (
         "run times their length; with binning whole or count the whole recording, because their "
         "bins need its end. Only of recordings",
         is_mean=True,
+        only_with=_RECORDED,
     ),
     _metric(
         "input_events",
@@ -182,6 +203,7 @@ _ALL = (
         "bits of the codes until the answer, mean over images: the relative entropy of the spikes "
         "of code neurons to their reference rate. Only of time_rule encoder",
         is_mean=True,
+        only_with=_CODED,
     ),
     _metric(
         "distortion",
@@ -190,6 +212,7 @@ _ALL = (
         "bits that a code leaves open, mean over images: -log2 of the probability that the decoder "
         "gives to the class, or to all pixels of the image. Only of time_rule encoder",
         is_mean=True,
+        only_with=_CODED,
     ),
 )
 
@@ -199,6 +222,7 @@ PJ_PER_MAC = 4.6  # the same with a multiplication of 3.7 pJ
 Metrics = Mapping[str, Metric]  # declarations by name
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+FRACTIONS = tuple(metric.name for metric in _ALL if metric.is_fraction)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Settings that a run does not use, because others say that they do not apply."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from typing import Any
 
 from snn.settings.config import SETTINGS, RunConfig
@@ -11,14 +11,17 @@ DEPENDS_ON = {"encoding": ("dataset", "time_rule")}
 
 
 def obstacle(
-    name: str, config: RunConfig, varied: Mapping[str, Collection[Any] | None] | None = None
+    only_with: Mapping[str, Container[Any]],
+    config: RunConfig,
+    varied: Mapping[str, Collection[Any] | None] | None = None,
 ) -> str | None:
-    """Return why a setting applies in no run like this one: `with encoding 'direct'`; or None.
+    """Return why no run like this one has the values of `only_with`, or None.
 
+    `only_with` is that of a setting or a metric; the answer is like `with encoding 'direct'`.
     `varied` are the settings in which the runs differ, with their values; None for too many.
     """
     varied = varied or {}
-    for other, values in SETTINGS[name].only_with.items():
+    for other, values in only_with.items():
         if other in varied:
             known = varied[other]
             if known is None or any(value in values for value in known):
@@ -34,7 +37,9 @@ def obstacle(
 def ignored(given: Mapping[str, Any], config: RunConfig) -> Iterator[Fault]:
     """Yield a fault per given value that the config made from it has dropped."""
     for name, value in given.items():
-        if name in SETTINGS and (reason := obstacle(name, config)) is not None:
+        if name not in SETTINGS:
+            continue
+        if (reason := obstacle(SETTINGS[name].only_with, config)) is not None:
             value = tuple(value) if isinstance(value, list) else value
             if SETTINGS[name].current(value) != getattr(config, name):
                 yield Fault(key=name, message=f"has no effect {reason}; leave it out")

@@ -33,8 +33,9 @@ def test_the_knee_does_not_depend_on_units() -> None:
 
 def test_the_best_in_what_no_point_has_is_none() -> None:
     points = points_of((float("nan"), 10), (float("nan"), 20))
-    with pytest.raises(PickError, match="no point has a figure for accuracy"):
-        pick(points, "best:accuracy", ("accuracy", "synaptic_ops"))
+    for spec in ("best:accuracy", "accuracy>=0.5"):
+        with pytest.raises(PickError, match="no point has a figure for accuracy"):
+            pick(points, spec, ("accuracy", "synaptic_ops"))
     assert pick(points, "best:synaptic_ops", ("accuracy", "synaptic_ops")).trial == 0
 
 
@@ -72,7 +73,9 @@ def test_of_equally_good_points_the_better_in_the_other_objectives_is_picked() -
     [
         ("best:acuracy", r"'acuracy' is not a metric; did you mean 'accuracy'\?"),
         ("model_byte<=3", r"'model_byte' is not a metric; did you mean 'model_bytes'\?"),
-        ("accuracy>=1.5", r"no point has accuracy>=1.5; the closest has accuracy 0.9"),
+        ("accuracy>=0.95", r"no point has accuracy>=0.95; the closest has accuracy 0.9"),
+        ("accuracy>=97", r"accuracy must be a fraction from 0 to 1, got 97: 97 % is 0.97"),
+        ("accuracy>=1e3", r"accuracy must be a fraction from 0 to 1, got 1000$"),
         ("synaptic_ops<=1", r"the closest has synaptic_ops 20"),
         ("accuracy>=much", r"must be compared with a number, got 'much'"),
         ("kneee", r"'kneee' must be knee, best:METRIC, METRIC>=X .*; did you mean 'knee'\?"),

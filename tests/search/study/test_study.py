@@ -156,6 +156,11 @@ def test_a_small_study_takes_the_defaults() -> None:
             "constraints.model_byte must name a metric, got 'model_by",
         ),
         ("{ max = 400_000 }", "{}", "constraints.model_bytes must have min or max, got neither"),
+        (
+            "accuracy = { min = 0.5 }",
+            "accuracy = { min = 50 }",
+            "constraints.accuracy.min must be a fraction from 0 to 1, got 50: 50 % is 0.5",
+        ),
         ("{ max = 400_000 }", "4", "constraints.model_bytes must be like { max = 400_000 }, got 4"),
         (
             "{ max = 400_000 }",

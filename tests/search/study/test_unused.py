@@ -7,6 +7,8 @@ import pytest
 import search
 from search.commands.cli import main
 from search.study.study import StudyError, load_study, study_from_toml
+from snn.settings.config import SETTINGS
+from snn.settings.measurement import METRICS
 
 TEXT = """
 name = "small"
@@ -69,6 +71,43 @@ def test_a_setting_that_no_trial_would_use_is_refused(
 )
 def test_a_setting_that_some_trials_use_is_no_fault(run: str, space: str, tmp_path: Path) -> None:
     load_study(written(tmp_path, run, space))
+
+
+@pytest.mark.parametrize(
+    ("objectives", "constraints", "said"),
+    [
+        (
+            '["accuracy", "latency_ms"]',
+            "",
+            "objectives asks for latency_ms, which is not measured with encoding 'direct'",
+        ),
+        (
+            '["accuracy", "synaptic_ops"]',
+            "code_bits = { max = 9 }",
+            "constraints.code_bits asks for code_bits, which is not measured with time_rule 'bptt'",
+        ),
+    ],
+)
+def test_a_metric_that_no_trial_measures_is_refused(
+    objectives: str, constraints: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such a study spent its whole budget, and then had no front."""
+    path = written(tmp_path)
+    path.write_text(
+        path.read_text().replace('["accuracy", "synaptic_ops"]', objectives)
+        + f"[constraints]\n{constraints}\n"
+    )
+    assert main(["validate", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"small.toml: {said}, as in every trial; leave it out" in line
+    study_from_toml(path.read_text())  # as a store has it from an earlier version
+    path.write_text(path.read_text().replace("width = [4, 8]", 'dataset = ["digits", "n-mnist"]'))
+    if "latency_ms" in objectives:
+        load_study(path)  # some trials measure it
+
+
+def test_metrics_of_recordings_are_measured_where_settings_of_recordings_apply() -> None:
+    assert METRICS["latency_ms"].only_with == SETTINGS["clip_ms"].only_with
 
 
 def test_settings_of_the_command_line_and_of_python_are_looked_at(
