@@ -301,19 +301,24 @@ def _say_how_to_continue(
 ) -> None:
     """Print how to raise a budget that earlier runs have spent."""
     from search.runners.budget_spent import BudgetSpent
+    from search.study.tables import Budget
 
-    if not BudgetSpent(study.budget, store.trials(study.name)).spent():
+    trials = store.trials(study.name)
+    if not BudgetSpent(study.budget, trials).spent():
         return
     places = same_places(arguments, "store", "artifacts", "data")
     again = f"spikefront run {arguments.study_file}{places}"
     output.say("nothing was trained: earlier runs have spent the budget of this study")
     output.say("to continue the search, raise [budget] in the study file, or for example:")
-    if study.budget.trials is not None:
-        output.say(f"  {again} --trials {2 * study.budget.trials}")
-    elif study.budget.hours is not None:
-        output.say(f"  {again} --hours {2 * study.budget.hours:g}")
-    else:
-        output.say(f"  {again}   # with more epochs in [budget]")
+    # of the parts that are spent: a larger one of the others changes nothing
+    budget, finished = study.budget, [trial for trial in trials if trial.state.is_finished]
+    if budget.trials is not None and len(finished) >= budget.trials:
+        again += f" --trials {2 * len(finished)}"
+    if budget.hours is not None and BudgetSpent(Budget(hours=budget.hours), trials).spent():
+        again += f" --hours {2 * budget.hours:g}"
+    if budget.epochs is not None and BudgetSpent(Budget(epochs=budget.epochs), trials).spent():
+        again += f"   # with more epochs in [budget] than {budget.epochs}"
+    output.say(f"  {again}")
 
 
 def _times(report: "RunReport") -> str:

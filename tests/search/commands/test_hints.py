@@ -107,6 +107,22 @@ def test_a_study_whose_budget_is_spent_says_how_to_continue(
     said = capsys.readouterr().out
     assert "nothing was trained: earlier runs have spent the budget of this study" in said
     assert "  spikefront run tiny.toml --trials 50" in said
+    # fewer than there are: twice as many as asked for would still be spent
+    assert cli.main(["run", "tiny.toml", "--trials", "3"]) == 0
+    assert "  spikefront run tiny.toml --trials 50" in capsys.readouterr().out
+
+
+def test_spent_epochs_are_not_answered_by_more_trials(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As those of studies/digits.toml, of whose 80 trials a third use up the epochs."""
+    text = Path("tiny.toml").read_text()
+    Path("tiny.toml").write_text(text.replace("[budget]\n", "[budget]\nepochs = 3\n"))
+    for _ in range(2):
+        assert cli.main(["run", "tiny.toml"]) == 0
+    said = capsys.readouterr().out
+    assert "  spikefront run tiny.toml   # with more epochs in [budget] than 3" in said
+    assert "--trials" not in said
 
 
 def test_a_space_in_which_nothing_can_run_is_said_to_be_one(
