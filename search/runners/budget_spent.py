@@ -87,6 +87,7 @@ class BudgetSpent:
         hypervolume: float | None,
         best_accuracy: float | None,
         metrics: Metrics,
+        objectives: tuple[str, ...],
     ) -> StudyProgress:
         """Return the progress of the study, with the given figures of its front."""
         return StudyProgress(
@@ -101,6 +102,7 @@ class BudgetSpent:
             elapsed_s=self.elapsed_s,
             left_s=self.left_s(),
             metrics=metrics,
+            objectives=objectives,
         )
 
     @property

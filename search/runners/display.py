@@ -36,7 +36,7 @@ class NotebookProgress:
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Write the line anew, with the trial."""
-        line = trial_line(number, outcome, progress.metrics)
+        line = trial_line(number, outcome, progress.objectives, progress.metrics)
         self._write(f"{progress_line(progress)}  |  {line}")
 
     def say(self, text: str) -> None:

@@ -310,6 +310,7 @@ class StudyDriver(LeasedRun):
             hypervolume=self._front.hypervolume,
             best_accuracy=self._front.best_accuracy,
             metrics=self._study.metrics,
+            objectives=self._study.objectives,
         )
 
     def _resume(self, trials: list[Trial]) -> None:
@@ -433,7 +434,7 @@ class StudyDriver(LeasedRun):
         self._sampler.tell(_finished(trial, outcome), points)
         level = self._add_result(outcome)
         self._display.finished(trial.number, outcome, self.progress())
-        line = trial_line(trial.number, outcome, self._study.metrics)
+        line = trial_line(trial.number, outcome, self._study.objectives, self._study.metrics)
         LOG.log(level, line, extra=log.SHOWN)
 
     def _leave(

@@ -50,7 +50,7 @@ class LiveProgress:
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Print a line above the redrawn part."""
-        line = trial_line(number, outcome, progress.metrics)
+        line = trial_line(number, outcome, progress.objectives, progress.metrics)
         self._live.console.print(Text(line, style=STYLES.get(outcome.state, "")))
         self.update(progress)
 

@@ -1,7 +1,7 @@
 """The progress of a run, and its display as one line per finished trial."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO, runtime_checkable
 
@@ -51,6 +51,7 @@ class StudyProgress:
     left_s: float | None  # estimate; None before the first epoch
     noun: str = "trials"  # in the display
     metrics: Metrics = field(default_factory=lambda: METRICS)  # of the study, for their units
+    objectives: tuple[str, ...] = ("accuracy", "synaptic_ops")
 
     @property
     def finished(self) -> int:
@@ -96,23 +97,25 @@ class Lines:
 
     def finished(self, number: int, outcome: Outcome, progress: StudyProgress) -> None:
         """Print the trial, its result and the progress of the study."""
-        self.say(f"{trial_line(number, outcome, progress.metrics)}  [{progress_line(progress)}]")
+        line = trial_line(number, outcome, progress.objectives, progress.metrics)
+        self.say(f"{line}  [{progress_line(progress)}]")
 
     def say(self, text: str) -> None:
         """Print the text on a line of its own."""
         print(text, file=self._stream, flush=True)
 
 
-def trial_line(number: int, outcome: Outcome, declared: Metrics = METRICS) -> str:
-    """Return the main metrics of a trial, or why it ended, in one line."""
+def trial_line(
+    number: int, outcome: Outcome, objectives: Sequence[str], declared: Metrics = METRICS
+) -> str:
+    """Return the objectives of a trial, or why it ended, in one line."""
     parts = [f"trial {number}", outcome.state.value]
     if outcome.evaluation is not None:
         metrics = outcome.evaluation.sampled.metrics
-        if "synaptic_ops" in metrics and "accuracy" in metrics:
-            parts.append(f"accuracy {figure('accuracy', metrics['accuracy'])}")
-            parts.append(figure("synaptic_ops", metrics["synaptic_ops"]))
-        else:  # of an own training: its objectives come first
-            parts += [f"{name} {figure(name, metrics[name], declared)}" for name in [*metrics][:2]]
+        for name in objectives:
+            if name in metrics:
+                value = figure(name, metrics[name], declared)
+                parts.append(value if name == "synaptic_ops" else f"{name} {value}")
     if outcome.reused_trial is not None:
         parts.append(f"same training as trial {outcome.reused_trial}")
     elif outcome.timings.training_s:

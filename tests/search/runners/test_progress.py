@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from dataclasses import replace
 
 from rich.console import Console
@@ -71,6 +72,16 @@ def test_without_a_terminal_every_finished_trial_is_a_plain_line() -> None:
     assert second == (
         "trial 2  complete  accuracy 87.6 %  64 k ops  trained 4 s  "
         "[3/9 trials, front 5, hypervolume 0.625, 3 min 20 s left]"
+    )
+
+
+def test_a_finished_trial_shows_the_objectives_of_its_study() -> None:
+    standing = replace(STANDING, objectives=("accuracy", "model_bytes"))
+    stream = io.StringIO()
+    with watch(stream=stream) as progress:
+        progress.finished(2, COMPLETE, standing)
+    assert re.match(
+        r"trial 2  complete  accuracy 87\.6 %  model_bytes [\d.]+ k?B  trained", stream.getvalue()
     )
 
 
