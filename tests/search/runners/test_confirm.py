@@ -108,8 +108,8 @@ def test_every_member_of_the_front_is_trained_with_fresh_seeds_and_run_on_the_te
     again = confirm(store, folder)
     assert sum(again.trainings.values()) == 0
     assert again.confirmed == report.confirmed
-    with pytest.raises(PickError, match="no point has accuracy>=2"):
-        confirm(store, folder, "accuracy>=2")
+    with pytest.raises(PickError, match="no point has synaptic_ops<=0"):
+        confirm(store, folder, "synaptic_ops<=0")
 
 
 def test_a_prefix_is_confirmed_as_the_training_of_its_own_blocks(
