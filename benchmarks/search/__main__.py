@@ -103,6 +103,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.record and not set(options.problems) <= set(STUDIES):
         parser.error(f"only {' and '.join(STUDIES)} can be recorded")
+    kinds = {STRATEGIES[name].kind for name in options.strategies}
+    if options.markdown and not {"peer", "ours"} <= kinds:
+        parser.error("--markdown needs a strategy of ours and a peer, like random, in --strategies")
     options.seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
     options.trainings = options.trainings or (QUICK_TRAININGS if options.quick else TRAININGS)
     return options

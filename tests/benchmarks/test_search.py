@@ -363,6 +363,16 @@ def test_the_share_of_the_budget_is_read_off_the_mean_curve() -> None:
     assert 0.2 <= found.low <= found.high <= 0.4
 
 
+def test_a_page_needs_a_peer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--strategies", OURS, "random+family", "--markdown", "page.md"]
+    monkeypatch.setattr(sys, "argv", ["search", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert "--markdown needs a strategy of ours and a peer" in capsys.readouterr().err
+
+
 def test_the_command_replays_a_record_and_writes_its_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
