@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from search.text import units
 from search.trial.confirmation import Confirmed
+from snn.settings import measurement
 from snn.settings.config import SETTINGS
 from snn.settings.measurement import METRICS, Metrics
 
@@ -30,7 +31,7 @@ LABELS = {
     "code_bits": "Bits of the code",
     "distortion": "Distortion",
 }
-FRACTIONS = frozenset({"accuracy", "connectivity", "dropout", "target_sparsity"})
+FRACTIONS = frozenset({*measurement.FRACTIONS, "dropout", "target_sparsity"})
 WIDE_UNITS = frozenset({"ops", "B", "nJ", "spikes"})  # vary over orders of magnitude
 NOTHING = "–"
 EXIT_RULE = (

@@ -3,7 +3,7 @@
 import datetime
 import math
 
-from snn.settings.measurement import METRICS, Metrics
+from snn.settings.measurement import FRACTIONS, METRICS, Metrics
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -21,7 +21,7 @@ def figure(name: str, value: float, metrics: Metrics = METRICS) -> str:
 
 def in_unit(name: str, value: float, unit: str) -> str:
     """Return the value of a metric that is counted in this unit."""
-    if name in ("accuracy", "connectivity"):
+    if name in FRACTIONS:
         return percent(value)
     if unit == "s":
         return duration(value)

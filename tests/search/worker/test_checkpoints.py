@@ -132,8 +132,12 @@ def test_the_same_train_command_continues(
     assert not (tmp_path / "mine.checkpoint").exists()
 
 
-def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine be another one from now on."""
+def lose_and_change_version(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lose the training of a command, and let the engine be another one from then on."""
+    with monkeypatch.context() as patch:
+        lose_at(7, patch)
+        with pytest.raises(Lost):
+            cli.main(words)
     monkeypatch.setattr("snn.training.environment.engine", lambda: "of another version")
 
 
@@ -144,11 +148,7 @@ def test_train_says_before_its_first_epoch_that_a_checkpoint_is_of_another_versi
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(CONFIG)
     words = ["train", "mine.toml", "--device", "cpu", "--quiet", "--out", "mine"]
-    with monkeypatch.context() as patch:
-        lose_at(7, patch)
-        with pytest.raises(Lost):
-            cli.main(words)
-    other_version(monkeypatch)
+    lose_and_change_version(words, monkeypatch)
     capsys.readouterr()
     with monkeypatch.context() as patch:
         lose_at(0, patch)
@@ -170,11 +170,7 @@ def test_each_trial_of_a_study_says_once_that_its_checkpoint_is_of_another_versi
     space = "[space]\nlearning_rate = [0.001, 0.01]\n"
     (tmp_path / "s.toml").write_text(f"{head}\n[run]\n{CONFIG}{space}")
     words = ["run", "s.toml", "--device", "cpu", "--artifacts", "w", "--store", "sqlite:///s.db"]
-    with monkeypatch.context() as patch:
-        lose_at(7, patch)
-        with pytest.raises(Lost):
-            cli.main(words)
-    other_version(monkeypatch)
+    lose_and_change_version(words, monkeypatch)
     capsys.readouterr()
     assert cli.main(words) == 0
     (name,) = [line for line in capsys.readouterr().err.splitlines() if "begins at" in line]
