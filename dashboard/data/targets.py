@@ -1,19 +1,16 @@
 """Limits that a user sets on a front: `accuracy >= 97 %, model size <= 100 kB`."""
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from dashboard.data import formats
+from search.text.units import read_figure
 from snn.settings.config import nearest
-from snn.settings.measurement import METRICS, Metric, Metrics
+from snn.settings.measurement import METRICS, Metrics
 
 MOST_TARGETS = 8
 _TARGET = re.compile(r"(?P<name>[^<>≤≥=]+)(?P<side><=|>=|≤|≥|<|>)(?P<value>[^<>≤≥=]+)")
-_VALUE = re.compile(r"(?P<number>[-+]?[\d_.]+(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
-_SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 class TargetError(ValueError):
@@ -74,13 +71,11 @@ def parse_target(text: str, metrics: Metrics = METRICS) -> Target:
         raise TargetError(f"{text!r} must be like accuracy >= 97 % or model size <= 100 kB")
     metric = _metric(found["name"].strip(), text, metrics)
     side: Literal["min", "max"] = "min" if found["side"] in (">=", "≥", ">") else "max"
-    declared = metrics[metric]
-    return Target(
-        metric=metric,
-        side=side,
-        value=_value(declared, found["value"].strip(), text),
-        unit=declared.unit,
-    )
+    try:
+        value = read_figure(metrics[metric], found["value"])
+    except ValueError as error:
+        raise TargetError(f"{text!r}: {metric} {error}") from None
+    return Target(metric=metric, side=side, value=value, unit=metrics[metric].unit)
 
 
 def _metric(name: str, text: str, metrics: Metrics) -> str:
@@ -103,32 +98,3 @@ def _names(metric: str) -> tuple[str, str]:
 
 def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
-
-
-def _value(metric: Metric, given: str, text: str) -> float:
-    found = _VALUE.fullmatch(given)
-    try:
-        number = float(found["number"]) if found else math.nan
-    except ValueError:
-        number = math.nan
-    if found is None or not math.isfinite(number):
-        raise TargetError(f"{text!r}: {given!r} must be a number, optionally with a unit")
-    return number * _scale(metric, found["unit"].strip(), text)
-
-
-def _scale(metric: Metric, unit: str, text: str) -> float:
-    """Return the factor from this unit to the metric's own unit."""
-    if unit == "%":
-        if metric.name in formats.FRACTIONS:
-            return 0.01
-        raise TargetError(f"{text!r}: {metric.name} has no %, because it is not a fraction")
-    own = metric.unit
-    if own == "s" and unit in _SECONDS:
-        return _SECONDS[unit]
-    prefix = unit.removesuffix(own).strip() if own else unit
-    if own.startswith(unit) and unit:  # `steps` for `steps/image`, and the unit itself
-        return 1.0
-    if prefix in _SCALES:
-        return _SCALES[prefix]
-    allowed = f"{own}, k{own} or M{own}" if own else "no unit, k or M"
-    raise TargetError(f"{text!r}: the unit must be {allowed}, got {unit!r}")

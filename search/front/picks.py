@@ -8,6 +8,7 @@ import numpy as np
 
 from search.front.front import Floats, P, minimised
 from search.study.tables import Bound
+from search.text.units import read_figure
 from snn.settings.config import nearest
 from snn.settings.measurement import METRICS, Metrics
 
@@ -43,7 +44,9 @@ def knee_row(values: Floats) -> int:
     return int(finite[sums.argmin()])
 
 
-_CONDITION = re.compile(r"(?P<metric>[A-Za-z_]\w*)(?P<side><=|>=)(?P<value>\S+)")
+_CONDITION = re.compile(r"(?P<metric>[A-Za-z_]\w*)\s*(?P<side><=|>=)\s*(?P<value>.+)")
+# a space before a condition or a goal; one within a value such as 97.2 % separates nothing
+_BETWEEN = re.compile(r"\s+(?=[A-Za-z_]\w*\s*[<>]=|kne|best)")
 
 
 def pick(
@@ -51,14 +54,14 @@ def pick(
 ) -> P:
     """The point that `spec` names: conditions, then `knee` or `best:METRIC`.
 
-    `knee`, `best:accuracy`, `accuracy>=0.97 model_bytes<=1e5 best:synaptic_ops`;
+    `knee`, `best:accuracy`, `accuracy>=97% model_bytes<=100kB best:synaptic_ops`;
     conditions alone take the knee of what they leave. Of points that are equally good the
     better in the other objectives is taken. Raises PickError.
     """
     kept, rule = list(points), ""
     if not kept:
         raise PickError("there is no point to pick from: the front is empty")
-    for word in re.sub(r"\s*(<=|>=)\s*", r"\1", spec).split():
+    for word in _BETWEEN.split(spec.strip()):
         if rule:
             raise PickError(f"pick {spec!r}: nothing can follow {rule!r}, got {word!r}")
         condition = _CONDITION.fullmatch(word)
@@ -94,13 +97,9 @@ def _within(points: list[P], spec: str, condition: re.Match[str], metrics: Metri
     """Those that meet the condition. Raises PickError, with the nearest miss, if none does."""
     name = _metric(spec, condition["metric"], metrics)
     try:
-        limit = float(condition["value"])
-    except ValueError:
-        raise PickError(
-            f"pick {spec!r}: {name} must be compared with a number, got {condition['value']!r}"
-        ) from None
-    if fault := metrics[name].limit_fault(limit):
-        raise PickError(f"pick {spec!r}: {name} {fault}")
+        limit = read_figure(metrics[name], condition["value"])
+    except ValueError as error:
+        raise PickError(f"pick {spec!r}: {name} {error}") from None
     is_max = condition["side"] == "<="
     bound = Bound(max=limit) if is_max else Bound(min=limit)
     values = [p.point.metrics.get(name, math.nan) for p in points]
@@ -110,9 +109,8 @@ def _within(points: list[P], spec: str, condition: re.Match[str], metrics: Metri
         if not found:
             raise _unmeasured(spec, name)
         closest = min(found) if is_max else max(found)
-        raise PickError(
-            f"pick {spec!r}: no point has {condition[0]}; the closest has {name} {closest:g}"
-        )
+        asked = f"{name}{condition['side']}{condition['value']}"
+        raise PickError(f"pick {spec!r}: no point has {asked}; the closest has {name} {closest:g}")
     return kept
 
 

@@ -1,11 +1,18 @@
-"""Numbers for people: three significant digits, an SI prefix, the unit."""
+"""Numbers for people, written and read: three significant digits, an SI prefix, the unit."""
 
 import datetime
 import math
+import re
 
-from snn.settings.measurement import FRACTIONS, METRICS, Metrics
+from snn.settings.measurement import FRACTIONS, METRICS, Metric, Metrics
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_NUMBER = re.compile(r"(?P<number>[-+]?[\d_.]+(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
+_TWO = re.compile(r"(\d+\s*(?:h|min))\s*(\d+\s*(?:min|s))")  # of a duration
+_OTHER_UNITS = {
+    "s": {"min": 60.0, "h": 3600.0},
+    "nJ": {"µJ": 1e3, "μJ": 1e3, "uJ": 1e3, "mJ": 1e6},  # µ as a sign and as a letter
+}
 
 
 def figure(name: str, value: float, metrics: Metrics = METRICS) -> str:
@@ -30,6 +37,46 @@ def in_unit(name: str, value: float, unit: str) -> str:
     if unit == "nJ":
         return energy(value)
     return f"{scaled(value)} {unit}".rstrip()
+
+
+def read_figure(metric: Metric, text: str) -> float:
+    """Return the number that `figure` shows as `text`: 97.2 %, 12.3 kB, 2 h 5 min; or 0.972.
+
+    Raises ValueError with what is allowed.
+    """
+    text = text.strip()
+    parts = _TWO.fullmatch(text) if metric.unit == "s" else None
+    words = (parts[1], parts[2]) if parts else (text,)
+    value = sum(_read(metric, word) for word in words)
+    if not math.isfinite(value):
+        own = metric.unit
+        usual = (own, f"k{own} or M{own}") if own else ("k or M",)
+        units = "%" if metric.is_fraction else ", ".join({"s": ("s", "min or h")}.get(own, usual))
+        raise ValueError(f"must be a number, optionally with {units}, got {text!r}")
+    if fault := metric.limit_fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def _read(metric: Metric, text: str) -> float:
+    """Return a number with its unit in the metric's own unit, NaN where it is none."""
+    found = _NUMBER.fullmatch(text)
+    try:
+        return float(found["number"]) * _factor(metric, found["unit"]) if found else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _factor(metric: Metric, unit: str) -> float:
+    own = metric.unit
+    if unit == "%":
+        return 0.01 if metric.is_fraction else math.nan
+    if unit in _OTHER_UNITS.get(own, {}):
+        return _OTHER_UNITS[own][unit]
+    if own.startswith(unit):  # no unit, `steps` for `steps/image`, and the unit itself
+        return 1.0
+    prefix = unit.removesuffix(own).strip()
+    return next((factor for factor, known in PREFIXES if known == prefix), math.nan)
 
 
 def energy(nanojoules: float) -> str:

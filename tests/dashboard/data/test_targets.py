@@ -27,8 +27,8 @@ def test_a_target_is_read_as_people_write_it(text: str, read: str) -> None:
         ("acuracy >= 0.9", "did you mean 'accuracy'"),
         ("mean <= 3", "could be mean_blocks, mean_timesteps"),
         ("accuracy >= high", "must be a number"),
-        ("model_bytes <= 5 %", "has no %"),
-        ("model_bytes <= 5 apples", "the unit must be B, kB or MB"),
+        ("accuracy >= 97", "97 % is 0.97"),
+        ("model_bytes <= 5 %", "must be a number, optionally with B, kB or MB, got '5 %'"),
         ("accuracy >= 1e999", "must be a number"),
     ],
 )
