@@ -249,26 +249,45 @@ class RandomSuggest:
         return math.exp(self._random.uniform(math.log(low), math.log(high)))
 
 
-class _OneValue(RandomSuggest):
-    """Chooses one given value of one axis, everything else at random."""
+class _Trials(RandomSuggest):
+    """Chooses configurations to try: with all numbers largest, smallest and at random, in turn.
 
-    def __init__(self, name: str, value: Value) -> None:
+    A limit between two settings is met at the ends of their ranges first. With `where` one axis
+    has that value.
+    """
+
+    def __init__(self, where: tuple[str, Value] | None = None) -> None:
         super().__init__()
-        self._name, self._value = name, value
+        self._where, self._turn = where, -1
+
+    def turn(self) -> None:
+        """Begin the next configuration."""
+        self._turn = (self._turn + 1) % 3
+
+    def integer(self, name: str, low: int, high: int, step: int, log: bool) -> int:
+        return (high, low, super().integer(name, low, high, step, log))[self._turn]
+
+    def real(self, name: str, low: float, high: float, step: float | None, log: bool) -> float:
+        return (high, low, super().real(name, low, high, step, log))[self._turn]
 
     def choice(self, name: str, values: Sequence[Value]) -> Value:
-        return self._value if name == self._name else super().choice(name, values)
+        if self._where is not None and name == self._where[0]:
+            return self._where[1]
+        drawn = super().choice(name, values)
+        if any(isinstance(value, str) for value in values):  # names have no ends
+            return drawn
+        return (max(values, key=float), min(values, key=float), drawn)[self._turn]
 
 
 def conflict(run: Mapping[str, Any], space: Space) -> Fault | None:
     """Return the fault of a space without a valid run, or of a choice that no valid run has."""
-    faults = _obstacle(run, space, RandomSuggest())
+    faults = _obstacle(run, space)
     if faults:
         return Fault(key="space", message=f"has no valid configuration: {_reasons(run, faults)}")
     for name, axis in space.axes.items():
         # what units cannot be is not asked for
         for value in axis.values if isinstance(axis, Choice) and not units.is_part(name) else ():
-            faults = _obstacle(run, space, _OneValue(name, value), where=(name, value))
+            faults = _obstacle(run, space, where=(name, value))
             if faults:
                 message = f"has {value!r}, with which no configuration is valid: "
                 message += _reasons(run, faults)
@@ -330,11 +349,7 @@ def _example(run: Mapping[str, Any], space: Space) -> RunConfig | None:
 
 
 def _obstacle(
-    run: Mapping[str, Any],
-    space: Space,
-    suggest: RandomSuggest,
-    *,
-    where: tuple[str, Value] | None = None,
+    run: Mapping[str, Any], space: Space, where: tuple[str, Value] | None = None
 ) -> Sequence[Fault]:
     """Return the faults of the first configuration if none of _DRAWS is valid.
 
@@ -342,7 +357,9 @@ def _obstacle(
     is valid, or if the axis is never active.
     """
     first: Sequence[Fault] = ()
+    suggest = _Trials(where)
     for _ in range(_DRAWS):
+        suggest.turn()
         params = space.sample(suggest)
         if where is not None and params.get(where[0]) != where[1]:
             continue

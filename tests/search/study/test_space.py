@@ -419,6 +419,24 @@ def test_a_choice_that_can_never_run_is_a_conflict_that_names_it() -> None:
     assert conflict({}, both) is None
 
 
+@pytest.mark.parametrize("axis", [[2, 9, 4], {"low": 2, "high": 9, "log": True}])
+def test_a_limit_between_two_settings_is_named_at_the_end_of_the_range(axis: object) -> None:
+    run = {"inference_timesteps": 32}
+    assert str(conflict(run, a_space({"timesteps": axis}, **run))) == (
+        "space has no valid configuration: run.inference_timesteps must be at most timesteps (9), "
+        "got 32"
+    )
+
+
+def test_a_space_that_is_valid_only_at_an_end_is_no_conflict() -> None:
+    """Random draws would miss the few valid ones among so many."""
+    axis = {"low": 1, "high": 10**6}
+    at_the_top, at_the_bottom = {"inference_timesteps": 10**6}, {"timesteps": 1}
+    assert conflict(at_the_top, a_space({"timesteps": axis}, **at_the_top)) is None
+    space = a_space({"inference_timesteps": axis}, **at_the_bottom)
+    assert conflict(at_the_bottom, space) is None
+
+
 def test_a_space_in_which_something_can_run_is_no_conflict() -> None:
     run = {"inference_timesteps": 6}
     assert conflict(run, a_space({"timesteps": {"low": 2, "high": 8}}, **run)) is None
