@@ -86,7 +86,7 @@ def _metric(name: str, text: str, metrics: Metrics) -> str:
     starting = {metric for known, metric in names.items() if known.startswith(plain)}
     if len(starting) == 1:
         return starting.pop()
-    hint = nearest(plain, list(names)) or f"; known: {', '.join(metrics)}"
+    hint = nearest(plain, [*names, *metrics]) or f"; known: {', '.join(metrics)}"
     if len(starting) > 1:
         hint = f"; could be {', '.join(sorted(starting))}"
     raise TargetError(f"{text!r}: {name!r} is not a metric{hint}")

@@ -12,6 +12,36 @@ Kind = Literal["integer", "real", "choice", "text", "reals", "flag"]
 LARGEST: dict[str, int | float] = {"integer": 2**31 - 1, "real": 1e30, "reals": 1e30}
 """Bounds of numbers without a `high`: they fit into a 32-bit integer and into a float32."""
 
+USUAL = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "opt": "optimizer",
+    "t": "timesteps",
+    "tau": "leak",
+    "beta": "leak",
+    "decay": "leak",
+    "thr": "threshold",
+    "vth": "threshold",
+    "v_th": "threshold",
+    "arch": "architecture",
+    "channels": "width",
+    "sparsity": "target_sparsity",
+    "acc": "accuracy",
+    "ops": "synaptic_ops",
+    "sops": "synaptic_ops",
+    "mem": "training_memory_bytes",
+    "memory": "training_memory_bytes",
+    "size": "model_bytes",
+    "latency": "latency_steps",
+    "spikes": "spikes_per_inference",
+    "cpus": "cpus_per_trial",
+    "gpus": "gpus_per_trial",
+    "n_jobs": "workers",
+    "pruner": "stopping",
+}
+"""What others call our settings and metrics, where the spelling alone does not tell."""
+
 
 class AboveZero:
     """The numbers above 0, as values with which another setting applies."""
@@ -132,7 +162,9 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` if a known name is similar, otherwise an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    usual = USUAL.get(name.casefold())
+    close = [usual] if usual in names else difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

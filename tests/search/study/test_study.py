@@ -11,6 +11,10 @@ from search.commands.run import read_study
 from search.study.space import RandomSuggest
 from search.study.study import Bound, Budget, SearchSettings, Study, StudyError, load_study
 from search.study.study import study_from_toml as read
+from search.study.tables import BUDGET_SETTINGS, SEARCH_SETTINGS
+from snn.settings.config import SETTINGS
+from snn.settings.measurement import METRICS
+from snn.settings.setting import USUAL
 
 GOOD = """\
 # Question: what does the front of accuracy against operations
@@ -256,6 +260,17 @@ def test_a_partition_of_more_units_than_the_backbone_has_is_refused() -> None:
     assert faults_of(text) == [
         "run.partition must cover at most the 3 units of resnet7, got '2+2' with 4"
     ]
+
+
+def test_what_others_call_a_key_is_a_hint_of_each_table() -> None:
+    known = {*SETTINGS, *METRICS, *BUDGET_SETTINGS, *SEARCH_SETTINGS}
+    assert set(USUAL.values()) <= known
+    assert not set(USUAL) & known
+    text = 'name = "s"\nobjectives = ["acc"]\n[constraints]\nsize = { max = 9 }\n'
+    text += "[budget]\nn_jobs = 2\n[run]\nlr = 0.1\n[space]\nT = [4]\n"
+    hints = [line.partition("did you mean ")[2] for line in faults_of(text)]
+    found = ["accuracy", "model_bytes", "workers", "learning_rate", "timesteps"]
+    assert hints == [f"{name!r}?" for name in found]
 
 
 def test_a_study_in_which_nothing_can_run_is_refused_before_it_starts() -> None:

@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 
 from snn.settings.config import PER_BLOCK, SETTINGS, ConfigError, RunConfig, nearest
+from snn.settings.measurement import METRICS
 from snn.settings.partition import format_partition, parse_partition, partitions
 
 
@@ -161,6 +162,14 @@ def test_there_are_two_to_the_cuts_partitions(units: int) -> None:
     assert len(set(found)) == len(found) == 2 ** (units - 1)
     assert all(sum(parse_partition(text)) == units for text in found)
     assert all(format_partition(parse_partition(text)) == text for text in found)
+
+
+def test_what_others_call_a_setting_or_metric_is_known() -> None:
+    for given, meant in (("lr", "learning_rate"), ("T", "timesteps"), ("opt", "optimizer")):
+        with pytest.raises(ConfigError, match=rf"did you mean '{meant}'\?"):
+            RunConfig.from_mapping({given: 1})
+    assert nearest("acc", METRICS) == "; did you mean 'accuracy'?"
+    assert nearest("memory", SETTINGS) == "; did you mean 'memory_mode'?"  # a metric, not here
 
 
 def test_nearest_is_empty_when_no_name_is_similar() -> None:
