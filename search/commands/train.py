@@ -29,8 +29,9 @@ from search.text import log
 from search.text.artifacts import ArtifactFile, sha256_of
 from search.text.units import duration, percent
 from search.trial.trial import Outcome, TrialState
-from search.worker.engine import settled, usual_threads
+from search.worker.engine import settled
 from search.worker.job import Continuation
+from search.worker.limits import usual_threads
 from snn.settings.config import RunConfig
 from snn.settings.datasets import sample_of
 from snn.settings.measurement import METRICS, Evaluation, Measurement

@@ -1,5 +1,6 @@
 """Environment variables with wrong values, extensions, and the encoding of the output."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from search.doctor.check import Check
 from search.text import log, terminal
-from search.worker.engine import allowed_processors
+from search.worker.limits import allowed_processors
 from snn.settings import extensions
 from snn.settings.config import nearest
 
@@ -101,7 +102,7 @@ def _log(environment: Mapping[str, str]) -> Iterator[Check]:
 def _threads(environment: Mapping[str, str]) -> Iterator[Check]:
     name = "OMP_NUM_THREADS"
     value = environment.get(name)
-    processors = allowed_processors()
+    processors = math.ceil(allowed_processors())
     remedy = f"{name}={processors}, or unset it"
     if value is None or (value.isdecimal() and 1 <= int(value) <= processors):
         return

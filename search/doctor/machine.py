@@ -10,7 +10,7 @@ from pathlib import Path
 
 from search.doctor.check import Check
 from search.doctor.places import unwritable
-from search.worker.engine import allowed_processors
+from search.worker.limits import allowed_processors, control_groups, text
 
 # Driver, Ray's own processes and two workers with torch, without any network.
 NEEDED_BYTES = 2e9
@@ -25,9 +25,7 @@ SOCKET_PATH = 103 if sys.platform == "darwin" else 107  # bytes that the system 
 def processors(root: Path = Path("/")) -> Check:
     """Check how many of the processors this process may use."""
     there = os.cpu_count() or 1
-    allowed = allowed_processors()
-    quota = _quota(root)
-    usable = min(allowed, quota or allowed)
+    usable = allowed_processors(root)
     if usable >= there:
         return Check(name="processors", finding=f"{there}")
     return Check(
@@ -37,15 +35,6 @@ def processors(root: Path = Path("/")) -> Check:
         remedy=f"keep workers times cpus_per_trial at {max(1, int(usable))} or less; "
         f"for other commands set OMP_NUM_THREADS={max(1, int(usable))}",
     )
-
-
-def _quota(root: Path) -> float | None:
-    """Return the processors that a container may use; None without a limit."""
-    for folder in _groups(root):
-        limit, _, period = _text(folder / "cpu.max").partition(" ")
-        if limit.isdigit() and period.isdigit():
-            return int(limit) / int(period)
-    return None
 
 
 def memory(root: Path = Path("/")) -> Iterator[Check]:
@@ -68,7 +57,7 @@ def memory(root: Path = Path("/")) -> Iterator[Check]:
 
 
 def _free(root: Path) -> int | None:
-    for line in _text(root / "proc/meminfo").splitlines():
+    for line in text(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
@@ -76,36 +65,18 @@ def _free(root: Path) -> int | None:
 
 def _left_of_groups(root: Path) -> Iterator[int]:
     """Yield the memory that each control group of this process may still take."""
-    for folder in _groups(root):
-        limit, used = _text(folder / "memory.max"), _text(folder / "memory.current")
+    for folder in control_groups(root):
+        limit, used = text(folder / "memory.max"), text(folder / "memory.current")
         if limit.isdigit() and used.isdigit():
             yield int(limit) - int(used) + _reclaimable(folder / "memory.stat")
 
 
 def _reclaimable(statistics: Path) -> int:
     """Return the used memory that the system can free: cached files."""
-    for line in _text(statistics).splitlines():
+    for line in text(statistics).splitlines():
         if line.startswith("inactive_file "):
             return int(line.split()[1])
     return 0
-
-
-def _groups(root: Path) -> Iterator[Path]:
-    """Yield the control groups (v2) of this process, from its own to the outermost."""
-    top = root / "sys/fs/cgroup"
-    own = _text(root / "proc/self/cgroup").rpartition("::/")[2]
-    folder = top / own
-    yield folder
-    while folder != top and top in folder.parents:
-        folder = folder.parent
-        yield folder
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def open_files() -> Check:

@@ -6,7 +6,6 @@ torch is loaded when a function is called.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,19 +22,6 @@ if TYPE_CHECKING:
     from snn.training.plan import CostEstimate, LowerBound
 
 VALIDATION, TEST = "validation", "test"
-
-
-def allowed_processors() -> int:
-    """Return how many processors this process may use: `taskset` and the like allow fewer."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def usual_threads() -> int:
-    """Return the threads of a training that names none: OMP_NUM_THREADS, or one a processor."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else allowed_processors()
 
 
 def pick_device(device: str) -> str:
