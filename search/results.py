@@ -15,6 +15,7 @@ from search.store.store import Store, StoredPoint
 from search.study.study import Study
 from search.text.requirements import needs
 from search.trial.trial import Trial
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,7 @@ class Front(Sequence["Point"]):
         return len(self._points)
 
     def __repr__(self) -> str:
-        return f"<front of {self.study.name}: {len(self)} points>"
+        return f"<front of {self.study.name}: {counted(len(self), 'point')}>"
 
     def _repr_html_(self) -> str:
         """Return the front as notebooks show it."""

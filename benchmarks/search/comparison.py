@@ -11,7 +11,7 @@ from benchmarks.search.curves import Bundle, Reached, best_of, reached
 from benchmarks.search.problem import Problem
 from benchmarks.search.replay import Curve, replay
 from benchmarks.search.strategies import OURS, SEARCHES, SLOW, STRATEGIES
-from search.text.units import counted
+from snn.settings.setting import counted
 
 REFERENCES = ("default", "typical")
 

@@ -10,6 +10,7 @@ from search.trial.confirmation import Confirmed
 from snn.settings import measurement
 from snn.settings.config import SETTINGS
 from snn.settings.measurement import METRICS, Metrics
+from snn.settings.setting import counted
 
 LABELS = {
     "accuracy": "Accuracy",
@@ -138,7 +139,7 @@ def confirmed(found: Confirmed | None, metric: str, metrics: Metrics = METRICS) 
     if found is None or not found.seeds:
         return NOTHING
     spread = found.spread(metric)
-    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+    seeds = counted(found.seeds, "seed")
     if math.isnan(spread.std):
         return f"{quantity(metric, spread.mean, metrics)} ({seeds})"
     if metric in FRACTIONS:

@@ -11,6 +11,7 @@ from search.study.study import StudyError
 from search.trial.rung import RungReport
 from search.trial.trial import Trial
 from snn.settings.measurement import METRICS, Metrics
+from snn.settings.setting import counted
 
 MOST_NAMED = 6  # trials named in a sentence
 
@@ -91,8 +92,7 @@ def explained(reason: StopReason) -> list[str]:
 
 
 def _lost(reason: StopReason) -> str:
-    count = len(reason.others)
-    before = "1 trial" if count == 1 else f"{count:,} trials"
+    before = counted(len(reason.others), "trial")
     if reason.superiors:
         how = "dominates" if len(reason.superiors) == 1 else "dominate"
         return f"Of the {before} before it at this rung, {named(reason.superiors)} {how} it."

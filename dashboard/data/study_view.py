@@ -11,6 +11,7 @@ from dashboard.data.study_table import point_table
 from search.store.columns import TrialColumns
 from search.store.store import Store, StoredPoint, StoredStudy, StudySummary
 from search.study.study import Study, StudyError
+from search.text.units import done_of
 from search.trial.confirmation import Confirmed
 from search.trial.rung import RungReport
 from search.trial.trial import HypervolumeRecord, Trial, TrialState
@@ -62,11 +63,8 @@ class StudyCard:
     def facts(self) -> list[str]:
         """Progress in words: trials, epochs, states, time."""
         summary = self.summary
-        asked = f" of {summary.trials_asked:,}" if summary.trials_asked else ""
-        words = [f"{self.finished:,}{asked} trials finished"]
-        is_short = summary.epochs_trained < (summary.epochs_asked or 0)
-        epochs = f" of {summary.epochs_asked:,}" if is_short else ""
-        words.append(f"{summary.epochs_trained:,}{epochs} epochs")
+        words = [f"{done_of(self.finished, summary.trials_asked, 'trial')} finished"]
+        words.append(done_of(summary.epochs_trained, summary.epochs_asked, "epoch"))
         words += [
             f"{summary.counts[state]:,} {state_word(state, is_running=summary.is_running)}"
             for state in SHOWN_STATES

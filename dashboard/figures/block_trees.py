@@ -13,6 +13,7 @@ from dashboard.data.trial_table import Branch, TrialTable, branches, is_log
 from dashboard.figures.importance import numbers_of, small
 from dashboard.figures.style import axis_layout, one_per_cell, ramp, template, thinned, translucent
 from dashboard.figures.theme import PALETTES, Mode, Palette
+from snn.settings.setting import counted
 
 HEIGHT = 520
 BLOCKS, EPOCHS = "blocks", "epochs"  # what is no metric to have along the x axis
@@ -230,8 +231,8 @@ def hovers(tree: SearchTree, rows: Sequence[int], metric: str) -> list[str]:
 def words_of_cost(tree: SearchTree, row: int) -> str:
     """Return what the last block of a prefix was trained, and how often it was built upon."""
     count = int(tree.extensions[row])
-    built = f", then extended by {count} block{'s' if count > 1 else ''}" if count else ""
-    return f"{tree.epochs[row]} epochs for this block{built}"
+    built = f", then extended by {counted(count, 'block')}" if count else ""
+    return f"{counted(int(tree.epochs[row]), 'epoch')} for this block{built}"
 
 
 def fate(tree: SearchTree, row: int) -> str:
@@ -297,6 +298,6 @@ def _branch_hover(branch: Branch, axis: Axis) -> str:
     head = f"<b>{what}</b>" if branch.is_whole or not branch.path else f"begins with <b>{what}</b>"
     best, mean = map(axis.shown, (branch.best, branch.mean))
     return (
-        f"{head}<br>{branch.trials:,} trials<br>{html.escape(axis.label)}: "
+        f"{head}<br>{counted(branch.trials, 'trial')}<br>{html.escape(axis.label)}: "
         f"best <b>{html.escape(best)}</b>, mean <b>{html.escape(mean)}</b>"
     )

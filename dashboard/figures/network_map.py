@@ -13,6 +13,7 @@ from snn.settings.config import RunConfig
 from snn.settings.datasets import sample_of
 from snn.settings.measurement import ExitReport, LayerReport, OperatingPoint
 from snn.settings.prefix import block_units
+from snn.settings.setting import counted
 
 STYLE = """<style>
 .net { display: flex; flex-wrap: wrap; align-items: stretch; gap: 0.4rem 0;
@@ -153,8 +154,9 @@ def _backward(config: RunConfig) -> str:
 def _layer(layer: LayerReport, sample: str) -> str:
     share = layer.connections / layer.weights if layer.weights else 0.0
     title = (
-        f"{layer.neurons:,} neurons, {layer.connections:,} of {layer.weights:,} connections, "
-        f"{layer.spikes_per_inference:,.0f} spikes per {sample}"
+        f"{counted(layer.neurons, 'neuron')}, {layer.connections:,} of "
+        f"{counted(layer.weights, 'connection')}, "
+        f"{counted(round(layer.spikes_per_inference), 'spike')} per {sample}"
     )
     name = layer.name.rpartition("exit")[2] if layer.name.startswith("exit") else layer.name
     return (

@@ -13,6 +13,7 @@ from dashboard.data.inputs import IMAGES, Inputs
 from dashboard.figures.style import template, translucent
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from snn.evaluation.raster import ImageRaster, LayerRaster
+from snn.settings.setting import counted
 
 MOST_NEURONS = 32  # drawn of one layer
 GAP = 8  # rows above each layer, for its name
@@ -29,7 +30,7 @@ def described(
     """Return a sentence on the answer of the exit."""
     predicted = int(raster.predicted[exit_ - 1, timesteps - 1])
     confidence = float(raster.confidence[exit_ - 1, timesteps - 1])
-    steps = f"{timesteps} timestep" + ("s" if timesteps > 1 else "")
+    steps = counted(timesteps, "timestep")
     answer = (
         "right" if predicted == raster.label else f"wrong, the class is {inputs.name(raster.label)}"
     )
@@ -161,12 +162,12 @@ def _add_spikes(
                 xgap=3,
                 ygap=0.6,
                 hovertemplate=f"{html.escape(layer.name)}<br>timestep %{{x}}<br>"
-                f"{count:,} spikes of {neurons:,} neurons in all<extra></extra>",
+                f"{counted(count, 'spike')} of {counted(neurons, 'neuron')} in all<extra></extra>",
             ),
             row=1,
             col=column,
         )
-        note = f"{html.escape(layer.name)}  ·  {count:,} spikes"
+        note = f"{html.escape(layer.name)}  ·  {counted(count, 'spike')}"
         if neurons > shown.shape[1]:
             note += f"  ·  {shown.shape[1]} of {neurons:,} neurons"
         figure.add_annotation(

@@ -13,6 +13,7 @@ from dashboard.figures.style import axis_layout, template, translucent
 from dashboard.figures.theme import PALETTES, Mode, Palette
 from search.trial.rung import RungPoint, RungReport
 from snn.settings.measurement import Metrics
+from snn.settings.setting import counted
 
 TRIAL = "trial"  # the horizontal axis if there is only one metric
 
@@ -77,7 +78,7 @@ def _value(number: int, point: RungPoint, name: str) -> float:
 def _hover(number: int, report: RungReport, point: RungPoint, declared: Metrics) -> str:
     lines = [
         f"<b>Trial {number}</b>",
-        f"after {report.epochs_done} of {report.epochs_total} epochs",
+        f"after {report.epochs_done} of {counted(report.epochs_total, 'epoch')}",
     ]
     for name, value in point.metrics.items():
         shown = html.escape(formats.quantity(name, value, declared))

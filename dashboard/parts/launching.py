@@ -29,6 +29,7 @@ from search.study.study import Study, study_from_toml
 from search.trial.trial import Event, Trial, TrialState
 from snn.settings.datasets import is_recorded
 from snn.settings.measurement import Measurement
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:  # it loads NumPy and the readers
     from snn.data.events.report import Report
@@ -64,9 +65,9 @@ def recordings(text: str, data_dir: str) -> "dict[str, Report]":
 
 
 def size_words(study: Study) -> str:
-    """Return the number of configurations of the space in words."""
+    """Return the number of configurations of the space in words: `12 configurations`."""
     size = study.space.size()
-    return "infinitely many" if math.isinf(size) else f"{size:,}"
+    return "infinitely many configurations" if math.isinf(size) else counted(size, "configuration")
 
 
 def start(url: str, study: Study, path: Path, options: RunOptions) -> Launched:

@@ -16,6 +16,7 @@ from dashboard.parts import downloads, frame
 from dashboard.parts.front_controls import ControlState, draw_controls
 from dashboard.parts.front_selection import chosen_rows
 from dashboard.parts.store_cache import store_url, study_view
+from snn.settings.setting import counted
 
 MOST_NETWORKS = 12  # that have a line of their own
 MOST_ZIPPED = 50  # in one file
@@ -49,9 +50,9 @@ def export_page() -> None:
 def _what(view: StudyView, visible: VisiblePoints, chosen: list[int]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if chosen:
-            st.markdown(f"**{len(chosen):,} points chosen** on the front.")
+            st.markdown(f"**{counted(len(chosen), 'point')} chosen** on the front.")
         else:
-            st.markdown(f"**The front**, {visible.front.size:,} points.")
+            st.markdown(f"**The front**, {counted(visible.front.size, 'point')}.")
         st.page_link(
             frame.FRONT,
             label="Choose other points",
@@ -87,7 +88,9 @@ def _together(url: str, view: StudyView, rows: list[int]) -> None:
     kept = [row for row in rows if int(table.trials[row]) not in lost]
     points = [(int(table.trials[row]), int(table.ids[row])) for row in kept]
     left_out = (
-        f" {len(rows) - len(kept):,} networks have no weights on this machine." if lost else ""
+        f" Without weights on this machine: {counted(len(rows) - len(kept), 'network')}."
+        if lost
+        else ""
     )
     st.download_button(
         f"All {len(kept):,} as one file" if kept else "All as one file",

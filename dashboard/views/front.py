@@ -21,6 +21,7 @@ from dashboard.parts.front_controls import ControlState, draw_controls
 from dashboard.parts.front_selection import MOST_SELECTED, ids_in, take_selection
 from dashboard.parts.store_cache import is_anything_running, store_url, study_view
 from search.trial.trial import TrialState
+from snn.settings.setting import counted
 
 MOST_CARDS = 6
 CHART = "front-chart"
@@ -159,7 +160,9 @@ def _remarks(view: StudyView, controls: ControlState, visible: VisiblePoints) ->
         words.append("A box or lasso selects all points within it, also those drawn in grey only.")
     lost = not_drawn(view.table, visible, controls.options)
     if lost:
-        words.append(f"{lost:,} points have no finite value on these axes and are not drawn.")
+        words.append(
+            f"Without a finite value on these axes, so not drawn: {counted(lost, 'point')}."
+        )
     if not visible.front.size and len(view.table):
         words.append("No point meets the constraints and targets. Loosen a target.")
     if controls.references:

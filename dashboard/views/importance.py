@@ -24,6 +24,7 @@ from dashboard.parts.store_cache import (
     trials_without_configs_of,
 )
 from dashboard.parts.tree_view import tree_of, tree_section
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:  # it loads Optuna
     from search.samplers.importance import Importance
@@ -108,7 +109,7 @@ def _nothing_yet(table: TrialTable) -> None:
     st.subheader("No measured trial yet", anchor=False)
     if table.finished:
         st.text(
-            f"{table.finished} trials ended without a measurement: they failed or were stopped "
+            f"{counted(table.finished, 'trial')} ended without a measurement: failed or stopped "
             "early. The Network page shows the reason."
         )
     else:
@@ -127,7 +128,8 @@ def _importance(
         )
         return names
     if len(table) < ENOUGH:
-        st.text(f"{len(table)} measured trials. Importance is computed from {ENOUGH} trials on.")
+        measured = counted(len(table), "measured trial")
+        st.text(f"{measured}. Importance is computed from {ENOUGH} trials on.")
         return names
     method = frame.pick_one("Method", "by", {name: words[0] for name, words in METHODS.items()})
     found = _importances(url, study, version, objectives, method)

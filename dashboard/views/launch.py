@@ -16,6 +16,7 @@ from search.commands.study_file import Cost
 from search.runners.launch import RunOptions
 from search.store.store import StoreError
 from search.study.study import Study, StudyError
+from snn.settings.setting import counted
 
 WATCH_S = 2.0
 SOURCES = {"file": "A study file", "form": "A new study"}
@@ -89,9 +90,9 @@ def _cost(study: Study) -> None:
     """Draw the size of the space and the cost of some runs, as `spikefront validate` does."""
     budget = study.budget
     heads = [
-        f"{budget.trials:,} trials" if budget.trials else "no limit of trials",
+        counted(budget.trials, "trial") if budget.trials else "no limit of trials",
         f"{budget.workers} at a time",
-        f"{launching.size_words(study)} configurations",
+        launching.size_words(study),
         f"sampler {study.search.sampler}",
     ]
     st.markdown(f"**{formats.verbatim(study.name)}**: {formats.verbatim(', '.join(heads))}")
@@ -125,7 +126,7 @@ def _cost(study: Study) -> None:
         epochs = [budget.trials * cost.epochs for cost in found.values()]
         least, most = min(epochs), max(epochs)
         span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        words.append(f"{budget.trials:,} such trials train {span} epochs.")
+        words.append(f"Epochs of {counted(budget.trials, 'such trial')}: {span}.")
     st.caption(" ".join(words))
 
 

@@ -31,6 +31,7 @@ from search.export.replay import Replay, ReplayError
 from search.trial.function_config import FunctionConfig
 from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import Metrics, OperatingPoint
+from snn.settings.setting import counted
 
 COLOURS = {
     TrialState.COMPLETE: "green",
@@ -220,7 +221,7 @@ def _facts(view: TrialView, selected: SelectedPoint | None) -> list[str]:
     if trial.engine_config is not None:
         facts += [trial.engine_config.title, f"partition {trial.engine_config.partition}"]
         done = trial.epochs_done + trial.epochs_reused
-        facts.append(f"{done} of {trial.engine_config.total_epochs} epochs")
+        facts.append(f"{done} of {counted(trial.engine_config.total_epochs, 'epoch')}")
     if selected is not None:
         facts += _point_facts(selected.point)
     if trial.reused_trial is not None:
@@ -235,7 +236,7 @@ def _point_facts(point: OperatingPoint) -> list[str]:
         return [f"point {point.label}"] if point.label else []
     exits = formats.thresholds(point.exit_thresholds)
     exit_ = f"exit threshold {exits}" if exits != "–" else "a single exit"
-    return [f"{point.timesteps} timesteps", exit_]
+    return [counted(point.timesteps, "timestep"), exit_]
 
 
 def _not_yet(view: TrialView, *, is_running: bool) -> None:

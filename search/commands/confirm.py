@@ -34,6 +34,7 @@ from search.study.study import Study
 from search.text.units import duration
 from search.trial.confirmation import confirmed_document
 from search.trial.trial import TrialState
+from snn.settings.setting import all_of
 
 if TYPE_CHECKING:
     from search.runners.confirm import ConfirmReport
@@ -183,6 +184,6 @@ def _exit_code(report: "ConfirmReport") -> int:
     """Return 1 if every training of this run failed."""
     failed = report.trainings.get(TrialState.FAILED, 0)
     if failed and failed == sum(report.trainings.values()):
-        print(f"spikefront: all {failed} trainings of this run failed", file=sys.stderr)
+        print(f"spikefront: {all_of(failed, 'training')} of this run failed", file=sys.stderr)
         return 1
     return 0

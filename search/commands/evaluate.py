@@ -21,6 +21,7 @@ from search.text.artifacts import sha256_of
 from snn.settings import extensions
 from snn.settings.datasets import sample_of
 from snn.settings.measurement import METRICS
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from search.export.graphs import GraphMeasured
@@ -210,8 +211,9 @@ def _say_graph(output: Output, run: "GraphMeasured", *, is_test: bool) -> None:
     about, kind = run.about, "test" if is_test else "validation"
     sample = sample_of(about.dataset)
     output.say(
-        f"on {run.measured.images} {kind} {sample}s of {about.dataset}, {about.encoding} encoding, "
-        f"{about.timesteps} timesteps of {about.dt_s:g} s"
+        f"on {counted(run.measured.images, f'{kind} {sample}')} of {about.dataset}, "
+        f"{about.encoding} encoding, "
+        f"{counted(about.timesteps, 'timestep')} of {about.dt_s:g} s"
     )
     output.say(tables.metric_columns({"now": run.measured.metrics}))
     output.say(f"{', '.join(UNKNOWN)} are not known: a graph has no training")

@@ -20,8 +20,9 @@ from search.commands.options import (
 from search.commands.output import Output
 from search.export.folder import check_target
 from search.text.requirements import is_there, needs
-from search.text.units import counted, percent
+from search.text.units import percent
 from snn.settings.datasets import sample_of
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from search.export.export import Exported

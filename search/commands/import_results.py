@@ -12,7 +12,7 @@ from search.runners.driver import check_question
 from search.store.store import Store
 from search.study.prior_trials import PriorTrials, fitting, read_csv
 from search.study.study import load_study
-from search.text.units import counted
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from search.study.study import Study

@@ -30,6 +30,7 @@ from search.text.artifacts import check, is_remote, located
 from search.text.requirements import is_there, needs
 from search.text.units import duration
 from search.trial.trial import TrialState
+from snn.settings.setting import all_of, counted
 
 if TYPE_CHECKING:
     from search.runners.run import RunReport
@@ -267,12 +268,13 @@ def _say_results(
         output.say(line)
     if len(shown) < len(points):
         output.say(
-            f"{len(shown)} of {len(points)} points; all: spikefront front {study.name}{in_store}"
+            f"{len(shown)} of {counted(len(points), 'point')}; "
+            f"all: spikefront front {study.name}{in_store}"
         )
     output.say()
     output.say(f"{report.stopped or 'done'}; this run: {tables.counts(report.trials)}")
     if report.epochs_reused:
-        output.say(f"{report.epochs_reused} epochs reused from cached blocks")
+        output.say(f"{counted(report.epochs_reused, 'epoch')} reused from cached blocks")
     output.say(_times(report))
     failed = [t for t in store.trials(study.name) if t.state is TrialState.FAILED]
     if report.trials.get(TrialState.FAILED) and failed:
@@ -373,14 +375,14 @@ def _exit_code(report: "RunReport") -> int:
         return 1
     if report.without_weights:
         print(
-            f"spikefront: the weights of {report.without_weights} trials could not be saved, so "
-            "they cannot be exported; free space in --artifacts, then continue with the same "
-            "command: it trains them again",
+            f"spikefront: the weights of {counted(report.without_weights, 'trial')} could not be "
+            "saved, so they cannot be exported; free space in --artifacts, then continue with the "
+            "same command: it trains them again",
             file=sys.stderr,
         )
         return 1
     failed = report.trials.get(TrialState.FAILED, 0)
     if failed and failed == sum(report.trials.values()):
-        print(f"spikefront: all {failed} trials of this run failed", file=sys.stderr)
+        print(f"spikefront: {all_of(failed, 'trial')} of this run failed", file=sys.stderr)
         return 1
     return 0

@@ -13,6 +13,7 @@ from search.commands.output import Output
 from search.store.store import Store
 from search.text.units import duration, moment
 from search.trial.trial import RULED_OUT, Event, Trial, TrialState
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from search.store.store import StoredStudy, StudySummary
@@ -128,8 +129,8 @@ def _progress(
     front_size: int,
     in_store: str,
 ) -> dict[str, str]:
-    asked = f" of {summary.trials_asked}" if summary.trials_asked else ""
     finished = sum(1 for trial in trials if trial.state.is_finished)
+    asked = f" of {summary.trials_asked}" if (summary.trials_asked or 0) >= max(finished, 1) else ""
     stopped = ", ".join(f"{n} at rung {rung}" for rung, n in summary.stopped_at.items())
     reused = f", {summary.epochs_reused} more reused from cached blocks"
     return {
@@ -152,7 +153,8 @@ def _search(rejected: Sequence[Event], sources: Mapping[str, int]) -> dict[str, 
     pairs = {}
     if rejected:
         pairs["rejected"] = (
-            f"{len(rejected)} configurations, without training; the last: {rejected[-1].message}"
+            f"{counted(len(rejected), 'configuration')}, without training; "
+            f"the last: {rejected[-1].message}"
         )
     if sources:
         results = ", ".join(f"{count} of {source}" for source, count in sources.items())

@@ -20,11 +20,12 @@ from search.study.remarks import remarks
 from search.study.space import RandomSuggest, describe_prior
 from search.study.study import Study, load_study, study_from_toml
 from search.study.template import study_text, templates
-from search.text.units import counted, figure, percent, scaled
+from search.text.units import figure, percent, scaled
 from search.trial.trial import Params
 from snn.settings.backbones import BACKBONES, Backbone
 from snn.settings.config import ConfigError, RunConfig
 from snn.settings.datasets import is_recorded
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from snn.data.events.report import Report

@@ -25,6 +25,7 @@ from snn.settings.measurement import (
     Metrics,
     OperatingPoint,
 )
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from search.store.store import StudySummary
@@ -102,10 +103,12 @@ def studies_table(summaries: Iterable["StudySummary"]) -> Table:
     )
     for summary in summaries:
         states = summary.counts
+        finished = sum(n for state, n in states.items() if state.is_finished)
+        asked = summary.trials_asked or 0  # below what there is after a run with a lower budget
         table.add_row(
             Text(summary.name, style="bold"),
-            str(sum(n for state, n in states.items() if state.is_finished)),
-            str(summary.trials_asked or "-"),
+            str(finished),
+            str(asked) if asked >= max(finished, 1) else "-",
             str(states.get(TrialState.RUNNING, 0)) if summary.is_running else "-",
             str(states.get(TrialState.FAILED, 0)),
             str(summary.epochs_trained),
@@ -326,4 +329,5 @@ def _exit_cell(report: ExitReport | None) -> str:
     if report is None or not report.images:
         return "-"
     hard = ", hard class" if report.is_hard else ""
-    return f"{report.images} images, {percent(report.correct / report.images)} correct{hard}"
+    correct = percent(report.correct / report.images)
+    return f"{counted(report.images, 'image')}, {correct} correct{hard}"

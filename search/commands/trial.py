@@ -17,6 +17,7 @@ from search.trial.confirmation import Confirmed, confirmed_document
 from search.trial.function_config import FunctionConfig
 from search.trial.rung import RungReport
 from search.trial.trial import Trial
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from snn.settings.measurement import Evaluation, Measurement, OperatingPoint
@@ -116,7 +117,7 @@ def _say_points(
     confirmed: Mapping[int, Confirmed],
 ) -> None:
     title = (
-        f"Sampled operating point: {sampled.timesteps} timesteps, "
+        f"Sampled operating point: {counted(sampled.timesteps, 'timestep')}, "
         f"exit threshold {tables.thresholds(sampled)}"
     )
     metrics: Mapping[str, float] = sampled.metrics

@@ -11,6 +11,7 @@ from search.text import log, terminal
 from search.worker.limits import allowed_processors
 from snn.settings import extensions
 from snn.settings.config import nearest
+from snn.settings.setting import counted
 
 WAIT = "SPIKEFRONT_STORE_WAIT_S"
 KNOWN = (
@@ -107,7 +108,7 @@ def _threads(environment: Mapping[str, str]) -> Iterator[Check]:
     if value is None or (value.isdecimal() and 1 <= int(value) <= processors):
         return
     if value.isdecimal() and int(value) > processors:
-        finding = f"{value} threads on {processors} processors slow each other down"
+        finding = f"{value} threads on {counted(processors, 'processor')} slow each other down"
         yield Check(name=name, status="warning", finding=finding, remedy=remedy)
         return
     finding = f"must be a whole number from 1, got {value!r}; torch ignores it"

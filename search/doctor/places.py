@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.doctor.check import Check
 from search.text import artifacts as weights
+from snn.settings.setting import counted
 
 if TYPE_CHECKING:
     from search.store.store import Store, StudySummary
@@ -52,7 +53,7 @@ def store(url: str) -> Check:
             remedy="allow this user to write the file and its folder, or choose another store "
             "with --store or SPIKEFRONT_STORE",
         )
-    return Check(name="store", finding=f"{name}, {studies} studies")
+    return Check(name="store", finding=f"{name}, {counted(studies, 'study', 'studies')}")
 
 
 def _no_store(error: ValueError) -> Check:
@@ -106,7 +107,7 @@ def _interrupted(summary: "StudySummary", url: str) -> Iterator[Check]:
     if summary.is_running or (summary.lease_holder is None and not running):
         return
     holder = summary.lease_holder or "its driver"
-    trials = f", with {running} trials running" if running else ""
+    trials = f", with {counted(running, 'trial')} running" if running else ""
     yield Check(
         name=f"study {summary.name}",
         status="warning",
@@ -123,7 +124,8 @@ def _weights(opened: "Store", name: str) -> Iterator[Check]:
         yield Check(
             name=f"study {name}",
             status="warning",
-            finding=f"weights of {len(gone)} of {len(kept)} trials are missing, such as {gone[0]}",
+            finding=f"weights of {len(gone)} of {counted(len(kept), 'trial')} are missing, "
+            f"such as {gone[0]}",
             remedy="restore the folder: without weights, networks cannot be exported or run again",
         )
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import jinja2
 
 from search.export.content import ExportContent
-from search.text.units import counted, figure, percent, scaled
+from search.text.units import figure, percent, scaled
 from snn.settings.architecture import format_architecture
 from snn.settings.backbones import BACKBONES
 from snn.settings.config import RunConfig
 from snn.settings.datasets import is_recorded, sample_of
+from snn.settings.setting import counted
 
 TEMPLATE = "model_card.md.jinja"
 
@@ -102,9 +103,9 @@ def _each(value: float | tuple[float, ...]) -> str:
 
 def _columns(content: ExportContent) -> Iterator[str]:
     yield "metric"
-    yield f"validation ({content.images} images)" if content.images else "validation"
+    yield f"validation ({counted(content.images, 'image')})" if content.images else "validation"
     if content.test is not None:
-        yield f"test ({content.test.images} images)"
+        yield f"test ({counted(content.test.images, 'image')})"
     yield "meaning"
 
 

@@ -10,6 +10,7 @@ from search.runners.progress import RunningTrial, StudyProgress
 from search.study.study import Budget
 from search.trial.trial import Trial, TrialState
 from snn.settings.measurement import Measurement, Metrics
+from snn.settings.setting import all_of, counted
 
 
 class BudgetSpent:
@@ -121,12 +122,12 @@ class BudgetSpent:
         budget = self._budget
         trials = self._counts.total() + len(self._running)
         if budget.trials is not None and trials >= budget.trials:
-            return f"all {budget.trials} trials of the budget were run"
+            return _spent(budget.trials, "trial", "run")
         epochs = self._epochs + sum(t.epochs_trained for t in self._running.values())
         if budget.epochs is not None and epochs >= budget.epochs:
-            return f"all {budget.epochs} epochs of the budget were trained"
+            return _spent(budget.epochs, "epoch", "trained")
         if budget.hours is not None and self._hours() >= budget.hours:
-            return f"all {budget.hours:g} hours of the budget have passed"
+            return f"the time of the budget is over: {counted(budget.hours, 'hour')}"
         return ""
 
     def left_s(self) -> float | None:
@@ -177,3 +178,7 @@ def busy_seconds(trials: Iterable[Trial]) -> float:
         total += max(0.0, (end - max(start, until)).total_seconds())
         until = max(until, end)
     return total
+
+
+def _spent(count: int, noun: str, done: str) -> str:
+    return f"{all_of(count, noun)} of the budget {'was' if count == 1 else 'were'} {done}"

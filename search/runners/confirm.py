@@ -38,6 +38,7 @@ from search.worker.function_run import FunctionTrainable
 from search.worker.job import Continuation, Job, Trainable
 from search.worker.trial_run import ConfirmationTrainable
 from snn.settings.measurement import Measurement, Metrics
+from snn.settings.setting import counted
 
 LOG = log.logger("confirm")
 
@@ -204,7 +205,8 @@ class ConfirmationDriver(LeasedRun):
         self._open = deque(self._job(*one) for one in enumerate(trainings))
         self._asked = len(trainings)
         self.say(
-            f"{len(self.members)} points, {len(self.seeds)} seeds: {self._asked} trainings to do"
+            f"{counted(len(self.members), 'point')}, {counted(len(self.seeds), 'seed')}: "
+            f"{counted(self._asked, 'training')} to do"
         )
 
     def _with_current_code(self, configs: Mapping[int, Config]) -> dict[int, Config]:
@@ -303,7 +305,7 @@ class ConfirmationDriver(LeasedRun):
             self.warn(f"{job.title}  {note}")
         done = self.finished_here.total()
         result = f"{job.title}  {_result(runs, outcome, self._study.metrics)}"
-        self._say(f"{result}  [{done}/{self._asked} trainings]", level)
+        self._say(f"{result}  [{done}/{counted(self._asked, 'training')}]", level)
         self._display.update(self.progress())
 
     def progress(self) -> StudyProgress:
@@ -322,7 +324,7 @@ class ConfirmationDriver(LeasedRun):
             best_accuracy=None,
             elapsed_s=elapsed,
             left_s=left,
-            noun="trainings",
+            noun="training",
             metrics=self._study.metrics,
         )
 

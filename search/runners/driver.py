@@ -33,7 +33,6 @@ from search.text.artifacts import (
     local_path,
     located,
 )
-from search.text.units import counted
 from search.trial.function_config import FunctionConfig
 from search.trial.rung import RungReport
 from search.trial.trial import RULED_OUT, Outcome, Trial, TrialState
@@ -41,6 +40,7 @@ from search.worker.function_run import WORK
 from search.worker.job import Continuation, Job
 from snn.settings.config import Fault, RunConfig
 from snn.settings.measurement import Measurement, OperatingPoint
+from snn.settings.setting import counted
 
 LOG = log.logger("driver")
 
@@ -104,9 +104,11 @@ class StudyDriver(LeasedRun):
         self._warn_of_codes(trials)
         if not self._is_new:
             finished = self.progress().finished
-            self.say(f"continuing {self._study.name}: {finished} finished trials")
+            self.say(f"continuing {self._study.name}: {counted(finished, 'finished trial')}")
             if self._unsaved:
-                self.say(f"training again for missing weights: {len(self._unsaved)} trials")
+                self.say(
+                    f"training again for missing weights: {counted(len(self._unsaved), 'trial')}"
+                )
         return self
 
     def _warn_of_codes(self, trials: Sequence[Trial]) -> None:

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from search.runners.progress import RunningTrial, StudyProgress, trial_line
-from search.text.units import duration, figure, percent
+from search.text.units import done_of, duration, figure, percent
 from search.trial.trial import Outcome, TrialState
 from snn.settings.measurement import Metrics
+from snn.settings.setting import counted
 
 STYLES = {
     TrialState.COMPLETE: "green",
@@ -84,9 +85,9 @@ def _epoch(trial: RunningTrial, metrics: Metrics) -> str:
 
 
 def _summary(progress: StudyProgress) -> RenderableType:
-    asked = "" if progress.trials_asked is None else f" of {progress.trials_asked}"
-    parts = [f"{progress.study}: {progress.finished}{asked} {progress.noun}"]
-    parts.append(f"{progress.epochs_done} epochs")
+    done = done_of(progress.finished, progress.trials_asked, progress.noun)
+    parts = [f"{progress.study}: {done}"]
+    parts.append(counted(progress.epochs_done, "epoch"))
     if progress.best_accuracy is not None:
         parts.append(f"best accuracy {percent(progress.best_accuracy)}")
     if progress.front_size is not None:

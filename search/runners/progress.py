@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO, runtime_checkable
 
-from search.text.units import duration, figure
+from search.text.units import done_of, duration, figure
 from search.trial.trial import Outcome, TrialState
 from snn.settings.measurement import METRICS, Measurement, Metrics
 
@@ -49,7 +49,7 @@ class StudyProgress:
     best_accuracy: float | None
     elapsed_s: float  # since this driver started
     left_s: float | None  # estimate; None before the first epoch
-    noun: str = "trials"  # in the display
+    noun: str = "trial"  # in the display
     metrics: Metrics = field(default_factory=lambda: METRICS)  # of the study, for their units
     objectives: tuple[str, ...] = ("accuracy", "synaptic_ops")
 
@@ -127,8 +127,7 @@ def trial_line(
 
 def progress_line(progress: StudyProgress) -> str:
     """Return the progress of a study in one line."""
-    asked = "" if progress.trials_asked is None else f"/{progress.trials_asked}"
-    parts = [f"{progress.finished}{asked} {progress.noun}"]
+    parts = [done_of(progress.finished, progress.trials_asked, progress.noun, sign="/")]
     if progress.front_size is not None:
         parts.append(f"front {progress.front_size}")
     if progress.hypervolume is not None:

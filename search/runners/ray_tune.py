@@ -37,6 +37,7 @@ from search.worker.context import WorkerContext
 from search.worker.job import Continuation, Job, JobSource
 from search.worker.time_limit import overtime
 from snn.settings.measurement import Measurement
+from snn.settings.setting import counted
 
 LOG = log.logger("ray")
 
@@ -457,7 +458,7 @@ def _check_gpus(budget: Budget) -> None:
     there = ray.cluster_resources().get("GPU", 0)
     if there < budget.gpus_per_trial:
         raise RayError(
-            f"budget.gpus_per_trial must be at most the {there:g} GPUs that Ray has, "
+            f"budget.gpus_per_trial must be at most the {counted(there, 'GPU')} that Ray has, "
             f"got {budget.gpus_per_trial:g}"
         )
 

@@ -11,6 +11,7 @@ from search.study.prior_trials import ExternalTrial, PriorTrials, fitting
 from search.study.study import Study, StudyError
 from search.trial.trial import Trial
 from snn.settings.config import Fault, RunConfig, nearest
+from snn.settings.setting import counted
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
 
@@ -40,7 +41,7 @@ def take_over(store: Store, study: Study) -> list[str]:
         prior = prior_trials_of(study, store, name)
         store.add_prior_trials(study.name, f"study {name}", prior.trials)
         skipped = "; ".join(f"{count} {why}" for why, count in prior.skipped.items())
-        line = f"{len(prior.trials)} trials of {name} are reported to the sampler"
+        line = f"{counted(len(prior.trials), 'trial')} of {name} reported to the sampler"
         lines.append(f"{line}; left out: {skipped}" if skipped else line)
     return lines
 

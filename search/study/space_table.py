@@ -37,6 +37,7 @@ from snn.settings.config import (
 )
 from snn.settings.declared.network import DEFAULT_BACKBONE
 from snn.settings.partition import format_partition, parse_partition
+from snn.settings.setting import counted
 
 _RANGE_KEYS = ("low", "high", "step", "log", "when", "per", "prior")
 _CHOICE_KEYS = ("values", "when", "per", "prior")
@@ -215,7 +216,7 @@ class Reader:
             return None
         smallest = min(self.sizes, key=lambda title: self.sizes[title])
         return (
-            f"must cover at most the {self.units} units of {smallest}, "
+            f"must cover at most the {counted(self.units, 'unit')} of {smallest}, "
             f"got {text!r} with {sum(blocks)}"
         )
 
@@ -335,7 +336,9 @@ class Reader:
         message = Setting(kind="integer", meaning="", low=1).fault(given[key])
         if not message and self.sizes and given[key] > self.units:
             title = next(iter(self.sizes))
-            message = f"must be at most the {self.units} units of {title}, got {given[key]}"
+            message = (
+                f"must be at most the {counted(self.units, 'unit')} of {title}, got {given[key]}"
+            )
         if message:
             self.fault(f"partition.{key}", message)
 

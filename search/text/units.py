@@ -5,10 +5,12 @@ import math
 import re
 
 from snn.settings.measurement import FRACTIONS, METRICS, Metric, Metrics
+from snn.settings.setting import counted
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _NUMBER = re.compile(r"(?P<number>[-+]?[\d_.]+(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
 _TWO = re.compile(r"(\d+\s*(?:h|min))\s*(\d+\s*(?:min|s))")  # of a duration
+_NOUNS = ("ops", "spikes", "steps", "blocks", "events", "bits")  # units that count
 _OTHER_UNITS = {
     "s": {"min": 60.0, "h": 3600.0},
     "nJ": {"µJ": 1e3, "μJ": 1e3, "uJ": 1e3, "mJ": 1e6},  # µ as a sign and as a letter
@@ -36,7 +38,10 @@ def in_unit(name: str, value: float, unit: str) -> str:
         return scaled(value, joined="B")
     if unit == "nJ":
         return energy(value)
-    return f"{scaled(value)} {unit}".rstrip()
+    shown = scaled(value)
+    if shown == "1" and unit in _NOUNS:
+        unit = unit.removesuffix("s")
+    return f"{shown} {unit}".rstrip()
 
 
 def read_figure(metric: Metric, text: str) -> float:
@@ -128,6 +133,11 @@ def moment(at: datetime.datetime | None) -> str:
     return aware.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def counted(count: float, noun: str) -> str:
-    """Return a count with its noun: 1 block, 2 blocks, 0.5 processors."""
-    return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"
+def done_of(done: int, asked: int | None, noun: str, *, sign: str = " of ") -> str:
+    """Return progress towards a budget: 3 of 5 trials; 3 trials without one.
+
+    A study may be run again with a budget below what it has done: then it says nothing of it.
+    """
+    if asked is None or asked < done:
+        return counted(done, noun)
+    return f"{done:,}{sign}{counted(asked, noun)}"

@@ -18,6 +18,7 @@ from snn.network.readout import integrated
 from snn.network.trained import Images
 from snn.settings.config import RunConfig
 from snn.settings.measurement import LayerReport, energy_nj
+from snn.settings.setting import counted
 
 
 def description_of(graph: Any) -> Description | None:
@@ -73,8 +74,8 @@ def measure(graph: Any, images: Images, about: Description) -> Measured:
     notes = []
     if simulation.populations and metrics["spikes_per_inference"] == 0:
         notes.append(
-            f"no neuron spiked in {about.timesteps} timesteps of {about.dt_s:g} s; the graph may "
-            "need another timestep: set it with --dt"
+            f"no neuron spiked in {counted(about.timesteps, 'timestep')} of {about.dt_s:g} s; the "
+            "graph may need another timestep: set it with --dt"
         )
     layers = tally.layers(count, about)
     return Measured(images=count, metrics=metrics, layers=layers, notes=tuple(notes))

@@ -38,7 +38,7 @@ from snn.settings.declared.time_rules import TimeRuleSettings
 from snn.settings.first_spikes import FIRST_SPIKES
 from snn.settings.partition import format_partition, parse_partition
 from snn.settings.rule_conflicts import STEP_RULES
-from snn.settings.setting import ConfigError, Fault, Kind, Setting, nearest
+from snn.settings.setting import ConfigError, Fault, Kind, Setting, counted, nearest
 from snn.settings.units import Unit
 
 __all__ = [
@@ -259,7 +259,7 @@ class RunConfig(  # dataclasses take fields from the last base to the first
             return [Fault(key="partition", message=str(error))]
         if sum(blocks) > units:
             message = (
-                f"must cover at most the {units} units of {self.title}, "
+                f"must cover at most the {counted(units, 'unit')} of {self.title}, "
                 f"got {self.partition!r} with {sum(blocks)}"
             )
             return [Fault(key="partition", message=message)]

@@ -31,6 +31,7 @@ from snn.settings.measurement import (
     OperatingPoint,
     name_fault,
 )
+from snn.settings.setting import counted
 from snn.settings.units import KINDS, Unit
 from snn.settings.user_folders import expanded
 
@@ -143,7 +144,7 @@ def add_backbone(name: str, units: Sequence[Unit] | str, meaning: str = "") -> N
             if not signs and not isinstance(field.default, bool) and not _is_count(value):
                 message = f"{key} must be an integer above 0, got {value!r}"
                 raise ExtensionError(f"backbone {name!r}: unit {place}: {message}")
-    meaning = meaning or f"{len(units)} units, of an extension"
+    meaning = meaning or f"{counted(len(units), 'unit')}, of an extension"
     BACKBONES[name] = Backbone(name=name, units=listed, meaning=meaning)
 
 

@@ -160,6 +160,17 @@ def shown(value: object) -> str:
     return str(value) if isinstance(value, int | float) else repr(value)
 
 
+def counted(count: float, noun: str, several: str = "") -> str:
+    """Return a count with its noun: 1 block, 2 blocks, 0.5 processors; 2 studies by `several`."""
+    shown = f"{count:,}" if isinstance(count, int) else f"{count:,.12g}"
+    return f"{shown} {noun if count == 1 else several or f'{noun}s'}"
+
+
+def all_of(count: int, noun: str) -> str:
+    """Return `all 2 trials`, or `the only trial`."""
+    return f"the only {noun}" if count == 1 else f"all {counted(count, noun)}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` if a known name is similar, otherwise an empty string."""
     names = list(known)

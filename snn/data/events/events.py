@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn.data.image_files import DataError
+from snn.settings.setting import counted
 
 Int64 = npt.NDArray[np.int64]
 
@@ -70,7 +71,7 @@ def recording(events: Events, form: Form, where: Path | str) -> Recording:
     if outside > OUTSIDE_SHARE * count:
         raise DataError(
             f"{where}: {outside} of {count} events are outside of {width}x{height} pixels and "
-            f"{channels} polarit{'ies' if channels > 1 else 'y'} (x to {x.max()}, y to {y.max()}, "
+            f"{counted(channels, 'polarity', 'polarities')} (x to {x.max()}, y to {y.max()}, "
             f"p {on.min()} to {on.max()}); correct the sensor's size, or the format that the "
             "suffix says"
         )

@@ -7,6 +7,7 @@ import numpy as np
 from snn.data.events import series
 from snn.data.events.binning import Cut, bins, frames
 from snn.data.events.store import Store, gathered
+from snn.settings.setting import counted
 
 SAMPLED = 256  # training recordings, evenly spread, whose frames are counted
 
@@ -33,8 +34,8 @@ class Report:
         least, median, most = self.length_ms
         step = "of no fixed length" if self.step_ms is None else f"of {self.step_ms:.4g} ms"
         found = [
-            f"{self.recordings[0]:,} training recordings ({self.fewest} to {self.most} of a "
-            f"class), {self.recordings[1]:,} test recordings",
+            f"{counted(self.recordings[0], 'training recording')} ({self.fewest} to {self.most} "
+            f"of a class), {counted(self.recordings[1], 'test recording')}",
             f"{self.events[0]:,} to {self.events[2]:,} events (median {self.events[1]:,}), the "
             f"last one after {least:.4g} to {most:.4g} ms (median {median:.4g} ms)",
             f"timesteps {step}; {_percent(self.cut_share)} of the events are after the clip, "
@@ -44,9 +45,11 @@ class Report:
             "another one, and are lost with event_value 'binary'",
         ]
         if self.unsorted:
-            found.append(f"{self.unsorted:,} recordings were not in the order of time: sorted")
+            found.append(
+                f"not in the order of time, so sorted: {counted(self.unsorted, 'recording')}"
+            )
         if self.outside:
-            found.append(f"{self.outside:,} events outside of the sensor were dropped")
+            found.append(f"outside of the sensor, so dropped: {counted(self.outside, 'event')}")
         return found
 
 
@@ -107,15 +110,19 @@ def suspicions(store: Store, name: str) -> list[str]:
             listed = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
             found.append(f"{name}: no {part} recording has class {listed}")
     if store.outside:
-        found.append(f"{name}: {store.outside:,} events outside of the sensor were dropped")
+        found.append(
+            f"{name}: outside of the sensor, so dropped: {counted(store.outside, 'event')}"
+        )
     if store.unsorted:
-        found.append(f"{name}: {store.unsorted:,} recordings were not in the order of time: sorted")
+        found.append(
+            f"{name}: not in the order of time, so sorted: {counted(store.unsorted, 'recording')}"
+        )
     if store.unread:
         found.append(
-            f"{name}: {len(store.unread):,} files beside the recordings are of no known format and "
-            f"were not read, like {store.unread[0]}"
+            f"{name}: of no known format, so not read: {counted(len(store.unread), 'file')} beside "
+            f"the recordings, like {store.unread[0]}"
         )
     empty = int((np.diff(store.train.start) == 0).sum())
     if empty:
-        found.append(f"{name}: {empty:,} training recordings have no event")
+        found.append(f"{name}: without an event: {counted(empty, 'training recording')}")
     return found

@@ -21,6 +21,7 @@ from dashboard.parts import downloads
 from dashboard.parts.store_cache import study_cards, study_view, trial_view
 from search.commands import cli
 from search.commands.front import front_of_study
+from search.commands.tables import studies_table
 from search.export.folder import ExportError
 from search.runners.front_history import FrontHistory
 from search.store.store import Store, StoreError
@@ -65,6 +66,20 @@ def test_a_study_that_trained_all_its_epochs_is_finished_with_trials_to_go(tmp_p
         card = next(each for each in study_cards(url) if each.summary.name == name)
         assert (card.summary.epochs_asked, card.state) == (epochs, state)
     assert card.progress == pytest.approx(0.5)
+
+
+def test_a_study_that_was_run_again_with_a_lower_budget_does_not_tell_it_as_a_whole(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="digits", count=3, is_running=False)
+    for asked, said, of in ((3, "3 of 3 trials finished", "3"), (1, "3 trials finished", "-")):
+        with Store(url) as store:
+            store.create_study(study_from_toml(TOML.format(name="digits", trials=asked)))
+            table = studies_table(store.study_summaries())
+        (card,) = study_cards(url)
+        assert card.facts[0] == said
+        assert [list(column.cells) for column in table.columns if column.header == "of"] == [[of]]
 
 
 def test_the_study_changed_last_comes_first(example_url: str) -> None:

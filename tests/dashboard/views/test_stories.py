@@ -158,9 +158,9 @@ def test_launch_a_study_and_watch_it_finish(page: Page, app: str, url: str, fold
     expect(page).to_have_url(re.compile("watch=new"))
     for text in (
         "$ spikefront run",
-        "1 of 1 trials finished",
+        "1 of 1 trial finished",
         "Finished",
-        "all 1 trials of the budget were run",
+        "the only trial of the budget was run",
         "(ended with exit code 0)",
     ):
         shows(page, text)

@@ -420,7 +420,7 @@ def test_missing_and_infinite_metrics_are_left_out_and_counted(
     for view in VIEWS:
         app = shown(monkeypatch, f"sqlite:///{path}", view, study="new")
         if "front" in view:
-            assert "have no finite value on these axes" in words(app)
+            assert "Without a finite value on these axes" in words(app)
 
 
 def test_the_dashboard_serves_this_machine_alone_and_reports_to_nobody() -> None:

@@ -276,7 +276,7 @@ def test_a_run_and_its_status_show_the_reused_epochs(
     words = ["run", searched / "tiny.toml", "--store", store, "--artifacts", tmp_path / "artifacts"]
     ran = run(*words, "--trials", "1", "--json")
     assert ran.document["epochs_reused"] == 1
-    assert "1 epochs reused from cached blocks" in ran.err
+    assert "1 epoch reused from cached blocks" in ran.err
     assert run("status", "tiny", "--store", store, "--json").document["epochs_reused"] == 1
     assert "1 more reused from cached blocks" in run("status", "tiny", "--store", store).out
     assert run("show", "tiny", "0", "--store", store, "--json").document["epochs_reused"] == 1

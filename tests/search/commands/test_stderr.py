@@ -59,7 +59,7 @@ SAID = {
     "import other.toml sqlite:///optuna.db#quiet": r"(?:spikefront: .*\n)*",
     "run other.toml --workers 0 --trials 2": rf"(?:continuing other.*\n)?(?:{TRIAL}\n){{2}}",
     "confirm quiet --pick knee --seeds 1 --workers 0": (
-        r"1 points, 1 seeds: 1 trainings to do\ntrial \d with seed 1000  test accuracy .*\n"
+        r"1 point, 1 seed: 1 training to do\ntrial \d with seed 1000  test accuracy .*\n"
     ),
 }
 # Python shows a warning once in a process, so that one process serves all commands.

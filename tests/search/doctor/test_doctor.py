@@ -372,7 +372,7 @@ def test_a_limit_of_processors_of_this_process_is_a_warning(
 ) -> None:
     assert machine.processors(tmp_path).finding.endswith("may use 1")
     (check,) = environment._threads({"OMP_NUM_THREADS": "2"})
-    assert check.finding == "2 threads on 1 processors slow each other down"
+    assert check.finding == "2 threads on 1 processor slow each other down"
 
 
 def test_rays_folder_is_the_one_that_ray_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -561,7 +561,7 @@ def test_a_study_whose_driver_ended_unexpectedly_is_a_warning(url: str, tmp_path
         (check,) = places.studies(url)
     assert (check.name, check.status) == ("study left", "warning")
     name = holder.partition("#")[0]
-    assert check.finding == f"{name} ended unexpectedly, with 1 trials running"
+    assert check.finding == f"{name} ended unexpectedly, with 1 trial running"
     assert f"spikefront run STUDY.toml --store {url}" in check.remedy
 
 

@@ -682,7 +682,7 @@ def test_hours_are_those_of_all_drivers() -> None:
         return BudgetSpent(Budget(hours=1), trials)
 
     assert hours((0, 25), (10, 30), (600, 629)).spent() == ""
-    assert hours((0, 25), (10, 30), (600, 631)).spent() == "all 1 hours of the budget have passed"
+    assert hours((0, 25), (10, 30), (600, 631)).spent() == "the time of the budget is over: 1 hour"
     left = hours((0, 30)).left_s()
     assert left is not None
     assert 1799 < left <= 1800

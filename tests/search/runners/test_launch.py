@@ -69,7 +69,7 @@ def test_a_run_is_a_process_of_its_own_that_writes_a_log(tmp_path: Path) -> None
     assert newest_log(tmp_path / "logs", "little") == begun.log
     text = tail(begun.log)
     assert text.startswith("$ spikefront run ")
-    assert "all 1 trials of the budget were run" in text
+    assert "the only trial of the budget was run" in text
     with Store(url, read_only=True) as store:
         assert len(store.trials("little")) == 1
     assert not list(Path().glob("here"))

@@ -456,7 +456,7 @@ def test_earlier_studies_teach_the_sampler_and_are_no_trials(store: Store, tmp_p
     assert [t.params for t in store.prior_trials("next")] == [t.params for t in inside]
     assert len(store.trials("next")) == 3
     (line,) = [e.message for e in store.events("next") if e.kind == "warm start"]
-    assert line.startswith(f"{len(inside)} trials of small are reported to the sampler; left out")
+    assert line.startswith(f"{len(inside)} trials of small reported to the sampler; left out")
     # from then on, nothing that becomes of the earlier study changes anything
     store.delete_study("small")
     drive(study.with_overrides(trials=5), store, tmp_path)

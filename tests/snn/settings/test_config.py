@@ -9,6 +9,7 @@ import pytest
 from snn.settings.config import PER_BLOCK, SETTINGS, ConfigError, RunConfig, nearest
 from snn.settings.measurement import METRICS
 from snn.settings.partition import format_partition, parse_partition, partitions
+from snn.settings.setting import all_of, counted
 
 
 def test_every_fault_is_reported_at_once_with_value_and_range() -> None:
@@ -162,6 +163,14 @@ def test_there_are_two_to_the_cuts_partitions(units: int) -> None:
     assert len(set(found)) == len(found) == 2 ** (units - 1)
     assert all(sum(parse_partition(text)) == units for text in found)
     assert all(format_partition(parse_partition(text)) == text for text in found)
+
+
+def test_a_count_has_its_noun() -> None:
+    assert counted(1, "trial") == "1 trial"
+    assert counted(1200, "trial") == "1,200 trials"
+    assert [counted(each, "hour") for each in (0.5, 1.0, 2.0)] == ["0.5 hours", "1 hour", "2 hours"]
+    assert [counted(each, "study", "studies") for each in (1, 0)] == ["1 study", "0 studies"]
+    assert (all_of(1, "trial"), all_of(2, "trial")) == ("the only trial", "all 2 trials")
 
 
 def test_what_others_call_a_setting_or_metric_is_known() -> None:

@@ -248,7 +248,7 @@ def test_what_a_folder_has_beside_recordings_is_said(tmp_path: Path) -> None:
     assert report.suspicions(plain, "mine") == []
     (tmp_path / "set/tap/10.pkl").write_bytes(b"x")
     (said,) = report.suspicions(stored(own(tmp_path / "set", EVENTS), tmp_path), "mine")
-    assert said.startswith("mine: 1 files beside the recordings are of no known format")
+    assert said.startswith("mine: of no known format, so not read: 1 file beside the recordings")
     assert said.endswith("tap/10.pkl")
     (tmp_path / "set/tap/9.npy").rename(tmp_path / "set/tap/9.bin")
     with pytest.raises(DataError, match=r"tap/9.bin: begins as a .npy file, not as its suffix"):
