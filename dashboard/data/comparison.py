@@ -1,5 +1,6 @@
 """Several studies over the same objectives, with one reference point for all hypervolumes."""
 
+import dataclasses
 import datetime
 import itertools
 import re
@@ -20,6 +21,7 @@ from snn.settings.measurement import METRICS, Metrics
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 CHECKPOINTS = 60  # at which the hypervolume is computed
 GOAL = 0.95  # share of the best hypervolume of all studies
@@ -138,9 +140,19 @@ def _together(studies: Sequence[Compared], reference: Mapping[str, float]) -> fl
 
 
 def _usable(table: PointTable, reference: Mapping[str, float]) -> Floats:
-    """Return the points within the constraints as `_scaled` rows."""
-    scaled = _scaled(table, reference)
-    return scaled[table.is_feasible & np.isfinite(scaled).all(axis=1)]
+    """Return the points that can be on the front as `_scaled` rows."""
+    return _scaled(table, reference)[_can_be_on_front(table)]
+
+
+def _can_be_on_front(table: PointTable) -> Bools:
+    """Return which points are within the constraints, with a figure for each objective.
+
+    For those that are not shared too: a front has no point without one.
+    """
+    usable = table.is_feasible.copy()
+    for name in table.objectives:
+        usable &= np.isfinite(table.figures[name])
+    return usable
 
 
 def ceiling_line(studies: Sequence[Compared], x: str, y: str) -> Floats:
@@ -171,10 +183,13 @@ def _worst(views: Sequence[StudyView], name: str) -> float:
 
 
 def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compared:
-    rows = visible_points(view.table).front
+    table = view.table
+    if view.study is None:  # its constraints are not known, but its front is
+        table = dataclasses.replace(table, is_feasible=table.on_front)
+    rows = visible_points(table).front
     best = {}
     for name in reference:
-        values = view.table.figures[name][rows]
+        values = table.figures[name][rows]
         known = values[np.isfinite(values)]
         if known.size:
             best[name] = float(known[(view.stored.metrics[name].sign * known).argmin()])
@@ -182,26 +197,28 @@ def _compared(view: StudyView, by: str, reference: Mapping[str, float]) -> Compa
         name=view.stored.name,
         group=group_of(view, by),
         sampler=sampler_of(view),
-        table=view.table,
+        table=table,
         front=rows,
-        history=hypervolume_history(view, reference),
+        history=hypervolume_history(view.trials, table, reference),
         best=best,
     )
 
 
-def hypervolume_history(view: StudyView, reference: Mapping[str, float]) -> HypervolumeHistory:
+def hypervolume_history(
+    trials: TrialColumns, table: PointTable, reference: Mapping[str, float]
+) -> HypervolumeHistory:
     """Return the hypervolume above `reference` after the study's finished trials."""
-    order = _finished(view.trials)
+    order = _finished(trials)
     count = min(CHECKPOINTS, len(order)) or 1
     stops = np.unique(np.linspace(1, len(order), count).astype(np.int64))
     stops = stops[stops <= len(order)]
-    epochs = np.cumsum(view.trials.epochs_done[order])
-    hours = hours_at_work(view.trials, order)
+    epochs = np.cumsum(trials.epochs_done[order])
+    hours = hours_at_work(trials, order)
     return HypervolumeHistory(
         trials=stops.astype(np.float64),
         epochs=epochs[stops - 1].astype(np.float64),
         hours=hours[stops - 1],
-        values=_volumes(view.table, reference, order, stops),
+        values=_volumes(table, reference, order, stops),
     )
 
 
@@ -224,7 +241,7 @@ def _volumes(
     rank = np.full(len(table.trial_numbers), len(order) + 1, dtype=np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     finished = rank[table.places]
-    usable = table.is_feasible & np.isfinite(scaled).all(axis=1)
+    usable = _can_be_on_front(table)
     kept = np.empty((0, len(reference)))
     corner = np.ones(len(reference))
     values, before = [], 0

@@ -37,6 +37,7 @@ def studies(cards: Sequence[StudyCard], histories: Mapping[str, Sequence[float]]
 def comparison(compared: Comparison) -> pd.DataFrame:
     """Return one row per study: what it spent and reached."""
     goal = GOAL * compared.best
+    nothing = 0.0 if compared.objectives else math.nan  # no trial, or nothing to measure
     rows = []
     for study in compared.studies:
         history = study.history
@@ -49,7 +50,7 @@ def comparison(compared: Comparison) -> pd.DataFrame:
                 "Epochs": int(history.epochs[-1]) if ends else 0,
                 "Hours": float(history.hours[-1]) if ends else 0.0,
                 "Front": int(study.front.size),
-                "Hypervolume": float(history.values[-1]) if ends else math.nan,
+                "Hypervolume": float(history.values[-1]) if ends else nothing,
                 "Of the ceiling": _share(history.values.tolist(), compared.ceiling),
                 f"Epochs to {GOAL:.0%}": history.first_at(goal, "epochs") if goal > 0 else None,
                 **{name: study.best.get(name, math.nan) for name in compared.objectives},

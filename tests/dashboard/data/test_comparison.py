@@ -23,6 +23,7 @@ from dashboard.data.references import Curve
 from dashboard.data.study_view import StudyView, read_study
 from dashboard.figures import comparison as comparison_figures
 from dashboard.parts.store_cache import open_store
+from search.commands.compare import compared as compared_by_command
 from search.store.columns import TrialColumns
 from search.store.store import Store
 from search.study.study import study_from_toml
@@ -45,7 +46,7 @@ def test_a_study_over_its_own_reference_has_the_volume_that_its_driver_kept(
 ) -> None:
     view = views[0]
     assert view.stored.reference
-    course = hypervolume_history(view, view.stored.reference)
+    course = hypervolume_history(view.trials, view.table, view.stored.reference)
     assert course.values[-1] == pytest.approx(view.hypervolumes[-1].value)
     assert course.trials[-1] == len(view.hypervolumes)
     assert course.epochs[-1] == view.epochs_trained
@@ -209,6 +210,35 @@ def test_a_study_without_a_point_can_stand_in_a_comparison(tmp_path: Path) -> No
         compared, x="synaptic_ops", y="accuracy", log_x=True, log_y=False, mode="dark"
     )
     assert len(frames.comparison(compared)) == 2
+
+
+def test_a_study_without_a_front_has_no_hypervolume_as_the_command_says(tmp_path: Path) -> None:
+    """Its points lack a figure for an objective of its own, which the others do not have."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    fill(url, name="full", count=12, is_running=False)
+    fill(url, name="blind", count=12, is_running=False, objectives=["accuracy", "latency_ms"])
+    with Store(url) as store:
+        store.create_study(study_from_toml(TOML.format(name="new", trials=4)))
+        names = ("full", "blind", "new")
+        said = [side.hypervolume for side in compared_by_command(store, names).sides]
+    store = open_store(url)
+    shown = frames.comparison(compare([read_study(store, name) for name in names]))
+    assert shown["Hypervolume"].tolist() == pytest.approx(said)
+    assert said[0] > 0
+    assert said[1:] == [0.0, 0.0]
+
+
+def test_of_a_study_that_cannot_be_read_only_the_front_counts(views: list[StudyView]) -> None:
+    """Its constraints are not known, and points outside of them are no results."""
+    none = np.zeros(len(views[0].table), dtype=bool)
+    without_front = dataclasses.replace(views[0].table, on_front=none)
+    unread = dataclasses.replace(views[0], study=None)
+    views_and_volumes = (
+        (unread, views[0].hypervolumes[-1].value),
+        (dataclasses.replace(unread, table=without_front), 0.0),
+    )
+    for view, volume in views_and_volumes:
+        assert compare([view]).studies[0].history.values[-1] == pytest.approx(volume)
 
 
 def repeats(group: str, *points: tuple[float, float]) -> list[Compared]:
