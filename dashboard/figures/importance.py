@@ -131,8 +131,10 @@ def slice_of(
             go.Scatter(
                 x=line.at,
                 y=line.middle,
-                mode="lines+markers" if line.at.size < 3 else "lines",
+                # one place makes no line; a dot there would look like a trial
+                mode="lines" if line.at.size > 1 else "markers",
                 line={"color": palette.accent, "width": 2},
+                marker=_median_mark(palette),
                 hoverinfo="skip",
             )
         )
@@ -178,7 +180,7 @@ def _add_medians(figure: go.Figure, x: Axis, y: Axis, palette: Palette) -> None:
     values = numbers_of(y)
     shown = sorted({name for name in x.names if name != "–"})
     medians = [
-        float(np.median(known)) if (known := finite(values[names == n])).size else math.nan
+        float(np.median(known)) if (known := finite(values[names == n])).size > 1 else math.nan
         for n in shown
     ]
     figure.add_trace(
@@ -186,14 +188,14 @@ def _add_medians(figure: go.Figure, x: Axis, y: Axis, palette: Palette) -> None:
             x=[html.escape(name) for name in shown],
             y=medians,
             mode="markers",
-            marker={
-                "symbol": "line-ew",
-                "size": 26,
-                "line": {"width": 3, "color": palette.accent},
-            },
+            marker=_median_mark(palette),
             hovertemplate="median  <b>%{y:.4~g}</b><extra></extra>",
         )
     )
+
+
+def _median_mark(palette: Palette) -> dict[str, Any]:
+    return {"symbol": "line-ew", "size": 26, "line": {"width": 3, "color": palette.accent}}
 
 
 def _add_ring(figure: go.Figure, x: Axis, y: Axis, row: int | None, palette: Palette) -> None:

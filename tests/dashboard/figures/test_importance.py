@@ -67,6 +67,25 @@ def test_the_trend_is_the_median_of_each_value_or_bin() -> None:
     assert trend(np.empty(0), np.empty(0)).at.size == 0
 
 
+def test_a_median_of_one_value_looks_like_no_trial(table: TrialTable) -> None:
+    count = len(table)
+    once = dataclasses.replace(
+        table,
+        params={
+            **table.params,
+            "reset": ("soft", *["hard"] * (count - 1)),
+            "width": (*[8] * (count - 2), 16, 32),  # one value with enough trials for a median
+        },
+    )
+    *_, medians = matters_figures.slice_of(once, "reset", "accuracy", "light").data
+    assert dict(zip(medians.x, np.isfinite(medians.y), strict=True)) == {
+        "hard": True,
+        "soft": False,
+    }
+    *_, line = matters_figures.slice_of(once, "width", "accuracy", "light").data
+    assert (list(line.x), line.mode, line.marker.symbol) == ([8], "markers", "line-ew")
+
+
 def test_the_surface_follows_the_metric_and_is_empty_where_nothing_was_tried() -> None:
     draw = np.random.default_rng(0)
     x, y = draw.uniform(0, 1, 400), draw.uniform(0, 0.3, 400)
