@@ -38,7 +38,7 @@ ARTIFACTS = Path("runs") / "artifacts"
 LOGS = Path("runs") / "logs"
 SAVED = Path("runs") / "studies"  # study files made by the form
 CONTINUED = LOGS / "continued"  # copies of study files from the store
-FOLDERS = (Path("studies"), SAVED)
+FOLDERS = (Path(), Path("studies"), SAVED)
 
 
 def files() -> dict[str, Path]:

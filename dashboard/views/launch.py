@@ -43,13 +43,13 @@ def launch() -> None:
 def _from_file(url: str) -> None:
     files = launching.files()
     if not files:
-        folders = " and ".join(f"{folder}/" for folder in launching.FOLDERS)
+        inner = " and ".join(f"{folder}/" for folder in launching.FOLDERS[1:])
         st.text(
-            f"There is no study file in {folders} of {launching.working_folder()}. "
+            f"There is no study file in {launching.working_folder()}, nor in its {inner}. "
             "Put one there, or make a new study."
         )
         return
-    first = next((name for name in files if name.endswith("/digits.toml")), next(iter(files)))
+    first = next((n for n, path in files.items() if path.name == "digits.toml"), next(iter(files)))
     name = frame.choose("Study file", "file", list(files), first)
     try:
         text = files[name].read_text("utf-8-sig")

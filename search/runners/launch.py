@@ -140,7 +140,10 @@ def ended_with(log: Path) -> int | None:
 
 
 def study_files(folders: Iterable[Path]) -> dict[str, Path]:
-    """Return the TOML files of folders by `folder/name`, without links out of the folder."""
+    """Return the TOML files of folders by `folder/name`, without links out of the folder.
+
+    Of the working folder, `Path()`, only those with objectives: it may hold any TOML files.
+    """
     found = {}
     for folder in folders:
         try:
@@ -149,9 +152,18 @@ def study_files(folders: Iterable[Path]) -> dict[str, Path]:
         except OSError:
             continue
         for path in paths:
-            if path.is_file() and path.resolve().parent == home:
-                found[f"{folder.as_posix()}/{path.name}"] = path
+            is_own = path.is_file() and path.resolve().parent == home
+            if is_own and (folder != Path() or _has_objectives(path)):
+                found[path.as_posix()] = path
     return found
+
+
+def _has_objectives(path: Path) -> bool:
+    """Return whether a file looks like a study, also one with faults."""
+    try:
+        return re.search(rb"^\s*objectives\s*=", path.read_bytes(), re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def save_study(text: str, study: Study, folder: Path, *, replace: bool = False) -> Path:

@@ -99,8 +99,29 @@ def test_without_study_files_the_page_says_where_they_are_looked_for(
     empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = words(page(monkeypatch, empty_url))
-    assert "There is no study file in studies/ and runs/studies/" in text
+    assert f"There is no study file in {tmp_path}, nor in its studies/ and runs/studies/." in text
     assert "No study is running." in text
+
+
+def test_study_files_of_the_working_folder_are_offered_and_its_other_files_are_not(
+    empty_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    started: list[tuple[object, ...]],
+) -> None:
+    (tmp_path / "mine.toml").write_text(real_study.study_text())
+    (tmp_path / "faulty.toml").write_text("objectives = [")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "secret"\n')
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "digits.toml").write_text(real_study.study_text())
+    app = page(monkeypatch, empty_url)
+    box = app.selectbox(key="choose-file")
+    assert box.options == ["faulty.toml", "mine.toml", "studies/digits.toml"]
+    assert box.value == "studies/digits.toml"
+    box.set_value("mine.toml").run()
+    app.button(key="start-file").click().run()
+    assert not app.exception
+    assert started[0][2] == Path("mine.toml")
 
 
 def test_a_study_file_is_shown_with_its_cost_and_started(
