@@ -90,9 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="of the records")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int)
-    parser.add_argument(
-        "--slow-seeds", type=int, help="fewer for optuna-gp, ax and smac, which take long"
-    )
+    parser.add_argument("--slow-seeds", type=int, help="fewer for ax, which takes minutes")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--trainings", type=float, help="the budget, in trainings of mean length")
     parser.add_argument("--reference", choices=REFERENCES, default="default")

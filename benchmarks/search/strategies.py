@@ -33,7 +33,7 @@ def can_grow(study: Study) -> bool:
 OURS = "spikefront"
 GROW = "spikefront-grow"
 GAIN = "spikefront-gain"
-SLOW = frozenset({"optuna-gp", "ax", "smac"})  # searches of which a replay takes long
+SLOW = frozenset({"ax"})  # searches of which a replay takes minutes
 
 _PEERS: Mapping[str, tuple[str, Maker]] = {
     "random": ("points at random", partial(OptunaSearch, sampler="random")),
