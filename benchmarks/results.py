@@ -21,6 +21,11 @@ SHOWN = (  # settings of a run that stand in the table
     "learning_rate",
 )
 
+LONGER = """
+Single networks that trained for longer are the configs in
+[benchmarks/cifar10](../benchmarks/cifar10): the first lines of each say what it aims at or what it
+reached.
+"""
 TRAINING = ("time_rule", "epochs", "train_images", "optimizer", "learning_rate")
 
 
@@ -66,7 +71,9 @@ def _introduction(head: Mapping[str, Any]) -> str:
     dataset = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[setting["dataset"]]
     if setting.get("images"):
         dataset += f" ({setting['images']})"
-    title = "Results" if setting["dataset"] == "mnist" else "Results on CIFAR-10"
+    is_mnist = setting["dataset"] == "mnist"
+    title = "Results" if is_mnist else "Results on CIFAR-10"
+    longer = "" if is_mnist else LONGER
     labels = "\n".join(f"- *{label}*: {meaning}" for label, meaning in LABELS.items())
     return f"""# {title}
 
@@ -75,7 +82,7 @@ Claims of the papers that spikefront builds on, beside the results of its own en
 10,000 test images of {dataset}, once per network after its training; thresholds and all other
 choices come from validation images. *Ours* is the mean over seeds, with the lowest and the
 highest.
-
+{longer}
 A published figure has a label:
 
 {labels}
