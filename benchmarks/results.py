@@ -23,7 +23,7 @@ SHOWN = (  # settings of a run that stand in the table
 
 LONGER = """
 Single networks that trained for longer are the configs in
-[benchmarks/cifar10](../benchmarks/cifar10): the first lines of each say what it aims at or what it
+[benchmarks/cifar10/small](../benchmarks/cifar10/small): the first lines of each say what it
 reached.
 """
 TRAINING = ("time_rule", "epochs", "train_images", "optimizer", "learning_rate")

@@ -156,7 +156,7 @@ def _layer(layer: LayerReport, sample: str) -> str:
     title = (
         f"{counted(layer.neurons, 'neuron')}, {layer.connections:,} of "
         f"{counted(layer.weights, 'connection')}, "
-        f"{counted(round(layer.spikes_per_inference), 'spike')} per {sample}"
+        f"{counted(round(layer.spikes_per_inference, 0), 'spike')} per {sample}"
     )
     name = layer.name.rpartition("exit")[2] if layer.name.startswith("exit") else layer.name
     return (

@@ -38,6 +38,12 @@ def test_a_config_is_the_published_network_and_the_page_names_it(path: Path) -> 
     assert 0 < extra < 0.002 * WEIGHTS[config.backbone]  # biases, gains, learned scales
 
 
+@pytest.mark.parametrize("path", (CONFIGS[0].parent / "small").glob("*.toml"), ids=lambda p: p.stem)
+def test_a_small_config_can_be_trained_and_says_what_it_reached(path: Path) -> None:
+    assert plan(read_config(path), peak.TASK).parameters > 0
+    assert "\n# Result" in path.read_text(encoding="utf-8")
+
+
 def test_there_is_a_config_for_every_claim() -> None:
     rules = {(c.backbone, c.time_rule, c.block_classes) for c in map(read_config, CONFIGS)}
     assert rules == {
