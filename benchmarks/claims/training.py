@@ -61,6 +61,12 @@ RECORDED: Mapping[str, Any] = {
     "epochs": 20,
 }
 """Settings for recordings of N-MNIST, 17x17 pixels."""
+FORGETFUL: Forms = {
+    "bptt": {},  # learns from all timesteps
+    "bptt, leak of 60 ms": {"leak_ms": 60.0},
+    "membrane-trace, leak of 60 ms": {"time_rule": "membrane-trace", "leak_ms": 60.0},
+}
+"""What tells how much of a recording the neurons must remember, beside TRACES."""
 STARTS: Forms = {
     "random start": {},
     "random start, norm": {"norm": "weight-standardised"},
@@ -271,11 +277,10 @@ def membrane_trace(scale: Scale) -> Claim:
     )
     network = f"784-300-10, {scale.dataset}"
     small = {"epochs": 1, "train_images": 50} if scale.quick else {}
-    recorded = {  # beside a rule that learns from all timesteps
+    recorded = {
         f"n-mnist, {name}": {**RECORDED, **small, **changes}
-        for name, changes in {"bptt": {}, **TRACES}.items()
+        for name, changes in {**TRACES, **FORGETFUL}.items()
     }
-
     shown = {**ACCURACY, **SPIKES, **MEMORY}
     is_mnist = scale.dataset == "mnist"  # recordings stand on one page
     recalled = Published(value=0.9877, label="recalled", of="784-300-300-10, MNIST")

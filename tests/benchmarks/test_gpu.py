@@ -22,6 +22,7 @@ from snn.training.stage import Stage
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = sorted((ROOT / "benchmarks" / "cifar10").glob("*.toml"))
+SMALL = sorted((ROOT / "benchmarks" / "cifar10" / "small").glob("*.toml"))
 PAGE = (ROOT / "docs" / "how-to" / "gpu.md").read_text(encoding="utf-8")
 WEIGHTS = {"resnet9": 13_217_472, "vgg11": 9_222_848, "6conv-2fc": 36_715_264}
 """Connections of the published networks; exits before the last come on top."""
@@ -38,7 +39,7 @@ def test_a_config_is_the_published_network_and_the_page_names_it(path: Path) -> 
     assert 0 < extra < 0.002 * WEIGHTS[config.backbone]  # biases, gains, learned scales
 
 
-@pytest.mark.parametrize("path", (CONFIGS[0].parent / "small").glob("*.toml"), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_a_small_config_can_be_trained_and_says_what_it_reached(path: Path) -> None:
     assert plan(read_config(path), peak.TASK).parameters > 0
     assert "\n# Result" in path.read_text(encoding="utf-8")
