@@ -5,10 +5,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.plot import picture
 from benchmarks.results import table
 from benchmarks.search.comparison import OURS, Result
 from benchmarks.search.curves import LEVEL, Reached, best_of, reached
-from benchmarks.search.plot import picture
 from benchmarks.search.record import Record
 from benchmarks.search.strategies import GAIN, STRATEGIES
 

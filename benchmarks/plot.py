@@ -1,6 +1,7 @@
-"""Curves with bands as a picture: SVG, written here because nothing else of ours draws files."""
+"""Curves as a picture: SVG, written here because nothing else of ours draws files."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -17,14 +18,16 @@ _Z = 1.645  # standard errors to either side: 90 % of a normal mean
 
 @dataclass(frozen=True, kw_only=True)
 class _Frame:
-    """Maps epochs and hypervolume to pixels."""
+    """Maps values to pixels: those across from 0 to `last`, those up from `low` to `high`."""
 
-    epochs: int
+    last: float
     low: float
     high: float
+    across: str
+    up: str
 
-    def x(self, epoch: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * epoch / self.epochs
+    def x(self, value: float) -> float:
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * value / self.last
 
     def y(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
@@ -34,6 +37,30 @@ class _Frame:
 def picture(title: str, bundles: Mapping[str, Bundle], bold: Sequence[str] = ()) -> str:
     """Draw the mean hypervolume of every bundle by trained epochs, with 90 % bands."""
     frame = _frame(bundles)
+    curves = {}
+    for (name, bundle), colour in zip(bundles.items(), itertools.cycle(_COLOURS)):
+        curves[name] = _curve(frame, bundle, colour, is_bold=name in bold)
+    return _drawn(title, frame, curves, bold)
+
+
+def lines(title: str, series: Mapping[str, Sequence[float]], *, across: str, up: str) -> str:
+    """Draw values at 1, 2, 3, ... of every series as a line."""
+    values = [value for line in series.values() for value in line]
+    margin = (max(values) - min(values)) * 0.05
+    last = max(map(len, series.values()))
+    low, high = min(values) - margin, max(values) + margin
+    frame = _Frame(last=last, low=low, high=high, across=across, up=up)
+    curves = {
+        name: [_line(frame, range(1, len(line) + 1), line, colour, is_bold=True)]
+        for (name, line), colour in zip(series.items(), itertools.cycle(_COLOURS))
+    }
+    return _drawn(title, frame, curves, ())
+
+
+def _drawn(
+    title: str, frame: _Frame, curves: Mapping[str, Sequence[str]], bold: Sequence[str]
+) -> str:
+    """Return the picture of curves that are SVG already, with axes and a legend."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="12">',
@@ -41,9 +68,9 @@ def picture(title: str, bundles: Mapping[str, Bundle], bold: Sequence[str] = ())
         f'<text x="{_LEFT}" y="20" font-size="14">{escape(title)}</text>',
         *_axes(frame),
     ]
-    for position, (name, bundle) in enumerate(bundles.items()):
+    for position, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[position % len(_COLOURS)]
-        parts.extend(_curve(frame, bundle, colour, is_bold=name in bold))
+        parts.extend(curve)
         y = _TOP + 14 + 18 * position
         x = WIDTH - _RIGHT + 14
         weight = ' font-weight="bold"' if name in bold else ""
@@ -61,7 +88,9 @@ def _frame(bundles: Mapping[str, Bundle]) -> _Frame:
     low = min(float(bundle.mean[epochs // 10]) for bundle in bundles.values())
     high = max(float(bundle.mean[-1] + _Z * bundle.error[-1]) for bundle in bundles.values())
     margin = max((high - low) * 0.05, 1e-6)
-    return _Frame(epochs=epochs, low=low - margin, high=high + margin)
+    return _Frame(
+        last=epochs, low=low - margin, high=high + margin, across="trained epochs", up="hypervolume"
+    )
 
 
 def _axes(frame: _Frame) -> list[str]:
@@ -72,7 +101,7 @@ def _axes(frame: _Frame) -> list[str]:
             f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}" stroke="#ddd"/>'
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
         )
-    for value in _ticks(0, frame.epochs):
+    for value in _ticks(0, frame.last):
         x = frame.x(value)
         parts.append(
             f'<text x="{x:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{value:g}</text>'
@@ -81,9 +110,9 @@ def _axes(frame: _Frame) -> list[str]:
         f'<path d="M{_LEFT} {_TOP} V{HEIGHT - _BOTTOM} H{WIDTH - _RIGHT}" fill="none" '
         'stroke="#333"/>'
         f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">'
-        "trained epochs</text>"
+        f"{escape(frame.across)}</text>"
         f'<text x="14" y="{HEIGHT / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {HEIGHT / 2})">hypervolume</text>'
+        f'transform="rotate(-90 14 {HEIGHT / 2})">{escape(frame.up)}</text>'
     )
     return parts
 
@@ -106,10 +135,18 @@ def _curve(frame: _Frame, bundle: Bundle, colour: str, *, is_bold: bool) -> list
     mean, error = bundle.mean[at], _Z * bundle.error[at]
     lower = [f"{x:.1f},{frame.y(v):.1f}" for x, v in zip(xs, mean - error, strict=True)]
     upper = [f"{x:.1f},{frame.y(v):.1f}" for x, v in zip(xs, mean + error, strict=True)]
-    line = [f"{x:.1f},{frame.y(v):.1f}" for x, v in zip(xs, mean, strict=True)]
     return [
         f'<polygon points="{" ".join([*upper, *reversed(lower)])}" fill="{colour}" '
         'fill-opacity="0.15"/>',
-        f'<polyline points="{" ".join(line)}" fill="none" stroke="{colour}" '
-        f'stroke-width="{3 if is_bold else 1.5}"/>',
+        _line(frame, at + 1, mean, colour, is_bold=is_bold),
     ]
+
+
+def _line(
+    frame: _Frame, at: Iterable[float], values: Iterable[float], colour: str, *, is_bold: bool
+) -> str:
+    points = [f"{frame.x(x):.1f},{frame.y(v):.1f}" for x, v in zip(at, values, strict=True)]
+    return (
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" '
+        f'stroke-width="{3 if is_bold else 1.5}"/>'
+    )
