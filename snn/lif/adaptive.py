@@ -4,7 +4,6 @@ Three bodies that give the same bits, as for LIF neurons: C on a CPU (`native.c`
 devices, plain torch elsewhere.
 """
 
-from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -161,7 +160,7 @@ def adaptive_forward(
     before it. Distances and states are at least in single precision.
     """
     out: _Four = torch.ops.spikefront.adaptive_forward(
-        current, v, a, *astuple(by), *astuple(adapts)
+        current, v, a, *by.values(), *adapts.values()
     )
     return out
 
@@ -179,6 +178,6 @@ def adaptive_backward(
     `of_v` and `of_a` (batch, ...) are the gradients of v and a after the last timestep.
     """
     out: _Three = torch.ops.spikefront.adaptive_backward(
-        grad_spikes, of_v, of_a, distances, *astuple(by), *astuple(adapts)
+        grad_spikes, of_v, of_a, distances, *by.values(), *adapts.values()
     )
     return out

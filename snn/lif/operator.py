@@ -1,6 +1,5 @@
 """The recurrence registered with torch: one operator, three bodies, and one for meta tensors."""
 
-from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -125,7 +124,7 @@ def lif_forward(
     or channel. In half precision are at most currents and spikes.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_forward(
-        current, before, learned, leaks, *astuple(by)
+        current, before, learned, leaks, *by.values()
     )
     return out
 
@@ -148,7 +147,7 @@ def lif_backward(
     `leaks` as in `lif_forward`.
     """
     out: tuple[Tensor, Tensor] = torch.ops.spikefront.lif_backward(
-        grad_spikes, carried, h, before, learned, leaks, *astuple(by), with_constants
+        grad_spikes, carried, h, before, learned, leaks, *by.values(), with_constants
     )
     return out
 
