@@ -22,9 +22,10 @@ SHOWN = (  # settings of a run that stand in the table
 )
 
 LONGER = """
-Single networks that trained for longer are the configs in
-[benchmarks/cifar10/small](../benchmarks/cifar10/small): the first lines of each say what it
-reached.
+[Block-local training, exits and all at once](results-cifar10.md) are one page,
+[gradient rewiring](results-cifar10-grad-r.md) is another. Single networks that trained for
+longer are the configs in [benchmarks/cifar10/small](../benchmarks/cifar10/small): the first
+lines of each say what it reached.
 """
 TRAINING = ("time_rule", "epochs", "train_images", "optimizer", "learning_rate")
 
@@ -33,18 +34,22 @@ def page(
     finished: Sequence[tuple[Claim, Results]],
     *,
     head: Mapping[str, Any],
+    path: str,
     others: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The whole page; `head` is the document of this benchmark, `others` those of further ones."""
+    """The whole page of a path like docs/results.md.
+
+    `head` is the document of this benchmark, `others` those of further ones.
+    """
     parts = [
-        _introduction(head),
+        _introduction(head, [claim.title for claim, _ in finished]),
         _provenance(finished, head),
         _overview(finished),
         *(_section(claim, results) for claim, results in finished),
         _elsewhere(finished),
         _cifar10(others) if head["setting"]["dataset"] == "mnist" else "",
         *(section_of(other) for other in others),
-        _remake(head, others),
+        _remake(head, others, path),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -66,13 +71,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _introduction(head: Mapping[str, Any]) -> str:
+def _introduction(head: Mapping[str, Any], claims: Sequence[str]) -> str:
     setting = head["setting"]
     dataset = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[setting["dataset"]]
     if setting.get("images"):
         dataset += f" ({setting['images']})"
     is_mnist = setting["dataset"] == "mnist"
     title = "Results" if is_mnist else "Results on CIFAR-10"
+    if len(claims) == 1:
+        title += f": {claims[0][0].lower()}{claims[0][1:]}"
     longer = "" if is_mnist else LONGER
     labels = "\n".join(f"- *{label}*: {meaning}" for label, meaning in LABELS.items())
     return f"""# {title}
@@ -254,7 +261,7 @@ def _reached(figure: Mapping[str, Any]) -> str:
     return "yes" if is_reached else "no"
 
 
-def _remake(head: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+def _remake(head: Mapping[str, Any], others: Sequence[Mapping[str, Any]], path: str) -> str:
     names = [f"{other['benchmark']}.json" for other in others]
     lines = [
         f"python -m benchmarks.{other['benchmark']} --json > {name}"
@@ -269,9 +276,8 @@ def _remake(head: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str
     if isinstance(setting.get("epochs"), int):
         sizes += f" --epochs {setting['epochs']}"
     images = f' --images "{setting["images"]}"' if setting.get("images") else ""
-    path = "results" if setting["dataset"] == "mnist" else "results-cifar10"
     lines.append(
         f"{MADE_BY}{only} --dataset {setting['dataset']}{sizes}{images} --seeds {setting['seeds']} "
-        f"--threads {setting['threads']} --resume FILE --markdown docs/{path}.md{further}"
+        f"--threads {setting['threads']} --resume FILE --markdown {path}{further}"
     )
     return "## To make this page again\n\n```\n" + "\n".join(lines) + "\n```"

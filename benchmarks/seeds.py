@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("a run diverged; the page is not written", file=sys.stderr)
         return 1
     if options.markdown:
-        text = page(finished, head=report.document(), others=others)
+        text = page(finished, head=report.document(), path=str(options.markdown), others=others)
         options.markdown.write_text(text, encoding="utf-8")
     return 0
 

@@ -238,6 +238,7 @@ def head(dataset: str = "mnist") -> dict[str, Any]:
     return {"machine": "a machine", "against": {"torch": "2"}, "setting": setting}
 
 
+PAGE = "docs/results.md"
 OTHER = {
     "benchmark": "engine", "commit": "def", "machine": "a machine", "foreign_load": 0.5,
     "setting": {"threads": 2}, "against": {"norse": "1"},
@@ -250,7 +251,7 @@ OTHER = {
 
 def test_the_page_holds_every_row_with_its_label_and_every_deviation() -> None:
     finished = [stubbed(claim) for claim in claims(Scale(seeds=2))]
-    text = page(finished, head=head())
+    text = page(finished, head=head(), path=PAGE)
     for claim, results in finished:
         assert f"\n## {claim.title}\n" in text
         assert all(f"\n- {deviation}\n" in text for deviation in claim.deviations)
@@ -264,7 +265,7 @@ def test_the_page_holds_every_row_with_its_label_and_every_deviation() -> None:
 
 def test_the_page_has_tables_of_equal_width_and_links_that_lead_somewhere() -> None:
     finished = [stubbed(claim) for claim in claims(Scale())]
-    text = page(finished, head=head(), others=[OTHER])
+    text = page(finished, head=head(), path=PAGE, others=[OTHER])
     widths = [
         {line.count("|") for line in block.splitlines()}
         for block in text.split("\n\n")
@@ -278,8 +279,8 @@ def test_the_page_has_tables_of_equal_width_and_links_that_lead_somewhere() -> N
 
 
 def test_the_page_repeats_the_documents_of_other_benchmarks() -> None:
-    text = page([], head=head(), others=[OTHER, {**OTHER, "benchmark": "seeds", "setting": {
-        "dataset": "cifar10"}}])  # fmt: skip
+    of_cifar10 = {**OTHER, "benchmark": "seeds", "setting": {"dataset": "cifar10"}}
+    text = page([], head=head(), path=PAGE, others=[OTHER, of_cifar10])
     assert "| `time` | 0.5 | lower | 0.55 | yes |" in text
     assert "| `size` | 0.5 MB | higher | 2 | no |" in text
     assert "0.5 cores; timings are not to be quoted" in text
@@ -288,7 +289,8 @@ def test_the_page_repeats_the_documents_of_other_benchmarks() -> None:
 
 
 def test_what_is_not_trained_has_no_settings_of_a_training_on_the_page() -> None:
-    text = page([stubbed(CLAIMS["saf"](Scale()))], head=head())
+    text = page([stubbed(CLAIMS["saf"](Scale()))], head=head(), path=PAGE)
+    assert text.startswith("# Results: spike accumulation against online training through time\n")
     (planned,) = [line for line in text.splitlines() if line.startswith("| planned |")]
     assert planned == "| planned | 0 | vgg11 | 64 | 8 |  | 6 |  |  | 128 |  |  | 3 |"
 
@@ -336,7 +338,7 @@ def test_the_page_of_cifar10_says_what_its_images_are_and_how_to_make_it() -> No
     document["setting"] |= {
         "dataset": "cifar10", "images": "JPEG q75", "published": True, "epochs": 3,
     }  # fmt: skip
-    text = page([], head=document)
+    text = page([], head=document, path="docs/results-cifar10.md")
     assert text.startswith("# Results on CIFAR-10\n")
     assert "10,000 test images of CIFAR-10 (JPEG q75)," in text
     assert '--dataset cifar10 --published --epochs 3 --images "JPEG q75" ' in text
