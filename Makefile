@@ -8,9 +8,8 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST_ARGS ?=
-# Processes with a thread each, two for each of two cores, because tests also wait (three took 18 min
-# where four take 15); all tests of a file run in the same process. To debug a test: make test
-# PYTEST_PROCESSES=0.
+# Processes with a thread each, two for each of two cores, because tests also wait; all tests of a
+# file run in the same process. To debug a test: make test PYTEST_PROCESSES=0.
 PYTEST_PROCESSES ?= 4
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_PROCESSES) --dist loadfile \
   --no-loadscope-reorder

@@ -11,7 +11,7 @@ from snn.settings.config import RunConfig
 RECALLED_MNIST = {0.0563: 2.02, 0.0306: 3.55, 0.0138: 8.08}  # points lost, by connectivity
 RECALLED_CIFAR10 = {0.0508: 0.81, 0.0235: 1.47}
 ASKED = (0.1, 0.05, 0.02, 0.0075)  # connectivities, on CIFAR-10 at our size
-NEAREST = {0.05: 0.0508, 0.02: 0.0235}  # of those that were published
+NEAREST = {0.05: 0.0508, 0.02: 0.0235}  # ASKED: the published one that is nearest
 
 
 SMALL_CIFAR10: Mapping[str, Any] = {  # five trainings in two hours of one core

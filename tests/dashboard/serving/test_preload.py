@@ -1,11 +1,13 @@
 """What pages have on its way before they ask for it, and that nothing else is handed out."""
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 
 from dashboard.parts import store_cache
@@ -111,3 +113,28 @@ def test_an_address_of_an_earlier_version_leads_to_the_page_of_now(old: str) -> 
     app = Starlette(routes=preload.routes())
     status, headers, _ = asked(f"/{old}", app, "study=a%20b")
     assert (status, headers["location"]) == (308, "importance?study=a%20b")
+
+
+async def _sends_at_once() -> bool:
+    """Whether a server on a plain socket, as Streamlit opens it, has Nagle's algorithm off."""
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        found.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.bind(("127.0.0.1", 0))
+    async with await asyncio.start_server(answer, sock=listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        is_off = bool(await found)
+        writer.close()
+    return is_off
+
+
+def test_small_answers_do_not_wait_for_an_acknowledgement() -> None:
+    """By the loop that uvicorn chooses from what is installed; asyncio's would wait 40 ms each."""
+    factory = uvicorn.Config("any").get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(_sends_at_once())
