@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import uvicorn
@@ -26,6 +27,20 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 CODE = preload.Code(nothing)
+Found = TypeVar("Found")
+
+
+def run_apart(
+    steps: Coroutine[Any, Any, Found], loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> Found:
+    """Run `steps` in a thread of its own: browser tests leave Playwright's loop in the main one."""
+
+    def run() -> Found:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(steps)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
 
 
 def asked(path: str, app: Any = CODE, query: str = "") -> tuple[int, dict[str, str], bytes]:
@@ -45,8 +60,7 @@ def asked(path: str, app: Any = CODE, query: str = "") -> tuple[int, dict[str, s
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], headers, b"".join(each.get("body", b"") for each in sent[1:])
 
-    with ThreadPoolExecutor(1) as thread:  # this one has Playwright's loop in browser tests
-        return thread.submit(asyncio.run, ask()).result()
+    return run_apart(ask())
 
 
 def test_every_page_has_a_document_of_its_own() -> None:
@@ -136,5 +150,4 @@ async def _sends_at_once() -> bool:
 def test_small_answers_do_not_wait_for_an_acknowledgement() -> None:
     """By the loop that uvicorn chooses from what is installed; asyncio's would wait 40 ms each."""
     factory = uvicorn.Config("any").get_loop_factory()
-    with asyncio.Runner(loop_factory=factory) as runner:
-        assert runner.run(_sends_at_once())
+    assert run_apart(_sends_at_once(), factory)
