@@ -23,9 +23,10 @@ SHOWN = (  # settings of a run that stand in the table
 
 LONGER = """
 [Block-local training, exits and all at once](results-cifar10.md) are one page,
-[gradient rewiring](results-cifar10-grad-r.md) is another. Single networks that trained for
-longer are the configs in [benchmarks/cifar10/small](../benchmarks/cifar10/small): the first
-lines of each say what it reached.
+[gradient rewiring](results-cifar10-grad-r.md) and [the rules in time](results-cifar10-saf.md)
+are others. Single networks that trained for longer are the configs in
+[benchmarks/cifar10/small](../benchmarks/cifar10/small): the first lines of each say what it
+reached.
 """
 TRAINING = ("time_rule", "epochs", "train_images", "optimizer", "learning_rate")
 
